@@ -1,0 +1,217 @@
+"""How a variant looks, the same in every picture, readable in colour, in grey and in print.
+
+The colours are Okabe and Ito's, which people with the common kinds of colour blindness can tell apart
+(https://jfly.uni-koeln.de/color/). Colour never stands alone: a variant also has its own marker, line
+style and hatch. The control is grey-blue, the canary orange, what nobody knows grey.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "CANARY",
+    "CONTROL",
+    "INK",
+    "PALETTE",
+    "UNKNOWN",
+    "bar_style",
+    "line_style",
+    "new_axes",
+    "percent_axis",
+    "utc_axis",
+    "variant_label",
+    "variant_style",
+    "variant_styles",
+]
+
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+PALETTE = {
+    "orange": ORANGE,
+    "sky": SKY,
+    "green": GREEN,
+    "yellow": YELLOW,
+    "blue": BLUE,
+    "vermillion": VERMILLION,
+    "purple": PURPLE,
+}
+"""Okabe and Ito's colours by name; green suits "go on", vermillion "roll back", sky "wait"."""
+CONTROL, CANARY, UNKNOWN, INK = "#5F7C94", ORANGE, "#9E9E9E", "#333333"
+
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+_CONTROL = {"color": CONTROL, "marker": "o", "linestyle": "--", "hatch": ""}
+_CANARY = {"color": CANARY, "marker": "^", "linestyle": "-", "hatch": "///"}
+_UNKNOWN = {"color": UNKNOWN, "marker": "x", "linestyle": ":", "hatch": "..."}
+_HOLDOUT = {"color": SKY, "marker": "P", "linestyle": (0, (8, 2)), "hatch": "--"}
+_OTHERS = (
+    {"color": BLUE, "marker": "s", "linestyle": "-.", "hatch": "\\\\\\"},
+    {"color": GREEN, "marker": "D", "linestyle": (0, (5, 1, 1, 1)), "hatch": "xx"},
+    {"color": PURPLE, "marker": "v", "linestyle": (0, (3, 1)), "hatch": "++"},
+    {"color": VERMILLION, "marker": "P", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "hatch": "oo"},
+    {"color": SKY, "marker": "*", "linestyle": (0, (1, 1)), "hatch": "--"},
+    {"color": "#8C6D1F", "marker": "h", "linestyle": (0, (8, 2, 2, 2)), "hatch": "||"},
+)
+_CONTROL_NAMES = frozenset({"control", "false"})
+_CANARY_NAMES = frozenset({"test", "true", "canary"})
+_UNKNOWN_NAMES = frozenset({"", "unknown", "none", "null", "nan", "<na>", "missing"})
+
+
+def variant_style(variant: Any, position: int | None = None) -> dict[str, Any]:
+    """Colour, marker, line style and hatch of one variant, the same in every picture.
+
+    Parameters
+    ----------
+    variant
+        The value of the flag as text, a boolean, or None for a value nobody knows. `control` and
+        `false` are drawn as the control, `test`, `true` and `canary` as the canary.
+    position
+        Which of the further looks a variant of another name takes (0, 1, 2, ...). Left out, the name
+        decides, so that a variant keeps its look between pictures; `variant_styles` also makes sure that
+        no two variants of one picture share a look.
+
+    Examples
+    --------
+    >>> variant_style("control")["color"], variant_style(True)["color"], variant_style(None)["marker"]
+    ('#5F7C94', '#E69F00', 'x')
+    """
+    name = _name(variant)
+    if name in _CONTROL_NAMES:
+        return dict(_CONTROL)
+    if name in _CANARY_NAMES:
+        return dict(_CANARY)
+    if name in _UNKNOWN_NAMES:
+        return dict(_UNKNOWN)
+    if name.startswith("holdout-"):
+        return dict(_HOLDOUT)
+    slot = zlib.crc32(name.encode()) if position is None else position
+    return dict(_OTHERS[slot % len(_OTHERS)])
+
+
+def variant_styles(
+    variants: Iterable[Any], *, control: str | None = None, canary: str | None = None
+) -> dict[Any, dict[str, Any]]:
+    """The look of each variant in one picture, no two alike while six further looks last.
+
+    Parameters
+    ----------
+    variants
+        Every variant in the picture; the order does not matter.
+    control, canary
+        Names that this rollout gives its two arms, when they are not the usual ones.
+
+    Examples
+    --------
+    >>> styles = variant_styles(["blue-button", "old-button"], control="old-button", canary="blue-button")
+    >>> styles["old-button"]["color"] == variant_style("control")["color"]
+    True
+    """
+    names = list(dict.fromkeys(variants))
+    styles: dict[Any, dict[str, Any]] = {}
+    taken: set[int] = set()
+    for variant in sorted(names, key=str):
+        if variant is not None and variant == control:
+            styles[variant] = dict(_CONTROL)
+        elif variant is not None and variant == canary:
+            styles[variant] = dict(_CANARY)
+        elif variant_style(variant) not in _OTHERS:
+            styles[variant] = variant_style(variant)
+        else:
+            slot = zlib.crc32(_name(variant).encode()) % len(_OTHERS)
+            if len(taken) < len(_OTHERS):
+                while slot in taken:
+                    slot = (slot + 1) % len(_OTHERS)
+            taken.add(slot)
+            styles[variant] = variant_style(variant, slot)
+    return {variant: styles[variant] for variant in names}
+
+
+def variant_label(variant: Any) -> str:
+    """How a variant is called in a legend: the arm behind a bare `true` or `false` is spelt out.
+
+    Examples
+    --------
+    >>> variant_label("true"), variant_label("control"), variant_label(None)
+    ('canary (true)', 'control', 'unknown')
+    """
+    name = _name(variant)
+    if name in _UNKNOWN_NAMES:
+        return "unknown"
+    return {"true": "canary (true)", "false": "control (false)"}.get(name, str(variant))
+
+
+def line_style(style: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a variant's style that `Axes.plot` takes.
+
+    Examples
+    --------
+    >>> sorted(line_style(variant_style("control")))
+    ['color', 'linestyle', 'marker']
+    """
+    return {key: style[key] for key in ("color", "marker", "linestyle")}
+
+
+def bar_style(style: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a variant's style that `Axes.bar` takes, with a hatch that stays light.
+
+    Examples
+    --------
+    >>> bar_style(variant_style("true"))["hatch"]
+    '///'
+    """
+    return {"color": style["color"], "hatch": style["hatch"], "edgecolor": "white", "linewidth": 0.5}
+
+
+def new_axes(ax: Axes | None = None, figsize: tuple[float, float] = (7, 4)) -> Axes:
+    """The caller's axes, or those of a new figure (in inches), with a light grid behind the data.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> ax = new_axes()
+    >>> [float(side) for side in ax.figure.get_size_inches()]
+    [7.0, 4.0]
+    """
+    if ax is None:
+        from matplotlib import pyplot
+
+        _, ax = pyplot.subplots(figsize=figsize, layout="constrained")
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.grid(visible=True, axis="y", color="#E3E3E3", linewidth=0.8)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def percent_axis(ax: Axes, which: Literal["x", "y"] = "y", *, signed: bool = False) -> None:
+    """Write fractions on an axis as percentages, or with `signed` as percentage points with their sign."""
+    from matplotlib.ticker import FuncFormatter
+
+    def text(value: float, _position: int | None = None) -> str:
+        number = round(value * 100, 10)
+        unit = " pp" if signed else " %"
+        return (f"{number:+g}" if signed and number else f"{number:g}") + unit
+
+    (ax.xaxis if which == "x" else ax.yaxis).set_major_formatter(FuncFormatter(text))
+
+
+def utc_axis(ax: Axes, which: Literal["x", "y"] = "x") -> None:
+    """Write times on an axis in UTC, each part of a date only where it changes."""
+    from datetime import UTC
+
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
+
+
+def _name(variant: Any) -> str:
+    return "" if variant is None else str(variant).strip().lower()
