@@ -1,0 +1,62 @@
+# From a fresh clone: `make walk` (sample data to a verdict per stage) and `make test`.
+# Needs Python 3.11+ with the venv module, and make. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.ready-bench
+
+# make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… PLAN=… STAGE=… AS_OF=…] walks your own release
+EXPORT ?=
+FLAG   ?=
+PERSONS ?=
+PLAN   ?=
+STAGE  ?=
+AS_OF  ?=
+
+.PHONY: walk test check lab bench calibrate notebooks constraints clean
+
+walk: $(READY)
+	@$(BIN)/python -m canarykit.walk --notebooks notebooks --build build \
+	  --export "$(EXPORT)" --flag "$(FLAG)" --persons "$(PERSONS)" --plan "$(PLAN)" --stage "$(STAGE)" --as-of "$(AS_OF)"
+
+test: check
+	$(BIN)/python -m pytest -q
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks all
+
+calibrate: $(READY)
+	$(BIN)/python -m benchmarks calibrate
+
+# Run every notebook in place and keep its outputs: what nbval compares and GitHub shows.
+notebooks: $(READY)
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+# One universal file of versions, without a single address in it. Needs uv.
+constraints:
+	uv pip compile pyproject.toml --all-extras --universal --no-header --quiet --upgrade -o constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "canarykit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lab]" -c constraints.txt
+	@touch $@
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]" -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

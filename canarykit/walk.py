@@ -1,0 +1,185 @@
+"""The walk behind `make walk`: run the stage notebooks, keep what they show, print each verdict.
+
+Every notebook is executed in its own folder and kernel, as nbval does. After its last cell the kernel is
+asked for the stage reports it holds (a list named `reports`, else `report`); each becomes a line on the
+terminal and a self-contained HTML file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from canarykit.display import Column, Table
+from canarykit.errors import DataError
+
+if TYPE_CHECKING:
+    from canarykit.health import StageReport
+
+__all__ = ["collect", "main"]
+
+STAGE_NOTEBOOKS = "1[0-9]_*.ipynb"
+OWN_RELEASE = "90_your_release.ipynb"
+MARK = "canarykit-walk:"
+COLUMNS = (
+    Column("stage", "stage"),
+    Column("share", "share"),
+    Column("people", "people", "count"),
+    Column("verdict", "verdict"),
+    Column("reason", "reason"),
+)
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One notebook that was run: its pages in the build folder and the lines of its reports."""
+
+    name: str
+    page: Path
+    lines: tuple[dict[str, Any], ...]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Walk the stages on the sample data, or one release of your own; 0 when every notebook ran."""
+    options = _parser().parse_args(arguments)
+    build = Path(options.build).resolve()
+    build.mkdir(parents=True, exist_ok=True)
+    own = {
+        "EXPORT": options.export,
+        "FLAG": options.flag,
+        "PERSONS": options.persons,
+        "PLAN": options.plan,
+        "STAGE": options.stage,
+        "AS_OF": options.as_of,
+    }
+    own = {name: value for name, value in own.items() if value}
+    for name in {"EXPORT", "PERSONS", "PLAN"} & set(own):
+        own[name] = str(_existing(own[name], name))
+    folder = Path(options.notebooks)
+    notebooks = [folder / OWN_RELEASE] if own else sorted(folder.glob(STAGE_NOTEBOOKS))
+    if not notebooks:
+        raise DataError(f"{folder} holds no notebook named {STAGE_NOTEBOOKS}")
+    walked = []
+    for path in notebooks:
+        print(f"running {path.name} ...", file=sys.stderr, flush=True)
+        walked.append(_run(path, build, own))
+    lines = [line for notebook in walked for line in notebook.lines]
+    print(Table.of(COLUMNS, lines).to_text())
+    index = _write_index(walked, build)
+    print(f"\nReports and executed notebooks: open {_relative(index)}")
+    return 0
+
+
+def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
+    """Write every stage report that a notebook holds to `build` and print its line; runs in the kernel."""
+    found = namespace.get("reports") or [namespace["report"]]
+    reports: list[StageReport] = list(found.values()) if isinstance(found, dict) else list(found)
+    for number, report in enumerate(reports, start=1):
+        page = Path(build) / f"{stem}_report{f'_{number}' if len(reports) > 1 else ''}.html"
+        report.to_html(page)
+        print(MARK + json.dumps({**report.summary(), "page": page.name}))
+
+
+def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
+    import nbformat
+    from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(path, as_version=4)
+    if own:
+        _set_parameters(notebook, own)
+    probe = nbformat.v4.new_code_cell(
+        "from canarykit.walk import collect\n" + f"collect(globals(), {str(build)!r}, {path.stem!r})"
+    )
+    notebook.cells.append(probe)
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent.resolve())}},
+    )
+    client.execute()
+    said = "".join(output.get("text", "") for output in notebook.cells.pop().outputs)
+    nbformat.write(notebook, build / path.name)
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    page = build / f"{path.stem}.html"
+    page.write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
+    lines = tuple(json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK))
+    return Walked(path.stem, page, lines)
+
+
+def _set_parameters(notebook: Any, own: dict[str, str]) -> None:
+    """Put the user's values behind the cell tagged `parameters`, as papermill does."""
+    import nbformat
+
+    at = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    if len(at) != 1:
+        raise DataError(f"the notebook has {len(at)} cells tagged 'parameters'; expected one")
+    source = "\n".join(f"{name} = {value!r}" for name, value in own.items())
+    injected = nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
+    notebook.cells.insert(at[0] + 1, injected)
+
+
+def _write_index(walked: list[Walked], build: Path) -> Path:
+    cell = "padding:6px 12px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top"
+    rows = []
+    for notebook in walked:
+        for line in notebook.lines:
+            shown = "".join(f'<td style="{cell}">{escape(str(line[c.key] or "–"))}</td>' for c in COLUMNS)
+            links = (
+                f'<a href="{escape(line["page"])}">report</a> · '
+                f'<a href="{escape(notebook.page.name)}">notebook</a>'
+            )
+            rows.append(f'<tr>{shown}<td style="{cell};white-space:nowrap">{links}</td></tr>')
+    head = "".join(f'<th style="{cell}">{column.label}</th>' for column in COLUMNS)
+    page = build / "index.html"
+    page.write_text(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>canarykit: the walk</title></head>'
+        '<body style="font-family:system-ui,sans-serif;max-width:1100px;margin:32px auto;color:#222">'
+        "<h1>From stage to verdict</h1>"
+        f'<table style="border-collapse:collapse"><tr>{head}<th style="{cell}">open</th></tr>{"".join(rows)}'
+        "</table></body></html>",
+        encoding="utf-8",
+    )
+    return page
+
+
+def _existing(value: str, name: str) -> Path | str:
+    """Absolute path of a file, a folder or a glob; notebooks run in their own folder."""
+    path = Path(value).expanduser()
+    if any(sign in value for sign in "*?["):
+        return path.absolute()
+    if not path.exists():
+        raise DataError(f"{name}={value} does not exist (looked in {Path.cwd()})")
+    return path.resolve()
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m canarykit.walk", description=__doc__)
+    parser.add_argument("--notebooks", default="notebooks", help="folder of the notebooks")
+    parser.add_argument("--build", default="build", help="folder for executed notebooks and reports")
+    parser.add_argument("--export", default="", help="your events: a PostHog export (Parquet, JSONL, CSV)")
+    parser.add_argument("--flag", default="", help="key of the flag behind your release")
+    parser.add_argument("--persons", default="", help="persons export, where the events have no person_id")
+    parser.add_argument(
+        "--plan", default="", help="plan as JSON; without it the stages are read from the events"
+    )
+    parser.add_argument("--stage", default="", help="stage to judge; default: the current one at --as-of")
+    parser.add_argument(
+        "--as-of", default="", help="judge as of this time (ISO 8601); default: the last event"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
