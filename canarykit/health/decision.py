@@ -1,0 +1,326 @@
+"""The decision table: evidence in, row numbers out; pure, vectorised over runs and looks, no frames.
+
+The first row that matches wins, at every look on its own (nothing here remembers earlier looks):
+
+====  =====================================================================  ==========================
+row   condition                                                              verdict
+====  =====================================================================  ==========================
+10    no fresh data, an arm empty or below the minimum, within the grace     hold
+20    the same after the grace                                               hold, and tell somebody
+21    the same after the grace, and a critical metric is missing             roll back (policy)
+30    the canary breaches an absolute limit that the control keeps           roll back (policy, optional)
+40    sample-ratio evidence >= 100, or too many people saw both variants     hold, comparisons off
+41    sample-ratio evidence >= 1000                                          hold, invalid: start again
+50    a guardrail's weighted harm evidence >= 1/alpha, margin not excluded   roll back
+60    harm proven, and proven to be smaller than the margin                  hold, a person decides
+70    every guardrail proven within its margin, dwell and success rule met   promote
+80    time cap reached                                                       hold, inconclusive
+90    otherwise                                                              hold, go on
+====  =====================================================================  ==========================
+
+How a simulator calls it
+------------------------
+Arrays have looks on the last axis and any leading axes (runs); guardrails come first of all::
+
+    evidence = Evidence(
+        units_canary=n_t, units_control=n_c,     # (runs, looks)
+        harm_log_e=log_e_harm + log_weights,     # (guardrails, runs, looks), weights already added
+        safe_log_e=log_e_safe,                   # (guardrails, runs, looks), null ratio = the margin
+        srm_log_e=log_e_srm,                     # (runs, looks)
+        dwell_met=hours >= 24,                   # (looks,)
+    )
+    rows = decide(evidence, Rules())             # int8 (runs, looks), codes of `Row`
+    row, look = first_decision(rows)             # first promote or roll back of each run, else the last look
+
+A loop that must not hold whole arrays (numba) uses the same definition one look at a time:
+`numba.njit(table_row)` and `numba.njit(guardrail_state)` compile as they stand, since both are plain
+arithmetic on booleans. `log_thresholds(Rules())` gives the constants they compare with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.errors import DataError, PlanError
+
+__all__ = [
+    "Evidence",
+    "Row",
+    "Rules",
+    "Verdict",
+    "decide",
+    "first_decision",
+    "guardrail_state",
+    "log_thresholds",
+    "table_row",
+    "verdict_of",
+]
+
+
+class Verdict(StrEnum):
+    """What to do with the release now."""
+
+    PROMOTE = "promote"
+    HOLD = "hold"
+    ROLL_BACK = "roll back"
+
+    @property
+    def exit_code(self) -> int:
+        """Process exit code: 0 promote, 10 hold, 20 roll back (1 and 2 belong to errors)."""
+        return {"promote": 0, "hold": 10, "roll back": 20}[self.value]
+
+    @property
+    def icon(self) -> str:
+        """A mark that reads without colour."""
+        return {"promote": "▲", "hold": "■", "roll back": "▼"}[self.value]
+
+
+class Row(IntEnum):
+    """Rows of the decision table, ten times the printed number so that a row can have variants."""
+
+    TOO_LITTLE = 10
+    TOO_LITTLE_AFTER_GRACE = 20
+    CRITICAL_MISSING = 21
+    LIMIT_BREACHED = 30
+    NOT_VALID_YET = 40
+    INVALID = 41
+    HARM = 50
+    TOLERATED_HARM = 60
+    SAFE = 70
+    TIME_CAP = 80
+    GO_ON = 90
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict this row gives."""
+        return verdict_of(self)
+
+
+def verdict_of(row: int) -> Verdict:
+    """The verdict behind a row code.
+
+    Examples
+    --------
+    >>> verdict_of(50), verdict_of(Row.SAFE), verdict_of(90)
+    (<Verdict.ROLL_BACK: 'roll back'>, <Verdict.PROMOTE: 'promote'>, <Verdict.HOLD: 'hold'>)
+    """
+    match Row(row):
+        case Row.SAFE:
+            return Verdict.PROMOTE
+        case Row.CRITICAL_MISSING | Row.LIMIT_BREACHED | Row.HARM:
+            return Verdict.ROLL_BACK
+    return Verdict.HOLD
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Error rates and policies of the decision table.
+
+    Parameters
+    ----------
+    alpha_rollback
+        P(ever rolling back a harmless release, all guardrails together, any looking).
+    alpha_promote
+        P(ever promoting a release whose true effect is at a guardrail's margin), per guardrail.
+    alpha_srm_hold, alpha_srm_invalid
+        P(ever) of a false sample-ratio hold, and of a false "invalid".
+    max_crosser_share
+        Share of people seen with both variants within a stage from which comparisons are off.
+    min_units
+        People (or groups) each arm must have before anything is compared.
+    """
+
+    alpha_rollback: float = 0.05
+    alpha_promote: float = 0.05
+    alpha_srm_hold: float = 0.01
+    alpha_srm_invalid: float = 0.001
+    max_crosser_share: float = 0.01
+    min_units: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("alpha_rollback", "alpha_promote", "alpha_srm_hold", "alpha_srm_invalid"):
+            if not 0 < getattr(self, name) < 1:
+                raise PlanError(f"{name} is {getattr(self, name)}; expected a probability between 0 and 1")
+        if not 0 <= self.max_crosser_share <= 1:
+            raise PlanError(f"max_crosser_share is {self.max_crosser_share}; expected a share in [0, 1]")
+        if not self.min_units >= 0:
+            raise PlanError(f"min_units is {self.min_units}; expected 0 or more people")
+
+
+def log_thresholds(rules: Rules) -> tuple[float, float, float, float]:
+    """Log evidence needed to roll back, to promote, to hold on the sample ratio, and to call it invalid."""
+    levels = (rules.alpha_rollback, rules.alpha_promote, rules.alpha_srm_hold, rules.alpha_srm_invalid)
+    roll_back, promote, hold, invalid = (-math.log(level) for level in levels)
+    return roll_back, promote, hold, invalid
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known at each look; every field is an array over (..., looks) or broadcasts to it.
+
+    Parameters
+    ----------
+    units_canary, units_control
+        Comparable people (or groups) seen so far in each arm.
+    harm_log_e
+        Per guardrail on the first axis: log e-value of "worse than the control" plus the log weight.
+    safe_log_e
+        Per guardrail on the first axis: log e-value against "as bad as the margin or worse".
+    srm_log_e
+        Log e-value against the planned shares. NaN means it cannot be told and holds the release.
+    crosser_share
+        Share of people seen with several variants within the stage. NaN holds the release.
+    fresh, in_grace, critical_missing, breaker, dwell_met, success_met, cap_reached
+        Booleans: data reach up to the look; still within the grace period; a critical metric has no
+        data; the canary breaches a limit that the control keeps; the minimum stay is over; the
+        success rule (if any) is met; the time cap is reached.
+    """
+
+    units_canary: npt.ArrayLike
+    units_control: npt.ArrayLike
+    harm_log_e: npt.ArrayLike
+    safe_log_e: npt.ArrayLike
+    srm_log_e: npt.ArrayLike = 0.0
+    crosser_share: npt.ArrayLike = 0.0
+    fresh: npt.ArrayLike = True
+    in_grace: npt.ArrayLike = False
+    critical_missing: npt.ArrayLike = False
+    breaker: npt.ArrayLike = False
+    dwell_met: npt.ArrayLike = True
+    success_met: npt.ArrayLike = True
+    cap_reached: npt.ArrayLike = False
+
+
+def guardrail_state(harm_log_e: Any, safe_log_e: Any, log_rollback: Any, log_promote: Any) -> Any:
+    """Three booleans of one guardrail: harm proven and not small; harm proven but small; within margin.
+
+    NaN proves nothing: all three are false.
+    """
+    harm = harm_log_e >= log_rollback
+    safe = safe_log_e >= log_promote
+    return harm & (safe == 0), harm & safe, safe
+
+
+def table_row(
+    enough: Any,
+    in_grace: Any,
+    critical_missing: Any,
+    breaker: Any,
+    ratio_holds: Any,
+    ratio_valid: Any,
+    crossers_few: Any,
+    harmed: Any,
+    tolerated: Any,
+    all_safe: Any,
+    may_promote: Any,
+    cap_reached: Any,
+) -> Any:
+    """Row code from booleans or arrays of them: written from the last row up, so the first match wins."""
+    row = 90 - 10 * cap_reached
+    row = row + (all_safe & may_promote) * (70 - row)
+    row = row + tolerated * (60 - row)
+    row = row + harmed * (50 - row)
+    row = row + ((ratio_holds & crossers_few) == 0) * (40 - row)
+    row = row + (ratio_valid == 0) * (41 - row)
+    row = row + breaker * (30 - row)
+    missing = enough == 0
+    row = row + (missing & (critical_missing == 0)) * (20 - row)
+    row = row + (missing & critical_missing) * (21 - row)
+    return row + (missing & in_grace) * (10 - row)
+
+
+def decide(evidence: Evidence, rules: Rules = Rules()) -> npt.NDArray[np.int8]:
+    """Row code at every look, by the table above.
+
+    Parameters
+    ----------
+    evidence
+        Arrays over (..., looks); guardrail fields have one more axis in front.
+    rules
+        Error rates and policies.
+
+    Returns
+    -------
+    numpy.ndarray of int8
+        Codes of `Row`, shape (..., looks). Without any guardrail nothing is ever promoted.
+
+    Raises
+    ------
+    DataError
+        If the two guardrail arrays differ in their number of guardrails.
+
+    Examples
+    --------
+    >>> looks = Evidence(
+    ...     units_canary=[10, 400, 900], units_control=[12, 410, 880],
+    ...     harm_log_e=[[0.1, 1.0, 3.2]], safe_log_e=[[-0.1, -0.5, -1.0]])
+    >>> [Row(row).name for row in decide(looks)]
+    ['TOO_LITTLE_AFTER_GRACE', 'GO_ON', 'HARM']
+    """
+    log_rollback, log_promote, log_hold, log_invalid = log_thresholds(rules)
+    harm, safe = np.asarray(evidence.harm_log_e, float), np.asarray(evidence.safe_log_e, float)
+    if harm.ndim == 0 or safe.ndim == 0 or len(harm) != len(safe):
+        raise DataError(
+            f"harm_log_e has shape {harm.shape}, safe_log_e {safe.shape}; "
+            "expected guardrails on the first axis"
+        )
+    states = [guardrail_state(h, s, log_rollback, log_promote) for h, s in zip(harm, safe, strict=True)]
+    none = np.bool_(False)
+    harmed = np.logical_or.reduce(np.broadcast_arrays(none, *(state[0] for state in states)))
+    tolerated = np.logical_or.reduce(np.broadcast_arrays(none, *(state[1] for state in states)))
+    all_safe = np.logical_and.reduce(np.broadcast_arrays(np.bool_(bool(states)), *(s[2] for s in states)))
+    srm = np.asarray(evidence.srm_log_e, float)
+    enough = (
+        (np.asarray(evidence.units_canary, float) >= max(rules.min_units, 1))
+        & (np.asarray(evidence.units_control, float) >= max(rules.min_units, 1))
+        & _flags(evidence.fresh)
+    )
+    fields = np.broadcast_arrays(
+        enough,
+        _flags(evidence.in_grace),
+        _flags(evidence.critical_missing),
+        _flags(evidence.breaker),
+        srm < log_hold,  # "require the good": NaN does not hold
+        (srm < log_invalid) | np.isnan(srm),
+        np.asarray(evidence.crosser_share, float) < rules.max_crosser_share,
+        harmed,
+        tolerated,
+        all_safe,
+        _flags(evidence.dwell_met) & _flags(evidence.success_met),
+        _flags(evidence.cap_reached),
+    )
+    return np.asarray(table_row(*fields)).astype(np.int8)
+
+
+def first_decision(rows: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.intp]]:
+    """The first promote or roll back of each run along the last axis, and the look it came at.
+
+    Returns
+    -------
+    row, look
+        Row code and look index; runs that never decide give the row of the last look and index -1.
+
+    Examples
+    --------
+    >>> row, look = first_decision([[90, 90, 50, 90], [90, 40, 40, 80]])
+    >>> row.tolist(), look.tolist()
+    ([50, 80], [2, -1])
+    """
+    codes = np.asarray(rows, dtype=np.int8)
+    if codes.ndim == 0 or codes.shape[-1] == 0:
+        raise DataError("there are no looks to decide on")
+    final = np.isin(codes, [row for row in Row if row.verdict is not Verdict.HOLD])
+    decided = final.any(axis=-1)
+    look = np.where(decided, final.argmax(axis=-1), codes.shape[-1] - 1)
+    row = np.take_along_axis(codes, look[..., None], axis=-1)[..., 0]
+    return row, np.where(decided, look, -1)
+
+
+def _flags(value: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    return np.asarray(value, dtype=bool)
