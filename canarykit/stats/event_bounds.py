@@ -1,0 +1,209 @@
+"""The rate ratio with limits that hold at every look: the event e-process inverted over its null."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from canarykit.stats.checks import require_choice, require_share
+from canarykit.stats.estimate import Estimate, Sided
+from canarykit.stats.events import EventMixture, event_intervals
+
+__all__ = ["RatioSequence", "event_ratio_bounds", "event_ratio_estimate"]
+
+_EDGE = 30.0  # limits beyond exp(+-30) are reported as 0 or infinite
+
+
+@dataclass(frozen=True, eq=False)
+class RatioSequence:
+    """A confidence sequence of the rate ratio: all its intervals hold together with `confidence`.
+
+    Parameters
+    ----------
+    value, low, high
+        Ratio of the canary's event rate over the control's, after each look (time on the last axis).
+        Limits only ever tighten: each is the best of all looks so far.
+    confidence, sided
+        As in `Estimate`.
+    events
+        Events of both arms after the last look, over the leading axes.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    confidence: float
+    sided: Sided
+    events: np.ndarray
+
+    @property
+    def last(self) -> Estimate | None:
+        """The last look of a single series; None when there were no looks or no events."""
+        if self.low.ndim != 1 or self.low.size == 0 or int(self.events) == 0:
+            return None
+        crossed = float(self.low[-1]) > float(self.high[-1])
+        note = "the limits of earlier looks contradict later ones: the ratio changed over time"
+        return Estimate(
+            value=float(self.value[-1]),
+            low=float(self.low[-1]),
+            high=float(self.high[-1]),
+            confidence=self.confidence,
+            method="conditional-binomial mixture confidence sequence",
+            sided=self.sided,
+            unit="ratio",
+            n=int(self.events),
+            source="Lindon & Malek (2022), arXiv:2011.03567",
+            always_valid=True,
+            notes=(note,) if crossed else (),
+        )
+
+
+def event_ratio_bounds(
+    x: ArrayLike,
+    n: ArrayLike,
+    exposure_canary: ArrayLike,
+    exposure_control: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+    mixture: EventMixture | None = None,
+) -> RatioSequence:
+    """Confidence sequence of the ratio of event rates, canary over control.
+
+    Parameters
+    ----------
+    x, n, exposure_canary, exposure_control
+        As in `EventMixture.log_e`: events of the canary and of both arms per interval, and exposures;
+        time on the last axis.
+    confidence
+        Chance that the limits hold at every look, strictly between 0 and 1.
+    sided
+        "two" splits the error between the limits; "lower" and "upper" spend it on one. The upper limit
+        at confidence 1 - a is below a margin exactly when the "safe" mixture against that margin has
+        reached an e-value of 1 / a.
+    mixture
+        Spread of the alternatives (its side and null are not used).
+
+    Examples
+    --------
+    >>> spread = EventMixture(sd=0.4, low=0.02, high=1.2)
+    >>> low = event_ratio_bounds([12], [72], [10], [90], sided="lower", mixture=spread).low[-1]
+    >>> high = event_ratio_bounds([12], [72], [10], [90], sided="upper", mixture=spread).high[-1]
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.5656, 4.18)
+    """
+    require_choice("sided", sided, ("two", "lower", "upper"))
+    alpha = 1 - require_share("confidence", confidence)
+    threshold = math.log((2 if sided == "two" else 1) / alpha)
+    x, n, canary, control = event_intervals(x, n, exposure_canary, exposure_control)
+    shape = np.broadcast_shapes(x.shape, canary.shape)
+    x, n, canary, control = (np.broadcast_to(a, shape) for a in (x, n, canary, control))
+    grid = replace(mixture or EventMixture(), side="harm", null_ratio=1.0).grid
+    spread = (grid.log_ratios, grid.log_weights, threshold)
+    value = np.full(shape, np.nan)
+    low, high = np.zeros(shape), np.full(shape, np.inf)
+    for row in np.ndindex(shape[:-1]):
+        series = (x[row], n[row], canary[row], control[row])
+        value[row] = _estimates(*series)
+        if sided != "upper":
+            low[row] = _lower_limits(*series, *spread)
+        if sided != "lower":  # swap the arms: an upper limit of d is one over a lower limit of 1 / d
+            swapped = _lower_limits(n[row] - x[row], n[row], control[row], canary[row], *spread)
+            with np.errstate(divide="ignore"):
+                high[row] = 1 / swapped
+    return RatioSequence(value, low, high, confidence, sided, n.sum(axis=-1))
+
+
+def event_ratio_estimate(
+    x: ArrayLike, n: ArrayLike, exposure_canary: ArrayLike, exposure_control: ArrayLike
+) -> float | None:
+    """The rate ratio that fits all intervals of one series best; None without events.
+
+    Examples
+    --------
+    >>> event_ratio_estimate([12], [72], [10_000], [90_000])
+    1.8
+    """
+    x, n, canary, control = event_intervals(x, n, exposure_canary, exposure_control)
+    x, n, canary, control = np.broadcast_arrays(x, n, canary, control)
+    if n.sum() == 0:
+        return None
+    return _estimate(x.ravel(), n.ravel(), canary.ravel(), control.ravel())
+
+
+def _lower_limits(
+    x: np.ndarray,
+    n: np.ndarray,
+    canary: np.ndarray,
+    control: np.ndarray,
+    log_ratios: np.ndarray,
+    log_weights: np.ndarray,
+    threshold: float,
+) -> np.ndarray:
+    """Best lower limit so far, per look. E falls as the null grows, so one root a look suffices."""
+
+    def states(log_null: float, until: int, since: int = 0) -> np.ndarray:
+        part = slice(since, until)
+        events, at_risk, rest = n[part, None], canary[part, None] * math.exp(log_null), control[part, None]
+        term = np.log(rest + at_risk) - np.log(rest + at_risk * np.exp(log_ratios)[None, :])
+        return (x[part, None] * log_ratios[None, :] + events * term).sum(axis=0)
+
+    def log_e(state: np.ndarray) -> float:
+        largest = float(state.max())
+        return largest + math.log(float(np.exp(state - largest + log_weights).sum()))
+
+    limits = np.zeros(x.size)
+    best, state = -_EDGE, np.zeros(log_ratios.size)
+    for look in range(x.size):
+        if n[look] > 0:
+            state = state + states(best, look + 1, look)
+            if log_e(state) >= threshold:
+                inside, outside = _EDGE, best
+                for _ in range(60):
+                    middle = (inside + outside) / 2
+                    if log_e(states(middle, look + 1)) >= threshold:
+                        outside = middle
+                    else:
+                        inside = middle
+                best = inside
+                state = states(best, look + 1)
+        limits[look] = 0.0 if best <= -_EDGE else math.exp(best)
+    return limits
+
+
+def _estimates(x: np.ndarray, n: np.ndarray, canary: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Maximum likelihood ratio after each look; NaN before the first event."""
+    values = np.full(x.size, np.nan)
+    for look in range(x.size):
+        part = slice(0, look + 1)
+        if n[look] == 0 and look > 0:
+            values[look] = values[look - 1]
+        elif n[part].sum() > 0:
+            values[look] = _estimate(x[part], n[part], canary[part], control[part])
+    return values
+
+
+def _estimate(x: np.ndarray, n: np.ndarray, canary: np.ndarray, control: np.ndarray) -> float:
+    informative = (n > 0) & (canary > 0) & (control > 0)
+    x, n, canary, control = x[informative], n[informative], canary[informative], control[informative]
+    seen, total = float(x.sum()), float(n.sum())
+    if total == 0:
+        return math.nan
+    if seen == 0:
+        return 0.0
+    if seen == total:
+        return math.inf
+    odds = canary / control
+    if np.all(odds == odds[0]):
+        return seen / (total - seen) / float(odds[0])
+    low, high = -_EDGE - float(np.log(odds.max())), _EDGE - float(np.log(odds.min()))
+    for _ in range(80):
+        middle = (low + high) / 2
+        if float((n / (1 + np.exp(-middle) / odds)).sum()) < seen:
+            low = middle
+        else:
+            high = middle
+    return math.exp((low + high) / 2)
