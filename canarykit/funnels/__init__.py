@@ -1,0 +1,1 @@
+"""Funnels with PostHog's semantics: where people of each variant fall out."""
