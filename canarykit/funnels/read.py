@@ -207,8 +207,8 @@ def read_breakdown(
         return value
     mode, number = _read_attribution(attribution)
     if isinstance(value, str):
-        kind, name, group = _split_name(value)
-        return Breakdown((name,), kind, mode, number, limit, group_type_index=group)
+        prefix, name, index = _split_name(value)
+        return Breakdown((name,), prefix, mode, number, limit, group_type_index=index)
     if not isinstance(value, Mapping):
         return Breakdown(tuple(str(item) for item in value), "event", mode, number, limit)
     _known_keys("breakdown", value, BREAKDOWN_KEYS)

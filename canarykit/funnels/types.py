@@ -122,7 +122,8 @@ class FunnelRun:
     matched
         Arrow table of matched events; only in people runs. Columns: `entry` (int64, position in the arrays
         above), `step` (int8), `rank` (int8; 0 = event of the reported attempt, 1..9 = further events
-        that reached the step cleanly in other attempts), `event`, `timestamp`, `uuid`, `distinct_id`, `session_id`.
+        that reached the step cleanly in other attempts), `event`, `timestamp`, `uuid`, `distinct_id`,
+        `session_id`.
     actor_code, row_actor
         Only in shard runs (`run.shard_run`): int64 actor code per entry and per row of the shard's table
         (-1 = row without actor), so that other events of the same actor can be looked up (correlation).
