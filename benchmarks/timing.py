@@ -103,7 +103,7 @@ def peak_of(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def processor() -> dict[str, Any]:
-    """The processor's name, and the width in bits of its widest integer vectors: compiled kernels use them."""
+    """The processor's name and the bits of its widest integer vectors, which compiled kernels use."""
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
