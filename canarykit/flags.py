@@ -159,6 +159,8 @@ class Flag:
             self.source, {**top, "filters": UNSET}, top_before, unknown_keys(self.extra, ("filters",))
         )
         source = dict(self.source.get("filters") or {})
+        if self.holdout != as_read.holdout:
+            source.pop("holdout_groups", None)
         if "groups" not in source:  # the oldest form: one set, spread over two places
             known.pop("rollout_percentage", None)
             source.pop("properties", None)
@@ -168,6 +170,7 @@ class Flag:
         return {**known, "filters": overlay(source, filters, filters_before, further)}
 
     def _written(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        plain = "bucketing_identifier" not in self.extra.get("filters", {})
         top = {
             "id": unless(self.id, None),
             "key": self.key,
@@ -176,7 +179,7 @@ class Flag:
             "deleted": unless(self.deleted, False),
             "version": unless(self.version, None),
             "ensure_experience_continuity": unless(self.ensure_experience_continuity, False),
-            "bucketing_identifier": unless(self.bucketing_identifier, "distinct_id"),
+            "bucketing_identifier": unless(self.bucketing_identifier, "distinct_id" if plain else ""),
             "created_at": unless(self.created_at, None),
             "last_called_at": unless(self.last_called_at, None),
         }
@@ -192,6 +195,7 @@ class Flag:
             if self.super_conditions
             else UNSET,
             "holdout": holdout.to_posthog() if holdout else UNSET,
+            "holdout_groups": UNSET,
         }
         return top, filters
 
@@ -201,7 +205,7 @@ class Flag:
     )  # fmt: skip
     _FILTER_KEYS = (
         "groups", "multivariate", "payloads", "aggregation_group_type_index", "early_exit",
-        "feature_enrollment", "super_groups", "holdout", "holdout_groups", "bucketing_identifier",
+        "feature_enrollment", "super_groups", "holdout", "holdout_groups",
     )  # fmt: skip
 
 
