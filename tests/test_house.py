@@ -20,6 +20,7 @@ FLOORS = (
     {"flags"},
     {"targeting"},
     {"assign"},
+    {"stages", "stage_rules"},
     {"plan"},
     {"compare", "lint"},
     {"stats"},

@@ -1,0 +1,376 @@
+"""A rollout in stages: the flag definition to set at each stage, its time window, and who decides.
+
+Every stage keeps the condition sets of the stages before it, in the same order, and the percentage comes
+last. One flag has one bucket per person, so a growing percentage nests: nobody who is in drops out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.flags import Flag, Holdout, Variant
+from canarykit.stage_rules import arms, check_stages, nested_sets, plan_notes, windows
+from canarykit.stages import Stage, condition_words, email_domain, people_named
+from canarykit.times import to_utc
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["RolloutPlan", "Stage"]
+
+_COLUMNS = (
+    Column("stage", "stage"),
+    Column("condition", "who gets it, beside those before"),
+    Column("share", "share", "share"),
+    Column("starts_at", "from (UTC)", "time"),
+    Column("ends_at", "until (UTC)", "time"),
+    Column("decides", "who decides"),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RolloutPlan(Result):
+    """The stages of one flag's release.
+
+    Parameters
+    ----------
+    flag
+        Key of the flag.
+    stages
+        In the order of the release. Names are unique; percentages do not fall.
+    starts_at
+        When the first stage starts, if the stage does not say so itself.
+    owner
+        Email of the person who decides where a stage names nobody.
+    variants
+        `Variant` items of a multivariate flag; none: a boolean flag.
+    holdout
+        `Holdout`, or a mapping with `id` and `exclusion_percentage`: people kept out for good.
+    control, canary
+        The two arms that are compared: "false" and "true" for a boolean flag, "control" and "test" for
+        a multivariate one, unless told otherwise.
+    aggregation_group_type
+        Name of the group type whose key is assigned, for a release by organisation.
+    group_types
+        Names of the group types in the order of their index.
+
+    Examples
+    --------
+    >>> plan = RolloutPlan.five_stages(
+    ...     "new-checkout", owner="ada@acme.io", team_domain="acme.io", starts_at="2026-09-07T09:00:00Z"
+    ... )
+    >>> plan.stage_names[:3]
+    ('just yourself', 'internal team', 'beta')
+    >>> [condition.rollout_percentage for condition in plan.flag_at("expanded beta 25%").conditions]
+    [100, 100, 25]
+    >>> plan.window("internal team")[0].isoformat()
+    '2026-09-10T09:00:00+00:00'
+    """
+
+    flag: str
+    stages: tuple[Stage, ...]
+    starts_at: Any = field(default=None, kw_only=True)
+    owner: str | None = field(default=None, kw_only=True)
+    variants: tuple[Variant, ...] = field(default=(), kw_only=True)
+    holdout: Holdout | None = field(default=None, kw_only=True)
+    control: str = field(default="", kw_only=True)
+    canary: str = field(default="", kw_only=True)
+    aggregation_group_type: str | None = field(default=None, kw_only=True)
+    group_types: tuple[str, ...] = field(default=("organization",), kw_only=True)
+    notes: tuple[Note, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flag, str) or not self.flag:
+            raise PlanError(f"flag is {self.flag!r}; expected the key of a flag")
+        for name in ("stages", "variants", "group_types"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.holdout, Mapping):
+            object.__setattr__(self, "holdout", Flag(self.flag, holdout=self.holdout).holdout)
+        check_stages(self.stages)
+        control, canary = arms(self.variants, self.control, self.canary)
+        object.__setattr__(self, "control", control)
+        object.__setattr__(self, "canary", canary)
+        if self.aggregation_group_type is not None and self.aggregation_group_type not in self.group_types:
+            raise PlanError(
+                f"aggregation_group_type {self.aggregation_group_type!r} is no group type; "
+                + did_you_mean(self.aggregation_group_type, self.group_types)
+            )
+        if self.starts_at is not None:
+            object.__setattr__(self, "starts_at", to_utc(self.starts_at, name="starts_at"))
+        object.__setattr__(self, "_windows", windows(self.stages, self.starts_at))
+        object.__setattr__(self, "notes", plan_notes(self.stages, self.variants))
+
+    @classmethod
+    def five_stages(
+        cls,
+        flag: str,
+        *,
+        owner: str,
+        team_domain: str,
+        beta_groups: Mapping[str, Sequence[str]] | None = None,
+        beta_domains: Sequence[str] = (),
+        beta_enrollment: bool = True,
+        people: Sequence[str] = (),
+        ramp: Sequence[float] = (5, 25, 50),
+        starts_at: Any = None,
+        dwell: str | Mapping[str, str] = "3d",
+        decides: Mapping[str, str] | None = None,
+        variants: Sequence[Variant] = (),
+        holdout: Any = None,
+        control: str = "",
+        canary: str = "",
+        aggregation_group_type: str | None = None,
+        group_types: Sequence[str] = ("organization",),
+        domain_operator: Literal["ends_with", "regex"] = "ends_with",
+    ) -> RolloutPlan:
+        """Just yourself, the internal team, beta, a growing percentage, everyone.
+
+        Parameters
+        ----------
+        flag
+            Key of the flag.
+        owner
+            Email of the person who goes first and decides.
+        team_domain
+            The team's email domain, "acme.io".
+        beta_groups
+            Names of groups in the beta by group type: `{"organization": ["twitter"]}`.
+        beta_domains
+            Email domains of companies in the beta.
+        beta_enrollment
+            Whether people can join the beta themselves (early access; boolean person flags only).
+        people
+            Emails of people in the beta by name, such as those who reported the bug.
+        ramp
+            Percentages of the expanded beta, growing, one stage each.
+        starts_at
+            Start of the first stage; without it the stages have no windows.
+        dwell
+            How long each stage lasts: one duration, or one by stage name (the rest "3d").
+        decides
+            Who decides, by stage name; the owner where it names nobody.
+        variants, holdout, control, canary, aggregation_group_type, group_types
+            As for `RolloutPlan`. With variants, people of the targeted stages and everyone at full
+            release get the canary by override; the percentage stages hash.
+        domain_operator
+            "ends_with", or "regex" for servers that do not know it.
+
+        Examples
+        --------
+        >>> plan = RolloutPlan.five_stages(
+        ...     "new-checkout", owner="ada@acme.io", team_domain="acme.io", ramp=(10, 50)
+        ... )
+        >>> plan.flag_at("internal team").conditions[1].properties[0].to_posthog()
+        {'key': 'email', 'value': '@acme.io', 'operator': 'ends_with', 'type': 'person'}
+        """
+        names = tuple(group_types)
+        arm = arms(tuple(variants), control, canary)[1] if variants else None
+        by_group = aggregation_group_type is not None
+        shared: dict[str, Any] = {"variant": arm, "for_person": by_group}
+        beta = [email_domain(domain, domain_operator, **shared) for domain in beta_domains]
+        if people:
+            beta.append(people_named(people, **shared))
+        for group_type, members in (beta_groups or {}).items():
+            if group_type not in names:
+                raise PlanError(
+                    f"beta_groups names {group_type!r}, no group type; {did_you_mean(group_type, names)}"
+                )
+            beta.append(Stage.for_groups("beta", names.index(group_type), members, variant=arm).conditions[0])
+        enrollment = beta_enrollment and not variants and not by_group
+        stages = [
+            Stage("just yourself", (people_named([owner], **shared),)),
+            Stage("internal team", (email_domain(team_domain, domain_operator, **shared),)),
+        ]
+        if beta or enrollment:
+            stages.append(Stage("beta", tuple(beta), enrollment=enrollment))
+        stages += [Stage.for_share(f"expanded beta {share:g}%", share) for share in ramp]
+        stages.append(Stage.for_everyone("full release", variant=arm))
+        known = [stage.name for stage in stages]
+        lasts: Mapping[str, str] = dwell if isinstance(dwell, Mapping) else dict.fromkeys(known[:-1], dwell)
+        for argument, given in (("dwell", lasts), ("decides", decides or {})):
+            for name in set(given) - set(known):
+                raise PlanError(f"{argument} names {name!r}, no stage; {did_you_mean(name, known)}")
+        if isinstance(dwell, Mapping):
+            lasts = {**dict.fromkeys(known[:-1], "3d"), **dwell}
+        stages = [
+            replace(stage, dwell=lasts.get(stage.name), decides=(decides or {}).get(stage.name, owner))
+            for stage in stages
+        ]
+        return cls(
+            flag,
+            tuple(stages),
+            starts_at=starts_at,
+            owner=owner,
+            variants=tuple(variants),
+            holdout=holdout,
+            control=control,
+            canary=canary,
+            aggregation_group_type=aggregation_group_type,
+            group_types=names,
+        )
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of the stages in order."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def aggregation_group_type_index(self) -> int | None:
+        """Index of the group type that is assigned; None when people are."""
+        name = self.aggregation_group_type
+        return None if name is None else self.group_types.index(name)
+
+    def index(self, name: str) -> int:
+        """Position of a stage; a name that is no stage's is a `PlanError`."""
+        if name not in self.stage_names:
+            raise PlanError(f"the plan has no stage {name!r}; {did_you_mean(name, self.stage_names)}")
+        return self.stage_names.index(name)
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return self.stages[self.index(name)]
+
+    def flag_at(self, name: str) -> Flag:
+        """The flag definition to set at a stage; `flag_at(name).to_posthog()` is its JSON."""
+        reached = self.stages[: self.index(name) + 1]
+        return Flag(
+            self.flag,
+            nested_sets(reached),
+            self.variants,
+            holdout=self.holdout,
+            feature_enrollment=any(stage.enrollment for stage in reached),
+            aggregation_group_type_index=self.aggregation_group_type_index,
+            name=f"{self.flag}: {name}",
+        )
+
+    def window(self, name: str) -> tuple[pd.Timestamp, pd.Timestamp | None]:
+        """Half-open UTC window `[start, end)` of a stage; the end is None while it is open."""
+        start, end = self._windows[self.index(name)]  # type: ignore[attr-defined]
+        if start is None:
+            raise PlanError(
+                f"stage {name!r} has no start; give the plan starts_at=, or with_windows({{{name!r}: ...}})"
+            )
+        return start, end
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether any stage has a start."""
+        return any(start is not None for start, _ in self._windows)  # type: ignore[attr-defined]
+
+    def windows(self) -> dict[str, tuple[pd.Timestamp, pd.Timestamp | None]]:
+        """Windows of all stages that have a start, by name, in order."""
+        pairs = zip(self.stage_names, self._windows, strict=True)  # type: ignore[attr-defined]
+        return {name: window for name, window in pairs if window[0] is not None}
+
+    def stage_at(self, time: Any) -> Stage | None:
+        """The stage running at a moment; None before the first, after the last, and in between."""
+        moment = to_utc(time, name="time")
+        for name, (start, end) in self.windows().items():
+            if start <= moment and (end is None or moment < end):
+                return self.stage(name)
+        return None
+
+    def shares(self, name: str) -> dict[str, float]:
+        """Share of all units per flag value by rule at a stage, targeted people aside; sums to 1.
+
+        Examples
+        --------
+        >>> holdout = {"id": 7, "exclusion_percentage": 10}
+        >>> plan = RolloutPlan("f", (Stage.for_share("ramp", 20),), holdout=holdout)
+        >>> {value: round(share, 3) for value, share in plan.shares("ramp").items()}
+        {'false': 0.72, 'true': 0.18, 'holdout-7': 0.1}
+        """
+        stage = self.stage(name)
+        rollout = (stage.share or 0.0) / 100
+        if not self.variants:
+            shares = {"false": 1 - rollout, "true": rollout}
+        elif stage.kind == "full":
+            shares = {self.canary: 1.0}
+        else:
+            shares = {"false": 1 - rollout}
+            shares |= {item.key: rollout * item.rollout_percentage / 100 for item in self.variants}
+        if self.holdout is None:
+            return shares
+        kept = min(max(self.holdout.exclusion_percentage, 0.0), 100.0) / 100
+        return {**{arm: share * (1 - kept) for arm, share in shares.items()}, self.holdout.value: kept}
+
+    def share(self, name: str) -> float | None:
+        """Share of the canary among the two compared arms by rule; None for targeted stages."""
+        if self.stage(name).kind == "targeted":
+            return None
+        shares = self.shares(name)
+        canary, control = shares.get(self.canary, 0.0), shares.get(self.control, 0.0)
+        return canary / (canary + control) if canary + control > 0 else None
+
+    def with_windows(self, windows: Mapping[str, Any]) -> RolloutPlan:
+        """The plan with the windows as they came to be: `{stage: start}` or `{stage: (start, end)}`.
+
+        Stages that are not named keep what they said; later ones follow from the new times.
+        """
+        changed = {stage.name: stage for stage in self.stages}
+        for name, window in windows.items():
+            start, end = window if isinstance(window, tuple | list) else (window, None)
+            changed[name] = replace(self.stage(name), starts_at=start, ends_at=end)
+        return replace(self, stages=tuple(changed[name] for name in self.stage_names))
+
+    def changes(self, name: str) -> tuple[str, ...]:
+        """What is different at a stage from the one before it, one sentence a change.
+
+        Examples
+        --------
+        >>> plan = RolloutPlan.five_stages("new-checkout", owner="ada@acme.io", team_domain="acme.io")
+        >>> plan.changes("expanded beta 25%")
+        ('The share of everyone grows from 5 % to 25 %; the 5 % keep it.',)
+        """
+        position, stage = self.index(name), self.stage(name)
+        before = [earlier.share for earlier in self.stages[:position] if earlier.share]
+        said = []
+        if stage.kind == "targeted":
+            said += [f"New: {condition_words(item, self.group_types)}." for item in stage.conditions]
+        elif before and before[-1] == stage.share:
+            said.append(f"The share of everyone stays at {before[-1]:g} %.")
+        elif before:
+            said.append(
+                f"The share of everyone grows from {before[-1]:g} % to {stage.share:g} %; "
+                f"the {before[-1]:g} % keep it."
+            )
+        else:
+            said.append(f"New: {stage.share:g} % of everyone.")
+        if stage.enrollment:
+            said.append("New: people who join the early access themselves.")
+        return tuple(said)
+
+    def announcement(self, name: str) -> str:
+        """A short text that says what changes at a stage, when, and who decides; Markdown."""
+        position, stage = self.index(name), self.stage(name)
+        start, end = self._windows[position]  # type: ignore[attr-defined]
+        when = "" if start is None else f", from {start:%Y-%m-%d %H:%M} UTC"
+        until = "" if end is None else f" until {end:%Y-%m-%d %H:%M} UTC"
+        kept = f"\nWho had it before keeps it ({', '.join(self.stage_names[:position])})." if position else ""
+        lines = "\n".join(f"- {change}" for change in self.changes(name))
+        decides = stage.decides or self.owner
+        closing = f"\nNext step decided by {decides}." if decides else ""
+        return f"**{self.flag}: {name}**{when}{until}\n\n{lines}\n{kept}{closing}".rstrip() + "\n"
+
+    def _headline(self) -> str:
+        return f"{self.flag}: {len(self.stages)} stages, from {self.stages[0].name} to {self.stages[-1].name}"
+
+    def _table(self) -> Table:
+        rows = []
+        for stage, (start, end) in zip(self.stages, self._windows, strict=True):  # type: ignore[attr-defined]
+            said = "; ".join(stage.words(self.group_types))
+            share = None if stage.share is None else stage.share / 100
+            rows.append((stage.name, said, share, start, end, stage.decides or self.owner))
+        return Table.of(_COLUMNS, rows)
+
+    def _extra_json(self) -> dict[str, Any]:
+        return {
+            "flag": self.flag,
+            "control": self.control,
+            "canary": self.canary,
+            "flags": {name: self.flag_at(name).to_posthog() for name in self.stage_names},
+        }
