@@ -1,26 +1,17 @@
-"""Feature flags as frozen values, with PostHog's JSON in and out without losing a key.
-
-A flag is a list of condition sets (OR, in stored order), each a list of property filters (AND) with a
-rollout percentage, and optionally variants. Reading keeps the JSON a value came from, so that writing an
-unchanged flag gives back the same JSON, and writing an edited one changes only what was edited.
-Nothing is evaluated here: see `canarykit.assign`.
-"""
+"""One feature flag: condition sets, variants, early access and holdout, read from and written to JSON."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
-from canarykit.errors import ExportFormatError, PlanError, did_you_mean
-from canarykit.flag_json import UNSET, list_of, overlay, require_mapping, unknown_keys, unless
-from canarykit.flag_parts import Condition, Holdout, PropertyFilter, Variant
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.flags.lossless import UNSET, list_of, overlay, require_mapping, unknown_keys, unless
+from canarykit.flags.parts import Condition, Holdout, Variant
 
-__all__ = ["UNSET", "Condition", "Flag", "FlagSet", "Holdout", "PropertyFilter", "Variant", "read_flags"]
+__all__ = ["Flag"]
 
 
 @dataclass(frozen=True)
@@ -207,137 +198,6 @@ class Flag:
         "groups", "multivariate", "payloads", "aggregation_group_type_index", "early_exit",
         "feature_enrollment", "super_groups", "holdout", "holdout_groups",
     )  # fmt: skip
-
-
-class FlagSet(Mapping[str, Flag]):
-    """Flags by key, with what their evaluation needs from the project.
-
-    Parameters
-    ----------
-    flags
-        Flags; keys must differ among those that are not deleted.
-    group_type_mapping
-        Name of each group type by its index as text, `{"0": "organization"}`.
-    cohorts
-        Cohort definitions by id as text: PostHog's nested `{"type": "AND", "values": [...]}`.
-    source
-        The JSON they were read from.
-
-    Examples
-    --------
-    >>> flags = FlagSet([Flag("a"), Flag("b", active=False)])
-    >>> flags
-    FlagSet(['a', 'b'])
-    >>> flags["a"].active
-    True
-    """
-
-    def __init__(
-        self,
-        flags: Iterable[Flag] = (),
-        *,
-        group_type_mapping: Mapping[str, str] | None = None,
-        cohorts: Mapping[str, Any] | None = None,
-        source: Any = None,
-    ) -> None:
-        self._flags: dict[str, Flag] = {}
-        for flag in flags:
-            if flag.key in self._flags and not flag.deleted and not self._flags[flag.key].deleted:
-                raise PlanError(f"two flags have the key {flag.key!r}; keys must differ")
-            if flag.key not in self._flags or not flag.deleted:
-                self._flags[flag.key] = flag
-        self.group_type_mapping = {str(k): v for k, v in (group_type_mapping or {}).items()}
-        self.cohorts = {str(k): v for k, v in (cohorts or {}).items()}
-        self.source = source
-
-    def __getitem__(self, key: str) -> Flag:
-        if key not in self._flags:
-            raise PlanError(f"no flag {key!r}; {did_you_mean(key, self._flags)}")
-        return self._flags[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._flags
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._flags)
-
-    def __len__(self) -> int:
-        return len(self._flags)
-
-    def __repr__(self) -> str:
-        return f"FlagSet({list(self._flags)})"
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The flag, or the default where there is none."""
-        return self._flags.get(key, default)
-
-    def to_posthog(self) -> dict[str, Any]:
-        """The local-evaluation form: flags, group types and cohorts."""
-        return {
-            "flags": [flag.to_posthog() for flag in self.values()],
-            "group_type_mapping": dict(self.group_type_mapping),
-            "cohorts": deepcopy(self.cohorts),
-        }
-
-
-def read_flags(source: str | PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> FlagSet:
-    """Read PostHog flag definitions: the management list, one flag, or a local-evaluation payload.
-
-    Parameters
-    ----------
-    source
-        Path of a JSON file, or the parsed JSON: `{"results": [...]}`, a list of flags, one flag, or
-        `{"flags": [...], "group_type_mapping": {...}, "cohorts": {...}}`.
-
-    Returns
-    -------
-    FlagSet
-        Flags by key, with group types and cohorts where the source has them.
-
-    Raises
-    ------
-    ExportFormatError
-        If the file is not JSON, is one page of several, or holds evaluated values instead of definitions.
-
-    Examples
-    --------
-    >>> flags = read_flags({"flags": [{"key": "new-checkout", "filters": {"groups": []}}]})
-    >>> flags["new-checkot"]
-    Traceback (most recent call last):
-    ...
-    canarykit.errors.PlanError: no flag 'new-checkot'; there is ['new-checkout']. Did you mean 'new-checkout'?
-    """
-    where = "the flags"
-    data: Any = source
-    if isinstance(source, str | PathLike):
-        where = str(source)
-        try:
-            data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ExportFormatError(f"{where} is not JSON: {error}") from error
-    if isinstance(data, Sequence) and not isinstance(data, str):
-        return FlagSet(map(Flag.from_posthog, data), source=data)
-    if not isinstance(data, Mapping):
-        raise ExportFormatError(f"{where} holds {type(data).__name__}; expected flag definitions")
-    if isinstance(data.get("results"), list):
-        if data.get("next"):
-            raise ExportFormatError(f"{where} is one page of several; ask for the rest at {data['next']}")
-        return FlagSet(map(Flag.from_posthog, data["results"]), source=data)
-    if isinstance(data.get("flags"), list):
-        return FlagSet(
-            map(Flag.from_posthog, data["flags"]),
-            group_type_mapping=data.get("group_type_mapping"),
-            cohorts=data.get("cohorts"),
-            source=data,
-        )
-    if "flags" in data or "featureFlags" in data:
-        raise ExportFormatError(
-            f"{where} holds one person's evaluated flags; expected definitions "
-            "(the management API's list, or the local-evaluation payload)"
-        )
-    if "key" in data:
-        return FlagSet([Flag.from_posthog(data)], source=data)
-    raise ExportFormatError(f"{where} holds no flags; {did_you_mean('flags', data)}")
 
 
 def _release_conditions(data: Mapping[str, Any], filters: Mapping[str, Any]) -> list[Any]:

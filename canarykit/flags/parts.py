@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canarykit.errors import PlanError
-from canarykit.flag_json import (
+from canarykit.flags.lossless import (
     UNSET,
     Unset,
     list_of,
@@ -220,10 +220,13 @@ class Holdout:
         The holdout's number; people in it get the value `holdout-<id>`.
     exclusion_percentage
         Share in percent, clamped to 0..100.
+    legacy
+        Whether it was read from the older `holdout_groups`, which SDKs do not know.
     """
 
     id: Any
     exclusion_percentage: float
+    legacy: bool = False
 
     @property
     def value(self) -> str:
@@ -240,7 +243,7 @@ class Holdout:
         for group in list_of(filters, "holdout_groups")[:1]:
             share = percentage(group.get("rollout_percentage"), "a holdout")
             variant = str(group.get("variant") or "holdout-")
-            return cls(variant.removeprefix("holdout-"), 100 if share is None else share)
+            return cls(variant.removeprefix("holdout-"), 100 if share is None else share, legacy=True)
         return None
 
     def to_posthog(self) -> dict[str, Any]:
