@@ -4,21 +4,50 @@ Effects are canary against control and signed so that more is harm. None means n
 raises `DataError`. Only numpy is needed to import this package.
 """
 
-from canarykit.stats.estimate import Estimate, HypothesisTest, SequentialTest
-from canarykit.stats.event_bounds import RatioSequence, event_ratio_bounds, event_ratio_estimate
+from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
+from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
 from canarykit.stats.events import EventMixture, event_test
 from canarykit.stats.proportions import clopper_pearson, risk_difference, wilson
+from canarykit.stats.sequential import (
+    best_k,
+    confidence_sequence,
+    mixture_boundary,
+    mixture_log_e,
+    mixture_test,
+    tune_k,
+)
+from canarykit.stats.srm import (
+    SRM_MIXTURE,
+    sequential_srm,
+    sequential_srm_tilt,
+    srm_chi_square,
+    srm_exact,
+)
+from canarykit.stats.stratified import StratifiedScore, stratified_score
 
 __all__ = [
+    "SRM_MIXTURE",
+    "ConfidenceSequence",
     "Estimate",
     "EventMixture",
     "HypothesisTest",
-    "RatioSequence",
     "SequentialTest",
+    "StratifiedScore",
+    "best_k",
     "clopper_pearson",
+    "confidence_sequence",
     "event_ratio_bounds",
     "event_ratio_estimate",
     "event_test",
+    "mixture_boundary",
+    "mixture_log_e",
+    "mixture_test",
     "risk_difference",
+    "sequential_srm",
+    "sequential_srm_tilt",
+    "srm_chi_square",
+    "srm_exact",
+    "stratified_score",
+    "tune_k",
     "wilson",
 ]

@@ -1,7 +1,7 @@
 """What every statistic returns: a number with its interval, its level, its method and its source.
 
-Three shapes of answer, all frozen: `Estimate` (a value with an interval), `HypothesisTest` (a p-value
-that is valid at one planned look) and `SequentialTest` (evidence that is valid at every look).
+Four shapes of answer, all frozen: `Estimate` (a value with an interval) and `HypothesisTest` (a p-value)
+for one planned look, `ConfidenceSequence` and `SequentialTest` for as many looks as one likes.
 Effects are signed so that more than zero, or a ratio above one, is *harm* when the metric is one where
 higher is worse: the canary minus the control, the canary over the control.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from canarykit.display import Kind, format_value
 
-__all__ = ["Estimate", "HypothesisTest", "SequentialTest", "Sided"]
+__all__ = ["ConfidenceSequence", "Estimate", "HypothesisTest", "SequentialTest", "Sided"]
 
 Sided = Literal["two", "lower", "upper"]
 """`two`: both limits at `confidence` together; `lower` / `upper`: only that limit, at `confidence` alone."""
@@ -135,6 +135,56 @@ class HypothesisTest:
     n: int | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ConfidenceSequence:
+    """Intervals at every look that hold together: watch them as often as wanted.
+
+    Parameters
+    ----------
+    value, low, high
+        After each look; time on the last axis, any leading axes. `value` is NaN while there is no data.
+    confidence, sided, unit, method, source
+        As in `Estimate`; `confidence` is the chance that every interval of the sequence holds.
+    n
+        Units (or events) behind the last look, over the leading axes.
+    standard_error
+        Of the value at each look, where the method has one.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    confidence: float
+    method: str
+    sided: Sided = "two"
+    unit: str = "share"
+    n: np.ndarray | int | None = None
+    source: str = ""
+    standard_error: np.ndarray | None = None
+
+    @property
+    def last(self) -> Estimate | None:
+        """The last look of a single series; None when there is no look or nothing was seen yet."""
+        if self.value.ndim != 1 or self.value.size == 0 or math.isnan(self.value[-1]):
+            return None
+        low, high = float(self.low[-1]), float(self.high[-1])
+        note = "the limits of earlier looks contradict later ones: the effect changed over time"
+        return Estimate(
+            value=float(self.value[-1]),
+            low=low,
+            high=high,
+            confidence=self.confidence,
+            method=self.method,
+            sided=self.sided,
+            unit=self.unit,
+            n=None if self.n is None else int(np.asarray(self.n)),
+            source=self.source,
+            standard_error=None if self.standard_error is None else float(self.standard_error[-1]),
+            always_valid=True,
+            notes=(note,) if low > high else (),
+        )
 
 
 @dataclass(frozen=True, eq=False)

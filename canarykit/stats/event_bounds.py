@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from canarykit.stats.checks import require_choice, require_share
-from canarykit.stats.estimate import Estimate, Sided
+from canarykit.stats.estimate import ConfidenceSequence, Sided
 from canarykit.stats.events import EventMixture, event_intervals
 
-__all__ = ["RatioSequence", "event_ratio_bounds", "event_ratio_estimate"]
+__all__ = ["event_ratio_bounds", "event_ratio_estimate"]
 
 _EDGE = 30.0  # limits beyond exp(+-30) are reported as 0 or infinite
-
-
-@dataclass(frozen=True, eq=False)
-class RatioSequence:
-    """A confidence sequence of the rate ratio: all its intervals hold together with `confidence`.
-
-    Parameters
-    ----------
-    value, low, high
-        Ratio of the canary's event rate over the control's, after each look (time on the last axis).
-        Limits only ever tighten: each is the best of all looks so far.
-    confidence, sided
-        As in `Estimate`.
-    events
-        Events of both arms after the last look, over the leading axes.
-    """
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    confidence: float
-    sided: Sided
-    events: np.ndarray
-
-    @property
-    def last(self) -> Estimate | None:
-        """The last look of a single series; None when there were no looks or no events."""
-        if self.low.ndim != 1 or self.low.size == 0 or int(self.events) == 0:
-            return None
-        crossed = float(self.low[-1]) > float(self.high[-1])
-        note = "the limits of earlier looks contradict later ones: the ratio changed over time"
-        return Estimate(
-            value=float(self.value[-1]),
-            low=float(self.low[-1]),
-            high=float(self.high[-1]),
-            confidence=self.confidence,
-            method="conditional-binomial mixture confidence sequence",
-            sided=self.sided,
-            unit="ratio",
-            n=int(self.events),
-            source="Lindon & Malek (2022), arXiv:2011.03567",
-            always_valid=True,
-            notes=(note,) if crossed else (),
-        )
 
 
 def event_ratio_bounds(
@@ -70,7 +26,7 @@ def event_ratio_bounds(
     confidence: float = 0.95,
     sided: Sided = "two",
     mixture: EventMixture | None = None,
-) -> RatioSequence:
+) -> ConfidenceSequence:
     """Confidence sequence of the ratio of event rates, canary over control.
 
     Parameters
@@ -86,6 +42,12 @@ def event_ratio_bounds(
         reached an e-value of 1 / a.
     mixture
         Spread of the alternatives (its side and null are not used).
+
+    Returns
+    -------
+    ConfidenceSequence
+        Limits after each look that only ever tighten: each is the best of all looks so far. A lower
+        limit of 0 and an infinite upper limit say that the counts do not bound that side.
 
     Examples
     --------
@@ -114,7 +76,17 @@ def event_ratio_bounds(
             swapped = _lower_limits(n[row] - x[row], n[row], control[row], canary[row], *spread)
             with np.errstate(divide="ignore"):
                 high[row] = 1 / swapped
-    return RatioSequence(value, low, high, confidence, sided, n.sum(axis=-1))
+    return ConfidenceSequence(
+        value=value,
+        low=low,
+        high=high,
+        confidence=confidence,
+        method="conditional-binomial mixture confidence sequence",
+        sided=sided,
+        unit="ratio",
+        n=n.sum(axis=-1),
+        source="Lindon & Malek (2022), arXiv:2011.03567",
+    )
 
 
 def event_ratio_estimate(
@@ -124,7 +96,7 @@ def event_ratio_estimate(
 
     Examples
     --------
-    >>> event_ratio_estimate([12], [72], [10_000], [90_000])
+    >>> round(event_ratio_estimate([12], [72], [10_000], [90_000]), 6)
     1.8
     """
     x, n, canary, control = event_intervals(x, n, exposure_canary, exposure_control)
