@@ -1,0 +1,175 @@
+"""A guardrail: a metric, the direction that is harm, and how much harm is tolerated."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.values import Metric, ValueMetric, metric_from_dict
+
+__all__ = ["Guardrail", "guardrail_weights"]
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """A metric that must not get worse by more than a margin.
+
+    Parameters
+    ----------
+    metric
+        A spec of `canarykit.metrics`; the name of an event means "share of people with that event".
+    worse
+        Which direction is harm: "higher" for errors, "lower" for conversion.
+    margin_ratio
+        Largest tolerated ratio of the canary to the control: 1.25 tolerates a quarter more errors, 0.95
+        a loss of a twentieth of the conversions. Default: 1.25 when higher is worse, 0.95 when lower is.
+    margin_pp
+        The margin in percentage points of people instead, for share metrics; positive.
+    margin
+        The margin in the metric's own unit instead, for value metrics; positive.
+    limit
+        Absolute level that the canary must keep (a service level objective): a fraction for share
+        metrics, the metric's unit for value metrics. It judges stages that have no control.
+    critical
+        Critical guardrails share one half of the rollback error, the others the second half; a critical
+        metric without data after the grace period rolls back.
+    weight
+        Own part of the rollback error instead, in (0, 1]; then give one to every guardrail.
+    name
+        How reports call it; the metric's label by default.
+
+    Examples
+    --------
+    >>> Guardrail("$exception", margin_ratio=1.5).label
+    'people with $exception'
+    >>> from canarykit.metrics import Conversion
+    >>> Guardrail(Conversion("paid"), worse="lower").tolerated_ratio
+    0.95
+    """
+
+    metric: Metric
+    worse: Literal["higher", "lower"] = field(default="higher", kw_only=True)
+    margin_ratio: float | None = field(default=None, kw_only=True)
+    margin_pp: float | None = field(default=None, kw_only=True)
+    margin: float | None = field(default=None, kw_only=True)
+    limit: float | None = field(default=None, kw_only=True)
+    critical: bool = field(default=False, kw_only=True)
+    weight: float | None = field(default=None, kw_only=True)
+    name: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.metric, str):
+            object.__setattr__(self, "metric", ErrorShare(self.metric))
+        if not isinstance(self.metric, ShareMetric | ValueMetric):
+            raise PlanError(
+                f"a guardrail's metric is {type(self.metric).__name__}; expected a spec such as "
+                "metrics.ErrorShare() or the name of an event"
+            )
+        if self.worse not in ("higher", "lower"):
+            raise PlanError(f"{self.label}: worse is {self.worse!r}; expected 'higher' or 'lower'")
+        given = [name for name in ("margin_ratio", "margin_pp", "margin") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise PlanError(f"{self.label}: give one margin, not {' and '.join(given)}")
+        problem = self._margin_problem()
+        if problem:
+            raise PlanError(f"{self.label}: {problem}")
+        if self.weight is not None and not 0 < self.weight <= 1:
+            raise PlanError(f"{self.label}: weight is {self.weight}; expected a part in (0, 1]")
+        if self.limit is not None and not math.isfinite(self.limit):
+            raise PlanError(f"{self.label}: limit is {self.limit}; expected a finite level")
+        if self.limit is not None and isinstance(self.metric, ShareMetric) and not 0 <= self.limit <= 1:
+            raise PlanError(f"{self.label}: limit is {self.limit}; expected a fraction of people in [0, 1]")
+
+    def _margin_problem(self) -> str | None:
+        is_share = isinstance(self.metric, ShareMetric)
+        ratio = self.margin_ratio
+        if ratio is not None and self.worse == "higher" and not 1 < ratio < math.inf:
+            return f"margin_ratio is {ratio}; expected above 1, since higher is worse"
+        if ratio is not None and self.worse == "lower" and not 0 < ratio < 1:
+            return f"margin_ratio is {ratio}; expected between 0 and 1, since lower is worse"
+        if self.margin_pp is not None and not is_share:
+            return "margin_pp is for shares of people; use margin= or margin_ratio="
+        if self.margin_pp is not None and not 0 < self.margin_pp < 100:
+            return f"margin_pp is {self.margin_pp}; expected percentage points between 0 and 100"
+        if self.margin is not None and is_share:
+            return "margin is for values per person; use margin_pp= or margin_ratio="
+        if self.margin is not None and not 0 < self.margin < math.inf:
+            return f"margin is {self.margin}; expected a positive number"
+        return None
+
+    @property
+    def label(self) -> str:
+        """How reports call it."""
+        return self.name or (self.metric.label if hasattr(self.metric, "label") else "guardrail")
+
+    @property
+    def tolerated_ratio(self) -> float:
+        """The margin as canary over control, when it was given as a ratio or left out."""
+        if self.margin_ratio is not None:
+            return self.margin_ratio
+        return 1.25 if self.worse == "higher" else 0.95
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that `Guardrail.from_dict` reads back."""
+        content: dict[str, Any] = {"metric": self.metric.to_dict()}
+        for spec in dataclasses.fields(self)[1:]:
+            value = getattr(self, spec.name)
+            if value != spec.default:
+                content[spec.name] = value
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any] | str) -> Guardrail:
+        """A guardrail from its plain form; a text is the name of an event that is an error.
+
+        Examples
+        --------
+        >>> Guardrail.from_dict({"metric": {"metric": "error share"}, "critical": True}).critical
+        True
+        """
+        if isinstance(content, str):
+            return cls(ErrorShare(content))
+        fields = dict(content)
+        known = [spec.name for spec in dataclasses.fields(cls)]
+        for key in fields:
+            if key not in known:
+                raise PlanError(f"a guardrail has no {key!r}; {did_you_mean(key, known)}")
+        if "metric" not in fields:
+            raise PlanError(f"a guardrail needs a 'metric'; {did_you_mean('metric', fields)}")
+        metric = fields.pop("metric")
+        return cls(ErrorShare(metric) if isinstance(metric, str) else metric_from_dict(metric), **fields)
+
+
+def guardrail_weights(guardrails: Sequence[Guardrail]) -> tuple[float, ...]:
+    """Part of the rollback error that each guardrail may spend; the parts add up to at most 1.
+
+    Weights given by hand are taken as they are. Otherwise the critical guardrails share one half and the
+    others the second half; if there is only one kind, it has everything.
+
+    Raises
+    ------
+    PlanError
+        If only some guardrails have a weight, or the weights add up to more than 1.
+
+    Examples
+    --------
+    >>> guardrail_weights([Guardrail("crash", critical=True), Guardrail("slow"), Guardrail("ticket")])
+    (0.5, 0.25, 0.25)
+    """
+    given = [g.weight for g in guardrails if g.weight is not None]
+    if given:
+        if len(given) < len(guardrails):
+            raise PlanError(f"{len(given)} of {len(guardrails)} guardrails have a weight; give all or none")
+        if sum(given) > 1 + 1e-9:
+            raise PlanError(f"the guardrails' weights add up to {sum(given):g}; expected at most 1")
+        return tuple(given)
+    n_critical = sum(g.critical for g in guardrails)
+    n_other = len(guardrails) - n_critical
+    if not n_critical or not n_other:
+        return tuple(1 / len(guardrails) for _ in guardrails)
+    return tuple(0.5 / n_critical if g.critical else 0.5 / n_other for g in guardrails)

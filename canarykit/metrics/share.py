@@ -1,0 +1,302 @@
+"""Share metrics: of each person, whether something happened after the exposure.
+
+One first event per person, which the exact event engine can judge at every look; people exposed a moment
+ago count for the moment they were observed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from canarykit.errors import PlanError
+from canarykit.times import DAY, duration
+
+__all__ = [
+    "Conversion",
+    "ErrorShare",
+    "Filters",
+    "FunnelShare",
+    "MetricSpec",
+    "Retention",
+    "ShareMetric",
+    "SlowShare",
+    "SurveyResponse",
+]
+
+Filters = tuple[tuple[str, str], ...]
+"""Exact matches on event properties, (name, text) pairs; built from a mapping or from pairs."""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What every metric says of itself; built from the fields a subclass has."""
+
+    kind: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        where = getattr(self, "where", ())
+        pairs = where.items() if isinstance(where, Mapping) else where
+        if where or hasattr(self, "where"):
+            object.__setattr__(self, "where", tuple(sorted((str(key), _text(v)) for key, v in pairs)))
+        event = getattr(self, "event", "event")
+        if not isinstance(event, str) or not event:
+            raise PlanError(f"the event of a {self.kind} metric is {event!r}; expected an event's name")
+        if getattr(self, "within", None) is not None:
+            duration(self.within, name="within")  # type: ignore[attr-defined]
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        words = self._words() + "".join(f" ({key} = {value})" for key, value in self.filters)
+        return getattr(self, "name", "") or words
+
+    def _words(self) -> str:
+        raise TypeError(f"{type(self).__name__} must define _words()")
+
+    @property
+    def filters(self) -> Filters:
+        """Exact matches that an event must pass to count."""
+        return getattr(self, "where", ())
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Event names that must be read."""
+        return (self.event,)  # type: ignore[attr-defined]
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Event properties that must be read."""
+        number = getattr(self, "property_name", None)
+        return (*((number,) if number else ()), *(key for key, _ in self.filters))
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Seconds after the exposure, half-open, within which an event counts."""
+        within = getattr(self, "within", None)
+        return 0.0, math.inf if within is None else duration(within, name="within")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that `metric_from_dict` reads back."""
+        content: dict[str, Any] = {"metric": self.kind}
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            if value == spec.default:
+                continue
+            if isinstance(value, MetricSpec):
+                value = value.to_dict()
+            elif spec.name == "where":
+                value = dict(value)
+            content[spec.name] = list(value) if isinstance(value, tuple) else value
+        return content
+
+
+@dataclass(frozen=True)
+class ShareMetric(MetricSpec):
+    """A share of people: did it happen to them after the exposure?"""
+
+    @property
+    def threshold(self) -> tuple[str, float] | None:
+        """(property, limit) when only events whose property is above the limit count."""
+        return None
+
+
+@dataclass(frozen=True)
+class ErrorShare(ShareMetric):
+    """Share of people with at least one error after the exposure.
+
+    Parameters
+    ----------
+    event
+        The event that is an error.
+    within
+        Only errors this soon after the exposure count, such as "1d"; None counts to the stage's end.
+    where
+        Exact matches on event properties, such as `{"$browser": "Safari"}`.
+
+    Examples
+    --------
+    >>> ErrorShare().label
+    'people with $exception'
+    """
+
+    kind: ClassVar[str] = "error share"
+    event: str = "$exception"
+    within: str | None = None
+    where: Any = ()
+    name: str = ""
+
+    def _words(self) -> str:
+        limit = f" within {self.within}" if self.within else ""
+        return f"people with {self.event}{limit}"
+
+
+@dataclass(frozen=True)
+class Conversion(ShareMetric):
+    """Share of people who did `event` within a time after the exposure.
+
+    Parameters
+    ----------
+    event
+        The event that is the conversion.
+    within
+        Time each person has, such as "7d"; somebody exposed an hour ago is judged by that hour.
+    where
+        Exact matches on event properties.
+
+    Examples
+    --------
+    >>> Conversion("paid", within="3d").label
+    'paid within 3d'
+    """
+
+    kind: ClassVar[str] = "conversion"
+    event: str
+    within: str | None = "7d"
+    where: Any = ()
+    name: str = ""
+
+    def _words(self) -> str:
+        return f"{self.event} within {self.within}" if self.within else self.event
+
+
+@dataclass(frozen=True)
+class SlowShare(ShareMetric):
+    """Share of people who met an event whose property exceeds a limit, such as a page slower than 2.5 s.
+
+    Parameters
+    ----------
+    event, property_name
+        Where the number stands, such as `"$web_vitals"` and `"$web_vitals_LCP_value"`.
+    slower_than
+        The limit in the property's own unit; only larger values count.
+
+    Examples
+    --------
+    >>> SlowShare("$web_vitals", "$web_vitals_LCP_value", slower_than=2500).label
+    'people with $web_vitals_LCP_value > 2,500'
+    """
+
+    kind: ClassVar[str] = "slow share"
+    event: str
+    property_name: str
+    slower_than: float = field(kw_only=True)
+    within: str | None = None
+    where: Any = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.slower_than):
+            raise PlanError(f"slower_than is {self.slower_than}; expected a finite number")
+
+    def _words(self) -> str:
+        return f"people with {self.property_name} > {self.slower_than:,g}"
+
+    @property
+    def threshold(self) -> tuple[str, float]:
+        """The property and the limit it must exceed."""
+        return self.property_name, float(self.slower_than)
+
+
+@dataclass(frozen=True)
+class Retention(ShareMetric):
+    """Share of people seen again on day N after their exposure (the 24 hours that start N days after it).
+
+    Examples
+    --------
+    >>> Retention(7).window
+    (604800.0, 691200.0)
+    """
+
+    kind: ClassVar[str] = "retention"
+    day: int
+    event: str = "$pageview"
+    where: Any = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.day >= 1:
+            raise PlanError(f"day is {self.day}; expected 1 or more days after the exposure")
+
+    def _words(self) -> str:
+        return f"back on day {self.day} ({self.event})"
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The 24 hours that count."""
+        return self.day * DAY, (self.day + 1) * DAY
+
+
+@dataclass(frozen=True)
+class SurveyResponse(ShareMetric):
+    """Share of the exposed who answered a survey: compare it before any score.
+
+    Examples
+    --------
+    >>> SurveyResponse("018f-checkout").label
+    'answered survey 018f-checkout'
+    """
+
+    kind: ClassVar[str] = "survey response"
+    survey: str
+    name: str = ""
+
+    def _words(self) -> str:
+        return f"answered survey {self.survey}"
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        return self.name or self._words()
+
+    @property
+    def filters(self) -> Filters:
+        """The survey's id."""
+        return (("$survey_id", self.survey),)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """PostHog's event of an answer."""
+        return ("survey sent",)
+
+
+@dataclass(frozen=True)
+class FunnelShare(ShareMetric):
+    """Share of the exposed who did all steps in order, the last within a time after the exposure.
+
+    Judging "exposed to last step" for everybody exposed keeps the comparison randomised; shares from
+    step to step are conditional on what happened after the exposure, and for display only.
+
+    Examples
+    --------
+    >>> FunnelShare(("signup", "paid"), within="3d").label
+    'signup > paid within 3d'
+    """
+
+    kind: ClassVar[str] = "funnel"
+    steps: tuple[str, ...]
+    within: str | None = "14d"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        super().__post_init__()
+        if not self.steps or len(set(self.steps)) < len(self.steps):
+            raise PlanError(f"the steps of a funnel metric are {list(self.steps)}; expected distinct events")
+
+    def _words(self) -> str:
+        return " > ".join(self.steps) + (f" within {self.within}" if self.within else "")
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The steps."""
+        return self.steps
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,209 @@
+"""Value metrics: a number per person, judged through moments; and reading any metric from plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.metrics.share import (
+    Conversion,
+    ErrorShare,
+    Filters,
+    FunnelShare,
+    MetricSpec,
+    Retention,
+    ShareMetric,
+    SlowShare,
+    SurveyResponse,
+)
+
+__all__ = ["Average", "Metric", "Ratio", "SurveyScore", "Total", "ValueMetric", "metric_from_dict"]
+
+
+@dataclass(frozen=True)
+class ValueMetric(MetricSpec):
+    """A number per person from the events after the exposure."""
+
+    @property
+    def cap(self) -> float | None:
+        """Quantile of the control's values at which both arms are capped, or None."""
+        return getattr(self, "cap_quantile", None)
+
+
+@dataclass(frozen=True)
+class Total(ValueMetric):
+    """Sum of a property per exposed person (or the number of events); people without any count as 0.
+
+    Parameters
+    ----------
+    event, property_name
+        What is summed; without a property, events are counted.
+    cap_quantile
+        Both arms are capped at this quantile of the control's people (0.995), which tames a few huge
+        values; None turns it off.
+
+    Examples
+    --------
+    >>> Total("paid", "amount").label
+    'sum of amount per person'
+    """
+
+    kind: ClassVar[str] = "total"
+    event: str
+    property_name: str | None = None
+    within: str | None = None
+    where: Any = ()
+    cap_quantile: float | None = 0.995
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cap_quantile is not None and not 0.5 < self.cap_quantile < 1:
+            raise PlanError(f"cap_quantile is {self.cap_quantile}; expected between 0.5 and 1, or None")
+
+    def _words(self) -> str:
+        what = f"sum of {self.property_name}" if self.property_name else f"{self.event} events"
+        return f"{what} per person"
+
+
+@dataclass(frozen=True)
+class Average(ValueMetric):
+    """Mean of a property over events, with the person as the unit (a ratio of two sums).
+
+    Examples
+    --------
+    >>> Average("$web_vitals", "$web_vitals_LCP_value").label
+    'mean $web_vitals_LCP_value'
+    """
+
+    kind: ClassVar[str] = "average"
+    event: str
+    property_name: str
+    within: str | None = None
+    where: Any = ()
+    name: str = ""
+
+    def _words(self) -> str:
+        return f"mean {self.property_name}"
+
+
+@dataclass(frozen=True)
+class SurveyScore(ValueMetric):
+    """Mean score of a survey's answers.
+
+    Only people who chose to answer are in it: compare the response first (`SurveyResponse`).
+
+    Examples
+    --------
+    >>> SurveyScore("018f-checkout").label
+    'mean score of survey 018f-checkout'
+    """
+
+    kind: ClassVar[str] = "survey score"
+    survey: str
+    property_name: str = "$survey_response"
+    name: str = ""
+
+    def _words(self) -> str:
+        return f"mean score of survey {self.survey}"
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        return self.name or self._words()
+
+    @property
+    def filters(self) -> Filters:
+        """The survey's id."""
+        return (("$survey_id", self.survey),)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """PostHog's event of an answer."""
+        return ("survey sent",)
+
+
+@dataclass(frozen=True)
+class Ratio(ValueMetric):
+    """Sum of one thing over the sum of another, with the person as the unit (delta method).
+
+    Examples
+    --------
+    >>> Ratio(Total("paid", "amount"), Total("$session_start")).label
+    'sum of amount / $session_start events'
+    """
+
+    kind: ClassVar[str] = "ratio"
+    numerator: Total
+    denominator: Total
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in (self.numerator, self.denominator):
+            if not isinstance(part, Total):
+                raise PlanError(f"a ratio is built from two Total metrics, not {type(part).__name__}")
+
+    def _words(self) -> str:
+        return " / ".join(t.label.removesuffix(" per person") for t in (self.numerator, self.denominator))
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Events of both parts."""
+        return tuple(dict.fromkeys(self.numerator.events + self.denominator.events))
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Properties of both parts."""
+        return tuple(dict.fromkeys(self.numerator.properties + self.denominator.properties))
+
+
+Metric = ShareMetric | ValueMetric
+
+_KINDS: dict[str, type[MetricSpec]] = {
+    spec.kind: spec
+    for spec in (
+        ErrorShare,
+        Conversion,
+        SlowShare,
+        Retention,
+        SurveyResponse,
+        FunnelShare,
+        Total,
+        Average,
+        SurveyScore,
+        Ratio,
+    )
+}
+
+
+def metric_from_dict(content: Mapping[str, Any]) -> Metric:
+    """A metric from its plain form (`metric.to_dict()`).
+
+    Raises
+    ------
+    PlanError
+        For an unknown kind or field, with the one that was probably meant.
+
+    Examples
+    --------
+    >>> metric_from_dict({"metric": "conversion", "event": "paid", "within": "3d"})
+    Conversion(event='paid', within='3d', where=(), name='')
+    """
+    fields = dict(content)
+    kind = str(fields.pop("metric", ""))
+    if kind not in _KINDS:
+        raise PlanError(f"metric is {kind!r}; {did_you_mean(kind, _KINDS)}")
+    known = [f.name for f in dataclasses.fields(_KINDS[kind])]
+    for key, value in fields.items():
+        if key not in known:
+            raise PlanError(f"a {kind} metric has no {key!r}; {did_you_mean(key, known)}")
+        if isinstance(value, Mapping) and key in ("numerator", "denominator"):
+            fields[key] = metric_from_dict(value)
+    try:
+        return _KINDS[kind](**fields)  # type: ignore[return-value]
+    except TypeError as problem:
+        raise PlanError(f"a {kind} metric cannot be built from {fields}: {problem}") from None
