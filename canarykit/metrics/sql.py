@@ -1,0 +1,160 @@
+"""The one statement that reduces a shard of events to a row per unit; the same on every engine.
+
+Times are whole microseconds. Property values arrive as text on every engine, so numbers are cast here,
+and what is no finite number is counted and left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.metrics.share import FunnelShare, MetricSpec, ShareMetric
+from canarykit.metrics.values import Metric, Ratio
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["shard_outcomes"]
+
+
+def shard_outcomes(events: pa.Table, *, units: pa.Table, metrics: Sequence[Metric]) -> dict[str, list[Any]]:
+    """Reduce the events of a shard of people: per metric, units with their first event or their sums.
+
+    Parameters
+    ----------
+    events
+        Columns person_id, event, timestamp and the metrics' properties.
+    units
+        Columns unit (row number), person_id, entered and leaves (microseconds).
+    metrics
+        Specs, in the order of the answer.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    at = events.schema.get_field_index("timestamp")
+    micros = events.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    events = events.set_column(at, "timestamp", micros)
+    connection = duckdb.connect()
+    try:
+        connection.register("arrow_events", events)
+        connection.register("units", units)
+        connection.execute("SET preserve_insertion_order = false")
+        plain = [i for i, spec in enumerate(metrics) if not isinstance(spec, FunnelShare)]
+        answer: dict[str, list[Any]] = {
+            key: [None] * len(metrics) for key in ("unit", "first", "sums", "weights", "unreadable")
+        }
+        if plain:
+            _plain(connection, [metrics[i] for i in plain], plain, answer)
+        for i, spec in enumerate(metrics):
+            if isinstance(spec, FunnelShare):
+                _chain(connection, spec, i, answer)
+        return answer
+    finally:
+        connection.close()
+
+
+def _plain(connection: Any, metrics: list[Metric], places: list[int], answer: dict[str, list[Any]]) -> None:
+    columns = []
+    for i, spec in enumerate(metrics):
+        counts, unreadable = _counts(spec)
+        if isinstance(spec, ShareMetric):
+            columns.append(f"min(CASE WHEN {counts} THEN e.timestamp END) AS first_{i}")
+        else:
+            value, weight = _value_and_weight(spec)
+            columns.append(f"sum({value}) AS value_{i}, sum({weight}) AS weight_{i}")
+        columns.append(f"count(CASE WHEN {unreadable} THEN 1 END) AS unreadable_{i}")
+    names = _texts(name for spec in metrics for name in spec.events)
+    found = connection.execute(
+        f"SELECT u.unit, {', '.join(columns)} FROM arrow_events e JOIN units u ON e.person_id = u.person_id "
+        f"WHERE e.event IN ({names}) AND e.timestamp >= u.entered AND e.timestamp < u.leaves GROUP BY u.unit"
+    ).fetchnumpy()
+    for i, place in enumerate(places):
+        answer["unreadable"][place] = int(np.sum(found[f"unreadable_{i}"]))
+        rows = np.asarray(found["unit"]).astype(np.int64)
+        if f"first_{i}" in found:
+            moments = np.ma.asarray(found[f"first_{i}"])
+            had = ~np.ma.getmaskarray(moments)
+            answer["first"][place] = moments.data[had].astype(np.int64)
+            answer["unit"][place] = rows[had]
+        else:
+            for key, name in (("sums", "value"), ("weights", "weight")):
+                answer[key][place] = np.ma.filled(np.ma.asarray(found[f"{name}_{i}"], dtype=float), 0.0)
+            answer["unit"][place] = rows
+
+
+def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, list[Any]]) -> None:
+    """The earliest completion: from each reached step the first following one, within the unit's time."""
+    after, before = spec.window
+    stop = _stop("u", before)
+    reached = f"SELECT unit, person_id, entered + {round(after * 1e6)} AS at, {stop} AS stop FROM units u"
+    for step in spec.steps:
+        reached = (
+            f"SELECT r.unit, r.person_id, min(e.timestamp) AS at, any_value(r.stop) AS stop "
+            f"FROM ({reached}) r JOIN arrow_events e ON e.person_id = r.person_id "
+            f"WHERE e.event = {_text(step)} AND e.timestamp >= r.at AND e.timestamp < r.stop "
+            "GROUP BY r.unit, r.person_id"
+        )
+    found = connection.execute(f"SELECT unit, at FROM ({reached})").fetchnumpy()
+    answer["unit"][place] = np.asarray(found["unit"]).astype(np.int64)
+    answer["first"][place] = np.asarray(found["at"]).astype(np.int64)
+    answer["unreadable"][place] = 0
+
+
+def _counts(spec: MetricSpec) -> tuple[str, str]:
+    """Conditions: the event counts; the event would count if its number could be read."""
+    if isinstance(spec, Ratio):
+        parts = [_counts(part)[1] for part in (spec.numerator, spec.denominator)]
+        return "TRUE", " OR ".join(f"({part})" for part in parts)
+    after, before = spec.window
+    tests = [f"e.event IN ({_texts(spec.events)})"]
+    if after:
+        tests.append(f"e.timestamp >= u.entered + {round(after * 1e6)}")
+    if not math.isinf(before):
+        tests.append(f"e.timestamp < u.entered + {round(before * 1e6)}")
+    tests += [f"CAST(e.{_name(key)} AS VARCHAR) = {_text(value)}" for key, value in spec.filters]
+    matches = " AND ".join(tests)
+    name = getattr(spec, "property_name", None)
+    if not name:
+        return matches, "FALSE"
+    number = _number(name)
+    unreadable = f"{matches} AND e.{_name(name)} IS NOT NULL AND NOT coalesce(isfinite({number}), FALSE)"
+    readable = f"{matches} AND isfinite({number})"
+    threshold = spec.threshold if isinstance(spec, ShareMetric) else None
+    return (f"{readable} AND {number} > {threshold[1]!r}" if threshold else readable), unreadable
+
+
+def _value_and_weight(spec: MetricSpec) -> tuple[str, str]:
+    if isinstance(spec, Ratio):
+        numerator, denominator = (_value_and_weight(part) for part in (spec.numerator, spec.denominator))
+        return numerator[0], denominator[0]
+    counts, _ = _counts(spec)
+    name = getattr(spec, "property_name", None)
+    value = _number(name) if name else "1"
+    return f"CASE WHEN {counts} THEN {value} END", f"CASE WHEN {counts} THEN 1 END"
+
+
+def _stop(table: str, before: float) -> str:
+    if math.isinf(before):
+        return f"{table}.leaves"
+    return f"least({table}.leaves, {table}.entered + {round(before * 1e6)})"
+
+
+def _number(name: str) -> str:
+    return f"TRY_CAST(CAST(e.{_name(name)} AS VARCHAR) AS DOUBLE)"
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _texts(values: Any) -> str:
+    return ", ".join(_text(value) for value in dict.fromkeys(values))
