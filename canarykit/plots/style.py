@@ -24,6 +24,7 @@ __all__ = [
     "line_style",
     "new_axes",
     "percent_axis",
+    "title_finding",
     "utc_axis",
     "variant_label",
     "variant_style",
@@ -199,6 +200,13 @@ def percent_axis(ax: Axes, which: Literal["x", "y"] = "y", *, signed: bool = Fal
         return (f"{number:+g}" if signed and number else f"{number:g}") + unit
 
     (ax.xaxis if which == "x" else ax.yaxis).set_major_formatter(FuncFormatter(text))
+
+
+def title_finding(ax: Axes, text: str, *, width: int = 66) -> None:
+    """The picture's finding as its title, left-aligned, in lines of at most `width` letters."""
+    from textwrap import wrap
+
+    ax.set_title("\n".join(wrap(text, width)), loc="left", fontsize=10.5, color=INK)
 
 
 def utc_axis(ax: Axes, which: Literal["x", "y"] = "x") -> None:

@@ -1,0 +1,428 @@
+"""One event over time, by the variant of the people it happened to.
+
+The people are the exposed ones: each belongs to the variant of the first exposure, events before it do
+not count, and people seen with several variants are set apart and counted. What comes back from the
+engine is one small array per variant and interval, never a row per event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.funnels.periods import Interval, PeriodGrid, column_micros, moment, period_grid
+from canarykit.times import duration, micros
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.axes import Axes
+
+    from canarykit.events import EventLog
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["FlagTrend", "Measure", "Per", "trend_by_flag"]
+
+Measure = Literal["events", "users", "share"]
+Per = Literal["exposed user", "exposure cohort"]
+
+_MEASURES = ("events", "users", "share")
+_PERS = ("exposed user", "exposure cohort")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class FlagTrend(Result):
+    """One event by interval and variant.
+
+    Attributes
+    ----------
+    event, flag
+        What was counted, and whose variants.
+    measure, per, interval
+        How: see `trend_by_flag`.
+    unit
+        What `value` is, in words.
+    rows
+        One mapping per interval and variant: `start` (UTC), `variant`, `events`, `users`, `exposed`
+        (people in the denominator), `value` with `low` and `high`, `incomplete`.
+    confidence
+        Of the intervals.
+    """
+
+    event: str
+    flag: str
+    measure: Measure
+    per: Per | None
+    interval: Interval
+    unit: str
+    rows: tuple[Mapping[str, Any], ...]
+    confidence: float = 0.95
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Every variant with exposed people, in name order."""
+        return tuple(dict.fromkeys(row["variant"] for row in self.rows))
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the values are fractions of people."""
+        return self.measure == "share" or (self.measure == "users" and self.per is not None)
+
+    def finding(self) -> str:
+        """What the picture shows, in one line."""
+        totals, cohorts = [], self.per == "exposure cohort"
+        for variant in self.variants:
+            mine = [row for row in self.rows if row["variant"] == variant]
+            events = sum(row["events"] for row in mine)
+            people = sum(row["exposed"] for row in mine) if cohorts else max(row["exposed"] for row in mine)
+            totals.append(f"{variant} {events:,} events, {people:,} people exposed")
+        what = "; ".join(totals) if totals else "nobody was exposed"
+        return f"{self.event} by {self.flag}, {self.unit} each {self.interval}: {what}"
+
+    def _headline(self) -> str:
+        return self.finding()
+
+    def _table(self) -> Table:
+        value: Any = "share" if self.is_share else ("count" if self.per is None else "number")
+        columns = [
+            Column("start", f"{self.interval} from", "time"),
+            Column("variant", "variant"),
+            Column("events", "events", "count"),
+            Column("users", "users", "count"),
+            Column("exposed", "exposed people", "count"),
+            Column("value", self.unit, value),
+        ]
+        if self.is_share or self.per is not None:
+            columns += [Column("low", "low", value), Column("high", "high", value)]
+        return Table.of([*columns, Column("incomplete", "incomplete")], self.rows)
+
+    def _extra_json(self) -> dict[str, Any]:
+        names = ("event", "flag", "measure", "per", "interval", "unit", "confidence")
+        return {name: getattr(self, name) for name in names}
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """One line a variant with its interval as a band; incomplete intervals hollow and dashed."""
+        from canarykit.plots.trends import draw_flag_trend
+
+        return draw_flag_trend(self, ax=ax)
+
+
+def trend_by_flag(
+    log: EventLog,
+    event: str,
+    *,
+    flag: str,
+    plan: RolloutPlan | None = None,
+    measure: Measure = "events",
+    per: Per | None = None,
+    interval: Interval = "day",
+    within: Any = None,
+    since: Any = None,
+    until: Any = None,
+    as_of: Any = None,
+    where: Any = None,
+    timezone: str = "UTC",
+    confidence: float = 0.95,
+) -> FlagTrend:
+    """How often an event happens to the people of each variant, over time.
+
+    Parameters
+    ----------
+    log
+        Events of any engine; counting happens there.
+    event
+        The event name, e.g. "$exception".
+    flag
+        The flag key; people belong to the variant of their first exposure to it.
+    plan
+        The rollout plan, where there is one: it names the arms.
+    measure
+        "events" counts events; "users" counts people with the event in the interval; "share" is the
+        share of everyone exposed so far who has had the event at least once since (a curve that
+        only rises with events and falls when new people come in).
+    per
+        None counts. "exposed user" divides by the people exposed by the end of the interval: events
+        per person, or the share of people. "exposure cohort" groups people by the interval of their
+        first exposure and follows each for `within` afterwards: every person is watched equally long.
+    interval
+        "hour", "day", "week" (from Sunday) or "month", cut in `timezone`.
+    within
+        How long each person of an exposure cohort is followed, e.g. "24h" or "7d".
+    since, until
+        First and last moment (half-open); the default starts at the first exposure and ends at `as_of`.
+    as_of
+        "Now": intervals (or follow-up times) that end later are incomplete. The default is the time
+        of the last event in the log.
+    where
+        A further filter on the events, as `log.reduce` takes it.
+    timezone
+        Zone in which days begin.
+    confidence
+        Of the intervals: Wilson's for shares of people; for events per person a Poisson interval
+        widened by the overdispersion seen between people.
+
+    Returns
+    -------
+    FlagTrend
+
+    Raises
+    ------
+    PlanError
+        If `measure`, `per`, `interval` and `within` do not go together.
+    DataError
+        If the window holds no interval.
+
+    Notes
+    -----
+    The intervals are for reading one point at a time. A decision taken by watching the curve needs the
+    always-valid evidence of `evaluate_stage`.
+    """
+    _require_sense(measure, per, within)
+    from canarykit.exposure import exposures
+
+    exposed = exposures(log, flag, plan=plan, as_of=as_of)
+    people = exposed.people
+    crossers = people["n_variants"].to_numpy() > 1
+    people = people.loc[~crossers & people["variant"].notna().to_numpy()]
+    notes = list(exposed.notes)
+    if crossers.any():
+        notes.append(
+            Note("several_variants", "people saw several variants and are set apart", int(crossers.sum()))
+        )
+    now = micros(as_of if as_of is not None else log.time_range[1], name="as_of")
+    exposed_us = column_micros(people["exposed_at"])
+    first = int(exposed_us.min()) if len(people) else now
+    begin = first if since is None else micros(since, name="since")
+    end = now + 1 if until is None else micros(until, name="until")
+    grid = period_grid(begin, end, interval, timezone=timezone)
+    variants = sorted(people["variant"].astype(str).unique())
+    cohort = Cohort(
+        ids=people["person_id"].astype(str).to_numpy(dtype=object),
+        arm=np.searchsorted(variants, people["variant"].astype(str).to_numpy(dtype=object)).astype(np.int64),
+        exposed_us=exposed_us,
+        edges=grid.edges,
+        n_arms=len(variants),
+        begin_us=begin,
+        end_us=end,
+        horizon_us=None if within is None else round(duration(within, name="within") * 1e6),
+    )
+    parts = log.reduce(
+        ["person_id", "timestamp"],
+        partial(count_shard, cohort=cohort),
+        events=[event],
+        since=moment(min(begin, first)),
+        until=moment(end if cohort.horizon_us is None else end + cohort.horizon_us),
+        where=where,
+    )
+    counts = sum(parts, np.zeros((4, len(variants), grid.n), dtype=np.int64))
+    if not counts.any() and event not in (known := log.event_names()):
+        raise DataError(f"the log has no event {event!r}; {did_you_mean(event, known)}")
+    rows = _rows(counts, cohort, grid, variants, measure, per, now, confidence)
+    return FlagTrend(
+        event, flag, measure, per, interval, _unit(measure, per, within), rows, confidence, tuple(notes)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """The exposed people as arrays, and the periods to count in: what a shard needs to know.
+
+    Attributes
+    ----------
+    ids, arm, exposed_us
+        One entry a person: id, number of the variant, first exposure in UTC microseconds.
+    edges
+        Period edges in UTC microseconds.
+    n_arms
+        Number of variants.
+    begin_us, end_us
+        The window: events (or, where people are followed, exposures) outside do not count.
+    horizon_us
+        How long each person is followed; None counts events in calendar time.
+    """
+
+    ids: np.ndarray
+    arm: np.ndarray
+    exposed_us: np.ndarray
+    edges: np.ndarray
+    n_arms: int
+    begin_us: int
+    end_us: int
+    horizon_us: int | None = None
+
+    def exposed(self) -> np.ndarray:
+        """People first exposed before each period's end, and before the first period: (arms, periods + 1)."""
+        n = len(self.edges) - 1
+        slot = np.searchsorted(self.edges, self.exposed_us, side="right").clip(0, n + 1)
+        inside = (slot <= n) & (self.exposed_us < self.end_us)
+        return _tally(self.arm[inside] * (n + 1) + slot[inside], self.n_arms, n + 1)
+
+
+def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
+    """Count one shard: events, people, squared events a person and first-ever people, (4, arms, periods).
+
+    In calendar time an event counts in its own period; with a horizon it counts in the period of its
+    person's exposure.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    n = len(cohort.edges) - 1
+    ids = table.column("person_id")
+    values = pa.array(cohort.ids, type=pa.string())
+    found = pc.index_in(ids.cast(pa.string()), value_set=values)
+    unit = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    at = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    known = unit >= 0
+    unit, at = unit[known], at[known]
+    exposed = cohort.exposed_us[unit]
+    keep = at >= exposed
+    if cohort.horizon_us is not None:
+        keep &= (at < exposed + cohort.horizon_us) & (exposed < cohort.end_us)
+        where = exposed
+    else:
+        keep &= at < cohort.end_us
+        where = at
+    unit, period = unit[keep], np.searchsorted(cohort.edges, where[keep], side="right") - 1
+    inside = (period >= 0) & (period < n)
+    pair, times = np.unique(unit[inside] * n + period[inside], return_counts=True)
+    person, slot = np.divmod(pair, max(n, 1))
+    cell = cohort.arm[person] * n + slot
+    # `pair` is sorted, so a person's first period comes first; earlier events (before the grid) count too
+    ever, start = np.unique(unit, return_inverse=False), np.full(len(cohort.ids), n, dtype=np.int64)
+    np.minimum.at(start, unit, period.clip(0, n))
+    begun = ever[start[ever] < n]
+    out = np.zeros((4, cohort.n_arms, n), dtype=np.int64)
+    out[0] = _tally(cell, cohort.n_arms, n, times)
+    out[1] = _tally(cell, cohort.n_arms, n)
+    out[2] = _tally(cell, cohort.n_arms, n, times * times)
+    out[3] = _tally(cohort.arm[begun] * n + start[begun], cohort.n_arms, n)
+    return out
+
+
+def _tally(cell: np.ndarray, n_arms: int, n: int, weights: np.ndarray | None = None) -> np.ndarray:
+    total = np.bincount(cell, weights=weights, minlength=n_arms * n)
+    return np.rint(total).astype(np.int64).reshape(n_arms, n)
+
+
+def _rows(
+    counts: np.ndarray,
+    cohort: Cohort,
+    grid: PeriodGrid,
+    variants: list[str],
+    measure: Measure,
+    per: Per | None,
+    now_us: int,
+    confidence: float,
+) -> tuple[dict[str, Any], ...]:
+    new = cohort.exposed()
+    base = new[:, 1:] if per == "exposure cohort" else new.cumsum(axis=1)[:, 1:]
+    horizon = cohort.horizon_us or 0
+    rows = []
+    for i, start in enumerate(grid.starts):
+        incomplete = bool(
+            grid.edges[i] < cohort.begin_us or grid.edges[i + 1] > min(cohort.end_us, now_us + 1 - horizon)
+        )
+        for a, variant in enumerate(variants):
+            events, users, squares, _ = (int(v) for v in counts[:, a, i])
+            n = int(base[a, i])
+            if measure == "share":
+                users = int(counts[3, a, : i + 1].sum())
+            value, low, high = _value(measure, per, events, users, squares, n, confidence)
+            rows.append(
+                {
+                    "start": start,
+                    "variant": variant,
+                    "events": events,
+                    "users": users,
+                    "exposed": n,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "incomplete": incomplete,
+                }
+            )
+    return tuple(rows)
+
+
+def _value(
+    measure: Measure, per: Per | None, events: int, users: int, squares: int, n: int, confidence: float
+) -> tuple[float | None, float | None, float | None]:
+    if per is None and measure != "share":
+        return (events if measure == "events" else users), None, None
+    if n == 0:
+        return None, None, None
+    if measure == "events":
+        return rate_per_person(events, squares, n, confidence=confidence)
+    from canarykit.stats.proportions import wilson
+
+    share = wilson(users, n, confidence=confidence)
+    return (None, None, None) if share is None else (share.value, share.low, share.high)
+
+
+def rate_per_person(
+    events: int, squares: int, n: int, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Events per person with a Poisson interval, widened where some people have many events.
+
+    Parameters
+    ----------
+    events, squares
+        Sum over people of their events, and of the square of their events.
+    n
+        People, those without an event among them.
+    confidence
+        Two-sided coverage.
+
+    Returns
+    -------
+    tuple
+        Value, low, high. The exact Poisson limits of `events / spread`, scaled back, where `spread` is
+        the variance over the mean of events a person, at least 1 (quasi-Poisson).
+
+    References
+    ----------
+    Garwood (1936), doi:10.1093/biomet/28.3-4.437; McCullagh & Nelder (1989), section 6.2.
+
+    Examples
+    --------
+    >>> value, low, high = rate_per_person(0, 0, 300)
+    >>> value, low, round(high, 4)  # none seen among 300 people is not a rate of zero
+    (0.0, 0.0, 0.0123)
+    """
+    from scipy.special import gammaincinv
+
+    mean = events / n
+    spread = 1.0 if events == 0 else max(1.0, (squares / n - mean * mean) / mean)
+    tail = (1 - confidence) / 2
+    x = events / spread
+    low = 0.0 if events == 0 else float(gammaincinv(x, tail)) * spread / n
+    return mean, low, float(gammaincinv(x + 1, 1 - tail)) * spread / n
+
+
+def _unit(measure: Measure, per: Per | None, within: Any) -> str:
+    if measure == "share":
+        return "share of exposed people so far"
+    if per is None:
+        return measure
+    if per == "exposure cohort":
+        what = "share of cohort" if measure == "users" else "events per person of the cohort"
+        return f"{what} within {within}"
+    return "share of exposed people" if measure == "users" else "events per exposed person"
+
+
+def _require_sense(measure: str, per: str | None, within: Any) -> None:
+    if measure not in _MEASURES:
+        raise PlanError(f"measure {measure!r} does not exist; {did_you_mean(measure, _MEASURES)}")
+    if per is not None and per not in _PERS:
+        raise PlanError(f"per {per!r} does not exist; {did_you_mean(per, _PERS)}")
+    if measure == "share" and per == "exposure cohort":
+        raise PlanError("measure 'share' runs over calendar time; per 'exposure cohort' goes with 'users'")
+    if (per == "exposure cohort") != (within is not None):
+        raise PlanError("per 'exposure cohort' needs within=, e.g. within='7d', and nothing else takes it")

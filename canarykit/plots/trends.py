@@ -1,0 +1,86 @@
+"""Lines over time, one a variant; what is not complete yet is drawn hollow and dashed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from canarykit.plots.style import (
+    new_axes,
+    percent_axis,
+    title_finding,
+    utc_axis,
+    variant_label,
+    variant_styles,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from canarykit.funnels.timing import FunnelTrend
+    from canarykit.insights import FlagTrend
+
+__all__ = ["draw_flag_trend", "draw_funnel_trend"]
+
+MOST_VARIANTS = 6
+
+
+def draw_flag_trend(trend: FlagTrend, *, ax: Axes | None = None) -> Axes:
+    """One event over time by variant, with its interval as a band."""
+    ax = new_axes(ax)
+    _draw_lines(ax, trend.rows, "value")
+    if trend.is_share:
+        percent_axis(ax)
+    ax.set_ylabel(f"{trend.event}:\n{trend.unit}")
+    _finish(ax, trend.rows, trend.interval, trend.finding())
+    return ax
+
+
+def draw_funnel_trend(trend: FunnelTrend, *, ax: Axes | None = None) -> Axes:
+    """Conversion by the period of the first step, with its interval as a band."""
+    ax = new_axes(ax)
+    _draw_lines(ax, trend.rows, "share")
+    percent_axis(ax)
+    ax.set_ylabel(f"share who reached\n“{trend.to_name}”")
+    _finish(ax, trend.rows, trend.interval, trend.finding())
+    return ax
+
+
+def _draw_lines(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
+    variants = tuple(dict.fromkeys(row["variant"] for row in rows))[:MOST_VARIANTS]
+    styles = variant_styles(variants)
+    crowded = len(rows) > 60 * max(len(variants), 1)
+    for variant in variants:
+        style = styles[variant]
+        mine = [row for row in rows if row["variant"] == variant and row[key] is not None]
+        color, marker = style["color"], style["marker"]
+        label = "everybody" if variant is None else variant_label(variant)
+        ax.plot([], [], color=color, marker=marker, label=label)
+        for before, after in pairwise(mine):
+            dashed = before["incomplete"] or after["incomplete"]
+            ax.plot(
+                [before["start"], after["start"]], [before[key], after[key]], color=color, linewidth=1.6,
+                linestyle=(0, (3, 2)) if dashed else "-",
+            )  # fmt: skip
+        for incomplete in () if crowded else (False, True):
+            part = [row for row in mine if row["incomplete"] is incomplete]
+            ax.plot(
+                [row["start"] for row in part], [row[key] for row in part], linestyle="none", color=color,
+                marker=marker, markersize=5, markerfacecolor="white" if incomplete else color,
+            )  # fmt: skip
+        banded = [row for row in mine if row.get("low") is not None]
+        ax.fill_between(
+            [row["start"] for row in banded], [row["low"] for row in banded],
+            [row["high"] for row in banded], color=color, alpha=0.15, linewidth=0,
+        )  # fmt: skip
+
+
+def _finish(ax: Axes, rows: Sequence[Mapping[str, Any]], interval: str, title: str) -> None:
+    utc_axis(ax)
+    ax.set_ylim(0, None)
+    dashed = "; dashed and hollow: not complete" if any(row["incomplete"] for row in rows) else ""
+    ax.set_xlabel(f"{interval} from (UTC{dashed})")
+    if rows:
+        ax.legend(frameon=False, fontsize=9)
+    title_finding(ax, title)
