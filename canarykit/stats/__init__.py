@@ -7,7 +7,16 @@ raises `DataError`. Only numpy is needed to import this package.
 from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
 from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
 from canarykit.stats.events import EventMixture, event_test
+from canarykit.stats.means import (
+    cluster_difference,
+    cuped_difference,
+    mean_difference,
+    ratio_difference,
+    relative_difference,
+)
+from canarykit.stats.moments import Moments, PairMoments
 from canarykit.stats.proportions import clopper_pearson, risk_difference, wilson
+from canarykit.stats.rates import rate_difference, rate_ratio
 from canarykit.stats.sequential import (
     best_k,
     confidence_sequence,
@@ -31,17 +40,26 @@ __all__ = [
     "Estimate",
     "EventMixture",
     "HypothesisTest",
+    "Moments",
+    "PairMoments",
     "SequentialTest",
     "StratifiedScore",
     "best_k",
     "clopper_pearson",
+    "cluster_difference",
     "confidence_sequence",
+    "cuped_difference",
     "event_ratio_bounds",
     "event_ratio_estimate",
     "event_test",
+    "mean_difference",
     "mixture_boundary",
     "mixture_log_e",
     "mixture_test",
+    "rate_difference",
+    "rate_ratio",
+    "ratio_difference",
+    "relative_difference",
     "risk_difference",
     "sequential_srm",
     "sequential_srm_tilt",
