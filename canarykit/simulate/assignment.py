@@ -1,0 +1,109 @@
+"""The flag's value for every simulated person at every stage, as the flag definition itself gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from canarykit.simulate.identities import anonymous_ids, distinct_ids, emails, organisation_keys
+from canarykit.simulate.population import People
+from canarykit.simulate.scenario import Scenario
+
+if TYPE_CHECKING:
+    from canarykit.flags import Flag
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["people_frame", "value_names", "values_by_stage"]
+
+
+def value_names(plan: RolloutPlan) -> tuple[str, ...]:
+    """The flag's possible values; a code is a place in this tuple."""
+    names = ["false", *(variant.key for variant in plan.variants)] if plan.variants else ["false", "true"]
+    if plan.holdout is not None:
+        names.append(plan.holdout.value)
+    return tuple(names)
+
+
+def people_frame(people: People, plan: RolloutPlan) -> pd.DataFrame:
+    """The people as a persons export holds them: ids and properties, one row a person."""
+    population = people.population
+    columns: dict[str, Any] = {
+        "distinct_id": distinct_ids(people.index).to_pandas(),
+        "email": emails(people).to_pandas(),
+        "plan": _named(people.plan, population.plans),
+        "$browser": _named(people.browser, population.browsers),
+        "$geoip_country_code": _named(people.country, population.countries),
+        "organization": organisation_keys(population, people.organisation).to_pandas(),
+    }
+    columns["$group_0"] = columns["organization"]
+    frame = pd.DataFrame(columns)
+    enrolled = pd.Categorical.from_codes(np.where(people.enrolled, 0, -1), categories=pd.Index(["true"]))
+    frame[f"$feature_enrollment/{plan.flag}"] = enrolled
+    return frame
+
+
+def values_by_stage(
+    people: People, plan: RolloutPlan, scenario: Scenario, stages: tuple[str, ...], *, anonymous: bool = False
+) -> np.ndarray:
+    """Codes of the flag's value, one row a stage and one column a person.
+
+    A boolean flag only ever lets more people in: at each stage only those who are out are asked again,
+    and only under the condition sets that are new.
+    """
+    from canarykit.assign import evaluate_flag
+
+    frame = people_frame(people, plan)
+    if anonymous:
+        frame["distinct_id"] = anonymous_ids(people.index).to_pandas()
+        frame[["email", f"$feature_enrollment/{plan.flag}"]] = None
+    names = value_names(plan)
+    values = np.zeros((len(stages), len(people)), np.int8)
+    before: Flag | None = None
+    for row, stage in enumerate(stages):
+        flag = _as_served(plan.flag_at(stage), scenario)
+        rows, asked = np.arange(len(people)), flag
+        if before is not None and _only_grows(before, flag):
+            values[row] = values[row - 1]
+            rows = np.flatnonzero(values[row] == 0)
+            asked = replace(flag, conditions=tuple(c for c in flag.conditions if c not in before.conditions))
+        if len(rows) and (asked.conditions or asked.feature_enrollment):
+            answer = evaluate_flag(asked, frame.iloc[rows])["value"]
+            values[row, rows] = _codes(answer, names)
+        before = flag
+    return values
+
+
+def _only_grows(before: Flag, flag: Flag) -> bool:
+    same = replace(before, conditions=(), name="") == replace(flag, conditions=(), name="")
+    return same and not flag.variants and not flag.early_exit
+
+
+def _as_served(flag: Flag, scenario: Scenario) -> Flag:
+    """The flag as a faulty flag system would serve it: a percentage other than the plan's."""
+    for fault in scenario.faults:
+        if fault.kind == "wrong share":
+            served = [
+                replace(c, rollout_percentage=100 * fault.share)
+                if not c.properties and c.rollout_percentage not in (None, 0, 100)
+                else c
+                for c in flag.conditions
+            ]
+            flag = replace(flag, conditions=tuple(served))
+    return flag
+
+
+def _codes(answer: pd.Series, names: tuple[str, ...]) -> np.ndarray:
+    """Places in `names` of flag values; True and False read as "true" and "false"."""
+    known: dict[Any, int] = {name: place for place, name in enumerate(names)}
+    known |= {value: known[text] for value, text in ((True, "true"), (False, "false")) if text in known}
+    codes, values = pd.factorize(answer)
+    places = np.array([known.get(value, -2) for value in values] or [-2], np.int8)
+    return np.where(codes >= 0, places[codes], np.int8(-2))
+
+
+def _named(codes: np.ndarray, shares: Mapping[str, float]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(shares)))

@@ -1,0 +1,118 @@
+"""The names of simulated things: ids, emails and UUIDs, whole columns at once.
+
+Everything here is a pure function of the person's number: an id never depends on how many people there are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from canarykit.simulate.population import People, Population
+from canarykit.simulate.streams import mix64
+
+__all__ = [
+    "anonymous_ids",
+    "distinct_ids",
+    "emails",
+    "event_ids",
+    "glue",
+    "organisation_keys",
+    "person_ids",
+    "session_ids",
+    "uuid_text",
+]
+
+NAMES = (
+    "mia",
+    "noah",
+    "lena",
+    "omar",
+    "ines",
+    "paul",
+    "yuki",
+    "sara",
+    "luca",
+    "nina",
+    "tom",
+    "eva",
+    "ravi",
+    "zoe",
+)
+_HEX = np.frombuffer(b"".join(b"%04x" % i for i in range(1 << 16)), np.uint32)
+_PLACES = (0, 4, 9, 14, 19, 24, 28, 32)
+
+
+def uuid_text(high: np.ndarray, low: np.ndarray) -> pa.Array:
+    """UUIDs as text from their upper and lower 64 bits; the caller sets version and variant bits."""
+    size = len(high)
+    text = np.full((size, 36), ord("-"), np.uint8)
+    for word, places in ((high, _PLACES[:4]), (low, _PLACES[4:])):
+        for shift, place in zip((48, 32, 16, 0), places, strict=True):
+            part = _HEX[(word >> np.uint64(shift)) & np.uint64(0xFFFF)]
+            text[:, place : place + 4] = part.view(np.uint8).reshape(size, 4)
+    offsets = np.arange(size + 1, dtype=np.int64) * 36
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text.ravel())]
+    return pa.LargeStringArray.from_buffers(size, buffers[1], buffers[2])
+
+
+def event_ids(time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> pa.Array:
+    """UUIDv7 of events: the time, then whose and what, so that no draw is needed and none collides."""
+    millis, rest = np.divmod(time_us, 1000)
+    high = (millis.astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000) | rest.astype(np.uint64)
+    low = np.uint64(1 << 63) | (person.astype(np.uint64) << np.uint64(16)) | kind.astype(np.uint64)
+    return uuid_text(high, low)
+
+
+def session_ids(start_us: np.ndarray, person: np.ndarray) -> pa.Array:
+    """UUIDv7 of sessions: when they start, and whose they are."""
+    high = ((start_us // 1000).astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000)
+    return uuid_text(high, np.uint64(1 << 63) | person.astype(np.uint64))
+
+
+def person_ids(index: np.ndarray, salt: int = 1) -> pa.Array:
+    """UUIDv4-shaped ids of people, mixed so that neighbours look nothing alike."""
+    high = (mix64(index, 2 * salt) & ~np.uint64(0xF000)) | np.uint64(0x4000)
+    low = (mix64(index, 2 * salt + 1) >> np.uint64(2)) | np.uint64(1 << 63)
+    return uuid_text(high, low)
+
+
+def anonymous_ids(index: np.ndarray) -> pa.Array:
+    """Device ids that people have before they identify."""
+    return person_ids(index, salt=3)
+
+
+def distinct_ids(index: np.ndarray) -> pa.Array:
+    """Ids of identified people: "user-17"."""
+    return glue("user-", pc.cast(pa.array(index), pa.large_string()))
+
+
+def organisation_keys(population: Population, ranks: np.ndarray) -> pa.Array:
+    """Group keys of organisations by rank; null below 0. Returned as a dictionary array."""
+    known, codes = np.unique(ranks, return_inverse=True)
+    names = [None if rank < 0 else population.organisation_key(int(rank)) for rank in known]
+    null = bool(len(known)) and known[0] < 0
+    indices = pa.array((codes - null).astype(np.int32), mask=ranks < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names[1:] if null else names, pa.large_string()))
+
+
+def emails(people: People) -> pa.Array:
+    """Email addresses: the team's domain, the organisation's, or a mail provider's."""
+    index, population = people.index, people.population
+    numbers = pc.cast(pa.array(index), pa.large_string())
+    local = glue(pa.array(NAMES, pa.large_string()).take(pa.array(index % len(NAMES))), ".", numbers)
+    firm = organisation_keys(population, people.organisation).cast(pa.large_string())
+    domain = pc.fill_null(glue(firm, ".example"), "mail.example")
+    if people.first < population.team:
+        domain = pc.if_else(pa.array(people.in_team), population.team_domain, domain)
+    address = glue(local, "@", domain)
+    if people.first == 0:
+        address = pa.concat_arrays([pa.array([population.owner], pa.large_string()), address[1:]])
+    return address
+
+
+def glue(*parts: pa.Array | str) -> pa.Array:
+    """Text columns joined row by row; null where any part is."""
+    scalars = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*scalars, pa.scalar("", pa.large_string()))

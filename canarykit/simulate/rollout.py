@@ -1,0 +1,269 @@
+"""A simulated rollout as an event log: blocks of people, week by week, in memory or straight to Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from canarykit.errors import PlanError
+from canarykit.simulate import identities
+from canarykit.simulate.assignment import people_frame, value_names, values_by_stage
+from canarykit.simulate.behaviour import Draft, Memory, draw_week
+from canarykit.simulate.columns import Crowd, Layout, export_table, flat_table
+from canarykit.simulate.population import People, Population, draw_people
+from canarykit.simulate.progress import Progress, watched
+from canarykit.simulate.rules import Clock, Rules
+from canarykit.simulate.scenario import Scenario
+from canarykit.simulate.streams import Seed, Streams, as_seed
+
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["simulate_rollout"]
+
+_WEEKS = 2
+
+
+def simulate_rollout(
+    plan: RolloutPlan,
+    population: Population | int,
+    scenario: Scenario | None = None,
+    *,
+    rng: Seed = None,
+    until: Any = None,
+    path: str | PathLike[str] | None = None,
+    progress: Progress = None,
+) -> EventLog:
+    """Simulate a rollout: the log that the plan, these people and this truth would leave behind.
+
+    Parameters
+    ----------
+    plan
+        A plan with times. The flag's values come from evaluating `plan.flag_at(stage)` for every person.
+    population
+        The people, or how many.
+    scenario
+        What they do and what the variants change; nothing, if left out.
+    rng
+        Seed. The same seed gives the same log; with more people, stages or days, the people and days that
+        were there before keep their fate. Two scenarios under one seed differ by their effects alone.
+    until
+        End of the log; by default the end of the last stage (three days into it if it stays open).
+    path
+        Write a PostHog export instead of holding the log in memory: a folder for `events.parquet`,
+        `persons.parquet` and `groups.parquet`. The log that comes back reads from there.
+    progress
+        `True`, `False`, or a wrapper of an iterable; by default a bar where a person is watching.
+
+    Returns
+    -------
+    EventLog
+        With persons and organisations attached. Without `path`, times are in order.
+
+    Examples
+    --------
+    >>> import canarykit as ck
+    >>> plan = ck.RolloutPlan.five_stages(
+    ...     "new-checkout", owner="ada@acme.io", team_domain="acme.io", starts_at="2026-09-07T09:00:00Z"
+    ... )
+    >>> log = ck.simulate_rollout(plan, ck.Population(200), rng=7)
+    >>> sorted(log.event_names())[:3]
+    ['$exception', '$feature_enrollment_update', '$feature_flag_called']
+    """
+    population = Population(int(population)) if isinstance(population, int | np.integer) else population
+    scenario = Scenario() if scenario is None else scenario
+    if plan.aggregation_group_type is not None:
+        raise PlanError(
+            f"the plan assigns by {plan.aggregation_group_type}; simulate_rollout assigns people. "
+            "Leave aggregation_group_type out to simulate it"
+        )
+    clock = Clock(plan, scenario, until)
+    layout = Layout.of(plan, scenario, value_names(plan))
+    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.values)
+    shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")
+    if path is None:
+        return _in_memory(shown, plan, layout, clock)
+    return _to_folder(shown, plan, layout, clock, Path(path))
+
+
+def _blocks(
+    plan: RolloutPlan,
+    population: Population,
+    scenario: Scenario,
+    clock: Clock,
+    seed: np.random.SeedSequence,
+    names: tuple[str, ...],
+) -> Iterator[tuple[People, Draft]]:
+    """One block of people at a time, with all its events."""
+    flips = any(fault.kind == "flip at login" for fault in scenario.faults)
+    for block in range(population.blocks):
+        people = draw_people(population, seed, block)
+        values = values_by_stage(people, plan, scenario, clock.stages)
+        before = values_by_stage(people, plan, scenario, clock.stages, anonymous=True) if flips else None
+        rules = Rules(people, scenario, clock, plan, names, values, before)
+        memory = Memory.of(people)
+        weeks = [
+            draw_week(people, rules, memory, Streams(seed, _WEEKS, block, week), week)
+            for week in range(clock.weeks)
+        ]
+        yield people, Draft.join(weeks)
+
+
+def _in_memory(
+    blocks: Iterator[tuple[People, Draft]], plan: RolloutPlan, layout: Layout, clock: Clock
+) -> EventLog:
+    from canarykit.events import EventLog
+
+    crowds, drafts, persons, groups = [], [], [], []
+    for people, draft in blocks:
+        crowds.append(people)
+        drafts.append(draft)
+        persons.append(_persons(people, plan, clock))
+        groups.append(people.organisation[people.organisation >= 0])
+    draft = Draft.join(drafts)
+    drafts.clear()
+    draft = draft.take(_time_order(draft.time))
+    everyone = People.join(crowds)
+    frame = flat_table(draft, _crowd(everyone), layout).to_pandas()
+    return EventLog(
+        frame,
+        persons=pd.concat(persons, ignore_index=True),
+        groups=_groups(everyone.population, np.concatenate(groups)),
+        group_types={"organization": 0},
+    )
+
+
+def _to_folder(
+    blocks: Iterator[tuple[People, Draft]], plan: RolloutPlan, layout: Layout, clock: Clock, folder: Path
+) -> EventLog:
+    from canarykit.exports import scan_posthog
+
+    folder.mkdir(parents=True, exist_ok=True)
+    events: pq.ParquetWriter | None = None
+    people_file: pq.ParquetWriter | None = None
+    counts: list[np.ndarray] = []
+    population = None
+    try:
+        for people, draft in blocks:
+            population = people.population
+            table = export_table(draft.take(_time_order(draft.time)), _crowd(people), layout)
+            persons = _exported_persons(_persons(people, plan, clock))
+            if events is None or people_file is None:
+                events = _writer(folder / "events.parquet", table.schema)
+                people_file = _writer(folder / "persons.parquet", persons.schema)
+            events.write_table(table)
+            people_file.write_table(persons)
+            counts.append(people.organisation[people.organisation >= 0])
+    finally:
+        for writer in (events, people_file):
+            if writer is not None:
+                writer.close()
+    assert population is not None
+    groups = _groups(population, np.concatenate(counts))
+    pq.write_table(_exported_groups(groups), folder / "groups.parquet", compression="zstd")
+    return scan_posthog(
+        str(folder / "events.parquet"),
+        persons=str(folder / "persons.parquet"),
+        groups=str(folder / "groups.parquet"),
+    )
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=9, store_schema=False)
+
+
+def _time_order(time: np.ndarray) -> np.ndarray:
+    """Rows in order of time, equal times in row order: time and row packed into one word and sorted."""
+    if not len(time):
+        return np.arange(0)
+    bits = max(len(time) - 1, 1).bit_length()
+    since = (time - time.min()).astype(np.uint64)
+    part = since >> np.uint64(63 - bits)
+    order = []
+    for piece in range(int(part.max()) + 1):
+        rows = np.flatnonzero(part == piece)
+        inside = since[rows] & np.uint64((1 << (63 - bits)) - 1)
+        packed = (inside << np.uint64(bits)) | np.arange(len(rows), dtype=np.uint64)
+        packed.sort()
+        order.append(rows[(packed & np.uint64((1 << bits) - 1)).astype(np.int64)])
+    return np.concatenate(order)
+
+
+def _crowd(people: People) -> Crowd:
+    index, population = people.index, people.population
+    known = identities.person_ids(index)
+    anonymous = people.identifies > 0
+    ids = [identities.anonymous_ids(index), identities.person_ids(index, salt=9)]
+    missing = pa.scalar(None, pa.large_string())
+    was = pa.array(anonymous)
+    merged = pa.array(anonymous & (index % 2 == 1))  # every other had an account already: two persons merge
+    return Crowd(
+        first=people.first,
+        distinct_id=identities.distinct_ids(index),
+        anonymous_id=pc.if_else(was, ids[0], missing),
+        person_id=known,
+        anonymous_person_id=pc.if_else(merged, ids[1], missing),
+        browser=people.browser,
+        browsers=tuple(population.browsers),
+        organisation=identities.organisation_keys(population, people.organisation),
+    )
+
+
+def _persons(people: People, plan: RolloutPlan, clock: Clock) -> pd.DataFrame:
+    """One row a distinct id: who was anonymous has two, both of the person that remained."""
+    frame = people_frame(people, plan).drop(columns="$group_0")
+    crowd = _crowd(people)
+    frame.insert(0, "person_id", crowd.person_id.to_pandas())
+    arrived = clock.begin + np.round(people.arrives * 7 * 86_400_000_000).astype(np.int64)
+    frame["created_at"] = pd.to_datetime(np.minimum(arrived, clock.end), unit="us", utc=True)
+    rows = np.flatnonzero(people.identifies > 0)
+    if not len(rows):
+        return frame
+    twice = frame.iloc[rows].copy()
+    twice["distinct_id"] = crowd.anonymous_id.take(pa.array(rows)).to_pandas().to_numpy()
+    return pd.concat([frame, twice], ignore_index=True)
+
+
+def _groups(population: Population, members: np.ndarray) -> pd.DataFrame:
+    """One row an organisation, the largest first."""
+    ranks, sizes = np.unique(members, return_counts=True)
+    plans = list(population.plans)
+    keys = [population.organisation_key(int(rank)) for rank in ranks]
+    return pd.DataFrame(
+        {
+            "group_type_index": np.zeros(len(ranks), np.int64),
+            "group_key": pd.Series(keys, dtype="str"),
+            "name": pd.Series(keys, dtype="str"),
+            "plan": pd.Series([plans[place] for place in population.plan_of(ranks)], dtype="str"),
+            "members": sizes,
+        }
+    )
+
+
+def _exported_persons(persons: pd.DataFrame) -> pa.Table:
+    return _with_json(persons, ("person_id", "distinct_id", "created_at"), "properties")
+
+
+def _exported_groups(groups: pd.DataFrame) -> pa.Table:
+    return _with_json(groups, ("group_type_index", "group_key"), "group_properties")
+
+
+def _with_json(frame: pd.DataFrame, keys: tuple[str, ...], name: str) -> pa.Table:
+    """Key columns as they are, all others as one JSON text; what is missing is left out."""
+    others = frame.drop(columns=list(keys))
+    rows = others.astype(object).where(others.notna(), None).to_dict("records")
+    texts = [
+        json.dumps({k: v for k, v in row.items() if v is not None}, separators=(",", ":")) for row in rows
+    ]
+    table = pa.Table.from_pandas(frame[list(keys)], preserve_index=False)
+    return table.append_column(name, pa.array(texts, pa.large_string()))
