@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
@@ -273,11 +274,11 @@ def _any_look(
     x: int, n: int, x0: int, n0: int, *, confidence: float, planned_people: int
 ) -> tuple[float | None, float | None]:
     """Limits of the difference that hold at every look; k depends on people only, never on outcomes."""
-    from canarykit.stats.sequential import best_k, confidence_sequence
+    from canarykit.stats.sequential import confidence_sequence
 
     if min(n, n0) < FEWEST_FOR_ANY_LOOK:
         return None, None
-    k = best_k(1 - confidence, "two") * (n + n0) / planned_people
+    k = _best_k(confidence) * (n + n0) / planned_people
     # one success and one failure more an arm (Agresti & Caffo), so that no arm claims to have no spread
     p, p0 = (x + 1) / (n + 2), (x0 + 1) / (n0 + 2)
     variance = p * (1 - p) / (n + 2) + p0 * (1 - p0) / (n0 + 2)
@@ -285,3 +286,10 @@ def _any_look(
     if last is None:
         return None, None
     return max(last.low, -1.0), min(last.high, 1.0)
+
+
+@lru_cache(maxsize=16)
+def _best_k(confidence: float) -> float:
+    from canarykit.stats.sequential import best_k
+
+    return best_k(1 - confidence, "two")
