@@ -195,7 +195,9 @@ def trend_by_flag(
         notes.append(
             Note("several_variants", "people saw several variants and are set apart", int(crossers.sum()))
         )
-    now = micros(as_of if as_of is not None else log.time_range[1], name="as_of")
+    if as_of is None and log.time_range[1] is None:
+        raise DataError("the log holds no events, so there is nothing to follow over time")
+    now = micros(log.time_range[1] if as_of is None else as_of, name="as_of")
     exposed_us = column_micros(people["exposed_at"])
     first = int(exposed_us.min()) if len(people) else now
     begin = first if since is None else micros(since, name="since")
@@ -290,14 +292,13 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
         keep &= at < cohort.end_us
         where = at
     unit, period = unit[keep], np.searchsorted(cohort.edges, where[keep], side="right") - 1
-    inside = (period >= 0) & (period < n)
+    inside = (period >= 0) & (period < n) & (where[keep] >= cohort.begin_us)
     pair, times = np.unique(unit[inside] * n + period[inside], return_counts=True)
     person, slot = np.divmod(pair, max(n, 1))
     cell = cohort.arm[person] * n + slot
-    # `pair` is sorted, so a person's first period comes first; earlier events (before the grid) count too
-    ever, start = np.unique(unit, return_inverse=False), np.full(len(cohort.ids), n, dtype=np.int64)
+    start = np.full(len(cohort.ids), n, dtype=np.int64)  # first period with an event, earlier ones as 0
     np.minimum.at(start, unit, period.clip(0, n))
-    begun = ever[start[ever] < n]
+    begun = np.flatnonzero(start < n)
     out = np.zeros((4, cohort.n_arms, n), dtype=np.int64)
     out[0] = _tally(cell, cohort.n_arms, n, times)
     out[1] = _tally(cell, cohort.n_arms, n)
