@@ -1,0 +1,143 @@
+"""What every engine shares: lookups of person and group properties, residual filters, actor shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from canarykit.events.clock import UTC_TIME
+from canarykit.events.fields import PRESENT, Field, Query
+from canarykit.events.text import as_text, coalesce
+
+__all__ = ["Engine", "Lookups", "empty_table", "finish", "matches", "split_by_actor"]
+
+_TEXT = pa.string()
+
+
+class Engine:
+    """Answers narrow queries; each engine reads, filters and projects where its data is.
+
+    Attributes
+    ----------
+    name
+        "pandas", "duckdb", "spark" or "narwhals".
+    columns
+        Columns of what it reads.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+
+    def shards(self, query: Query) -> Iterator[pa.Table]:
+        """Tables of the query's stored fields; all rows of an actor are in one of them."""
+        raise TypeError(f"{type(self).__name__} must define shards()")
+
+    def batches(self, query: Query) -> Iterator[pa.Table]:
+        """Tables of the query's stored fields in any cut."""
+        return self.shards(query)
+
+    def map(self, query: Query, lookups: Lookups, fn: Callable[[pa.Table], Any]) -> list[Any]:
+        """`fn` of every shard, finished; at least one call, on an empty table if there are no rows."""
+        results = [fn(finish(shard, query, lookups)) for shard in self.shards(query)]
+        return results or [fn(finish(empty_table(query.stored()), query, lookups))]
+
+    def event_names(self) -> dict[str, int]:
+        """How many events there are of each name."""
+        raise TypeError(f"{type(self).__name__} must define event_names()")
+
+    def time_range(self) -> tuple[Any, Any]:
+        """First and last time of any event; None where there is none."""
+        raise TypeError(f"{type(self).__name__} must define time_range()")
+
+    def explain(self, query: Query, dialect: str | None = None) -> str:
+        """What is sent to where the data is."""
+        raise TypeError(f"engine {self.name!r} sends nothing away: it filters in this process")
+
+
+@dataclass(frozen=True, eq=False)
+class Lookups:
+    """Properties of persons and groups by id, as Arrow columns; sent along to workers.
+
+    Attributes
+    ----------
+    tables
+        `(table, group index)` to `(ids, {property: texts})`.
+    """
+
+    tables: Mapping[tuple[str, int | None], tuple[pa.Array, Mapping[str, pa.Array]]] = field(
+        default_factory=dict
+    )
+
+    def find(self, wanted: Field, by: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The looked-up property for a column of ids; null for ids that are not known."""
+        assert wanted.lookup is not None
+        ids, properties = self.tables[(wanted.lookup.table, wanted.lookup.group_type_index)]
+        values = properties.get(wanted.lookup.property)
+        if values is None:
+            return pa.chunked_array([pa.nulls(len(by), _TEXT)])
+        return values.take(pc.index_in(by.cast(_TEXT), value_set=ids))
+
+    def only(self, query: Query) -> Lookups:
+        """Just what a query looks up: small enough to send to a worker."""
+        kept: dict[tuple[str, int | None], tuple[pa.Array, dict[str, pa.Array]]] = {}
+        for wanted in query.stored():
+            if wanted.lookup is None:
+                continue
+            key = (wanted.lookup.table, wanted.lookup.group_type_index)
+            ids, properties = self.tables[key]
+            chosen = kept.setdefault(key, (ids, {}))[1]
+            if wanted.lookup.property in properties:
+                chosen[wanted.lookup.property] = properties[wanted.lookup.property]
+        return Lookups(kept)
+
+
+def finish(table: pa.Table, query: Query, lookups: Lookups) -> pa.Table:
+    """Add looked-up properties, apply the filters on them, and keep the columns asked for, in order."""
+    for wanted in query.stored():
+        if wanted.lookup is not None:
+            found = lookups.find(wanted, table.column(wanted.lookup.by))
+            found = coalesce([found, table.column(wanted.name)]) if wanted.parts else found
+            position = table.schema.get_field_index(wanted.name)
+            if position >= 0:
+                table = table.set_column(position, wanted.name, found)
+            else:
+                table = table.append_column(wanted.name, found)
+    for wanted, allowed in query.where:
+        if wanted.lookup is not None:
+            table = table.filter(matches(table.column(wanted.name), allowed))
+    return table.select([wanted.name for wanted in query.fields])
+
+
+def matches(column: pa.ChunkedArray, allowed: Any) -> pa.ChunkedArray:
+    """Which rows a filter keeps."""
+    if allowed is PRESENT:
+        return pc.is_valid(column)
+    plain = column.cast(_TEXT) if pa.types.is_dictionary(column.type) else column
+    texts = pa.array([text for text in allowed if text is not None], _TEXT)
+    kept = pc.is_in(plain, value_set=texts)
+    return pc.or_(kept, pc.is_null(column)) if None in allowed else kept
+
+
+def empty_table(fields: tuple[Field, ...]) -> pa.Table:
+    """No rows, with the right types."""
+    return pa.table({item.name: pa.array([], UTC_TIME if item.is_time else _TEXT) for item in fields})
+
+
+def split_by_actor(table: pa.Table, actor: str, shards: int) -> Iterator[pa.Table]:
+    """Cut a table so that no actor is in two pieces."""
+    if shards <= 1:
+        yield table
+        return
+    ids = table.column(actor)
+    texts = as_text(ids).cast(_TEXT) if not pa.types.is_integer(ids.type) else ids
+    hashes = pd.util.hash_array(texts.to_pandas().to_numpy(), categorize=False) % np.uint64(shards)
+    for shard in range(shards):
+        piece = table.filter(pa.array(hashes == shard))
+        if piece.num_rows:
+            yield piece

@@ -1,0 +1,298 @@
+"""The event log: one column contract over a pandas frame, Parquet files, Spark, or a warehouse table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from canarykit.display import Note
+from canarykit.errors import DataError, did_you_mean
+from canarykit.events.engine import Engine, Lookups, empty_table, finish
+from canarykit.events.fields import Query, Resolver, wanted_values
+from canarykit.events.people import identities_of, lookups_of, read_groups, read_persons
+from canarykit.times import micros
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["EventLog"]
+
+
+class EventLog:
+    """Events with one column contract, wherever they are.
+
+    Parameters
+    ----------
+    frame
+        Events, one row each: a pandas frame, or anything that becomes one (polars, pyarrow), or a DuckDB
+        relation, Spark data frame, ibis table or any other table narwhals reads, which stays where it is.
+    event, timestamp, distinct_id, person_id, session_id, properties
+        Columns that hold them. Properties are columns of their own, or sit in one column of JSON text
+        (or objects); `session_id` may be a property. Without a person id the distinct id stands in.
+    persons
+        One row per distinct id with `person_id`, `distinct_id` and `properties` or a column each. It says
+        who each distinct id is now, over the person id that the events carry.
+    groups
+        One row per group with `group_type_index` (or `group_type`), `group_key` and properties.
+    group_types
+        Index of each group type by name.
+    tz
+        Zone of times that carry none; without it such times are refused.
+    notes
+        What is already known about how the frame was made.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame(
+    ...     {
+    ...         "event": ["signup", "paid", "signup"],
+    ...         "timestamp": pd.to_datetime(["2026-09-07 09:00Z", "2026-09-07 10:00Z", "2026-09-08 09:00Z"]),
+    ...         "distinct_id": ["ada", "ada", "bob"],
+    ...         "properties": ['{"amount": 95}', '{"amount": 1.5}', "{}"],
+    ...     }
+    ... )
+    >>> log = EventLog(frame)
+    >>> log.select(["person_id", "amount"], events=["paid"]).to_dict("records")
+    [{'person_id': 'ada', 'amount': '1.5'}]
+    >>> log.reduce(["person_id"], lambda table: len(set(table["person_id"].to_pylist())))
+    [2]
+    """
+
+    def __init__(
+        self,
+        frame: Any,
+        *,
+        event: str = "event",
+        timestamp: str = "timestamp",
+        distinct_id: str = "distinct_id",
+        person_id: str = "person_id",
+        session_id: str = "$session_id",
+        properties: str = "properties",
+        persons: Any = None,
+        groups: Any = None,
+        group_types: Mapping[str, int] | None = None,
+        tz: Any = None,
+        notes: Sequence[Note] = (),
+    ) -> None:
+        from canarykit.events.open import open_engine, to_frame
+
+        self.mapping: dict[str, str] = {
+            "event": event,
+            "timestamp": timestamp,
+            "distinct_id": distinct_id,
+            "person_id": person_id,
+            "session_id": session_id,
+            "properties": properties,
+        }
+        self.group_types: dict[str, int] = dict({"organization": 0} if group_types is None else group_types)
+        self.source: Any = frame
+        found = list(notes)
+        self.persons: pd.DataFrame | None = None
+        if persons is not None:
+            self.persons, more = read_persons(to_frame(persons))
+            found += more
+        self.groups = None if groups is None else read_groups(to_frame(groups), self.group_types)
+        self._lookups: Lookups = lookups_of(self.persons, self.groups)
+        opened = open_engine(frame, self.mapping, identities_of(self.persons), tz=tz)
+        self._engine: Engine = opened.engine
+        self.notes: tuple[Note, ...] = (*found, *opened.notes)
+
+    @property
+    def engine(self) -> str:
+        """Where the events are: "pandas", "duckdb", "spark" or "narwhals"."""
+        return self._engine.name
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The pandas frame behind the log: unusable rows gone, columns as they came."""
+        frame = getattr(self._engine, "frame", None)
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(f"the events are in {self.engine}, not in a frame; use reduce() or select()")
+        return frame
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of what the log reads; properties inside JSON are not among them."""
+        return self._engine.columns
+
+    @property
+    def identities(self) -> pd.Series | None:
+        """Person id by distinct id, where persons or merges say more than the events; None otherwise."""
+        known = getattr(self._engine, "identities", None)
+        if known is None:
+            return None
+        ids, persons = (array.to_pandas() for array in known)
+        return pd.Series(persons.to_numpy(), index=pd.Index(ids, name="distinct_id"), name="person_id")
+
+    def reduce(
+        self,
+        columns: Sequence[str],
+        fn: Callable[[pa.Table], Any],
+        *,
+        events: Sequence[str] | None = None,
+        since: Any = None,
+        until: Any = None,
+        where: Mapping[str, Any] | None = None,
+        actor: str = "person_id",
+        native: Sequence[str] = (),
+        finish: Callable[[list[Any]], Any] | None = None,
+    ) -> Any:
+        """Reduce the events where they are, one actor shard at a time.
+
+        Parameters
+        ----------
+        columns
+            What `fn` needs: canonical columns, event properties by name, `person.<name>`,
+            `group<i>.<name>`, `$group_<i>`.
+        fn
+            Called with a narrow Arrow table of exactly these columns; what it returns should be small,
+            and able to be pickled for engines that call it elsewhere. It is called at least once.
+            Times are UTC microseconds, all else is text. The rows of a table are in no particular order.
+        events
+            Event names to keep; None keeps all.
+        since, until
+            Half-open window.
+        where
+            Value, list of values, None (missing) or `PRESENT` by column; all must hold.
+        actor
+            All events with the same value of this column come in one table.
+        native
+            Columns that may come in their stored type (numbers, dictionaries) where the engine has one.
+        finish
+            Called with the list of results; its answer is returned instead of the list.
+        """
+        query = self._query(columns, events, since, until, where, actor, native)
+        results = self._engine.map(query, self._lookups.only(query), fn)
+        return results if finish is None else finish(results)
+
+    def select(
+        self,
+        columns: Sequence[str],
+        *,
+        events: Sequence[str] | None = None,
+        since: Any = None,
+        until: Any = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """The same narrow rows, collected in pandas: for small answers such as lists of people."""
+        import pyarrow as pa
+
+        parts = list(self.batches(columns, events=events, since=since, until=until, where=where))
+        return pa.concat_tables([_plain(part) for part in parts]).to_pandas()
+
+    def batches(
+        self,
+        columns: Sequence[str],
+        *,
+        events: Sequence[str] | None = None,
+        since: Any = None,
+        until: Any = None,
+        where: Mapping[str, Any] | None = None,
+        native: Sequence[str] = (),
+    ) -> Iterator[pa.Table]:
+        """The same narrow rows as a stream of tables, actors in no particular table; at least one table."""
+        query = self._query(columns, events, since, until, where, "person_id", native, sharded=False)
+        lookups = self._lookups.only(query)
+        none = True
+        for part in self._engine.batches(query):
+            none = False
+            yield finish(part, query, lookups)
+        if none:
+            yield finish(empty_table(query.stored()), query, lookups)
+
+    def explain(
+        self,
+        columns: Sequence[str],
+        *,
+        events: Sequence[str] | None = None,
+        since: Any = None,
+        until: Any = None,
+        where: Mapping[str, Any] | None = None,
+        dialect: str | None = None,
+    ) -> str:
+        """The query that is sent to where the events are, in a warehouse's dialect if asked for."""
+        query = self._query(columns, events, since, until, where, "person_id", (), sharded=False)
+        return self._engine.explain(query, dialect)
+
+    def event_names(self) -> dict[str, int]:
+        """How many events there are of each name, most frequent first."""
+        return dict(self._event_names)
+
+    @cached_property
+    def _event_names(self) -> dict[str, int]:
+        return self._engine.event_names()
+
+    @cached_property
+    def time_range(self) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+        """First and last time of any event; None where there are no events."""
+        return self._engine.time_range()
+
+    def property_names(self, *, sample: int = 1000) -> tuple[str, ...]:
+        """Names of event properties: columns, and the keys of the JSON of some events."""
+        from canarykit.events.open import sample_property_names
+
+        return sample_property_names(self, sample)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        size = f"{len(self.frame):,} events" if self.engine == "pandas" else "events"
+        known = "" if self.persons is None else f", {self.persons['person_id'].nunique():,} persons"
+        notes = "".join(f"\nnote: {note}" for note in self.notes)
+        return f"EventLog: {size} in {self.engine}{known}{notes}"
+
+    def _query(
+        self,
+        columns: Sequence[str],
+        events: Sequence[str] | None,
+        since: Any,
+        until: Any,
+        where: Mapping[str, Any] | None,
+        actor: str,
+        native: Sequence[str],
+        *,
+        sharded: bool = True,
+    ) -> Query:
+        for name, value in (("columns", columns), ("events", events), ("native", native)):
+            if isinstance(value, str):
+                raise DataError(f"{name} is {value!r}; expected a list of names")
+        if unknown := set(native) - {*columns, actor}:
+            name = min(unknown)
+            raise DataError(f"native names {name!r}, no column asked for; {did_you_mean(name, columns)}")
+        resolver = Resolver(
+            self._engine.columns,
+            self.mapping,
+            self.persons is not None,
+            () if self.groups is None else set(self.groups["group_type_index"]),
+            self.group_types,
+        )
+        fields = tuple(resolver.field(name) for name in dict.fromkeys(columns))
+        filters = tuple(
+            (resolver.field(name), wanted_values(name, value)) for name, value in (where or {}).items()
+        )
+        used = (*fields, *(field for field, _ in filters))
+        actors = (resolver.field(actor),) if sharded else ()
+        return Query(
+            fields,
+            None if events is None else tuple(dict.fromkeys(events)),
+            None if since is None else micros(since, name="since"),
+            None if until is None else micros(until, name="until"),
+            filters,
+            resolver.field(actor),
+            (*resolver.lookup_keys((*used, *actors)), *actors),
+            frozenset(native),
+        )
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Dictionaries as plain text, so that parts fit together and pandas shows text."""
+    import pyarrow as pa
+
+    for position, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(position, field.name, table.column(position).cast(pa.string()))
+    return table

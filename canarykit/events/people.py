@@ -1,0 +1,167 @@
+"""Persons and groups beside the events: who a distinct id is, and what is known of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from canarykit.display import Note
+from canarykit.errors import DataError, did_you_mean
+from canarykit.events.engine import Lookups
+from canarykit.events.text import as_text, frame_column, id_text
+
+__all__ = ["identities_of", "lookups_of", "read_groups", "read_persons"]
+
+_TEXT = pa.string()
+_PERSON_EXTRAS = (
+    "team_id", "properties", "person_version", "person_distinct_id_version", "created_at", "is_deleted",
+    "_inserted_at", "version", "is_identified", "distinct_ids",
+)  # fmt: skip
+_GROUP_EXTRAS = ("team_id", "properties", "group_properties", "created_at", "updated_at", "version")
+
+
+def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
+    """One row per distinct id: `person_id`, `distinct_id`, and a column per property."""
+    frame = frame.rename(columns={"id": "person_id"}) if "person_id" not in frame.columns else frame
+    if "distinct_ids" in frame.columns and "distinct_id" not in frame.columns:
+        frame = frame.assign(distinct_id=frame["distinct_ids"].map(_listed)).explode("distinct_id")
+        frame = frame.reset_index(drop=True)
+    there = [name for name in ("person_id", "distinct_id") if name in frame.columns]
+    if not there:
+        raise DataError(f"the persons lack 'person_id' and 'distinct_id'; {_known(frame, 'person_id')}")
+    notes: list[Note] = []
+    ids = {name: _id_column(frame, name) for name in there}
+    person = ids.get("person_id", ids.get("distinct_id"))
+    distinct = ids.get("distinct_id", person)
+    assert person is not None
+    assert distinct is not None
+    keep = (person.notna() & distinct.notna()).to_numpy()
+    if "is_deleted" in frame.columns:
+        keep &= ~frame["is_deleted"].astype(str).str.lower().isin(["true", "1"]).to_numpy()
+    if dropped := int((~keep).sum()):
+        notes.append(Note("persons_dropped", "rows of the persons export deleted or without ids", dropped))
+    order = np.arange(len(frame))
+    if "person_distinct_id_version" in frame.columns:
+        version = pd.to_numeric(frame["person_distinct_id_version"], errors="coerce").fillna(-1).to_numpy()
+        order = np.argsort(version, kind="stable")
+    properties = _properties(frame, ("properties",), (*_PERSON_EXTRAS, "person_id", "distinct_id"))
+    both = pd.DataFrame({"person_id": person, "distinct_id": distinct})
+    listed = pd.concat([both, properties], axis=1)
+    listed = listed.iloc[order[keep[order]]]
+    single = listed.drop_duplicates("distinct_id", keep="last")
+    if repeated := len(listed) - len(single):
+        notes.append(Note("persons_repeated", "older rows of the persons export replaced", repeated))
+    return single.sort_index().reset_index(drop=True), notes
+
+
+def read_groups(frame: pd.DataFrame, group_types: Mapping[str, int]) -> pd.DataFrame:
+    """One row per group: `group_type_index`, `group_key`, and a column per property."""
+    frame = frame.rename(columns={"index": "group_type_index", "key": "group_key"})
+    if "group_key" not in frame.columns:
+        raise DataError(f"the groups lack 'group_key'; {_known(frame, 'group_key')}")
+    if "group_type_index" in frame.columns:
+        index = pd.to_numeric(frame["group_type_index"], errors="coerce")
+    elif "group_type" in frame.columns:
+        index = frame["group_type"].map(lambda name: group_types.get(name, name))
+        index = pd.to_numeric(index, errors="coerce")
+        if index.isna().any():
+            name = str(frame["group_type"][index.isna()].iloc[0])
+            raise DataError(f"group type {name!r} has no index; {did_you_mean(name, group_types)}")
+    else:
+        index = pd.Series(0, index=frame.index)
+    skipped = (*_GROUP_EXTRAS, "group_type", "group_type_index", "group_key")
+    properties = _properties(frame, ("properties", "group_properties"), skipped)
+    both = pd.DataFrame({"group_type_index": index.astype(int), "group_key": _id_column(frame, "group_key")})
+    listed = pd.concat([both, properties], axis=1).dropna(subset="group_key")
+    return listed.drop_duplicates(["group_type_index", "group_key"], keep="last").reset_index(drop=True)
+
+
+def identities_of(persons: pd.DataFrame | None) -> tuple[pa.Array, pa.Array] | None:
+    """The distinct ids of the persons, and who each is."""
+    if persons is None:
+        return None
+    return _texts(persons["distinct_id"]), _texts(persons["person_id"])
+
+
+def lookups_of(persons: pd.DataFrame | None, groups: pd.DataFrame | None) -> Lookups:
+    """Properties by person and by group as text, ready to be joined to events."""
+    tables: dict[tuple[str, int | None], tuple[pa.Array, Mapping[str, pa.Array]]] = {}
+    if persons is not None:
+        single = persons.drop_duplicates("person_id", keep="last")
+        tables[("person", None)] = (_texts(single["person_id"]), _Columns(single))
+    if groups is not None:
+        for index in groups["group_type_index"].unique().tolist():
+            members = groups[groups["group_type_index"] == index]
+            tables[("group", int(index))] = (_texts(members["group_key"]), _Columns(members))
+    return Lookups(tables)
+
+
+class _Columns(Mapping[str, pa.Array]):
+    """Columns of a frame as Arrow texts, made when first asked for."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self._made: dict[str, pa.Array] = {}
+
+    def __getitem__(self, name: str) -> pa.Array:
+        if name not in self._made:
+            self._made[name] = _texts(self._frame[name])
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._frame.columns
+
+    def __iter__(self) -> Any:
+        return iter(self._frame.columns)
+
+    def __len__(self) -> int:
+        return self._frame.shape[1]
+
+
+def _texts(series: pd.Series) -> pa.Array:
+    whole = as_text(frame_column(series)).cast(_TEXT).combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _id_column(frame: pd.DataFrame, name: str) -> pd.Series:
+    texts = id_text(frame_column(frame[name]), name).cast(_TEXT).to_pandas()
+    return pd.Series(texts.to_numpy(), index=frame.index, name=name, dtype="str")
+
+
+def _properties(frame: pd.DataFrame, names: tuple[str, ...], skipped: tuple[str, ...]) -> pd.DataFrame:
+    """Properties out of a JSON column and out of columns of their own."""
+    flat = frame[[name for name in frame.columns if name not in skipped]]
+    flat = flat.rename(columns=lambda name: str(name).removeprefix("properties."))
+    found = next((name for name in names if name in frame.columns), None)
+    if found is None:
+        return flat
+    nested = pd.DataFrame([_object(value) for value in frame[found].tolist()], index=frame.index)
+    nested = nested[[name for name in nested.columns if name not in {"person_id", "distinct_id"}]]
+    return pd.concat([flat.drop(columns=nested.columns, errors="ignore"), nested], axis=1)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return [value]
+    return list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+
+
+def _known(frame: pd.DataFrame, name: str) -> str:
+    return did_you_mean(name, map(str, frame.columns))
