@@ -45,17 +45,17 @@ notebooks: $(READY)
 
 # One universal file of versions, without a single address in it. Needs uv.
 constraints:
-	uv pip compile pyproject.toml --all-extras --universal --no-header --quiet --upgrade -o constraints.txt
+	uv pip compile pyproject.toml --all-extras --universal --no-header --quiet --upgrade -o .ci/constraints.txt
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "canarykit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lab]" -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lab]" -c .ci/constraints.txt
 	@touch $@
 
 $(BENCH): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]" -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]" -c .ci/constraints.txt
 	@touch $@
 
 clean:
