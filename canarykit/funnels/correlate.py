@@ -9,17 +9,35 @@ things looked at. It finds things to look into: nobody was randomised to do them
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.funnels.timing import label_text
 
-__all__ = ["FunnelCorrelations", "correlation_rows"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from canarykit.funnels.exposed import Exposed
+    from canarykit.funnels.query import FunnelQuery
+    from canarykit.funnels.results import Funnel
+    from canarykit.funnels.types import FunnelRun, Label
+
+__all__ = ["FunnelCorrelations", "correlate", "correlation_rows", "count_shard"]
 
 Kind = Literal["events", "properties", "event properties"]
+_KINDS = ("events", "properties", "event properties")
+
+
+WHAT_IT_IS = Note(
+    "descriptive",
+    "Nobody was assigned to do these things: they are places to look, not causes.",
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -45,7 +63,7 @@ class FunnelCorrelations(Result):
     """
 
     kind: Kind
-    variant: str | None
+    variant: Label
     successes: int
     failures: int
     rows: tuple[Mapping[str, Any], ...]
@@ -55,7 +73,7 @@ class FunnelCorrelations(Result):
     notes: tuple[Note, ...] = ()
 
     def _headline(self) -> str:
-        whom = "" if self.variant is None else f" of {self.variant}"
+        whom = "" if self.variant is None else f" of {label_text(self.variant)}"
         base = f"{self.successes:,} people{whom} converted and {self.failures:,} did not"
         sure = [row for row in self.rows if row["p_holm"] < 1 - self.confidence]
         if not self.rows:
@@ -82,6 +100,150 @@ class FunnelCorrelations(Result):
     def _extra_json(self) -> dict[str, Any]:
         names = ("kind", "variant", "successes", "failures", "skewed", "n_tested", "confidence")
         return {name: getattr(self, name) for name in names}
+
+
+def correlate(
+    funnel: Funnel, kind: Kind, *, variant: Any, names: Sequence[str], exclude: Sequence[str]
+) -> FunnelCorrelations:
+    """Count and rate; see `Funnel.correlates`."""
+    from canarykit.funnels.feed import columns_needed, read_bounds
+    from canarykit.funnels.people import choose_label
+
+    if kind not in _KINDS:
+        raise PlanError(f"correlates {kind!r} does not exist; {did_you_mean(str(kind), _KINDS)}")
+    log, query = funnel._need_log("correlates"), funnel.query
+    label = None if variant is ... else choose_label(funnel, variant)
+    columns = _columns(log, kind, names, exclude)
+    shard = Shard(query, kind, columns, tuple(names), tuple(exclude), label, variant is ..., funnel._exposed)
+    needed = list(dict.fromkeys([*columns_needed(query), *columns]))
+    bounds = read_bounds(query)
+    parts = log.reduce(needed, shard, since=bounds["since"], until=bounds["until"])
+    successes, failures = (sum(part[side] for part in parts) for side in (0, 1))
+    good: Counter[str] = sum((part[2] for part in parts), Counter())
+    bad: Counter[str] = sum((part[3] for part in parts), Counter())
+    found = sorted({*good, *bad})
+    rows, tested = correlation_rows(
+        found,
+        [good[name] for name in found],
+        [bad[name] for name in found],
+        successes,
+        failures,
+        least=3 if kind == "event properties" else None,
+        confidence=funnel.confidence,
+    )
+    skewed = is_skewed(successes, failures)
+    notes = [WHAT_IT_IS]
+    if skewed:
+        notes.append(
+            Note("skewed", "One side has more than ten times the people of the other: ratios say little.")
+        )
+    return FunnelCorrelations(
+        kind, label, successes, failures, tuple(rows), skewed, tested, funnel.confidence, tuple(notes)
+    )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard counts; picklable, so that it runs wherever the shard is."""
+
+    query: FunnelQuery
+    kind: Kind
+    columns: tuple[str, ...]
+    names: tuple[str, ...]
+    exclude: tuple[str, ...]
+    label: Label
+    any_label: bool
+    exposed: Exposed | None = None
+
+    def __call__(self, table: pa.Table) -> tuple[int, int, Counter[str], Counter[str]]:
+        """Successes, failures, and people per name among either."""
+        from canarykit.funnels.run import shard_run
+
+        return count_shard(table, shard_run(table, self.query, None, self.exposed), self)
+
+
+def count_shard(table: pa.Table, run: FunnelRun, shard: Shard) -> tuple[int, int, Counter[str], Counter[str]]:
+    """Distinct actors per name, between their first step and the end of their attempt.
+
+    The end is the last step for those who converted, and for the others the end of the window.
+    """
+    assert run.actor_code is not None
+    assert run.row_actor is not None
+    from canarykit.funnels.columns import Columns
+
+    query, columns = shard.query, Columns(table)
+    entry_of, chosen = _one_entry_each(run, shard)
+    won = (run.bits[chosen] >> (query.n_steps - 1)) & 1 == 1
+    entry = np.append(entry_of, -1)[run.row_actor]  # position in `chosen`; code -1 reads the last
+    if shard.kind == "properties":
+        rows = np.flatnonzero(entry >= 0)
+        labels = [("", *columns.text(name), name.removeprefix("person.")) for name in shard.columns]
+    else:
+        first = run.times[chosen, 0]
+        end = np.where(won, run.times[chosen].max(axis=1, initial=-1), first + query.window_us)
+        time = columns.time()
+        rows = np.flatnonzero(entry >= 0)
+        rows = rows[(time[rows] > first[entry[rows]]) & (time[rows] < end[entry[rows]])]
+        codes, texts = columns.text("event")
+        own = {entity.event for step in query.steps for entity in step.entities}
+        wanted = shard.names if shard.kind == "event properties" else ()
+        keep = [
+            text not in own and text not in shard.exclude and (not wanted or text in wanted) for text in texts
+        ]
+        rows = rows[np.array([*keep, False], dtype=bool)[codes[rows]]]
+        labels = [("", codes, texts, "")]
+        if shard.kind == "event properties":
+            labels = []
+            for event in shard.names:
+                for name in shard.columns[1:]:
+                    of_event, values = columns.text(name)
+                    is_event = np.array([*(text == event for text in texts), False])[codes]
+                    labels.append((event, np.where(is_event, of_event, -1), values, name))
+    good: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
+    for event, codes, texts, name in labels:
+        there = rows[codes[rows] >= 0]
+        pairs = np.unique(entry[there].astype(np.int64) * len(texts) + codes[there]) if len(texts) else there
+        person, code = np.divmod(pairs, max(len(texts), 1))
+        for counter, side in ((good, won), (bad, ~won)):
+            counts = np.bincount(code[side[person]], minlength=len(texts))
+            parts = [[part for part in (event, name) if part]] * len(texts)
+            for i in np.flatnonzero(counts):
+                counter["::".join([*parts[i], texts[i]])] += int(counts[i])
+    return int(won.sum()), int((~won).sum()), good, bad
+
+
+def _one_entry_each(run: FunnelRun, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+    """Position of each actor code among the entries looked at, and those entries: one an actor, its best."""
+    assert run.actor_code is not None
+    assert run.row_actor is not None
+    mine = np.arange(len(run))
+    if not shard.any_label:
+        code = run.labels.index(shard.label) if shard.label in run.labels else -1
+        mine = mine[run.value == code]
+    best_last = mine[np.lexsort((run.reached[mine], run.actor_code[mine]))]
+    actors = run.actor_code[best_last]
+    chosen = best_last[np.diff(actors, append=-2) != 0]
+    size = max(int(run.row_actor.max(initial=-1)), int(run.actor_code.max(initial=-1))) + 1
+    entry_of = np.full(size, -1, dtype=np.int64)
+    entry_of[run.actor_code[chosen]] = np.arange(len(chosen))
+    return entry_of, chosen
+
+
+def _columns(log: Any, kind: Kind, names: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
+    if kind == "events":
+        return ("event",)
+    if kind == "event properties":
+        if not names:
+            raise PlanError(
+                "correlates('event properties') needs names=: the events whose properties to look at"
+            )
+        return ("event", *(name for name in log.property_names() if name not in exclude))
+    if not names:
+        if log.persons is None:
+            raise DataError("the log has no persons; name the person properties to look at with names=")
+        names = [name for name in log.persons.columns if name not in ("person_id", "distinct_id")]
+    return tuple(f"person.{name.removeprefix('person.')}" for name in names if name not in exclude)
 
 
 def is_skewed(successes: int, failures: int) -> bool:
@@ -148,7 +310,7 @@ def correlation_rows(
 
     least = min(25, 0.02 * (successes + failures)) if least is None else least
     z = float(norm.ppf((1 + confidence) / 2))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, s, f in zip(names, success_counts, failure_counts, strict=True):
         s, f = int(s), int(f)
         if s + f < least:

@@ -146,7 +146,7 @@ def list_people(
     label = None if variant is ... else choose_label(funnel, variant)
     select = ActorSelection(step, dropped, label, variant is ..., limit)
     log = funnel._need_log("people")
-    run = run_funnel(log, funnel.query, select=select)
+    run = run_funnel(log, funnel.query, select=select, exposed=funnel._exposed)
     rows, events = people_rows(funnel, run, funnel.query.last_required_before(step) if dropped else step)
 
     def linked(item: dict[str, Any]) -> dict[str, Any]:

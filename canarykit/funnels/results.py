@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.funnels.compare import FunnelComparison
     from canarykit.funnels.correlate import FunnelCorrelations
+    from canarykit.funnels.exposed import Exposed
     from canarykit.funnels.people import FunnelPeople
 
 __all__ = ["Funnel"]
@@ -60,6 +61,7 @@ class Funnel(Result):
     notes: tuple[Note, ...] = ()
     _run: FunnelRun | None = field(default=None)
     _log: EventLog | None = field(default=None)
+    _exposed: Exposed | None = field(default=None)
 
     @classmethod
     def from_run(
@@ -68,10 +70,11 @@ class Funnel(Result):
         run: FunnelRun,
         log: EventLog | None = None,
         *,
+        exposed: Exposed | None = None,
         confidence: float = 0.95,
         notes: tuple[Note, ...] = (),
     ) -> Funnel:
-        """The numbers of an engine run; the log stays at hand for lists of people."""
+        """The numbers of an engine run; the log (and who was exposed) stay at hand for what one asks next."""
         table = step_table(run, query)
         names = query.step_labels
         rows = []
@@ -101,7 +104,7 @@ class Funnel(Result):
                 )
         start: Literal["exposure", "first step"] = "first step" if run.exposed is None else "exposure"
         told = tuple(dict.fromkeys((*run.notes, *notes)))
-        return cls(query, start, tuple(rows), table.total_median_seconds, confidence, told, run, log)
+        return cls(query, start, tuple(rows), table.total_median_seconds, confidence, told, run, log, exposed)
 
     # ---- what it says ------------------------------------------------------------------------------------
 
@@ -296,14 +299,14 @@ class Funnel(Result):
         as_of
             "Now"; the time of the last event unless given.
         """
-        from canarykit.funnels.run import run_trend
+        from canarykit.funnels.trends import run_trend
         from canarykit.times import to_utc
 
         start = 0 if from_step is None else self.step_index(from_step)
         end = len(self.steps) - 1 if to_step is None else self.step_index(to_step)
         now = None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime()
         spec = TrendSpec(interval, start, end, week_start, hide_incomplete, now)
-        run = run_trend(self._need_log("trend"), self.query, spec)
+        run = run_trend(self._need_log("trend"), self.query, spec, exposed=self._exposed)
         return FunnelTrend.from_run(
             run,
             from_name=self.steps[start],
