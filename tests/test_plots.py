@@ -204,8 +204,8 @@ def test_periods_that_are_not_over_are_dashed_and_hollow():
 def test_a_trend_draws_its_values_with_the_unit_on_the_axis():
     rows = tuple(
         {
-            "start": pd.Timestamp(f"2026-09-07T0{i}:00Z"), "variant": "true", "events": i, "users": i, "exposed": 10,
-            "value": i / 10, "low": None, "high": None, "incomplete": False,
+            "start": pd.Timestamp(f"2026-09-07T0{i}:00Z"), "variant": "true", "events": i, "users": i,
+            "exposed": 10, "value": i / 10, "low": None, "high": None, "incomplete": False,
         }
         for i in range(3)
     )  # fmt: skip
