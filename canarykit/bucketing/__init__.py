@@ -1,10 +1,10 @@
 """The number a flag system gives each id, for a whole column of ids at once."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from canarykit.hashing import hash_column, read_ids
 
 __all__ = ["posthog_hash01"]
 
@@ -30,9 +30,8 @@ def posthog_hash01(ids: Any, *, prefix: str, suffix: str = "") -> np.ndarray:
     >>> posthog_hash01(["test-identifier", None], prefix="holdout-")
     array([0.44938817,        nan])
     """
-    values = np.full(len(ids), np.nan)
-    for row, value in enumerate(ids):
-        if not (value is None or pd.isna(value)):
-            text = f"{prefix}{value}{suffix}".encode()
-            values[row] = float(int(hashlib.sha1(text).hexdigest()[:15], 16)) / float(1 << 60)
+    column = read_ids(ids)
+    values = (hash_column(column, "sha1", prefix=prefix, suffix=suffix) >> np.uint64(4)).astype(np.float64)
+    values /= float(1 << 60)
+    values[column.missing] = np.nan
     return values

@@ -1,0 +1,132 @@
+"""SHA-1, MD5 and SHA-256 of a whole Arrow text column, `prefix + id + suffix` per row.
+
+The concatenated texts are never built: each 64-byte block is packed straight from the Arrow buffer with
+the prefix laid over its start and the suffix, padding included, after its end (see `lanes`).
+"""
+
+# mypy: ignore-errors
+# (numba types these functions when it compiles them; mypy cannot)
+
+import numpy as np
+from numba import njit
+
+from canarykit.hashing.lanes import (
+    BLOCK,
+    LANES,
+    compress_md5,
+    compress_sha1,
+    compress_sha256,
+    pack_block,
+    swap_bytes,
+)
+from canarykit.hashing.words import load_byte
+
+__all__ = ["md5_column", "sha1_column", "sha256_column"]
+
+
+@njit
+def _scratch(count):
+    """Zeroed bytes and the first 64-byte boundary in them; hold the array for as long as the address."""
+    memory = np.zeros(count + BLOCK, dtype=np.uint8)
+    address = np.int64(memory.ctypes.data)
+    return memory, (address + BLOCK - 1) // BLOCK * BLOCK
+
+
+@njit
+def _aligned_words(memory, address, words):
+    first = address - np.int64(memory.ctypes.data)
+    return memory[first : first + 4 * words].view(np.uint32)
+
+
+@njit
+def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
+    """The hash `kind` (0 SHA-1, 1 MD5, 2 SHA-256) per row: `out[k]` gets words 2k and 2k + 1 of each."""
+    before, after = len(prefix), len(suffix)
+    rows_memory, rows = _scratch(LANES * BLOCK)
+    state_memory, state_address = _scratch(words * BLOCK)
+    state = _aligned_words(state_memory, state_address, words * LANES)
+    blocks_memory, blocks_address = _scratch(BLOCK)
+    blocks = _aligned_words(blocks_memory, blocks_address, LANES)
+    # prefix, then zeros; zeros, then suffix and padding byte, then zeros: any 64 bytes may be read
+    padded_prefix = np.zeros(before + 2 * BLOCK, dtype=np.uint8)
+    padded_prefix[:before] = prefix
+    padded_suffix = np.zeros(after + 1 + 2 * BLOCK, dtype=np.uint8)
+    padded_suffix[BLOCK : BLOCK + after] = suffix
+    padded_suffix[BLOCK + after] = 0x80
+    prefix_address = np.int64(padded_prefix.ctypes.data)
+    suffix_address = np.int64(padded_suffix.ctypes.data) + BLOCK
+    edge = np.zeros(BLOCK, dtype=np.uint8)
+    edge_address = np.int64(edge.ctypes.data)
+    count = out.shape[1]
+    for base in range(0, count, LANES):
+        lanes = min(LANES, count - base)
+        number, most = 0, 1
+        while number < most:
+            position = number * BLOCK  # of this block in the message
+            offset = np.int64(offsets[base])
+            for lane in range(lanes):
+                following = np.int64(offsets[base + lane + 1])
+                key_end = before + following - offset
+                needed = (key_end + after + 8) // BLOCK + 1
+                length = np.uint64(0)
+                if number == needed - 1:
+                    length = np.uint64(key_end + after) << np.uint64(3)
+                    if kind != 1:
+                        length = swap_bytes(length)
+                if number == 0:
+                    blocks[lane] = needed
+                    most = max(most, needed)
+                place = offset - before + position  # of the block's first byte, were it part of the id
+                key = data + place
+                if place < 0 or place + BLOCK > size:  # only near the ends of the whole buffer
+                    for k in range(BLOCK):
+                        edge[k] = load_byte(data + place + k) if 0 <= place + k < size else 0
+                    key = edge_address
+                pack_block(
+                    prefix_address + min(position, before + BLOCK),
+                    key,
+                    suffix_address + min(max(position - key_end, -BLOCK), after + 1),
+                    before - position,
+                    key_end - position,
+                    length,
+                    rows + lane * BLOCK,
+                )
+                offset = following
+            if kind == 0:
+                compress_sha1(rows, state_address, blocks_address, number)
+            elif kind == 1:
+                compress_md5(rows, state_address, blocks_address, number)
+            else:
+                compress_sha256(rows, state_address, blocks_address, number)
+            number += 1
+        for pair in range(out.shape[0]):
+            target = out[pair]
+            highs = state[2 * pair * LANES : (2 * pair + 1) * LANES]
+            lows = state[(2 * pair + 1) * LANES : (2 * pair + 2) * LANES]
+            for lane in range(lanes):
+                high, low = np.uint64(highs[lane]), np.uint64(lows[lane])
+                if kind == 1:  # MD5 writes its words in little-endian order
+                    target[base + lane] = swap_bytes(low << np.uint64(32) | high)
+                else:
+                    target[base + lane] = high << np.uint64(32) | low
+    # touched at the end, so that the memory behind the addresses lives until here
+    rows_memory[0] = state_memory[0] = blocks_memory[0] = 0
+    padded_prefix[0] = padded_suffix[0] = edge[0] = 0
+
+
+@njit(nogil=True, boundscheck=False, cache=True)
+def sha1_column(offsets, data, size, prefix, suffix, out):
+    """SHA-1 per row; `out` is a uint64 array of shape (pairs of leading words, rows)."""
+    _digest_column(0, 5, offsets, data, size, prefix, suffix, out)
+
+
+@njit(nogil=True, boundscheck=False, cache=True)
+def md5_column(offsets, data, size, prefix, suffix, out):
+    """MD5 per row, as `sha1_column`."""
+    _digest_column(1, 4, offsets, data, size, prefix, suffix, out)
+
+
+@njit(nogil=True, boundscheck=False, cache=True)
+def sha256_column(offsets, data, size, prefix, suffix, out):
+    """SHA-256 per row, as `sha1_column`."""
+    _digest_column(2, 8, offsets, data, size, prefix, suffix, out)
