@@ -4,6 +4,7 @@ Effects are canary against control and signed so that more is harm. None means n
 raises `DataError`. Only numpy is needed to import this package.
 """
 
+from canarykit.stats.boundaries import share_bounds
 from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
 from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
 from canarykit.stats.events import EventMixture, event_test
@@ -16,6 +17,8 @@ from canarykit.stats.means import (
 )
 from canarykit.stats.moments import Moments, PairMoments
 from canarykit.stats.proportions import clopper_pearson, risk_difference, wilson
+from canarykit.stats.quantile_sequences import quantile_bounds, quantile_test
+from canarykit.stats.quantiles import quantile, quantile_difference
 from canarykit.stats.rates import rate_difference, rate_ratio
 from canarykit.stats.sequential import (
     best_k,
@@ -56,6 +59,10 @@ __all__ = [
     "mixture_boundary",
     "mixture_log_e",
     "mixture_test",
+    "quantile",
+    "quantile_bounds",
+    "quantile_difference",
+    "quantile_test",
     "rate_difference",
     "rate_ratio",
     "ratio_difference",
@@ -63,6 +70,7 @@ __all__ = [
     "risk_difference",
     "sequential_srm",
     "sequential_srm_tilt",
+    "share_bounds",
     "srm_chi_square",
     "srm_exact",
     "stratified_score",

@@ -1,9 +1,12 @@
-"""Arguments that statistics accept: each check requires the good, so that NaN never passes."""
+"""Arguments that statistics accept, and the two or three numerics they share.
+
+Each check requires the good, so that NaN never passes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import NormalDist
 from typing import Any
 
@@ -14,6 +17,7 @@ from canarykit.errors import DataError, did_you_mean
 
 __all__ = [
     "critical_value",
+    "lowest",
     "normal_tail",
     "require_choice",
     "require_count",
@@ -109,6 +113,23 @@ def normal_tail(z: float, sided: str = "two") -> float:
     if sided == "two":
         return math.erfc(abs(z) / math.sqrt(2))
     return 0.5 * math.erfc((z if sided == "lower" else -z) / math.sqrt(2))
+
+
+def lowest(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one valley between two points is lowest (golden section)."""
+    golden = (math.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(70):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = function(right)
+    return (low + high) / 2
 
 
 def _as_float(name: str, value: Any) -> float:

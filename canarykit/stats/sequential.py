@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from canarykit.errors import DataError
-from canarykit.stats.checks import require_choice, require_number, require_numbers, require_share
+from canarykit.stats.checks import lowest, require_choice, require_number, require_numbers, require_share
 from canarykit.stats.estimate import ConfidenceSequence, SequentialTest, Sided
 
 __all__ = [
@@ -110,13 +110,7 @@ def best_k(alpha: float = 0.05, sided: MixtureSide = "one") -> float:
     >>> round(best_k(0.05, "two"), 2), round(best_k(0.05, "one"), 2)
     (8.21, 6.69)
     """
-    low, high = math.log(1e-3), math.log(1e4)
-    golden = (math.sqrt(5) - 1) / 2
-    for _ in range(80):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        heights = mixture_boundary(np.exp([left, right]), alpha, sided)
-        low, high = (low, right) if heights[0] < heights[1] else (left, high)
-    return math.exp((low + high) / 2)
+    return math.exp(lowest(lambda log_k: float(mixture_boundary(math.exp(log_k), alpha, sided)), -7.0, 9.0))
 
 
 def tune_k(
