@@ -180,6 +180,16 @@ class FunnelQuery:
         """Whether events that match no step matter: in strict funnels they break the chain."""
         return self.order == "strict"
 
+    @property
+    def flag_exposure(self) -> bool:
+        """Whether actors belong to the variant of their first exposure."""
+        return self.breakdown is not None and self.breakdown.attribution == "exposure"
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether events before `date_from` are needed, to know what came first."""
+        return any(step.first_time for step in self.steps)
+
     def truncated(self, last_step: int) -> FunnelQuery:
         """The same question about the first steps only, as trends ask it."""
         exclusions = tuple(

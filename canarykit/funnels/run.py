@@ -1,0 +1,228 @@
+"""From an event log to a run: each actor shard is fed and scanned where it is, the answers are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.funnels.exposed import Exposed
+from canarykit.funnels.feed import Feed, columns_needed, events_needed, feed_table, read_bounds
+from canarykit.funnels.merge import limit_labels, merge_runs
+from canarykit.funnels.query import FunnelQuery
+from canarykit.funnels.rules import Entries
+from canarykit.funnels.scan import scan_feed
+from canarykit.funnels.trends import run_trend
+from canarykit.funnels.types import ActorSelection, FunnelRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["reduce_funnel", "run_funnel", "run_table", "run_trend", "shard_run"]
+
+PEOPLE_COLUMNS = ("event", "timestamp", "uuid", "distinct_id", "session_id", "person_id")
+
+
+def run_funnel(
+    log: Any, query: FunnelQuery, *, select: ActorSelection | None = None, exposed: Exposed | None = None
+) -> FunnelRun:
+    """One steps funnel over a log; with `select`, the entries asked for with ids and matched events."""
+    if exposed is not None and not query.flag_exposure:
+        exposed = None
+    columns = columns_needed(query)
+    if select is not None:
+        columns = list(dict.fromkeys([*columns, *PEOPLE_COLUMNS]))
+    shard = ShardFunnel(query, select, exposed)
+    runs = log.reduce(columns, shard, events=events_needed(query), **read_bounds(query))
+    return finish_run(runs, query, select, exposed)
+
+
+def run_table(
+    table: pa.Table,
+    query: FunnelQuery,
+    *,
+    select: ActorSelection | None = None,
+    exposed: Exposed | None = None,
+    form: str | None = None,
+) -> FunnelRun:
+    """One steps funnel over a table that holds every event of its actors (columns of `columns_needed`)."""
+    return finish_run([shard_run(table, query, select, exposed, form)], query, select, exposed)
+
+
+def reduce_funnel(
+    log: Any, query: FunnelQuery, columns: Sequence[str], fn: Callable[[Any, FunnelRun], Any]
+) -> list[Any]:
+    """`fn(table, run)` per actor shard: all events of the date range, and the funnel of their actors.
+
+    `fn` must be picklable, and its results add up over shards. `run.actor_code` holds the actor of every
+    entry and `run.row_actor` the actor of every row of the table (-1 = none), in the same codes.
+    """
+    needed = list(dict.fromkeys([*columns_needed(query), *columns]))
+    return log.reduce(needed, ShardCall(query, fn), events=None, **read_bounds(query))
+
+
+@dataclass(frozen=True)
+class ShardFunnel:
+    """What a shard computes; picklable, so that it runs wherever the shard is."""
+
+    query: FunnelQuery
+    select: ActorSelection | None = None
+    exposed: Exposed | None = None
+
+    def __call__(self, table: pa.Table) -> FunnelRun:
+        """The run of one shard."""
+        return replace(
+            shard_run(table, self.query, self.select, self.exposed), row_actor=None, actor_code=None
+        )
+
+
+@dataclass(frozen=True)
+class ShardCall:
+    """A caller's function of a shard and its funnel."""
+
+    query: FunnelQuery
+    fn: Callable[[Any, FunnelRun], Any]
+
+    def __call__(self, table: pa.Table) -> Any:
+        """The caller's answer for one shard."""
+        return self.fn(table, shard_run(table, self.query))
+
+
+def finish_run(
+    runs: Sequence[FunnelRun], query: FunnelQuery, select: ActorSelection | None, exposed: Exposed | None
+) -> FunnelRun:
+    """Shards added up, breakdown values ranked and limited."""
+    run = merge_runs(runs, query.n_steps)
+    if exposed is not None:
+        return with_exposed(run, exposed)
+    return run if select is not None else limit_labels(run, query)
+
+
+def with_exposed(run: FunnelRun, exposed: Exposed) -> FunnelRun:
+    """Every exposed variant is a label, those who never entered included."""
+    place = np.array([exposed.labels.index(label) for label in run.labels], dtype=np.int32)
+    value = place[run.value] if len(run.labels) else run.value
+    return replace(
+        run,
+        labels=exposed.labels,
+        value=value,
+        exposed=exposed.counts(),
+        several_variants=exposed.several_variants,
+    )
+
+
+def shard_run(
+    table: pa.Table,
+    query: FunnelQuery,
+    select: ActorSelection | None = None,
+    exposed: Exposed | None = None,
+    form: str | None = None,
+) -> FunnelRun:
+    """The entries of one shard, values not yet limited."""
+    feed = feed_table(table, query, exposed)
+    entries = scan_feed(feed, query, form=form)
+    if select is not None:
+        return people_run(table, feed, entries, query, select, form)
+    return plain_run(feed, entries)
+
+
+def plain_run(feed: Feed, entries: Entries) -> FunnelRun:
+    """Entries without ids."""
+    return FunnelRun(
+        labels=feed.values.labels,
+        value=entries.value,
+        reached=entries.reached,
+        bits=entries.bits,
+        times=entries.times,
+        n_actors=feed.n_actors,
+        n_events=len(feed.time),
+        actor_code=feed.actor_code[entries.actor],
+        row_actor=feed.row_actor,
+    )
+
+
+def people_run(
+    table: pa.Table,
+    feed: Feed,
+    entries: Entries,
+    query: FunnelQuery,
+    select: ActorSelection,
+    form: str | None,
+) -> FunnelRun:
+    """The selected entries, scanned once more with their matched events."""
+    import pyarrow as pa
+
+    chosen = np.unique(entries.actor[selected(entries, feed, query, select)])
+    part = subset(feed, chosen)
+    detailed = scan_feed(part, query, detail=True, form=form)
+    keep = selected(detailed, part, query, select)
+    place = np.cumsum(keep) - 1
+    matched = keep[detailed.matched_entry]
+    rows = part.row[detailed.matched_event[matched]]
+    shown = {name: table.column(name).take(pa.array(rows)) for name in PEOPLE_COLUMNS[:-1]}
+    first_row = part.row[part.starts[detailed.actor[keep]]]
+    run = plain_run(part, detailed)
+    return replace(
+        run,
+        value=run.value[keep],
+        reached=run.reached[keep],
+        bits=run.bits[keep],
+        times=run.times[keep],
+        actor_code=None,
+        row_actor=None,
+        actor_ids=pa.array([part.actor_texts[i] for i in part.actor_code[detailed.actor[keep]]], pa.string()),
+        person_ids=table.column("person_id").take(pa.array(first_row)).combine_chunks().cast(pa.string()),
+        matched=pa.table(
+            {
+                "entry": place[detailed.matched_entry[matched]],
+                "step": detailed.matched_step[matched],
+                "rank": detailed.matched_rank[matched],
+                **{name: column.cast(_plain_type(column.type)) for name, column in shown.items()},
+            }
+        ),
+    )
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else pa.string()
+
+
+def selected(entries: Entries, feed: Feed, query: FunnelQuery, select: ActorSelection) -> np.ndarray:
+    """Which entries a selection asks for."""
+    keep = np.ones(len(entries.value), dtype=bool)
+    if select.step is not None:
+        has = (entries.bits >> select.step) & 1 == 1
+        if select.dropped:
+            keep = ((entries.bits >> query.last_required_before(select.step)) & 1 == 1) & ~has
+        else:
+            keep = has
+    if not select.any_label:
+        labels = feed.values.labels
+        code = labels.index(select.label) if select.label in labels else -1
+        keep &= entries.value == code
+    if select.limit is not None:
+        keep &= np.cumsum(keep) <= select.limit
+    return keep
+
+
+def subset(feed: Feed, actors: np.ndarray) -> Feed:
+    """The feed of some actors."""
+    sizes = np.diff(feed.starts)[actors]
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    events = np.repeat(feed.starts[actors] - starts[:-1], sizes) + np.arange(starts[-1])
+    values = feed.values
+    if len(values.codes):
+        values = replace(values, codes=values.codes[events])
+    return replace(
+        feed,
+        time=feed.time[events],
+        entry=feed.entry[events],
+        values=values,
+        starts=starts,
+        row=feed.row[events],
+        actor_code=feed.actor_code[actors],
+    )
