@@ -6,8 +6,9 @@ from typing import Any
 _HOMES = {
     "canarykit.health.decision": ("Evidence", "Row", "Rules", "Verdict", "decide", "first_decision"),
     "canarykit.health.evaluate": ("evaluate_stage",),
-    "canarykit.health.stage_report": ("Check", "StageReport"),
-    "canarykit.health.dashboard": ("Dashboard", "dashboard"),
+    "canarykit.health.check": ("Check",),
+    "canarykit.health.stage_report": ("StageReport", "recompute"),
+    "canarykit.health.morning": ("Dashboard", "dashboard"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -23,6 +24,7 @@ __all__ = [
     "decide",
     "evaluate_stage",
     "first_decision",
+    "recompute",
 ]
 
 

@@ -1,0 +1,181 @@
+"""One line of a report: what was measured in both arms, how it compares, and what that means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from canarykit.display import Table, format_value, to_jsonable
+
+__all__ = ["Arm", "Check", "Section", "Status", "raw_check"]
+
+
+class Status(StrEnum):
+    """How one check stands; the mark reads without colour."""
+
+    OK = "ok"
+    WAIT = "wait"
+    HARM = "harm"
+    TOLERATED = "small harm"
+    BREACH = "limit breached"
+    HOLD = "hold"
+    INVALID = "invalid"
+    UNCLEAR = "cannot tell"
+    INFO = "for information"
+
+    @property
+    def mark(self) -> str:
+        """One sign before the word."""
+        return _MARKS[self]
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+
+_MARKS = {
+    Status.OK: "✓",
+    Status.WAIT: "…",
+    Status.HARM: "✗",
+    Status.TOLERATED: "!",
+    Status.BREACH: "✗",
+    Status.HOLD: "■",
+    Status.INVALID: "✗",
+    Status.UNCLEAR: "?",
+    Status.INFO: "·",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a check: how many it happened to, of how many, and the value with its interval.
+
+    Parameters
+    ----------
+    count, total
+        People (or sessions, groups) with the thing, and all; None where the metric is no share.
+    value, low, high
+        The metric in its own unit, with an interval where there is one.
+    unit
+        "share", or the metric's unit.
+    """
+
+    count: int | None = None
+    total: int | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = "share"
+
+    def __str__(self) -> str:
+        if self.value is None and self.total is None:
+            return "–"
+        kind = "share" if self.unit == "share" else "number"
+        value = format_value(self.value, kind)  # type: ignore[arg-type]
+        if self.count is not None and self.total is not None:
+            return f"{self.count:,} of {self.total:,}" + ("" if self.value is None else f" ({value})")
+        return value if self.total is None else f"{value} (n = {self.total:,})"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report, from what was measured to what it means.
+
+    Parameters
+    ----------
+    name, kind
+        What people call it; "validity", "guardrail", "limit", "descriptive", "sensitivity" or "clean-up".
+    measured
+        What was measured, in a sentence.
+    status, meaning
+        How it stands, and that in plain words.
+    canary, control
+        Both arms, where there are two.
+    effect, effect_low, effect_high, effect_unit
+        The comparison with its interval; "ratio", "points", or the metric's unit.
+    margin
+        What is tolerated, in the effect's unit.
+    evidence, needed
+        E-value reached and e-value needed (or other evidence and its threshold).
+    method
+        How the interval and the evidence were computed.
+    """
+
+    name: str
+    kind: str
+    status: Status
+    meaning: str
+    measured: str = ""
+    canary: Arm | None = None
+    control: Arm | None = None
+    effect: float | None = None
+    effect_low: float | None = None
+    effect_high: float | None = None
+    effect_unit: str = "ratio"
+    margin: float | None = None
+    evidence: float | None = None
+    needed: float | None = None
+    evidence_name: str = "E"
+    method: str = ""
+
+    @property
+    def effect_text(self) -> str:
+        """The effect and its interval as people read them."""
+        if self.effect is None and self.effect_low is None and self.effect_high is None:
+            return "–"
+        kind = {"ratio": "ratio", "points": "points", "share": "share"}.get(self.effect_unit, "number")
+        value, low, high = (
+            format_value(number, kind)  # type: ignore[arg-type]
+            for number in (self.effect, self.effect_low, self.effect_high)
+        )
+        return f"{value} ({low} to {high})"
+
+    @property
+    def margin_text(self) -> str:
+        """The margin as people read it."""
+        kind = {"ratio": "ratio", "points": "points", "share": "share"}.get(self.effect_unit, "number")
+        return format_value(self.margin, kind)  # type: ignore[arg-type]
+
+    @property
+    def evidence_text(self) -> str:
+        """Evidence against what is needed."""
+        if self.evidence is None:
+            return "–"
+        reached = format_value(self.evidence, "p" if self.evidence < 1000 else "number")
+        if self.needed is None:
+            return f"{self.evidence_name} = {reached}"
+        return f"{self.evidence_name} = {reached} of {self.needed:,.4g}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A further table of the report with its title and a sentence above it."""
+
+    title: str
+    text: str
+    table: Table
+
+
+def raw_check(check: Check) -> dict[str, Any]:
+    """A check as plain numbers and words."""
+    arms: dict[str, Any] = {}
+    for name, arm in (("canary", check.canary), ("control", check.control)):
+        held = arm or Arm()
+        arms |= {f"{name}_count": held.count, f"{name}_total": held.total, f"{name}_value": held.value}
+    content = {
+        "check": check.name,
+        "kind": check.kind,
+        **arms,
+        "effect": check.effect,
+        "effect_low": check.effect_low,
+        "effect_high": check.effect_high,
+        "effect_unit": check.effect_unit,
+        "margin": check.margin,
+        "evidence": check.evidence,
+        "needed": check.needed,
+        "status": check.status.value,
+        "meaning": check.meaning,
+        "measured": check.measured,
+        "method": check.method,
+    }
+    return {key: to_jsonable(value) for key, value in content.items()}

@@ -1,0 +1,285 @@
+"""From a comparison to the lines of a report: numbers, status, and what they mean in plain words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+from canarykit.display import format_value
+from canarykit.health.check import Arm, Check, Status
+from canarykit.health.decision import log_thresholds
+from canarykit.health.evidence import GuardrailEvidence
+from canarykit.health.percentage import Comparison
+from canarykit.health.question import Question
+from canarykit.metrics.share import ShareMetric
+from canarykit.stats.proportions import wilson
+
+__all__ = ["comparison_checks", "data_check", "guardrail_check", "share_arm"]
+
+
+def share_arm(count: int, total: int, *, exact: bool = False) -> Arm:
+    """A share with its interval: Wilson's, or the exact one; nobody gives no value."""
+    from canarykit.stats.proportions import clopper_pearson
+
+    found = (clopper_pearson if exact else wilson)(count, total)
+    if found is None:
+        return Arm(count, total)
+    return Arm(count, total, found.value, found.low, found.high)
+
+
+def comparison_checks(question: Question, comparison: Comparison) -> tuple[Check, ...]:
+    """Validity first, then every guardrail."""
+    validity = (
+        data_check(
+            question, int(comparison.series.units_canary[-1]), int(comparison.series.units_control[-1])
+        ),
+        _ratio_check(question, comparison),
+        _crosser_check(question, comparison),
+    )
+    off = any(check.status in (Status.HOLD, Status.INVALID) for check in validity[1:])
+    guardrails = tuple(
+        guardrail_check(question, comparison, i, comparisons_off=off) for i in range(len(question.guardrails))
+    )
+    return validity + guardrails
+
+
+def data_check(question: Question, n_canary: int, n_control: int | None) -> Check:
+    """Do fresh data reach both arms?"""
+    needed = max(1, question.rules.min_units)
+    newest = question.newest_event
+    problems = []
+    if not question.is_fresh:
+        age = "there is none" if newest is None else f"the newest is of {format_value(newest, 'time')}"
+        problems.append(f"no fresh events ({age})")
+    for name, count in (("canary", n_canary), ("control", n_control)):
+        if count is not None and count < needed:
+            problems.append(f"the {name} has {count:,} where at least {needed:,} are needed")
+    if not problems:
+        status, meaning = Status.OK, "Events are fresh and the arms are large enough to be judged."
+    elif question.in_grace:
+        status = Status.WAIT
+        meaning = f"Too early to judge: {'; '.join(problems)}. The grace period is not over."
+    else:
+        status = Status.HOLD
+        meaning = f"Cannot be judged: {'; '.join(problems)}. Find out why before anything else."
+    return Check(
+        name="data",
+        kind="validity",
+        status=status,
+        meaning=meaning,
+        measured="newest event against the end of the evaluation, and people per arm",
+        canary=Arm(total=n_canary, value=float(n_canary), unit="count"),
+        control=None if n_control is None else Arm(total=n_control, value=float(n_control), unit="count"),
+        method=f"fresh within {format_value(question.freshness, 'seconds')}, at least {needed:,} per arm",
+    )
+
+
+def _ratio_check(question: Question, comparison: Comparison) -> Check:
+    series = comparison.series
+    n_canary, n_control = int(series.units_canary[-1]), int(series.units_control[-1])
+    log_e = float(series.srm_log_e[-1]) if len(series.srm_log_e) else math.nan
+    _, _, hold, invalid = log_thresholds(question.rules)
+    total = n_canary + n_control
+    observed = n_canary / total if total else None
+    expected = format_value(series.share, "share")
+    if not math.isfinite(log_e) or not total:
+        status, meaning = Status.UNCLEAR, "Nobody to count: whether the shares hold cannot be told."
+    elif log_e >= invalid:
+        status = Status.INVALID
+        meaning = (
+            f"{format_value(observed, 'share')} of the people have the canary where the rules say {expected}. "
+            "People are missing from one arm: no comparison can be trusted. Find the cause and start again."
+        )
+    elif log_e >= hold:
+        status = Status.HOLD
+        meaning = (
+            f"{format_value(observed, 'share')} of the people have the canary where the rules say {expected}. "
+            "Somebody may be missing; comparisons are off until that is understood."
+        )
+    else:
+        status = Status.OK
+        meaning = f"The arms have the shares the rules say ({expected} canary), as far as can be seen."
+    return Check(
+        name="sample ratio",
+        kind="validity",
+        status=status,
+        meaning=meaning,
+        measured="people put into each arm by chance, against the planned shares",
+        canary=Arm(n_canary, total, observed),
+        control=Arm(n_control, total, None if observed is None else 1 - observed),
+        effect=observed,
+        effect_unit="share",
+        margin=series.share,
+        evidence=_e(log_e),
+        needed=math.exp(hold),
+        method="tilted binomial mixture e-process, valid at every look",
+    )
+
+
+def _crosser_check(question: Question, comparison: Comparison) -> Check:
+    units = comparison.found.units[comparison.used]
+    several = int(units["several"].sum()) if len(units) else 0
+    share = several / len(units) if len(units) else None
+    limit = question.rules.max_crosser_share
+    if share is None:
+        status, meaning = Status.UNCLEAR, "Nobody to count."
+    elif share < limit:
+        status = Status.OK
+        meaning = f"{several:,} of {len(units):,} people saw both variants within the stage."
+    else:
+        status = Status.HOLD
+        meaning = (
+            f"{several:,} of {len(units):,} people saw both variants within the stage: they cannot be put "
+            "down to either arm, and a flag that flickers is a fault of its own. Comparisons are off."
+        )
+    return Check(
+        name="both variants seen",
+        kind="validity",
+        status=status,
+        meaning=meaning,
+        measured="people seen with both variants within the stage",
+        canary=Arm(several, len(units), share),
+        evidence=share,
+        evidence_name="share",
+        needed=limit,
+        method=f"held from {format_value(limit, 'share')} on",
+    )
+
+
+def guardrail_check(
+    question: Question, comparison: Comparison, i: int, *, comparisons_off: bool = False
+) -> Check:
+    """One guardrail: both arms, the effect with limits valid at every look, and what it means."""
+    judged = comparison.series.guardrails[i]
+    guardrail = judged.guardrail
+    canary, control, measured = _arms(comparison, i)
+    value, low, high = (_finite(series[-1]) for series in (judged.value, judged.low, judged.high))
+    harm = float(judged.weighted_log_e[-1])
+    safe = float(judged.safe_log_e[-1])
+    roll_back, promote, _, _ = log_thresholds(question.rules)
+    status, meaning = _guardrail_status(judged, harm, safe, roll_back, promote, comparison.missing)
+    if comparisons_off and status is not Status.UNCLEAR:
+        status, meaning = Status.UNCLEAR, f"Not judged, because the comparison is not valid. ({meaning})"
+    weight = f"weight {judged.weight:.3g}"
+    if judged.unit == "ratio":
+        method = f"exact event e-process, one first event per person, every look valid; {weight}"
+    else:
+        method = f"normal mixture e-process on means, asymptotic, every look valid; {weight}"
+    return Check(
+        name=guardrail.label,
+        kind="guardrail",
+        status=status,
+        meaning=meaning,
+        measured=measured,
+        canary=canary,
+        control=control,
+        effect=value,
+        effect_low=low,
+        effect_high=high,
+        effect_unit=judged.unit,
+        margin=_finite(judged.margin),
+        evidence=_e(harm),
+        needed=math.exp(roll_back),
+        evidence_name="harm E",
+        method=method,
+    )
+
+
+def _arms(comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
+    found, used = comparison.found, comparison.used
+    metric = found.metrics[i]
+    if isinstance(metric, ShareMetric):
+        first = found.first[i]
+        assert first is not None
+        starts, stops = found.time_at_risk(i)
+        whole = used & (stops > starts)
+        words = f"{metric.label}: people to whom it happened after their exposure"
+        window = metric.window[1]
+        if math.isfinite(window):
+            leaves = found.units["leaves_at"].dt.as_unit("us").astype("int64").to_numpy()
+            entered = found.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
+            whole = used & (entered + round(window * 1e6) <= leaves)
+            words += "; shares count people whose time is over, evidence everybody while they had time"
+        arms = [whole & found.canary, whole & ~found.canary]
+        canary, control = (share_arm(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms)
+        return canary, control, words
+    values = comparison.values[i]
+    words = f"{metric.label} after the exposure"
+    if values.cap is not None:
+        words += f"; capped at the control's {format_value(metric.cap, 'share')} quantile, {values.cap:,.4g}"
+    pairs = (
+        (values.n_canary, values.canary, values.canary_variance),
+        (values.n_control, values.control, values.control_variance),
+    )
+    arms_found = [_value_arm(int(n[-1]), float(v[-1]), float(s[-1])) for n, v, s in pairs]
+    return arms_found[0], arms_found[1], words
+
+
+def _value_arm(n: int, value: float, variance: float) -> Arm:
+    if not math.isfinite(value):
+        return Arm(total=n, unit="value")
+    half = 1.959964 * math.sqrt(variance) if math.isfinite(variance) else math.inf
+    return Arm(total=n, value=value, low=value - half, high=value + half, unit="value")
+
+
+def _guardrail_status(
+    judged: GuardrailEvidence,
+    harm: float,
+    safe: float,
+    roll_back: float,
+    promote: float,
+    missing: tuple[str, ...],
+) -> tuple[Status, str]:
+    guardrail = judged.guardrail
+    lower = guardrail.worse == "lower"
+    if guardrail.label in missing:
+        names = ", ".join(guardrail.metric.events)
+        return (
+            Status.UNCLEAR,
+            f"The export has no event {names} at all: nothing was measured. Is it recorded?",
+        )
+    if judged.counts.get("missing"):
+        return Status.UNCLEAR, "The margin cannot be computed: nobody in the control had it yet."
+    kind = "ratio" if judged.unit == "ratio" else "number"
+    margin = format_value(judged.margin, kind)
+    bound = format_value(_finite(judged.low[-1] if lower else judged.high[-1]), kind)
+    word = "lower" if lower else "higher"
+    if math.isnan(safe):
+        return Status.UNCLEAR, (
+            "Cannot be judged: an arm has too few people, or the values do not vary at all, and without "
+            "spread there is no telling chance from effect."
+        )
+    is_safe = safe >= promote
+    if harm >= roll_back and not is_safe:
+        return Status.HARM, (
+            f"Worse than the control: it is {word} than chance explains, however often one looked. "
+            f"The effect is {_effect_words(judged)}."
+        )
+    if harm >= roll_back:
+        return Status.TOLERATED, (
+            f"Worse than the control, and proven to be within the margin of {margin}: a person decides."
+        )
+    if is_safe:
+        return Status.OK, f"Shown to be within the margin of {margin}: at worst {bound}."
+    if bound == "–" or bound == "∞":
+        return Status.WAIT, f"Nothing shown yet: what was seen does not bound the effect (margin {margin})."
+    return Status.WAIT, f"No harm shown, and not shown to be safe: at worst {bound}, the margin is {margin}."
+
+
+def _effect_words(judged: GuardrailEvidence) -> str:
+    value = float(judged.value[-1])
+    if judged.unit != "ratio":
+        return f"{value:+,.4g}"
+    if not math.isfinite(value):
+        return "beyond any ratio: the control had none"
+    return f"{value:.3g} times the control's rate"
+
+
+def _e(log_e: float) -> float | None:
+    return None if math.isnan(log_e) else math.exp(min(log_e, 700.0))
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else number
