@@ -201,4 +201,4 @@ def _weekday(time: np.ndarray, timezone: str) -> np.ndarray:
     import pandas as pd
 
     local = pd.DatetimeIndex(time.astype("datetime64[us]")).tz_localize("UTC").tz_convert(timezone)
-    return local.dayofweek.to_numpy() + 1
+    return np.asarray(local.day_of_week) + 1
