@@ -4,10 +4,21 @@ Effects are canary against control and signed so that more is harm. None means n
 raises `DataError`. Only numpy is needed to import this package.
 """
 
+from canarykit.stats.association import fisher_exact, homogeneity, mantel_haenszel, odds_ratio
 from canarykit.stats.boundaries import share_bounds
 from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
 from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
 from canarykit.stats.events import EventMixture, event_test
+from canarykit.stats.group_sequential import (
+    GroupSequentialPlan,
+    classical_boundary,
+    conditional_power,
+    crossing_probabilities,
+    futility_plan,
+    spending,
+    spending_boundary,
+)
+from canarykit.stats.mann_whitney import MannWhitneyLabel, classify_series, kayenta_score
 from canarykit.stats.means import (
     cluster_difference,
     cuped_difference,
@@ -16,7 +27,9 @@ from canarykit.stats.means import (
     relative_difference,
 )
 from canarykit.stats.moments import Moments, PairMoments
+from canarykit.stats.multiplicity import adjust_p_values, mean_log_e, weighted_harm
 from canarykit.stats.proportions import clopper_pearson, risk_difference, wilson
+from canarykit.stats.published_sequences import eppo_interval, growthbook_interval, statsig_interval
 from canarykit.stats.quantile_sequences import quantile_bounds, quantile_test
 from canarykit.stats.quantiles import quantile, quantile_difference
 from canarykit.stats.rates import rate_difference, rate_ratio
@@ -36,29 +49,48 @@ from canarykit.stats.srm import (
     srm_exact,
 )
 from canarykit.stats.stratified import StratifiedScore, stratified_score
+from canarykit.stats.surveys import net_promoter_score, net_promoter_score_difference, satisfaction
 
 __all__ = [
     "SRM_MIXTURE",
     "ConfidenceSequence",
     "Estimate",
     "EventMixture",
+    "GroupSequentialPlan",
     "HypothesisTest",
+    "MannWhitneyLabel",
     "Moments",
     "PairMoments",
     "SequentialTest",
     "StratifiedScore",
+    "adjust_p_values",
     "best_k",
+    "classical_boundary",
+    "classify_series",
     "clopper_pearson",
     "cluster_difference",
+    "conditional_power",
     "confidence_sequence",
+    "crossing_probabilities",
     "cuped_difference",
+    "eppo_interval",
     "event_ratio_bounds",
     "event_ratio_estimate",
     "event_test",
+    "fisher_exact",
+    "futility_plan",
+    "growthbook_interval",
+    "homogeneity",
+    "kayenta_score",
+    "mantel_haenszel",
     "mean_difference",
+    "mean_log_e",
     "mixture_boundary",
     "mixture_log_e",
     "mixture_test",
+    "net_promoter_score",
+    "net_promoter_score_difference",
+    "odds_ratio",
     "quantile",
     "quantile_bounds",
     "quantile_difference",
@@ -68,12 +100,17 @@ __all__ = [
     "ratio_difference",
     "relative_difference",
     "risk_difference",
+    "satisfaction",
     "sequential_srm",
     "sequential_srm_tilt",
     "share_bounds",
+    "spending",
+    "spending_boundary",
     "srm_chi_square",
     "srm_exact",
+    "statsig_interval",
     "stratified_score",
     "tune_k",
+    "weighted_harm",
     "wilson",
 ]
