@@ -1,0 +1,185 @@
+"""`evaluate_flag`: a flag's value, reason, deciding set and bucket for every row of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from canarykit.assign.outcome import CODE, FIRST_VARIANT, Outcome, Reason, arms_of
+from canarykit.assign.sdk import SdkEvaluation
+from canarykit.assign.server import ServerEvaluation
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.flags import Flag, FlagSet
+from canarykit.targeting.dates import Clock
+from canarykit.targeting.units import Units, read_units
+from canarykit.times import to_utc
+
+__all__ = ["Semantics", "evaluate_flag"]
+
+Semantics = Literal["server", "sdk"]
+
+
+def evaluate_flag(
+    flag: Flag | str,
+    persons: pd.DataFrame,
+    *,
+    groups: Mapping[str, pd.DataFrame] | None = None,
+    flags: FlagSet | Mapping[str, Flag] | None = None,
+    cohorts: Mapping[Any, Any] | None = None,
+    group_type_mapping: Mapping[Any, str] | None = None,
+    semantics: Semantics = "server",
+    as_of: Any = None,
+    timezone: str = "UTC",
+    distinct_id: str = "distinct_id",
+    device_id: str = "$device_id",
+    properties: str = "properties",
+    group_columns: Mapping[str, str] | None = None,
+    property_matching_version: int | None = None,
+    payload: bool = False,
+) -> pd.DataFrame:
+    """A flag's value for every person, as PostHog's server or its Python SDK would answer.
+
+    Parameters
+    ----------
+    flag
+        The flag, or its key in `flags`.
+    persons
+        One row a person: a distinct id (column or index) and properties, as columns (a missing cell is an
+        absent property) or as one column of JSON objects or JSON text (where null and absent differ).
+    groups
+        Tables of groups by group type: key in a column `group_key` (or the index), properties as above.
+        The group of a person is read from `$group_<index>` or a column named like the type.
+    flags
+        Flags that this one may depend on; a `FlagSet` also brings its cohorts and group types.
+    cohorts
+        By cohort id: the definition, or the distinct ids of a static cohort.
+    group_type_mapping
+        Name of each group type by index.
+    semantics
+        "server": two-valued, absent properties count; "sdk": local evaluation of posthog-python 7.91,
+        which may be unable to tell.
+    as_of
+        The moment of evaluation, for relative dates.
+    timezone
+        The team's time zone, for dates without an offset (server).
+    distinct_id, device_id, properties, group_columns
+        Where these stand in `persons`; `group_columns` by group type.
+    property_matching_version
+        How `exact` compares true and false: 1 by truth (default), 2 as text.
+    payload
+        Also return the payload.
+
+    Returns
+    -------
+    DataFrame
+        On the same index: `value` ("true", "false", a variant, "holdout-<id>"; missing where it cannot be
+        told), `variant` (missing for boolean values), `reason`, `condition` (index of the deciding or
+        nearest set), `bucket` (hash of the bucketed id in [0, 1]) and, if asked for, `payload`.
+
+    Raises
+    ------
+    UnsupportedFlagError
+        If the flag has a version 2 configuration, or keeps its value across login.
+    DataError
+        If `persons` has no distinct id, or properties that are not JSON objects.
+
+    Examples
+    --------
+    >>> from canarykit.flags import Condition
+    >>> flag = Flag("simple-flag", (Condition(rollout_percentage=45),))
+    >>> persons = pd.DataFrame({"distinct_id": ["distinct_id_0", "distinct_id_1"]})
+    >>> evaluate_flag(flag, persons)[["value", "reason", "condition"]]
+       value                reason  condition
+    0  false  out_of_rollout_bound          0
+    1   true       condition_match          0
+    """
+    known = flags if isinstance(flags, FlagSet) else FlagSet((flags or {}).values())
+    if isinstance(flag, str):
+        flag = known[flag]
+    if semantics not in ("server", "sdk"):
+        raise PlanError(f"semantics is {semantics!r}; {did_you_mean(semantics, ['server', 'sdk'])}")
+    units = read_units(
+        persons,
+        groups=groups,
+        group_types={**known.group_type_mapping, **_by_text(group_type_mapping)},
+        distinct_id=distinct_id,
+        device_id=device_id,
+        properties=properties,
+        group_columns=group_columns or {},
+        server=semantics == "server",
+    )
+    clock = Clock(None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime(warn=False), timezone)
+    version = property_matching_version or known.property_matching_version or 1
+    every_cohort = {**known.cohorts, **_by_text(cohorts)}
+    found = evaluate_units(flag, units, known, every_cohort, clock, semantics, version)
+    frame = outcome_frame(flag, found, persons.index)
+    if payload:
+        frame["payload"] = _payloads(flag, found, semantics)
+    return frame
+
+
+def evaluate_units(
+    flag: Flag,
+    units: Units,
+    flags: FlagSet,
+    cohorts: Mapping[str, Any],
+    clock: Clock,
+    semantics: Semantics,
+    matching_version: int = 1,
+) -> Outcome:
+    """The same on rows that are already read."""
+    engine = ServerEvaluation if semantics == "server" else SdkEvaluation
+    return engine(units, flags, cohorts, clock, matching_version).evaluate(flag)
+
+
+def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
+    """The public columns of an outcome."""
+    names = arms_of(flag)
+    variants: list[str | None] = [None, None, *names[FIRST_VARIANT:]]
+    unknown = found.arm < 0
+    codes = np.where(unknown, -1, found.arm)
+    condition = pd.array(found.condition, dtype="Int64")
+    condition[found.condition < 0] = pd.NA
+    return pd.DataFrame(
+        {
+            "value": _texts(codes, names),
+            "variant": _texts(np.where(found.arm < FIRST_VARIANT, -1, codes), variants),
+            "reason": _texts(found.reason, Reason),
+            "condition": condition,
+            "bucket": found.bucket,
+        },
+        index=index,
+    )
+
+
+def _texts(codes: np.ndarray, names: Any) -> Any:
+    """Texts by code, missing where the code is negative, without a Python object a row."""
+    import pyarrow as pa
+
+    dictionary = pa.array([name or "" for name in names], type=pa.large_string())
+    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
+    texts = dictionary.take(indices)
+    if pd.__version__ < "3":
+        return texts.to_pandas()
+    return pd.array(texts, dtype="str")
+
+
+def _payloads(flag: Flag, found: Outcome, semantics: Semantics) -> list[Any]:
+    """The payload of each row: by variant or "true"; the SDK also looks up "false"."""
+    names = arms_of(flag)
+    by_arm = [flag.payloads.get(name) for name in names]
+    if semantics == "server":
+        by_arm[0] = None
+    answers = [None if arm < 0 else by_arm[arm] for arm in found.arm]
+    if semantics == "server":  # whoever opted out of early access still gets the payload of "true"
+        opted_out = (found.arm == 0) & (found.reason == CODE["super_condition_value"])
+        for row in np.flatnonzero(opted_out):
+            answers[row] = flag.payloads.get("true")
+    return answers
+
+
+def _by_text(mapping: Mapping[Any, Any] | None) -> dict[str, Any]:
+    return {str(key): value for key, value in (mapping or {}).items()}

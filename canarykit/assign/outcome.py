@@ -1,0 +1,117 @@
+"""What an evaluation answers for every row: an arm, a reason, the condition set that decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from canarykit.errors import UnsupportedFlagError
+from canarykit.flags import Condition, Flag
+from canarykit.targeting.matcher import INCONCLUSIVE, SERVER
+from canarykit.targeting.units import Ids
+
+__all__ = ["OFF", "ON", "UNKNOWN", "Outcome", "Reason", "arms_of", "refuse_unsupported", "variant_codes"]
+
+OFF, ON, FIRST_VARIANT = 0, 1, 2
+UNKNOWN, NEEDS_SERVER = -1, -2
+
+Reason = (
+    "missing_dependency", "flag_disabled", "no_group_type", "no_condition_match", "out_of_rollout_bound",
+    "condition_match", "holdout_condition_value", "super_condition_value", "inconclusive", "needs_server",
+    "missing_id",
+)  # fmt: skip
+"""Reason codes by number; of the first eight the higher is the more telling, and is the one reported."""
+CODE = {name: number for number, name in enumerate(Reason)}
+
+
+@dataclass
+class Outcome:
+    """Answers row by row.
+
+    Parameters
+    ----------
+    arm
+        0 off, 1 on, 2 + i the i-th variant, then the holdout; negative where it cannot be told.
+    reason
+        Number in `Reason`.
+    condition
+        Index of the condition set that decided, or that came nearest; -1 where there is none.
+    bucket
+        The rollout hash of the id that was bucketed; NaN where there is none.
+    """
+
+    arm: np.ndarray
+    reason: np.ndarray
+    condition: np.ndarray
+    bucket: np.ndarray
+    open: np.ndarray = field(repr=False)
+
+    @classmethod
+    def start(cls, rows: int) -> Outcome:
+        """Nothing decided: every row is off, for want of a set that applies."""
+        return cls(
+            arm=np.zeros(rows, dtype=np.int32),
+            reason=np.full(rows, CODE["no_group_type"], dtype=np.int8),
+            condition=np.full(rows, -1, dtype=np.int32),
+            bucket=np.full(rows, np.nan),
+            open=np.ones(rows, dtype=bool),
+        )
+
+    def close(self, rows: np.ndarray, reason: str, arm: int | np.ndarray, condition: int = -1) -> None:
+        """Decide some of the open rows."""
+        rows = rows & self.open
+        self.arm[rows] = arm if np.isscalar(arm) else np.asarray(arm)[rows]
+        self.reason[rows] = CODE[reason]
+        self.condition[rows] = condition
+        self.open[rows] = False
+
+    def note(self, rows: np.ndarray, reason: str, condition: int) -> None:
+        """Remember why a set did not match, if that tells more than what is remembered."""
+        rows = rows & self.open & (self.reason <= CODE[reason])
+        self.reason[rows] = CODE[reason]
+        self.condition[rows] = condition
+
+    def give_up(self, rows: np.ndarray, answer: int) -> None:
+        """Close rows whose value cannot be told here."""
+        if answer == SERVER:
+            self.close(rows, "needs_server", NEEDS_SERVER)
+        elif answer == INCONCLUSIVE:
+            self.close(rows, "inconclusive", UNKNOWN)
+
+
+def arms_of(flag: Flag) -> list[str]:
+    """The text of each arm code."""
+    variants = [variant.key for variant in flag.variants]
+    return ["false", "true", *variants, *([flag.holdout.value] if flag.holdout else [])]
+
+
+def variant_codes(flag: Flag, condition: Condition, ids: Ids, rows: np.ndarray) -> np.ndarray | int:
+    """The arm of those who match a set: its override if that names a variant, else the hashed variant."""
+    if not flag.variants:
+        return ON
+    keys = [variant.key for variant in flag.variants]
+    if condition.variant in keys:
+        return FIRST_VARIANT + keys.index(condition.variant)
+    edges, edge = [], 0.0
+    for variant in flag.variants:
+        edge += variant.rollout_percentage / 100
+        edges.append(edge)
+    place = np.searchsorted(edges, ids.hash01(f"{flag.key}.", "variant"), side="right")
+    return np.where(place < len(edges), FIRST_VARIANT + place, ON)
+
+
+def refuse_unsupported(flag: Flag, *, continuity: bool = True) -> None:
+    """Raise where a flag cannot be recomputed from its definition, saying what to do instead."""
+    if flag.config_version == 2:
+        raise UnsupportedFlagError(
+            f"flag {flag.key!r} uses the version 2 configuration (typed rules with their own seeds), which "
+            "cannot be recomputed here; use the observed values ($feature/"
+            f"{flag.key}, $feature_flag_response), for example with exposures(log, {flag.key!r})"
+        )
+    if continuity and flag.active and flag.ensure_experience_continuity:
+        raise UnsupportedFlagError(
+            f"flag {flag.key!r} keeps its value across login (ensure_experience_continuity): the stored ids "
+            "it hashes are not exported, so it cannot be recomputed; use the observed values, for "
+            f"example with exposures(log, {flag.key!r}), or turn the option off and bucket by device id"
+        )

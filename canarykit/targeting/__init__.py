@@ -1,0 +1,1 @@
+"""Property filters over columns: operators, dates, versions and patterns, with server and SDK semantics."""

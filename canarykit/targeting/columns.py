@@ -1,0 +1,279 @@
+"""Properties as columns: each distinct value is asked once, long columns of texts and numbers at once.
+
+A table of persons or groups may hold properties as plain columns (a missing cell is an absent property) or
+in one column of JSON objects or JSON text (where null and absent differ). Property columns win over keys
+of the JSON column only where the JSON lacks the key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from canarykit.errors import DataError, did_you_mean
+from canarykit.targeting.matcher import Matcher
+
+__all__ = ["Column", "PropertyTable", "column_of", "column_of_values", "require_column"]
+
+FEW = 2_000
+"""Up to so many distinct texts are asked one by one; more are asked as a column where that is exact."""
+_MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One property of every row.
+
+    Parameters
+    ----------
+    values
+        Distinct JSON values, an Arrow array of texts, or a float64 array (NaN is absent).
+    codes
+        Position in `values` of each row, -1 where absent; None where `values` is row by row.
+    """
+
+    values: Any
+    codes: np.ndarray | None
+
+    @property
+    def absent(self) -> np.ndarray:
+        """Which rows lack the property."""
+        if self.codes is not None:
+            return self.codes < 0
+        if isinstance(self.values, np.ndarray):
+            return np.isnan(self.values)
+        return self.values.is_null().to_numpy(zero_copy_only=False)
+
+    def answers(self, matcher: Matcher) -> np.ndarray:
+        """The answer for each row, as uint8."""
+        if self.codes is not None:
+            asked = [matcher.value(value) for value in self.values]
+            return np.array([*asked, matcher.absent], dtype=np.uint8)[self.codes]
+        if isinstance(self.values, np.ndarray):
+            return self._numbers(matcher)
+        return self._texts(matcher)
+
+    def _numbers(self, matcher: Matcher) -> np.ndarray:
+        if matcher.numbers is None:
+            codes, values = pd.factorize(self.values)
+            return Column([_plain_number(v) for v in values], codes).answers(matcher)
+        with np.errstate(invalid="ignore"):
+            found = matcher.numbers(self.values).astype(np.uint8)
+        found[np.isnan(self.values)] = matcher.absent
+        return found
+
+    def _texts(self, matcher: Matcher) -> np.ndarray:
+        import pyarrow.compute as pc
+
+        texts = self.values
+        if matcher.texts is None and matcher.moments is None:
+            return _dictionary(texts).answers(matcher)
+        if matcher.texts is not None:
+            at_once, fits = matcher.texts, pc.string_is_ascii(texts)
+        else:
+            at_once, fits = _moments_with(matcher), pc.match_substring_regex(texts, _MOMENT)
+        found = np.full(len(texts), matcher.absent, dtype=np.uint8)
+        vector = pc.fill_null(fits, False).to_numpy(zero_copy_only=False)
+        if vector.any():
+            found[vector] = at_once(texts.filter(fits) if not vector.all() else texts)
+        rest = np.flatnonzero(~vector & ~self.absent)
+        if rest.size:
+            found[rest] = _dictionary(texts.take(rest)).answers(matcher)
+        return found
+
+
+class PropertyTable:
+    """The properties of persons or groups, one column at a time, each prepared once.
+
+    Parameters
+    ----------
+    frame
+        One row a person or group.
+    properties
+        Name of the column of JSON objects or JSON text, if the frame has it.
+    """
+
+    def __init__(self, frame: pd.DataFrame, *, properties: str = "properties") -> None:
+        self.frame = frame
+        self.rows = len(frame)
+        self._json = frame[properties] if properties in frame.columns else None
+        self._json_name = properties
+        self._parsed: list[dict[str, Any]] | None = None
+        self._columns: dict[str, Column | None] = {}
+
+    def column(self, key: str) -> Column | None:
+        """A property by name; None where no row has it."""
+        if key not in self._columns:
+            self._columns[key] = self._read(key)
+        return self._columns[key]
+
+    def _read(self, key: str) -> Column | None:
+        if self._json is not None:
+            found = self._from_json(key)
+            if found is not None:
+                return found
+        if key in self.frame.columns and key != self._json_name:
+            series = self.frame[key]
+            if isinstance(series, pd.DataFrame):
+                raise DataError(f"two columns are named {key!r}; rename one")
+            return column_of(series)
+        return None
+
+    def _from_json(self, key: str) -> Column | None:
+        if self._parsed is None:
+            assert self._json is not None
+            self._parsed = _parse_objects(self._json)
+        column = column_of_values([item.get(key, _ABSENT) for item in self._parsed])
+        return None if column.absent.all() else column
+
+
+class _Absent:
+    """Marks a key that a JSON object lacks."""
+
+
+_ABSENT = _Absent()
+
+
+def column_of(series: pd.Series) -> Column:
+    """A pandas column as property values; a missing cell is an absent property.
+
+    Floats that are whole numbers count as integers: pandas turns an integer column with gaps into floats.
+    """
+    import pyarrow as pa
+
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return Column([_plain(v) for v in series.cat.categories], series.cat.codes.to_numpy().astype(np.intp))
+    if pd.api.types.is_bool_dtype(series.dtype):
+        codes, values = pd.factorize(series)
+        return Column([bool(v) for v in values], codes)
+    if pd.api.types.is_integer_dtype(series.dtype) and not series.hasnans:
+        numbers = series.to_numpy()
+        if not numbers.size or np.abs(numbers).max() < 2**53:
+            return Column(numbers.astype(np.float64), None)
+    if pd.api.types.is_float_dtype(series.dtype):
+        return Column(series.to_numpy(dtype=np.float64, na_value=np.nan), None)
+    if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
+        try:
+            texts = pa.array(series, from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            texts = None
+        if texts is not None and (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+            return _texts_column(texts)
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return _texts_column(_iso_texts(series))
+    missing = series.isna().to_numpy() if series.dtype != object else [_is_missing(v) for v in series]
+    cells = zip(series, missing, strict=True)
+    return column_of_values([_ABSENT if gone else _plain(value) for value, gone in cells])
+
+
+def column_of_values(values: Sequence[Any]) -> Column:
+    """JSON values, told apart by type as well as by value (1, 1.0 and true are three values)."""
+    codes = np.empty(len(values), dtype=np.intp)
+    seen: dict[Any, int] = {}
+    distinct: list[Any] = []
+    for row, value in enumerate(values):
+        if value is _ABSENT:
+            codes[row] = -1
+            continue
+        try:
+            mark: Any = (type(value), value)
+            code = seen.get(mark)
+        except TypeError:
+            mark = (type(value), repr(value))
+            code = seen.get(mark)
+        if code is None:
+            code = seen[mark] = len(distinct)
+            distinct.append(value)
+        codes[row] = code
+    return Column(distinct, codes)
+
+
+def _moments_with(matcher: Matcher) -> Callable[[Any], np.ndarray]:
+    def answer(texts: Any) -> np.ndarray:
+        moments = pd.to_datetime(texts.to_pandas(), format="ISO8601", utc=True)
+        assert matcher.moments is not None
+        return matcher.moments(moments.to_numpy(dtype="datetime64[ns]").astype(np.int64)).astype(np.uint8)
+
+    return answer
+
+
+def _texts_column(texts: Any) -> Column:
+    """Texts as distinct values where they repeat, row by row where they mostly differ."""
+    import pyarrow as pa
+
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    step = max(len(texts) // FEW, 1)
+    sample = texts.take(np.arange(0, len(texts), step)[:FEW]) if len(texts) > 4 * FEW else texts
+    if len(sample.unique()) > len(sample) // 2 and len(texts) > 4 * FEW:
+        return Column(texts, None)
+    return _dictionary(texts)
+
+
+def _iso_texts(series: pd.Series) -> Any:
+    import pyarrow as pa
+
+    aware = getattr(series.dtype, "tz", None) is not None
+    moments = (series.dt.tz_convert("UTC").dt.tz_localize(None) if aware else series).to_numpy(
+        "datetime64[us]"
+    )
+    texts = np.datetime_as_string(moments, unit="us").astype(object)
+    return pa.array(texts + "+00:00" if aware else texts, mask=np.isnat(moments))
+
+
+def _dictionary(texts: Any) -> Column:
+    encoded = texts.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+    return Column(encoded.dictionary.to_pylist(), codes)
+
+
+def _parse_objects(series: pd.Series) -> list[dict[str, Any]]:
+    parsed: list[dict[str, Any]] = []
+    for row, value in enumerate(series):
+        found: Any = value
+        if isinstance(value, str):
+            try:
+                found = json.loads(value)
+            except ValueError as problem:
+                raise DataError(f"properties of row {row} are not JSON: {problem}") from None
+        elif _is_missing(value):
+            found = {}
+        if not isinstance(found, dict):
+            raise DataError(f"properties of row {row} are {value!r}; expected a JSON object")
+        parsed.append(found)
+    return parsed
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars and timestamps as plain Python; whole floats as integers."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, pd.Timestamp):
+        return value.to_pydatetime(warn=False)
+    return _plain_number(value) if isinstance(value, float) else value
+
+
+def _plain_number(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def require_column(frame: pd.DataFrame, name: str, what: str) -> pd.Series:
+    """A column by name, or a `DataError` that says what was looked for and what is there."""
+    if name in frame.columns:
+        return frame[name]
+    if frame.index.name == name:
+        return frame.index.to_series()
+    raise DataError(f"{what} is read from {name!r}; {did_you_mean(name, _names(frame))}")
+
+
+def _names(frame: pd.DataFrame) -> Iterable[str]:
+    return [str(name) for name in frame.columns]
