@@ -105,5 +105,5 @@ def _codes(answer: pd.Series, names: tuple[str, ...]) -> np.ndarray:
     return np.where(codes >= 0, places[codes], np.int8(-2))
 
 
-def _named(codes: np.ndarray, shares: Mapping[str, float]) -> pd.Categorical:
+def _named(codes: np.ndarray, shares: Mapping[str, float]) -> pd.Categorical[Any]:
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(shares)))

@@ -39,7 +39,7 @@ SECOND = 1_000_000
 
 @dataclass
 class Draft:
-    """Events as parallel arrays, times in microseconds; `session` is a place in the session arrays, -1 is none."""
+    """Events as parallel arrays, times in microseconds; `session` points into session arrays, or is -1."""
 
     time: np.ndarray
     session: np.ndarray
@@ -152,6 +152,7 @@ def _draft(
     known: np.ndarray,
 ) -> Draft:
     time, rows, kind, value, number = pieces.joined()
+    time -= time % 1000  # clients send milliseconds
     keep = rules.arrives(time)
     if not keep.all():
         time, rows, kind, value, number = (a[keep] for a in (time, rows, kind, value, number))

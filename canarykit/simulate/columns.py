@@ -100,8 +100,8 @@ def json_value(name: str) -> str:
 
 
 def created_at(draft: Draft, layout: Layout) -> np.ndarray:
-    """When each event reached the server: seconds later, or hours where the scenario has late data."""
-    arrived = draft.time + 1_000_000 + draft.time % 4_000_000
+    """When each event reached the server: a second or two later, or hours where data is late."""
+    arrived = (draft.time // 1_000_000 + 2) * 1_000_000
     for fault in layout.scenario.faults:
         if fault.kind == "late data":
             late = hash_uniform(draft.time + draft.person, 11) < fault.share

@@ -59,8 +59,7 @@ def uuid_text(high: np.ndarray, low: np.ndarray) -> pa.Array:
 
 def event_ids(time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> pa.Array:
     """UUIDv7 of events: the time, then whose and what, so that no draw is needed and none collides."""
-    millis, rest = np.divmod(time_us, 1000)
-    high = (millis.astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000) | rest.astype(np.uint64)
+    high = ((time_us // 1000).astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000)
     low = np.uint64(1 << 63) | (person.astype(np.uint64) << np.uint64(16)) | kind.astype(np.uint64)
     return uuid_text(high, low)
 

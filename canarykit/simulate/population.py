@@ -138,7 +138,9 @@ class Population:
             return self.organisation_names[number]
         name = FIRST[number % len(FIRST)] + SECOND[number // len(FIRST) % len(SECOND)]
         again = number // (len(FIRST) * len(SECOND))
-        return name if again == 0 else f"{name}{again}"
+        if name in self.organisation_names:
+            return f"{name}-{number}"
+        return f"{name}{again}" if again else name
 
     def plan_of(self, ranks: np.ndarray) -> np.ndarray:
         """Place in `plans` of organisations by rank: fixed by the rank alone."""
@@ -197,8 +199,10 @@ class People:
         """Who has all these properties; a value may be one name or several."""
         chosen = np.ones(len(self), bool)
         for key, wanted in where.items():
-            names = {wanted} if isinstance(wanted, str) else set(wanted)
-            chosen &= self._matches_one(key, names)
+            if key == "team":
+                chosen &= self.in_team == bool(wanted)
+                continue
+            chosen &= self._matches_one(key, {wanted} if isinstance(wanted, str) else set(wanted))
         return chosen
 
     def _matches_one(self, key: str, names: set[str]) -> np.ndarray:
@@ -219,8 +223,6 @@ class People:
             return np.isin(
                 self.organisation, [r for r in ranks if population.organisation_key(int(r)) in names]
             )
-        if key == "team":
-            return self.in_team
         hint = did_you_mean(key, [*columns, "organization", "team"])
         raise PlanError(f"people have no property {key!r} to confine an effect to; {hint}")
 

@@ -260,8 +260,9 @@ def _exported_groups(groups: pd.DataFrame) -> pa.Table:
 
 def _with_json(frame: pd.DataFrame, keys: tuple[str, ...], name: str) -> pa.Table:
     """Key columns as they are, all others as one JSON text; what is missing is left out."""
-    others = frame.drop(columns=list(keys))
-    rows = others.astype(object).where(others.notna(), None).to_dict("records")
+    others = frame.drop(columns=list(keys)).astype(object)
+    others = others.where(others.notna(), None).replace({"true": True})
+    rows = others.to_dict("records")
     texts = [
         json.dumps({k: v for k, v in row.items() if v is not None}, separators=(",", ":")) for row in rows
     ]
