@@ -2,14 +2,18 @@
 
 import json
 
+import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
+from canarykit import EventLog
 from canarykit.errors import PlanError
 from canarykit.funnels.compare import choose_baseline, compare_steps
 from canarykit.funnels.correlate import correlation_rows, is_skewed
 from canarykit.funnels.query import Breakdown, Entity, FunnelQuery, Step
 from canarykit.funnels.results import Funnel
+from canarykit.funnels.run import run_funnel
 from canarykit.funnels.timing import ConversionTimes, FunnelTrend
 from canarykit.funnels.types import FunnelRun, TrendRun
 
@@ -300,3 +304,147 @@ def test_one_empty_side_gives_no_rows():
     assert is_skewed(10, 0)
     assert is_skewed(101, 10)
     assert not is_skewed(100, 10)
+
+
+# ---- from the log: people, recordings, correlation, trends -------------------------------------------------
+
+FLAG = "$feature/new-checkout"
+
+
+def small_log():
+    """Six people: (id, variant, [(event, minutes, session)])."""
+    people = [
+        ("ada", "true", [("open", 0, "s1"), ("help", 2, "s1"), ("pay", 5, "s2")]),
+        ("bob", "true", [("open", 10, "s3"), ("help", 11, "s3"), ("docs", 12, "s3")]),
+        ("cyd", "false", [("open", 20, None), ("open", 21, "s4"), ("docs", 22, "s4")]),
+        ("dan", "false", [("open", 30, "s5"), ("pay", 31, "s5"), ("help", 32, "s5")]),
+        ("eve", "false", [("help", 39, "s6"), ("open", 40, "s6"), ("pay", 70, "s6")]),
+        ("fay", "false", [("help", 1, "s7"), ("pay", 2, "s7")]),
+    ]
+    start = pd.Timestamp("2026-09-07T09:00Z")
+    rows = [
+        {
+            "uuid": f"{who}{i}",
+            "event": event,
+            "timestamp": start + pd.Timedelta(minutes=minute),
+            "distinct_id": who,
+            "person_id": who,
+            "$session_id": session,
+            FLAG: variant,
+            "amount": 95 if event == "help" else None,
+        }
+        for who, variant, events in people
+        for i, (event, minute, session) in enumerate(events)
+    ]
+    persons = pd.DataFrame(
+        {"distinct_id": [p[0] for p in people], "person_id": [p[0] for p in people], "plan": list("aabbab")}
+    )
+    return pd.DataFrame(rows), persons
+
+
+@pytest.fixture(params=["pandas", "duckdb"])
+def funnel(request, tmp_path):
+    frame, persons = small_log()
+    if request.param == "pandas":
+        log = EventLog(frame, persons=persons)
+    else:
+        frame.to_parquet(tmp_path / "events.parquet")
+        log = EventLog(duckdb.read_parquet(str(tmp_path / "events.parquet")), persons=persons)
+    asked = FunnelQuery(
+        steps=(Step((Entity("open"),)), Step((Entity("pay"),))),
+        window_us=3600 * SECOND,
+        breakdown=Breakdown((FLAG,)),
+        flag="new-checkout",
+    )
+    return Funnel.from_run(asked, run_funnel(log, asked), log)
+
+
+def test_from_a_bar_to_people_to_recordings(funnel):
+    lost = funnel.people("pay", dropped=True)
+    assert sorted(lost.ids) == ["bob", "cyd"]
+    assert sorted(lost.session_ids) == ["s3", "s4"]  # cyd's first event has no session, the second does
+    paid = funnel.people(2, variant=True, host="https://eu.posthog.com/", project_id=7)
+    (row,) = paid.rows
+    assert (row["person_id"], row["session_id"]) == ("ada", "s2")
+    assert row["replay_url"] == "https://eu.posthog.com/project/7/replay/s2"
+    assert row["last_at"] == pd.Timestamp("2026-09-07T09:05Z")
+    assert [(e["step"], e["event"], e["session_id"]) for e in paid.events if e["rank"] == 0] == [
+        (1, "open", "s1"),
+        (2, "pay", "s2"),
+    ]
+    assert repr(paid).startswith("1 people of true who did pay, 1 with a session to watch")
+
+
+def test_without_a_host_no_address_is_invented(funnel):
+    people = funnel.people("open")
+    assert {row["replay_url"] for row in people.rows} == {None}
+    assert "posthog" not in repr(people)
+
+
+def test_a_people_list_is_as_long_as_its_bar(funnel):
+    for variant in funnel.variants:
+        for row in funnel.rows_of(variant):
+            assert len(funnel.people(row["step"], variant=variant).rows) == row["count"]
+            if row["step"] > 1:
+                lost = funnel.people(row["step"], dropped=True, variant=variant)
+                assert len(lost.rows) == row["dropped"]
+
+
+def test_people_of_a_variant_that_is_not_there_or_lost_before_the_first_step_are_refused(funnel):
+    with pytest.raises(PlanError, match=r"no variant 'treu'.*Did you mean 'true'"):
+        funnel.people(1, variant="treu")
+    with pytest.raises(PlanError, match="nobody drops before step 1"):
+        funnel.people(1, dropped=True)
+
+
+def test_a_long_list_prints_its_beginning_and_keeps_everybody():
+    frame = pd.DataFrame(
+        {
+            "event": ["a", "b"] * 30,
+            "timestamp": pd.to_datetime(["2026-09-07T09:00Z", "2026-09-07T09:01Z"] * 30),
+            "distinct_id": np.repeat([f"u{i:02d}" for i in range(30)], 2),
+        }
+    )
+    log, asked = EventLog(frame), query(attribution=None, steps=("a", "b"))
+    people = Funnel.from_run(asked, run_funnel(log, asked), log).people("b")
+    assert len(people.to_frame()) == 30
+    assert "... and 10 more people" in repr(people)
+    assert "... and 10 more people" in people._repr_html_()
+    assert "u25" not in repr(people)
+
+
+def test_correlation_looks_between_the_first_step_and_the_end_of_the_attempt(funnel):
+    found = funnel.correlates()
+    assert (found.successes, found.failures) == (3, 2)
+    by_name = {row["name"]: row for row in found.rows}
+    # help: ada and bob did it in between; dan after paying and eve before opening do not count
+    assert (by_name["help"]["success_count"], by_name["help"]["failure_count"]) == (1, 1)
+    assert (by_name["docs"]["success_count"], by_name["docs"]["failure_count"]) == (0, 2)
+    assert by_name["docs"]["odds_ratio"] == pytest.approx((1 * 1) / (4 * 3))
+    assert "places to look, not causes" in repr(found)
+    one = funnel.correlates(variant="true")
+    assert (one.successes, one.failures) == (1, 1)
+    assert "docs" not in [row["name"] for row in funnel.correlates(exclude=("docs",)).rows]
+
+
+def test_correlation_reads_person_properties_and_properties_of_events(funnel):
+    plans = {row["name"]: row for row in funnel.correlates("properties").rows}
+    assert set(plans) == {"plan::a", "plan::b"}
+    assert (plans["plan::a"]["success_count"], plans["plan::a"]["failure_count"]) == (2, 1)
+    with pytest.raises(PlanError, match="needs names="):
+        funnel.correlates("event properties")
+    assert funnel.correlates("event properties", names=("help",)).rows == ()  # two people: too few
+
+
+def test_a_trend_counts_people_in_the_hour_they_started(funnel):
+    trend = funnel.trend("hour")
+    by_variant = {row["variant"]: row for row in trend.rows if row["entered"]}
+    assert (by_variant["true"]["entered"], by_variant["true"]["reached"]) == (2, 1)
+    assert (by_variant["false"]["entered"], by_variant["false"]["reached"]) == (3, 2)
+    assert trend.rows[0]["start"] == pd.Timestamp("2026-09-07T09:00Z")
+
+
+def test_a_funnel_without_its_log_says_what_is_missing():
+    lonely = funnel_of([(8, 6, 4), (7, 6, 5)])
+    with pytest.raises(PlanError, match="people reads the events again"):
+        lonely.people(2)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FunnelCorrelations", "correlate", "correlation_rows", "count_shard"]
 
 Kind = Literal["events", "properties", "event properties"]
-_KINDS = ("events", "properties", "event properties")
+_SINGULAR = {"events": "event", "properties": "property", "event properties": "event property"}
 
 
 WHAT_IT_IS = Note(
@@ -85,7 +85,7 @@ class FunnelCorrelations(Result):
 
     def _table(self) -> Table:
         columns = (
-            Column("name", self.kind.removesuffix("s")),
+            Column("name", _SINGULAR[self.kind]),
             Column("direction", "goes with"),
             Column("success_count", "converted", "count"),
             Column("failure_count", "did not", "count"),
@@ -109,8 +109,8 @@ def correlate(
     from canarykit.funnels.feed import columns_needed, read_bounds
     from canarykit.funnels.people import choose_label
 
-    if kind not in _KINDS:
-        raise PlanError(f"correlates {kind!r} does not exist; {did_you_mean(str(kind), _KINDS)}")
+    if kind not in _SINGULAR:
+        raise PlanError(f"correlates {kind!r} does not exist; {did_you_mean(str(kind), _SINGULAR)}")
     log, query = funnel._need_log("correlates"), funnel.query
     label = None if variant is ... else choose_label(funnel, variant)
     columns = _columns(log, kind, names, exclude)

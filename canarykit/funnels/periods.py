@@ -99,7 +99,7 @@ def period_grid(
         return PeriodGrid(first + _HOUR_US * np.arange(n + 1), interval, timezone)
     day = local.normalize()
     if interval == "week":
-        day -= pd.Timedelta(days=(day.dayofweek + (1 if week_start == "sunday" else 0)) % 7)
+        day -= pd.Timedelta(days=(day.weekday() + (1 if week_start == "sunday" else 0)) % 7)
     elif interval == "month":
         day = day.replace(day=1)
     last = moment(end_us).tz_convert(timezone).tz_localize(None) + pd.Timedelta(days=32)

@@ -29,6 +29,8 @@ class Cohort:
         The window: events (or, where people are followed, exposures) outside do not count.
     horizon_us
         How long each person is followed; None counts events in calendar time.
+    unit_column
+        Column of the events that holds the ids.
     """
 
     ids: np.ndarray
@@ -39,6 +41,7 @@ class Cohort:
     begin_us: int
     end_us: int
     horizon_us: int | None = None
+    unit_column: str = "person_id"
 
     def exposed(self) -> np.ndarray:
         """People first exposed before each period's end, and before the first period: (arms, periods + 1)."""
@@ -58,7 +61,7 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     import pyarrow.compute as pc
 
     n = len(cohort.edges) - 1
-    ids = table.column("person_id")
+    ids = table.column(cohort.unit_column)
     values = pa.array(cohort.ids, type=pa.string())
     found = pc.index_in(ids.cast(pa.string()), value_set=values)
     unit = pc.fill_null(found, -1).to_numpy().astype(np.int64)

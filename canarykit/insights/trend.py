@@ -32,6 +32,11 @@ Measure = Literal["events", "users", "share"]
 Per = Literal["exposed user", "exposure cohort"]
 
 _MEASURES = ("events", "users", "share")
+_COUNTED_HERE = ("several_variants", "changed_variant")
+_APART = {
+    True: "units saw several variants over time and are set apart; a single stage= keeps them",
+    False: "units saw several variants within the stage and are set apart",
+}
 _PERS = ("exposed user", "exposure cohort")
 
 
@@ -119,6 +124,7 @@ def trend_by_flag(
     *,
     flag: str,
     plan: RolloutPlan | None = None,
+    stage: str | None = None,
     measure: Measure = "events",
     per: Per | None = None,
     interval: Interval = "day",
@@ -141,7 +147,10 @@ def trend_by_flag(
     flag
         The flag key; people belong to the variant of their first exposure to it.
     plan
-        The rollout plan, where there is one: it names the arms.
+        The rollout plan, where there is one.
+    stage
+        Only this stage of the plan: its window, and the variant that people had in it. Over a whole ramp
+        people move from control to canary and are set apart; within a stage they stay.
     measure
         "events" counts events; "users" counts people with the event in the interval; "share" is the
         share of everyone exposed so far who has had the event at least once since (a curve that
@@ -157,8 +166,8 @@ def trend_by_flag(
     since, until
         First and last moment (half-open); the default starts at the first exposure and ends at `as_of`.
     as_of
-        "Now": intervals (or follow-up times) that end later are incomplete. The default is the time
-        of the last event in the log.
+        "Now": events from then on do not count, and intervals (or follow-up times) that end later are
+        incomplete. The default is the time of the last event in the log.
     where
         A further filter on the events, as `log.reduce` takes it.
     timezone
@@ -187,25 +196,31 @@ def trend_by_flag(
     from canarykit.exposure import exposures
 
     exposed = exposures(log, flag, plan=plan, as_of=as_of)
-    people = exposed.people
-    crossers = people["n_variants"].to_numpy() > 1
-    people = people.loc[~crossers & people["variant"].notna().to_numpy()]
-    notes = list(exposed.notes)
-    if crossers.any():
-        notes.append(
-            Note("several_variants", "people saw several variants and are set apart", int(crossers.sum()))
-        )
+    if stage is not None:
+        if plan is None:
+            raise PlanError(f"stage {stage!r} needs the plan: give plan=")
+        people = exposed.of_stage(stage)
+        window = plan.window(stage)
+        since, until = (b if a is None else a for a, b in zip((since, until), window, strict=True))
+    else:
+        people = exposed.people
+    several = people["n_variants"].to_numpy() > 1
+    people = people.loc[~several]
+    notes = [note for note in exposed.notes if note.code not in _COUNTED_HERE]
+    if several.any():
+        notes.append(Note("several_variants", _APART[stage is None], int(several.sum())))
     if as_of is None and log.time_range[1] is None:
         raise DataError("the log holds no events, so there is nothing to follow over time")
-    now = micros(log.time_range[1] if as_of is None else as_of, name="as_of")
+    now = micros(log.time_range[1]) + 1 if as_of is None else micros(as_of, name="as_of")
     exposed_us = column_micros(people["exposed_at"])
+    unit = _unit_column(log, exposed.unit)
     first = int(exposed_us.min()) if len(people) else now
     begin = first if since is None else micros(since, name="since")
-    end = now + 1 if until is None else micros(until, name="until")
+    end = now if until is None else min(now, micros(until, name="until"))
     grid = period_grid(begin, end, interval, timezone=timezone)
     variants = sorted(people["variant"].astype(str).unique())
     cohort = Cohort(
-        ids=people["person_id"].astype(str).to_numpy(dtype=object),
+        ids=people[exposed.unit_column].astype(str).to_numpy(dtype=object),
         arm=np.searchsorted(variants, people["variant"].astype(str).to_numpy(dtype=object)).astype(np.int64),
         exposed_us=exposed_us,
         edges=grid.edges,
@@ -213,14 +228,17 @@ def trend_by_flag(
         begin_us=begin,
         end_us=end,
         horizon_us=None if within is None else round(duration(within, name="within") * 1e6),
+        unit_column=unit,
     )
+    last = end if cohort.horizon_us is None else min(now, end + cohort.horizon_us)
     parts = log.reduce(
-        ["person_id", "timestamp"],
+        [unit, "timestamp"],
         partial(count_shard, cohort=cohort),
         events=[event],
         since=moment(min(begin, first)),
-        until=moment(end if cohort.horizon_us is None else end + cohort.horizon_us),
+        until=moment(last),
         where=where,
+        actor=unit,
     )
     counts = sum(parts, np.zeros((4, len(variants), grid.n), dtype=np.int64))
     if not counts.any() and event not in (known := log.event_names()):
@@ -229,6 +247,12 @@ def trend_by_flag(
     return FlagTrend(
         event, flag, measure, per, interval, _unit(measure, per, within), rows, confidence, tuple(notes)
     )
+
+
+def _unit_column(log: EventLog, unit: str) -> str:
+    if unit == "person":
+        return "person_id"
+    return f"$group_{log.group_types.get(unit, unit.removeprefix('group '))}"
 
 
 def _rows(
@@ -247,7 +271,7 @@ def _rows(
     rows = []
     for i, start in enumerate(grid.starts):
         incomplete = bool(
-            grid.edges[i] < cohort.begin_us or grid.edges[i + 1] > min(cohort.end_us, now_us + 1 - horizon)
+            grid.edges[i] < cohort.begin_us or grid.edges[i + 1] > min(cohort.end_us, now_us - horizon)
         )
         for a, variant in enumerate(variants):
             events, users, squares, _ = (int(v) for v in counts[:, a, i])
