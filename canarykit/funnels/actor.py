@@ -118,14 +118,13 @@ def write_matches(row: int, held: int, origin: list[int], rules: Rules, work: Wo
     """Matched events per step: the reported attempt's, then those that reached the step in other attempts."""
     place = entries.matched_size[0]
     for k in range(rules.n):
-        rank = 0
+        rank = 1
         if k < held:
             entries.matched_entry[place] = row
             entries.matched_step[place] = k
             entries.matched_rank[place] = 0
             entries.matched_event[place] = origin[work.best_events[k]]
             place += 1
-            rank = 1
         further = 0 if rules.order == UNORDERED else work.n_further[k]
         for i in range(further):
             e = work.further[k * MAX_FURTHER + i]
