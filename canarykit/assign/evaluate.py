@@ -111,7 +111,7 @@ def evaluate_flag(
         group_columns=group_columns or {},
         server=semantics == "server",
     )
-    clock = Clock(None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime(warn=False), timezone)
+    clock = evaluation_clock(as_of, timezone)
     version = property_matching_version or known.property_matching_version or 1
     every_cohort = {**known.cohorts, **_by_text(cohorts)}
     found = evaluate_units(flag, units, known, every_cohort, clock, semantics, version)
@@ -119,6 +119,12 @@ def evaluate_flag(
     if payload:
         frame["payload"] = _payloads(flag, found, semantics)
     return frame
+
+
+def evaluation_clock(as_of: Any, timezone: str) -> Clock:
+    """The moment and zone of an evaluation from what the caller gave."""
+    moment = None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime(warn=False)
+    return Clock(moment, timezone)
 
 
 def evaluate_units(
@@ -145,9 +151,9 @@ def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
     condition[found.condition < 0] = pd.NA
     return pd.DataFrame(
         {
-            "value": _texts(codes, names),
-            "variant": _texts(np.where(found.arm < FIRST_VARIANT, -1, codes), variants),
-            "reason": _texts(found.reason, Reason),
+            "value": text_column(codes, names),
+            "variant": text_column(np.where(found.arm < FIRST_VARIANT, -1, codes), variants),
+            "reason": text_column(found.reason, Reason),
             "condition": condition,
             "bucket": found.bucket,
         },
@@ -155,7 +161,7 @@ def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
     )
 
 
-def _texts(codes: np.ndarray, names: Any) -> Any:
+def text_column(codes: np.ndarray, names: Any) -> Any:
     """Texts by code, missing where the code is negative, without a Python object a row."""
     import pyarrow as pa
 

@@ -95,6 +95,12 @@ class Flag:
         return bool(self.variants)
 
     @property
+    def is_oldest_form(self) -> bool:
+        """Whether it was read from the form before condition sets, which SDKs do not know."""
+        filters = (self.source or {}).get("filters") or {}
+        return self.source is not None and filters.get("groups") is None
+
+    @property
     def config_version(self) -> int:
         """1, or 2 for the newer configuration made of typed rules."""
         filters = self.extra.get("filters", {})
