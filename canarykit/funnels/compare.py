@@ -257,7 +257,8 @@ def _share(part: int, whole: int) -> float | None:
 def _effects(
     x: int, n: int, x0: int, n0: int, *, confidence: float, planned_people: int
 ) -> dict[str, float | None]:
-    from canarykit.stats.proportions import risk_difference, risk_ratio
+    from canarykit.stats.proportions import risk_difference
+    from canarykit.stats.ratio_scores import risk_ratio
 
     names = ("difference", "low", "high", "always_low", "always_high", "ratio", "ratio_low", "ratio_high")
     difference = risk_difference(x, n, x0, n0, confidence=confidence)

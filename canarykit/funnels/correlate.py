@@ -306,7 +306,8 @@ def correlation_rows(
     if successes == 0 or failures == 0:
         return [], 0
     from scipy.stats import fisher_exact, norm
-    from statsmodels.stats.multitest import multipletests
+
+    from canarykit.stats.multiplicity import adjust_p_values
 
     least = min(25, 0.02 * (successes + failures)) if least is None else least
     z = float(norm.ppf((1 + confidence) / 2))
@@ -333,7 +334,7 @@ def correlation_rows(
         )
     if not rows:
         return [], 0
-    corrected = multipletests(np.array([row["p"] for row in rows]), method="holm")[1]
+    corrected = adjust_p_values([row["p"] for row in rows], method="holm")
     for row, p in zip(rows, corrected, strict=True):
         row["p_holm"] = float(p)
     good = sorted(

@@ -33,6 +33,7 @@ from canarykit.stats.published_sequences import eppo_interval, growthbook_interv
 from canarykit.stats.quantile_sequences import quantile_bounds, quantile_test
 from canarykit.stats.quantiles import quantile, quantile_difference
 from canarykit.stats.rates import rate_difference, rate_ratio
+from canarykit.stats.ratio_scores import risk_ratio
 from canarykit.stats.sequential import (
     best_k,
     confidence_sequence,
@@ -100,6 +101,7 @@ __all__ = [
     "ratio_difference",
     "relative_difference",
     "risk_difference",
+    "risk_ratio",
     "satisfaction",
     "sequential_srm",
     "sequential_srm_tilt",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["restricted_proportions", "score_interval", "score_statistic"]
+__all__ = ["last_true", "restricted_proportions", "score_interval", "score_statistic"]
 
 
 def restricted_proportions(
@@ -102,12 +102,12 @@ def score_interval(
         return score_statistic(x_canary, n_canary, x_control, n_control, difference, unbiased=unbiased)
 
     observed = x_canary / n_canary - x_control / n_control
-    low = _last_true(lambda d: statistic(d) <= z, observed, -1.0)
-    high = _last_true(lambda d: statistic(d) >= -z, observed, 1.0)
+    low = last_true(lambda d: statistic(d) <= z, observed, -1.0)
+    high = last_true(lambda d: statistic(d) >= -z, observed, 1.0)
     return low, high
 
 
-def _last_true(holds: Callable[[float], bool], inside: float, edge: float) -> float:
+def last_true(holds: Callable[[float], bool], inside: float, edge: float) -> float:
     """The point between `inside`, where `holds` is true, and `edge` at which it stops being true."""
     if inside == edge or holds(edge):
         return edge
