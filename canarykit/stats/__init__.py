@@ -8,6 +8,7 @@ from canarykit.stats.association import fisher_exact, homogeneity, mantel_haensz
 from canarykit.stats.boundaries import share_bounds
 from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
 from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
+from canarykit.stats.event_planning import EventPower, event_power, events_needed
 from canarykit.stats.events import EventMixture, event_test
 from canarykit.stats.group_sequential import (
     GroupSequentialPlan,
@@ -28,6 +29,16 @@ from canarykit.stats.means import (
 )
 from canarykit.stats.moments import Moments, PairMoments
 from canarykit.stats.multiplicity import adjust_p_values, mean_log_e, weighted_harm
+from canarykit.stats.planning import (
+    MeanEffect,
+    PowerAnswer,
+    ProportionEffect,
+    RateEffect,
+    guardrail_power,
+    power,
+    sample_size,
+    srm_detectable_share,
+)
 from canarykit.stats.proportions import clopper_pearson, risk_difference, wilson
 from canarykit.stats.published_sequences import eppo_interval, growthbook_interval, statsig_interval
 from canarykit.stats.quantile_sequences import quantile_bounds, quantile_test
@@ -57,11 +68,16 @@ __all__ = [
     "ConfidenceSequence",
     "Estimate",
     "EventMixture",
+    "EventPower",
     "GroupSequentialPlan",
     "HypothesisTest",
     "MannWhitneyLabel",
+    "MeanEffect",
     "Moments",
     "PairMoments",
+    "PowerAnswer",
+    "ProportionEffect",
+    "RateEffect",
     "SequentialTest",
     "StratifiedScore",
     "adjust_p_values",
@@ -75,12 +91,15 @@ __all__ = [
     "crossing_probabilities",
     "cuped_difference",
     "eppo_interval",
+    "event_power",
     "event_ratio_bounds",
     "event_ratio_estimate",
     "event_test",
+    "events_needed",
     "fisher_exact",
     "futility_plan",
     "growthbook_interval",
+    "guardrail_power",
     "homogeneity",
     "kayenta_score",
     "mantel_haenszel",
@@ -92,6 +111,7 @@ __all__ = [
     "net_promoter_score",
     "net_promoter_score_difference",
     "odds_ratio",
+    "power",
     "quantile",
     "quantile_bounds",
     "quantile_difference",
@@ -102,6 +122,7 @@ __all__ = [
     "relative_difference",
     "risk_difference",
     "risk_ratio",
+    "sample_size",
     "satisfaction",
     "sequential_srm",
     "sequential_srm_tilt",
@@ -109,6 +130,7 @@ __all__ = [
     "spending",
     "spending_boundary",
     "srm_chi_square",
+    "srm_detectable_share",
     "srm_exact",
     "statsig_interval",
     "stratified_score",
