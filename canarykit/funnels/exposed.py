@@ -1,36 +1,119 @@
 """Attribution by exposure: each actor belongs to the variant of the first exposure, and counts from then on.
 
-First touch lets the event that happens to come first decide, drops blanks, and attributes what happened
-before the flag was ever evaluated. A release decision compares people as they were exposed.
+First touch lets whichever fed event comes first decide: it passes over events that carry no value of the
+flag, so people whose flag failed to load are credited to a variant they see later, and it attributes what
+happened before the flag was ever evaluated. A release decision compares people as they were exposed: what
+they did before does not count, and those who saw several variants are set apart and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["Exposed"]
+from canarykit.display import Note
+from canarykit.errors import PlanError
+from canarykit.funnels.query import FunnelQuery
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from canarykit.funnels.columns import Columns
+
+__all__ = ["Exposed", "exposed_units"]
 
 
 @dataclass(frozen=True, eq=False)
 class Exposed:
-    """Actors exposed to exactly one variant: id -> (code into `labels`, time of first exposure)."""
+    """Units (people, or groups) exposed to exactly one variant; picklable, to be sent to the shards.
 
+    Attributes
+    ----------
+    column
+        The event log's column that names the unit.
+    labels
+        The variants.
+    ids, code, since
+        Per unit: its id, the position of its variant in `labels`, and its first exposure in microseconds.
+    several_variants
+        Units set apart because they were exposed to several variants.
+    """
+
+    column: str
     labels: tuple[str, ...]
-    people: Mapping[str, tuple[int, int]]
+    ids: pa.Array
+    code: np.ndarray
+    since: np.ndarray
     several_variants: int = 0
+    notes: tuple[Note, ...] = ()
 
     def counts(self) -> np.ndarray:
-        """Exposed actors per label."""
-        codes = np.fromiter((code for code, _ in self.people.values()), np.int64, len(self.people))
-        return np.bincount(codes, minlength=len(self.labels))
+        """Exposed units per label."""
+        return np.bincount(self.code, minlength=len(self.labels))
 
-    def lookup(self, codes: np.ndarray, texts: list[str], time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows at or after their actor's first exposure, and the variant code of each row."""
-        nobody = (-1, 0)
-        found = [self.people.get(text, nobody) for text in [*texts]]
-        variant = np.array([*(code for code, _ in found), -1], dtype=np.int64)[codes]
-        since = np.array([*(moment for _, moment in found), 0], dtype=np.int64)[codes]
+    def lookup(self, columns: Columns, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows at or after their unit's first exposure, and the variant code of each row."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        codes, texts = columns.text(self.column)
+        place = pc.fill_null(pc.index_in(pa.array(texts, pa.string()), value_set=self.ids), -1).to_numpy()
+        place = np.append(place, -1)[codes]  # code -1, a missing id, reads the last
+        variant = np.append(self.code, -1)[place]
+        since = np.append(self.since, 0)[place]
         return (variant >= 0) & (time >= since), variant
+
+
+def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None) -> Exposed:
+    """Who was exposed to the query's flag, up to its end.
+
+    Raises
+    ------
+    PlanError
+        If the flag is assigned to groups and the funnel counts something else.
+    """
+    import pyarrow as pa
+
+    from canarykit.exposure import exposures
+
+    assert query.flag is not None
+    kind, _, index = query.aggregate_by.partition(":")
+    group = int(index or 0) if kind == "group" else None
+    until = None if query.date_to_us is None else query.date_to_us + 1
+    found = exposures(
+        log, query.flag, plan=plan, as_of=None if until is None else _moment(until), group_type_index=group
+    )
+    unit = "person_id" if found.unit == "person" else f"$group_{group}"
+    if found.unit != "person" and group is None:
+        raise PlanError(
+            f"flag {query.flag!r} is assigned to {found.unit} groups; "
+            "count groups too: aggregate_by='group:<index of the group type>'"
+        )
+    people = found.people
+    single = people[people["n_variants"] == 1]
+    labels = tuple(sorted(single["variant"].unique().tolist()))
+    several = int((people["n_variants"] > 1).sum())
+    notes = list(found.notes)
+    if several and not any(note.code == "several_variants" for note in notes):
+        notes.append(Note("several_variants", "exposed to several variants, set apart", several))
+    return Exposed(
+        unit,
+        labels,
+        pa.array(single[found.unit_column].astype(object), pa.string()),
+        single["variant"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64),
+        single["exposed_at"]
+        .dt.tz_convert("UTC")
+        .dt.tz_localize(None)
+        .to_numpy("datetime64[us]")
+        .astype(np.int64),
+        several,
+        tuple(notes),
+    )
+
+
+def _moment(micros: int) -> Any:
+    import pandas as pd
+
+    return pd.Timestamp(micros, unit="us", tz="UTC")

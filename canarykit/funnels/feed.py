@@ -85,7 +85,7 @@ def events_needed(query: FunnelQuery) -> list[str] | None:
     return sorted(name for name in names if name is not None)
 
 
-def columns_needed(query: FunnelQuery) -> list[str]:
+def columns_needed(query: FunnelQuery, exposed: Exposed | None = None) -> list[str]:
     """Columns a funnel reads, each once."""
     names = ["event", "timestamp", actor_column(query)]
     groups = [query.filters]
@@ -96,9 +96,10 @@ def columns_needed(query: FunnelQuery) -> list[str]:
     groups += [exclusion.entity.filters for exclusion in query.exclusions]
     for group in groups:
         names += columns_of(group)
-    if query.breakdown is not None:
-        exposure = query.breakdown.attribution == "exposure"
-        names += [] if exposure else breakdown_columns(query.breakdown)
+    if exposed is not None:
+        names.append(exposed.column)
+    elif query.breakdown is not None and not query.flag_exposure:
+        names += breakdown_columns(query.breakdown)
     return list(dict.fromkeys(names))
 
 
@@ -125,7 +126,7 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
     known = np.array([*(text != "" for text in texts), False], dtype=bool)
     readable &= known[codes]
     if exposed is not None:
-        seen, variant = exposed.lookup(codes, texts, time)
+        seen, variant = exposed.lookup(columns, time)
         readable &= seen
     entry = _entries(query, columns, time, reachable)
     fed = readable if query.needs_every_event else readable & (entry != 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.funnels.exposed import Exposed
-from canarykit.funnels.feed import Feed, columns_needed, events_needed, feed_table, read_bounds
+from canarykit.funnels.feed import Feed, actor_column, columns_needed, events_needed, feed_table, read_bounds
 from canarykit.funnels.merge import limit_labels, merge_runs
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.rules import Entries
@@ -31,11 +31,13 @@ def run_funnel(
     """One steps funnel over a log; with `select`, the entries asked for with ids and matched events."""
     if exposed is not None and not query.flag_exposure:
         exposed = None
-    columns = columns_needed(query)
+    columns = columns_needed(query, exposed)
     if select is not None:
         columns = list(dict.fromkeys([*columns, *PEOPLE_COLUMNS]))
     shard = ShardFunnel(query, select, exposed)
-    runs = log.reduce(columns, shard, events=events_needed(query), **read_bounds(query))
+    runs = log.reduce(
+        columns, shard, events=events_needed(query), actor=actor_column(query), **read_bounds(query)
+    )
     return finish_run(runs, query, select, exposed)
 
 
@@ -60,7 +62,7 @@ def reduce_funnel(
     entry and `run.row_actor` the actor of every row of the table (-1 = none), in the same codes.
     """
     needed = list(dict.fromkeys([*columns_needed(query), *columns]))
-    return log.reduce(needed, ShardCall(query, fn), events=None, **read_bounds(query))
+    return log.reduce(needed, ShardCall(query, fn), actor=actor_column(query), **read_bounds(query))
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def with_exposed(run: FunnelRun, exposed: Exposed) -> FunnelRun:
         value=value,
         exposed=exposed.counts(),
         several_variants=exposed.several_variants,
+        notes=exposed.notes,
     )
 
 

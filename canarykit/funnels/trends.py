@@ -10,7 +10,7 @@ import numpy as np
 
 from canarykit.errors import DataError
 from canarykit.funnels.exposed import Exposed
-from canarykit.funnels.feed import Feed, columns_needed, events_needed, feed_table, read_bounds
+from canarykit.funnels.feed import Feed, actor_column, columns_needed, events_needed, feed_table, read_bounds
 from canarykit.funnels.merge import common_labels, label_key
 from canarykit.funnels.periods import PeriodGrid, period_grid
 from canarykit.funnels.query import FunnelQuery
@@ -41,11 +41,13 @@ def run_trend(
     exposed = exposed if query.flag_exposure else None
     begin, end = _range(log, query)
     grid = period_grid(begin, end + 1, spec.interval, timezone=query.timezone, week_start=spec.week_start)
-    columns = columns_needed(short)
+    columns = columns_needed(short, exposed)
     if select:
         columns = list(dict.fromkeys([*columns, "session_id"]))
     shard = ShardTrend(short, from_step, grid, select, exposed)
-    parts = log.reduce(columns, shard, events=events_needed(short), **read_bounds(short))
+    parts = log.reduce(
+        columns, shard, events=events_needed(short), actor=actor_column(short), **read_bounds(short)
+    )
     as_of = end if spec.as_of is None else micros(spec.as_of, name="as_of")
     return _finish(parts, query, spec, grid, as_of, exposed)
 

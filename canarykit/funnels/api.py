@@ -1,0 +1,231 @@
+"""`funnel_by_flag`: a funnel question in plain values, answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.funnels.query import Breakdown, FunnelQuery, Order, Step
+from canarykit.funnels.read import read_breakdown, read_exclusion, read_filters, read_step, read_window
+
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
+    from canarykit.funnels.results import Funnel
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["funnel_by_flag", "funnel_query"]
+
+
+def funnel_by_flag(
+    log: EventLog | Any,
+    steps: Sequence[Any],
+    *,
+    flag: str | None = None,
+    breakdown: Any = None,
+    within: Any = "14d",
+    order: Order = "ordered",
+    exclusions: Sequence[Any] = (),
+    optional: Sequence[int | str] = (),
+    attribution: Any = "first_touch",
+    aggregate_by: str | None = None,
+    date_from: Any = None,
+    date_to: Any = None,
+    filters: Any = (),
+    days_of_week: Sequence[int] = (),
+    timezone: str = "UTC",
+    tie_width_seconds: float = 0.0,
+    limit: int | None = 25,
+    plan: RolloutPlan | None = None,
+    confidence: float = 0.95,
+) -> Funnel:
+    """Where the people of each variant fall out between the steps.
+
+    The rules are PostHog's: attempts, exclusions, ties, optional steps and attribution give its numbers.
+
+    Parameters
+    ----------
+    log
+        An `EventLog`, or a frame with its default columns.
+    steps
+        At least two: event names, None for any event, lists of names (any of them), or mappings with
+        `event` or `any_of`, `filters`, `math` ("first_time_for_user"), `name`, `optional`.
+    flag
+        Key of a flag: people are split by its variant (`$feature/<flag>` on the events; with
+        `attribution="exposure"` by what they were first exposed to).
+    breakdown
+        Split by a property instead: its name (`"$browser"`, `"person.plan"`, `"group0.plan"`), a list of
+        names, or a mapping in PostHog's words.
+    within
+        Conversion window from the first step of an attempt, included: "14d", "6h", a `timedelta`.
+        A month is 31 days.
+    order
+        "ordered" (other events may lie between), "strict" (none may) or "unordered".
+    exclusions
+        Events that void an attempt: a name (through the whole funnel) or `{"event", "from_step",
+        "to_step", "filters"}`, steps counted from 0.
+    optional
+        Steps that may be left out, by position from 0 or by name.
+    attribution
+        Which of a person's values counts: "first_touch", "last_touch", "all_events", `("step", n)`, or
+        "exposure": the variant of the first exposure, events before it left out, people exposed to several
+        variants set apart and counted. Take "exposure" for a release decision: first touch ignores events
+        without a value, so that people whose flag failed to load are credited to the variant they see later.
+    aggregate_by
+        "person" (default), "group:<i>", "session", "distinct_id", "property:<name>" or
+        "person_property:<name>". With a plan of a group flag, its group is the default.
+    date_from, date_to
+        Events read, both included; a date without a time is the whole day in `timezone`.
+    filters
+        Events outside them do not exist: a list (all must hold) or nested `{"type": "OR", "values": [...]}`.
+    days_of_week
+        ISO weekdays to keep, Monday = 1.
+    timezone
+        Zone of dates, weekdays and trend periods.
+    tie_width_seconds
+        Events this close count as simultaneous in ordered funnels; 0 is exact ties only.
+    limit
+        Most breakdown values shown; the rest is summed as "Other". None shows all.
+    plan
+        The rollout plan of the flag: its group, and its stages for exposures.
+    confidence
+        Of the intervals.
+
+    Returns
+    -------
+    Funnel
+        Counts, shares with intervals and times per variant and step; people, times to convert, trends,
+        comparisons and correlations are its methods.
+
+    Raises
+    ------
+    PlanError
+        For a question that PostHog refuses; the message names the step and the rule.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame(
+    ...     {
+    ...         "event": ["signup", "paid", "signup"],
+    ...         "timestamp": pd.to_datetime(["2026-09-07 09:00Z", "2026-09-07 10:00Z", "2026-09-08 09:00Z"]),
+    ...         "distinct_id": ["ada", "ada", "bob"],
+    ...         "$feature/new-checkout": ["true", "true", "false"],
+    ...     }
+    ... )
+    >>> funnel_by_flag(frame, ["signup", "paid"], flag="new-checkout").counts
+    {'true': [1, 1], 'false': [1, 0]}
+    """
+    from canarykit.events import EventLog
+    from canarykit.funnels.exposed import exposed_units
+    from canarykit.funnels.results import Funnel
+    from canarykit.funnels.run import run_funnel
+
+    query = funnel_query(
+        steps,
+        flag=flag if flag is not None or plan is None else plan.flag,
+        breakdown=breakdown,
+        within=within,
+        order=order,
+        exclusions=exclusions,
+        optional=optional,
+        attribution=attribution,
+        aggregate_by=aggregate_by or _assigned_unit(plan),
+        date_from=date_from,
+        date_to=date_to,
+        filters=filters,
+        days_of_week=days_of_week,
+        timezone=timezone,
+        tie_width_seconds=tie_width_seconds,
+        limit=limit,
+    )
+    events = log if hasattr(log, "reduce") else EventLog(log)
+    exposed = exposed_units(events, query, plan=plan) if query.flag_exposure else None
+    run = run_funnel(events, query, exposed=exposed)
+    return Funnel.from_run(query, run, events, exposed=exposed, confidence=confidence, notes=events.notes)
+
+
+def funnel_query(
+    steps: Sequence[Any],
+    *,
+    flag: str | None = None,
+    breakdown: Any = None,
+    within: Any = "14d",
+    order: Order = "ordered",
+    exclusions: Sequence[Any] = (),
+    optional: Sequence[int | str] = (),
+    attribution: Any = "first_touch",
+    aggregate_by: str = "person",
+    date_from: Any = None,
+    date_to: Any = None,
+    filters: Any = (),
+    days_of_week: Sequence[int] = (),
+    timezone: str = "UTC",
+    tie_width_seconds: float = 0.0,
+    limit: int | None = 25,
+) -> FunnelQuery:
+    """The question alone, checked; the parameters are those of `funnel_by_flag`.
+
+    Examples
+    --------
+    >>> funnel_query(["signup", "paid"], within="1 month").window_us // 86_400_000_000
+    31
+    """
+    if isinstance(steps, str):
+        raise PlanError(f"steps is {steps!r}; expected a list of steps")
+    read = tuple(read_step(step, position=k) for k, step in enumerate(steps))
+    marked = [k for k, step in enumerate(steps) if isinstance(step, dict) and step.get("optional")]
+    return FunnelQuery(
+        steps=read,
+        order=order,
+        window_us=read_window(within),
+        exclusions=tuple(read_exclusion(e, n_steps=len(read), position=k) for k, e in enumerate(exclusions)),
+        optional=tuple(sorted({*marked, *(_step_number(item, read) for item in optional)})),
+        breakdown=_breakdown(flag, breakdown, attribution, limit),
+        aggregate_by=aggregate_by,
+        date_from=_bound(date_from, timezone, "date_from"),
+        date_to=_bound(date_to, timezone, "date_to", last=True),
+        filters=read_filters(filters or None),
+        days_of_week=tuple(days_of_week),
+        timezone=timezone,
+        tie_width_us=round(tie_width_seconds * 1e6),
+        flag=flag,
+    )
+
+
+def _breakdown(flag: str | None, breakdown: Any, attribution: Any, limit: int | None) -> Breakdown | None:
+    if flag is None:
+        return read_breakdown(breakdown, attribution=attribution, limit=limit)
+    if breakdown is not None:
+        raise PlanError(f"flag={flag!r} and breakdown={breakdown!r} both split people; give one of them")
+    return read_breakdown([f"$feature/{flag}"], attribution=attribution, limit=limit)
+
+
+def _step_number(item: int | str, steps: tuple[Step, ...]) -> int:
+    if isinstance(item, int):
+        return item
+    labels = [step.label for step in steps]
+    if item not in labels:
+        raise PlanError(f"optional step {item!r} is no step; {did_you_mean(item, labels)}")
+    return labels.index(item)
+
+
+def _bound(value: Any, timezone: str, name: str, *, last: bool = False) -> datetime | None:
+    """A bound of the events read; a bare date is that whole day in the query's zone."""
+    if value is None:
+        return None
+    import pandas as pd
+
+    from canarykit.times import to_utc
+
+    if isinstance(value, str) and len(value.strip()) == len("2026-09-07"):
+        day = pd.Timestamp(value) + pd.Timedelta(days=1 if last else 0)
+        moment = to_utc(day.isoformat(), name=name, tz=timezone)
+        return moment - pd.Timedelta(microseconds=1) if last else moment
+    return to_utc(value, name=name, tz=timezone)
+
+
+def _assigned_unit(plan: Any) -> str:
+    index = None if plan is None else plan.aggregation_group_type_index
+    return "person" if index is None else f"group:{index}"
