@@ -51,8 +51,7 @@ def test_events_before_the_exposure_and_of_people_never_exposed_do_not_count():
     trend = ck.trend_by_flag(log_of(ROWS), "$exception", flag="f", interval="hour")
     assert values(trend, "true") == [2, 1, 1, 0]
     assert values(trend, "false") == [0, 1, 0, 0]
-    assert "true 4 events, 2 people exposed; false" not in repr(trend)
-    assert "false 1 events, 2 people exposed; true 4 events, 2 people exposed" in repr(trend)
+    assert "1 from 2 people exposed (false), 4 from 2 people exposed (true)" in repr(trend)
 
 
 def test_users_are_people_and_not_events():

@@ -125,7 +125,7 @@ def test_bars_are_the_shares_and_carry_the_people():
     assert {to_hex(bar.get_facecolor()) for bar in ax.patches[:3]} == {CONTROL.lower()}
     assert [text.get_text() for text in ax.texts] == ["80", "60", "48", "70", "63", "56"]
     assert ax.get_ylabel() == "share of exposed people"
-    assert "numbers are people" in ax.get_xlabel()
+    assert "numbers on the bars are people" in ax.get_xlabel()
     assert "14 d" in ax.get_xlabel()
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1. signup", "2. address", "3. paid"]
     assert "56.0 % of test" in ax.get_title(loc="left").replace("\n", " ")

@@ -36,7 +36,9 @@ _SINGULAR = {"events": "event", "properties": "property", "event properties": "e
 
 WHAT_IT_IS = Note(
     "descriptive",
-    "Nobody was assigned to do these things: they are places to look, not causes.",
+    "Nobody was assigned to do these things: they are places to look, not causes. People are watched until "
+    "they convert, the others for the whole window, so what everybody does sooner or later goes with not "
+    "converting.",
 )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from canarykit.display import Column, Note, Result, Table
+from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.funnels.periods import Interval, PeriodGrid, column_micros, moment, period_grid
 from canarykit.insights.cohort import Cohort, count_shard, rate_per_person
@@ -81,17 +81,22 @@ class FlagTrend(Result):
 
     def finding(self) -> str:
         """What the picture shows, in one line."""
-        totals, cohorts = [], self.per == "exposure cohort"
+        parts = []
         for variant in self.variants:
             mine = [row for row in self.rows if row["variant"] == variant]
-            events = sum(row["events"] for row in mine)
-            people = sum(row["exposed"] for row in mine) if cohorts else max(row["exposed"] for row in mine)
-            totals.append(f"{variant} {events:,} events, {people:,} people exposed")
-        what = "; ".join(totals) if totals else "nobody was exposed"
-        return f"{self.event} by {self.flag}, {self.unit} each {self.interval}: {what}"
+            people = mine[-1]["exposed"]
+            if self.per == "exposure cohort":
+                people = sum(row["exposed"] for row in mine)
+            if self.measure == "share":
+                share = format_value(mine[-1]["value"], "share")
+                parts.append(f"{share} of {people:,} people ({variant})")
+            else:
+                events = sum(row["events"] for row in mine)
+                parts.append(f"{events:,} from {people:,} people exposed ({variant})")
+        return f"{self.event} by {self.flag}: " + (", ".join(parts) or "nobody was exposed")
 
     def _headline(self) -> str:
-        return self.finding()
+        return f"{self.finding()} [{self.unit}, by {self.interval}]"
 
     def _table(self) -> Table:
         value: Any = "share" if self.is_share else ("count" if self.per is None else "number")

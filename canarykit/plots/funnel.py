@@ -54,7 +54,8 @@ def draw_funnel(funnel: Funnel, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, max(tallest * 1.12, 0.01))
     percent_axis(ax)
     ax.set_ylabel("share of exposed people" if funnel.start == "exposure" else "share of people at step 1")
-    ax.set_xlabel(f"step ({funnel.describe_rules()}; numbers are people)")
+    rules = "\n".join(wrap(f"({funnel.describe_rules()})", 84))
+    ax.set_xlabel(f"step; numbers on the bars are people\n{rules}")
     if variants != (None,) and variants:
         _legend_box(ax)
     title_finding(ax, funnel.finding(counts=False))

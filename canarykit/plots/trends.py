@@ -33,7 +33,7 @@ def draw_flag_trend(trend: FlagTrend, *, ax: Axes | None = None) -> Axes:
     if trend.is_share:
         percent_axis(ax)
     ax.set_ylabel(f"{trend.event}:\n{trend.unit}")
-    _finish(ax, trend.rows, trend.interval, trend.finding())
+    _finish(ax, trend.rows, "value", trend.interval, trend.finding())
     return ax
 
 
@@ -43,7 +43,7 @@ def draw_funnel_trend(trend: FunnelTrend, *, ax: Axes | None = None) -> Axes:
     _draw_lines(ax, trend.rows, "share")
     percent_axis(ax)
     ax.set_ylabel(f"share who reached\n“{trend.to_name}”")
-    _finish(ax, trend.rows, trend.interval, trend.finding())
+    _finish(ax, trend.rows, "share", trend.interval, trend.finding())
     return ax
 
 
@@ -76,9 +76,12 @@ def _draw_lines(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
         )  # fmt: skip
 
 
-def _finish(ax: Axes, rows: Sequence[Mapping[str, Any]], interval: str, title: str) -> None:
+def _finish(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str, interval: str, title: str) -> None:
     utc_axis(ax)
-    ax.set_ylim(0, None)
+    values = [row[key] for row in rows if row[key] is not None]
+    limits = [row["high"] for row in rows if row.get("high") is not None]
+    most = max(values, default=0.0)  # a wide interval of the first people may leave the picture
+    ax.set_ylim(0, max(most * 1.1, min(max(limits, default=0.0), most * 1.8)) or None)
     dashed = "; dashed and hollow: not complete" if any(row["incomplete"] for row in rows) else ""
     ax.set_xlabel(f"{interval} from (UTC{dashed})")
     if rows:
