@@ -25,6 +25,7 @@ FLOORS = (
     {"compare", "lint"},
     {"stats"},
     {"events"},
+    {"export_files"},
     {"exports"},
     {"exposure"},
     {"audit", "overview"},

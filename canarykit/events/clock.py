@@ -14,7 +14,7 @@ from canarykit.errors import DataError, NaiveTimestampError
 __all__ = ["UTC_TIME", "epoch_micros", "read_times"]
 
 UTC_TIME = pa.timestamp("us", "UTC")
-_OFFSET = r"([Zz]|\d:\d\d[^+-]*[+-]\d\d(:?\d\d)?)$"
+_OFFSET = r"(?:[Zz]|\d:\d\d[^+-]*[+-]\d\d(?::?\d\d)?)$"
 _HINT = "pass tz= (for example tz='UTC') to say which zone they are in"
 
 
