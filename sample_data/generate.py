@@ -107,7 +107,7 @@ def scenarios() -> tuple[Scenario, Scenario]:
 
 
 def write_events(folder: Path) -> None:
-    """Both versions are the same people on the same days; the log changes from one to the other at the rollback."""
+    """Both versions are the same people on the same days; at the rollback one log gives way to the other."""
     broken, fixed = scenarios()
     parts = []
     with tempfile.TemporaryDirectory() as place:
@@ -130,7 +130,7 @@ def _moment(text: str) -> object:
 
 def _write(table: pa.Table, path: Path) -> None:
     times = [name for name in ("timestamp", "created_at") if name in table.column_names]
-    encodings = {name: "DELTA_BINARY_PACKED" for name in times}
+    encodings = dict.fromkeys(times, "DELTA_BINARY_PACKED")
     if "uuid" in table.column_names:
         encodings["uuid"] = "DELTA_BYTE_ARRAY"
     pq.write_table(

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from canarykit.simulate.identities import anonymous_ids, distinct_ids, emails, organisation_keys
-from canarykit.simulate.population import People
+from canarykit.simulate.population import People, Population
 from canarykit.simulate.scenario import Scenario
 
 if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
 
-__all__ = ["people_frame", "value_names", "values_by_stage"]
+__all__ = ["groups_frame", "people_frame", "value_names", "values_by_stage"]
 
 
 def value_names(plan: RolloutPlan) -> tuple[str, ...]:
@@ -46,6 +46,22 @@ def people_frame(people: People, plan: RolloutPlan) -> pd.DataFrame:
     return frame
 
 
+def groups_frame(population: Population, ranks: np.ndarray) -> pd.DataFrame:
+    """The organisations these people belong to (ranks below 0 are none), one row each, the largest first."""
+    known, sizes = np.unique(ranks[ranks >= 0], return_counts=True)
+    plans = list(population.plans)
+    keys = [population.organisation_key(int(rank)) for rank in known]
+    return pd.DataFrame(
+        {
+            "group_type_index": np.zeros(len(known), np.int64),
+            "group_key": pd.Series(keys, dtype="str"),
+            "name": pd.Series(keys, dtype="str"),
+            "plan": pd.Series([plans[place] for place in population.plan_of(known)], dtype="str"),
+            "members": sizes,
+        }
+    )
+
+
 def values_by_stage(
     people: People, plan: RolloutPlan, scenario: Scenario, stages: tuple[str, ...], *, anonymous: bool = False
 ) -> np.ndarray:
@@ -60,6 +76,7 @@ def values_by_stage(
     if anonymous:
         frame["distinct_id"] = anonymous_ids(people.index).to_pandas()
         frame[["email", f"$feature_enrollment/{plan.flag}"]] = None
+    groups = {plan.group_types[0]: groups_frame(people.population, people.organisation)}
     names = value_names(plan)
     values = np.zeros((len(stages), len(people)), np.int8)
     before: Flag | None = None
@@ -71,7 +88,9 @@ def values_by_stage(
             rows = np.flatnonzero(values[row] == 0)
             asked = replace(flag, conditions=tuple(c for c in flag.conditions if c not in before.conditions))
         if len(rows) and (asked.conditions or asked.feature_enrollment):
-            answer = evaluate_flag(asked, frame.iloc[rows])["value"]
+            answer = evaluate_flag(
+                asked, frame.iloc[rows], groups=groups, group_type_mapping=dict(enumerate(plan.group_types))
+            )["value"]
             values[row, rows] = _codes(answer, names)
         before = flag
     return values

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from canarykit.errors import PlanError
 from canarykit.simulate import identities
-from canarykit.simulate.assignment import people_frame, value_names, values_by_stage
+from canarykit.simulate.assignment import groups_frame, people_frame, value_names, values_by_stage
 from canarykit.simulate.behaviour import Draft, Memory, draw_week
 from canarykit.simulate.columns import Crowd, Layout, export_table, flat_table
 from canarykit.simulate.population import People, Population, draw_people
@@ -124,12 +124,11 @@ def _in_memory(
 ) -> EventLog:
     from canarykit.events import EventLog
 
-    crowds, drafts, persons, groups = [], [], [], []
+    crowds, drafts, persons = [], [], []
     for people, draft in blocks:
         crowds.append(people)
         drafts.append(draft)
         persons.append(_persons(people, plan, clock))
-        groups.append(people.organisation[people.organisation >= 0])
     draft = Draft.join(drafts)
     drafts.clear()
     draft = draft.take(_time_order(draft.time))
@@ -138,7 +137,7 @@ def _in_memory(
     return EventLog(
         frame,
         persons=pd.concat(persons, ignore_index=True),
-        groups=_groups(everyone.population, np.concatenate(groups)),
+        groups=groups_frame(everyone.population, everyone.organisation),
         group_types={"organization": 0},
     )
 
@@ -151,7 +150,7 @@ def _to_folder(
     folder.mkdir(parents=True, exist_ok=True)
     events: pq.ParquetWriter | None = None
     people_file: pq.ParquetWriter | None = None
-    counts: list[np.ndarray] = []
+    members: list[np.ndarray] = []
     population = None
     try:
         for people, draft in blocks:
@@ -163,13 +162,13 @@ def _to_folder(
                 people_file = _writer(folder / "persons.parquet", persons.schema)
             events.write_table(table)
             people_file.write_table(persons)
-            counts.append(people.organisation[people.organisation >= 0])
+            members.append(people.organisation)
     finally:
         for writer in (events, people_file):
             if writer is not None:
                 writer.close()
     assert population is not None
-    groups = _groups(population, np.concatenate(counts))
+    groups = groups_frame(population, np.concatenate(members))
     pq.write_table(_exported_groups(groups), folder / "groups.parquet", compression="zstd")
     return scan_posthog(
         str(folder / "events.parquet"),
@@ -232,22 +231,6 @@ def _persons(people: People, plan: RolloutPlan, clock: Clock) -> pd.DataFrame:
     twice = frame.iloc[rows].copy()
     twice["distinct_id"] = crowd.anonymous_id.take(pa.array(rows)).to_pandas().to_numpy()
     return pd.concat([frame, twice], ignore_index=True)
-
-
-def _groups(population: Population, members: np.ndarray) -> pd.DataFrame:
-    """One row an organisation, the largest first."""
-    ranks, sizes = np.unique(members, return_counts=True)
-    plans = list(population.plans)
-    keys = [population.organisation_key(int(rank)) for rank in ranks]
-    return pd.DataFrame(
-        {
-            "group_type_index": np.zeros(len(ranks), np.int64),
-            "group_key": pd.Series(keys, dtype="str"),
-            "name": pd.Series(keys, dtype="str"),
-            "plan": pd.Series([plans[place] for place in population.plan_of(ranks)], dtype="str"),
-            "members": sizes,
-        }
-    )
 
 
 def _exported_persons(persons: pd.DataFrame) -> pa.Table:
