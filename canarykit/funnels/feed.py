@@ -31,8 +31,8 @@ NO_VALUES = Values(np.empty(0, np.int64), (None,), np.zeros(1, np.int64))
 class Feed:
     """Events sorted by actor and time; actor i has the rows `starts[i]` to `starts[i + 1]`.
 
-    Simultaneous events of an actor stand in the order of their matches, then of their values, so that the
-    answer does not depend on the order of the log.
+    Simultaneous events of an actor stand in the order of their matches, those with later steps first, then of
+    their values, so that the answer does not depend on the order of the log.
     """
 
     time: np.ndarray
@@ -150,7 +150,7 @@ def _sorted(
     known: np.ndarray,
 ) -> Feed:
     fed_actor = codes[rows].astype(np.int64)
-    keys = [entry[rows], time[rows], fed_actor]
+    keys = [-entry[rows], time[rows], fed_actor]
     if len(values.codes):
         keys.insert(0, values.codes)
     order = np.lexsort(keys)
