@@ -23,6 +23,7 @@ class Status(StrEnum):
     INVALID = "invalid"
     UNCLEAR = "cannot tell"
     INFO = "for information"
+    TODO = "to do"
 
     @property
     def mark(self) -> str:
@@ -43,6 +44,7 @@ _MARKS = {
     Status.INVALID: "✗",
     Status.UNCLEAR: "?",
     Status.INFO: "·",
+    Status.TODO: "□",
 }
 
 
@@ -72,6 +74,8 @@ class Arm:
             return "–"
         kind = "share" if self.unit == "share" else "number"
         value = format_value(self.value, kind)  # type: ignore[arg-type]
+        if self.value is None and self.count is None:
+            return f"{self.total:,}"
         if self.count is not None and self.total is not None:
             return f"{self.count:,} of {self.total:,}" + ("" if self.value is None else f" ({value})")
         return value if self.total is None else f"{value} (n = {self.total:,})"
@@ -128,6 +132,8 @@ class Check:
             format_value(number, kind)  # type: ignore[arg-type]
             for number in (self.effect, self.effect_low, self.effect_high)
         )
+        if self.effect_low is None and self.effect_high is None:
+            return value
         return f"{value} ({low} to {high})"
 
     @property
@@ -141,7 +147,7 @@ class Check:
         """Evidence against what is needed."""
         if self.evidence is None:
             return "–"
-        reached = format_value(self.evidence, "p" if self.evidence < 1000 else "number")
+        reached = format_value(self.evidence, "p")
         if self.needed is None:
             return f"{self.evidence_name} = {reached}"
         return f"{self.evidence_name} = {reached} of {self.needed:,.4g}"

@@ -10,9 +10,8 @@ out together with everybody else who was there before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from canarykit.display import Note
 from canarykit.errors import UnsupportedFlagError
@@ -121,14 +120,49 @@ def stage_cohort(log: Any, plan: Any, stage: str, by_stage: pd.DataFrame, *, sto
 
 
 def _matched(log: Any, plan: Any, stage: str) -> set[str]:
+    """People whom a condition set, an enrolment or an opt-out decides: for them nothing was drawn."""
     from canarykit.assign import evaluate_flag
 
-    persons = log.persons
-    answers = evaluate_flag(plan.flag_at(stage), persons, **_groups(log, plan, persons))
-    hit = np.asarray(answers["value"].astype("string") == plan.canary, dtype=bool)
+    flag, persons = plan.flag_at(stage), log.persons
+    names = {str(index): name for name, index in log.group_types.items()}
+    options: dict[str, Any] = {"group_type_mapping": names} if names else {}
+    if log.groups is not None and _by_group(flag):
+        persons, options["groups"] = _with_groups(log, persons), _group_tables(log)
+    answers = evaluate_flag(flag, persons, **options)
+    decided = (answers["value"] == plan.canary) | (answers["reason"] == "super_condition_value")
+    hit = decided.fillna(False).to_numpy(bool)
     return set(persons.loc[hit, "person_id"].astype(str))
 
 
-def _groups(log: Any, plan: Any, persons: pd.DataFrame) -> dict[str, Any]:
-    groups = getattr(log, "groups", None)
-    return {} if groups is None else {"groups": groups}
+def _by_group(flag: Any) -> bool:
+    return any(
+        filter.type == "group" for condition in flag.conditions for filter in condition.properties
+    ) or any(condition.aggregation_group_type_index in (0, 1, 2, 3, 4) for condition in flag.conditions)
+
+
+def _group_tables(log: Any) -> dict[str, pd.DataFrame]:
+    return {
+        name: log.groups[log.groups["group_type_index"] == index].drop(columns="group_type_index")
+        for name, index in log.group_types.items()
+    }
+
+
+def _with_groups(log: Any, persons: pd.DataFrame) -> pd.DataFrame:
+    """Persons with the group of each type that their events name first in the alphabet."""
+    for index in sorted(log.group_types.values()):
+        column = f"$group_{index}"
+        if column in persons:
+            continue
+        parts = log.reduce(["person_id", column], partial(_pairs, column=column))
+        group: dict[str, str] = {}
+        for part in parts:
+            for person, key in part:
+                group[person] = min(key, group.get(person, key))
+        persons = persons.assign(**{column: persons["person_id"].astype(str).map(group)})
+    return persons
+
+
+def _pairs(table: Any, *, column: str) -> list[tuple[str, str]]:
+    known = table.filter(table.column(column).is_valid())
+    pairs = known.group_by(["person_id", column]).aggregate([])
+    return list(zip(pairs["person_id"].to_pylist(), pairs[column].to_pylist(), strict=True))

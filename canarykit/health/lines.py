@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
-from canarykit.display import format_value
+from canarykit.display import Kind, format_value
 from canarykit.health.check import Arm, Check, Status
 from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence import GuardrailEvidence
@@ -45,8 +44,8 @@ def comparison_checks(question: Question, comparison: Comparison) -> tuple[Check
 
 
 def data_check(question: Question, n_canary: int, n_control: int | None) -> Check:
-    """Do fresh data reach both arms?"""
-    needed = max(1, question.rules.min_units)
+    """Do fresh data reach both arms? A stage without a control only needs somebody."""
+    needed = 1 if n_control is None else max(1, question.rules.min_units)
     newest = question.newest_event
     problems = []
     if not question.is_fresh:
@@ -69,8 +68,8 @@ def data_check(question: Question, n_canary: int, n_control: int | None) -> Chec
         status=status,
         meaning=meaning,
         measured="newest event against the end of the evaluation, and people per arm",
-        canary=Arm(total=n_canary, value=float(n_canary), unit="count"),
-        control=None if n_control is None else Arm(total=n_control, value=float(n_control), unit="count"),
+        canary=Arm(total=n_canary),
+        control=None if n_control is None else Arm(total=n_control),
         method=f"fresh within {format_value(question.freshness, 'seconds')}, at least {needed:,} per arm",
     )
 
@@ -83,20 +82,18 @@ def _ratio_check(question: Question, comparison: Comparison) -> Check:
     total = n_canary + n_control
     observed = n_canary / total if total else None
     expected = format_value(series.share, "share")
+    seen = f"{format_value(observed, 'share')} of the people have the canary where the rules say {expected}"
     if not math.isfinite(log_e) or not total:
         status, meaning = Status.UNCLEAR, "Nobody to count: whether the shares hold cannot be told."
     elif log_e >= invalid:
         status = Status.INVALID
         meaning = (
-            f"{format_value(observed, 'share')} of the people have the canary where the rules say {expected}. "
-            "People are missing from one arm: no comparison can be trusted. Find the cause and start again."
+            f"{seen}. People are missing from one arm: no comparison can be trusted. "
+            "Find the cause and start again."
         )
     elif log_e >= hold:
         status = Status.HOLD
-        meaning = (
-            f"{format_value(observed, 'share')} of the people have the canary where the rules say {expected}. "
-            "Somebody may be missing; comparisons are off until that is understood."
-        )
+        meaning = f"{seen}. Somebody may be missing; comparisons are off until that is understood."
     else:
         status = Status.OK
         meaning = f"The arms have the shares the rules say ({expected} canary), as far as can be seen."
@@ -199,8 +196,12 @@ def _arms(comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
         if math.isfinite(window):
             leaves = found.units["leaves_at"].dt.as_unit("us").astype("int64").to_numpy()
             entered = found.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
-            whole = used & (entered + round(window * 1e6) <= leaves)
-            words += "; shares count people whose time is over, evidence everybody while they had time"
+            over = used & (entered + round(window * 1e6) <= leaves)
+            if (over & found.canary).any() and (over & ~found.canary).any():
+                whole = over
+                words += "; shares count people whose time is over, evidence everybody while they had time"
+            else:
+                words += "; nobody's time is over yet, so shares are those so far"
         arms = [whole & found.canary, whole & ~found.canary]
         canary, control = (share_arm(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms)
         return canary, control, words
@@ -241,7 +242,7 @@ def _guardrail_status(
         )
     if judged.counts.get("missing"):
         return Status.UNCLEAR, "The margin cannot be computed: nobody in the control had it yet."
-    kind = "ratio" if judged.unit == "ratio" else "number"
+    kind: Kind = "ratio" if judged.unit == "ratio" else "number"
     margin = format_value(judged.margin, kind)
     bound = format_value(_finite(judged.low[-1] if lower else judged.high[-1]), kind)
     word = "lower" if lower else "higher"

@@ -20,6 +20,7 @@ from canarykit.health.evidence import (
     value_evidence,
 )
 from canarykit.health.moments import ValueSeries, value_series
+from canarykit.health.people import by_stage_rows
 from canarykit.health.question import Question
 from canarykit.health.settle import stage_margin_ratio
 from canarykit.metrics.guardrail import Guardrail
@@ -77,13 +78,13 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
     """
     if cohort is None:
         cohort = stage_cohort(
-            question.log, question.plan, question.stage, question.exposures.by_stage, stop=question.stop
+            question.log, question.plan, question.stage, by_stage_rows(question), stop=question.stop
         )
     notes = list(cohort.notes)
     used, more = _who_counts(cohort, share)
     notes += more
     metrics = [g.metric for g in question.guardrails]
-    found = outcomes(question.log, metrics, cohort.units)
+    found = outcomes(question.log, metrics, cohort.units, actor=question.actor)
     looks = question.looks
     new = _arrivals(found, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])

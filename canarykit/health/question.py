@@ -48,6 +48,8 @@ class Question:
         `canarykit.exposures` of the plan's flag.
     use_limits
         Whether a breached absolute limit rolls back a randomised stage by itself.
+    segments, survey
+        Event properties to break down by, and a survey to quote.
     """
 
     log: Any
@@ -69,6 +71,19 @@ class Question:
     harm_budget: float | None
     exposures: Any
     use_limits: bool
+    segments: tuple[str, ...] = ()
+    survey: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """Column of the events that names the assigned unit."""
+        index = self.plan.aggregation_group_type_index
+        return "person_id" if index is None else f"$group_{index}"
+
+    @property
+    def unit_words(self) -> str:
+        """What the assigned units are called."""
+        return "people" if self.exposures.unit == "person" else f"{self.exposures.unit} groups"
 
     @property
     def origin(self) -> int:
@@ -133,6 +148,8 @@ def ask(
     cap: str | None,
     harm_budget: float | None,
     use_limits: bool,
+    segments: tuple[str, ...] = (),
+    survey: str | None = None,
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -191,4 +208,6 @@ def ask(
         harm_budget=harm_budget,
         exposures=exposures(log, plan.flag, plan=plan, as_of=now),
         use_limits=use_limits,
+        segments=segments,
+        survey=survey,
     )

@@ -105,13 +105,14 @@ class StageReport(Result):
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         share = "–" if self.share is None else format_value(self.share, "share")
+        others = "without it, not a control" if self.kind == "targeted" else "control"
         end = "open" if self.ends_at is None else format_value(self.ends_at, "time")
         return (
             ("flag", self.flag),
             ("stage", f"{self.stage} ({self.kind}; canary share {share})"),
             ("window", f"{format_value(self.starts_at, 'time')} to {end}"),
             ("evaluated as of", format_value(self.as_of, "time")),
-            (self.unit, f"{self.n_canary:,} canary, {self.n_control:,} control"),
+            (self.unit, f"{self.n_canary:,} canary, {self.n_control:,} {others}"),
         )
 
     def _table(self) -> Table:
@@ -127,6 +128,9 @@ class StageReport(Result):
             )
             for c in self.checks
         ]
+        if self.kind == "targeted":  # chosen people have no control; the second column is somebody else
+            renamed = Column("control", "others or before")
+            return Table.of([renamed if c.key == "control" else c for c in _COLUMNS], rows)
         return Table.of(_COLUMNS, rows)
 
     def to_frame(self) -> pd.DataFrame:

@@ -97,7 +97,9 @@ class Outcomes:
         return people.sort_values(["happened_at", "person_id"], ignore_index=True)
 
 
-def outcomes(log: Any, metrics: Sequence[Metric], units: pd.DataFrame) -> Outcomes:
+def outcomes(
+    log: Any, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
+) -> Outcomes:
     """Reduce a log to the first event, or the sums, of each unit and metric.
 
     Parameters
@@ -109,6 +111,9 @@ def outcomes(log: Any, metrics: Sequence[Metric], units: pd.DataFrame) -> Outcom
     units
         Who is measured, one row each: `person_id` (text), `canary` (bool), `entered_at` and `leaves_at`
         (UTC, half-open). A person may have several rows with different times.
+    actor
+        Column of the events that names the unit: "person_id", or "$group_0" for a flag by organisation,
+        whose key then stands in the units' `person_id`.
 
     Raises
     ------
@@ -137,8 +142,9 @@ def outcomes(log: Any, metrics: Sequence[Metric], units: pd.DataFrame) -> Outcom
     names = list(dict.fromkeys(name for spec in specs for name in spec.events))
     properties = list(dict.fromkeys(name for spec in specs for name in spec.properties))
     shards = log.reduce(
-        ["person_id", "event", "timestamp", *properties],
-        partial(shard_outcomes, units=table, metrics=specs),
+        [actor, "event", "timestamp", *properties],
+        partial(shard_outcomes, units=table, metrics=specs, actor=actor),
+        actor=actor,
         events=names,
         since=pd.Timestamp(int(entered.min()), unit="us", tz="UTC"),
         until=pd.Timestamp(int(leaves.max()), unit="us", tz="UTC"),

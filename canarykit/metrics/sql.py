@@ -21,17 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["shard_outcomes"]
 
 
-def shard_outcomes(events: pa.Table, *, units: pa.Table, metrics: Sequence[Metric]) -> dict[str, list[Any]]:
+def shard_outcomes(
+    events: pa.Table, *, units: pa.Table, metrics: Sequence[Metric], actor: str = "person_id"
+) -> dict[str, list[Any]]:
     """Reduce the events of a shard of people: per metric, units with their first event or their sums.
 
     Parameters
     ----------
     events
-        Columns person_id, event, timestamp and the metrics' properties.
+        Columns of the actor, event, timestamp and the metrics' properties.
     units
         Columns unit (row number), person_id, entered and leaves (microseconds).
     metrics
         Specs, in the order of the answer.
+    actor
+        Column of the events that is joined to the units' person_id.
     """
     import duckdb
     import pyarrow as pa
@@ -39,6 +43,9 @@ def shard_outcomes(events: pa.Table, *, units: pa.Table, metrics: Sequence[Metri
     at = events.schema.get_field_index("timestamp")
     micros = events.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     events = events.set_column(at, "timestamp", micros)
+    if actor != "person_id":
+        kept = [name for name in events.column_names if name != "person_id"]
+        events = events.select(kept).rename_columns([n if n != actor else "person_id" for n in kept])
     connection = duckdb.connect()
     try:
         connection.register("arrow_events", events)

@@ -1,0 +1,129 @@
+"""`evaluate_stage`: promote, hold or roll back, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from canarykit.health.decision import Rules
+from canarykit.health.full import judge_full
+from canarykit.health.question import ask
+from canarykit.health.ramp import judge_percentage
+from canarykit.health.stage_report import StageReport
+from canarykit.health.targeted import judge_targeted
+from canarykit.metrics.guardrail import Guardrail
+
+__all__ = ["evaluate_stage"]
+
+
+def evaluate_stage(
+    log: Any,
+    plan: Any,
+    stage: str,
+    guardrails: Sequence[Guardrail] | Guardrail | None = None,
+    *,
+    as_of: Any,
+    alpha_rollback: float = 0.05,
+    alpha_promote: float = 0.05,
+    alpha_srm_hold: float = 0.01,
+    alpha_srm_invalid: float = 0.001,
+    max_crosser_share: float = 0.01,
+    min_units: int = 25,
+    looks: str = "1h",
+    grace: str = "24h",
+    freshness: str = "24h",
+    min_dwell: str = "1d",
+    cap: str | None = None,
+    harm_budget: float | None = None,
+    use_limits: bool = False,
+    survey: str | None = None,
+    segments: Sequence[str] = ("$browser", "$os"),
+) -> StageReport:
+    """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
+
+    Targeted stages (the owner, the team, the beta) are not randomised: they get exact bounds against
+    limits, the same people before and after, and no causal claim. Percentage stages compare the people
+    whom chance put into an arm, within the stage, by evidence that holds at every look. At 100 % nothing
+    is comparable, unless the plan keeps a holdout. What is inconclusive is held, never promoted.
+
+    Parameters
+    ----------
+    log
+        `EventLog` over any engine.
+    plan
+        `RolloutPlan` with windows.
+    stage
+        Name of the stage.
+    guardrails
+        What must not get worse; by default the share of people with `$exception`.
+    as_of
+        The moment of the evaluation: later events are not looked at.
+    alpha_rollback
+        P(ever rolling back a harmless release in this stage), all guardrails together, any looking.
+    alpha_promote
+        P(ever promoting a release whose true effect is at a guardrail's margin).
+    alpha_srm_hold, alpha_srm_invalid
+        P(ever) of a false alarm of the sample-ratio check, to hold and to call the stage invalid.
+    max_crosser_share
+        Share of people seen with both variants within the stage from which comparisons are off.
+    min_units
+        People (or groups) that each arm needs before anything is compared; groups need 20 at least.
+    looks
+        Length of the intervals in which people at risk and events are compared, and how often the
+        evidence is looked at.
+    grace
+        How long after the stage's start missing data is excused.
+    freshness
+        How old the newest event may be.
+    min_dwell
+        How long a stage lasts at least before it is promoted.
+    cap
+        How long until it is called inconclusive; by default its planned end.
+    harm_budget
+        Extra people harmed that the next stage may cost; widens or keeps each margin by the size of the
+        next stage. None: the guardrails' own margins.
+    use_limits
+        Roll back a randomised stage whose canary breaks a guardrail's `limit` while the control keeps it.
+    survey
+        Id of a survey whose answers are quoted in the report.
+    segments
+        Event properties by which exposure and errors are broken down.
+
+    Returns
+    -------
+    StageReport
+
+    Raises
+    ------
+    PlanError
+        For a stage the plan does not have, one that has not begun, or guardrails that contradict.
+    DataError
+        For a log without events, or one that does not know the flag.
+
+    References
+    ----------
+    Lindon & Malek (2022), arXiv:2011.03567, for evidence at every look; Howard, Ramdas, McAuliffe &
+    Sekhon (2021), doi:10.1214/20-AOS1991, for intervals that hold together.
+    """
+    rules = Rules(
+        alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
+    )
+    question = ask(
+        log,
+        plan,
+        stage,
+        guardrails,
+        as_of=as_of,
+        rules=rules,
+        looks=looks,
+        grace=grace,
+        freshness=freshness,
+        min_dwell=min_dwell,
+        cap=cap,
+        harm_budget=harm_budget,
+        use_limits=use_limits,
+        segments=tuple(segments),
+        survey=survey,
+    )
+    judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
+    return judges[question.kind](question)

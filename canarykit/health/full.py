@@ -1,0 +1,149 @@
+"""Judging the full release: a holdout if there is one, otherwise limits, a plain picture, and clean-up."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from canarykit.display import Note
+from canarykit.health.audit import audit_record
+from canarykit.health.check import Check, Status
+from canarykit.health.cleanup import cleanup_checks
+from canarykit.health.cohort import Cohort
+from canarykit.health.decision import Row, decide
+from canarykit.health.limits import limit_line
+from canarykit.health.lines import data_check
+from canarykit.health.people import by_stage_rows
+from canarykit.health.percentage import compare
+from canarykit.health.question import Question
+from canarykit.health.ramp import comparison_report
+from canarykit.health.stage_report import StageReport
+from canarykit.health.targeted import policy_evidence
+from canarykit.health.trend import daily_section
+from canarykit.metrics.reduction import outcomes
+
+__all__ = ["judge_full"]
+
+
+def judge_full(question: Question) -> StageReport:
+    """Judge a full release."""
+    holdout = question.plan.holdout
+    if holdout is not None:
+        rows = by_stage_rows(question)
+        rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
+        if (rows["variant"] == holdout.value).any():
+            return _with_holdout(question, rows)
+    return _without_control(question)
+
+
+def _with_holdout(question: Question, rows: object) -> StageReport:
+    """The holdout was drawn before any condition, so everybody else is comparable with it."""
+    import pandas as pd
+
+    assert isinstance(rows, pd.DataFrame)
+    plan = question.plan
+    value = plan.holdout.value
+    rows = rows[rows["variant"].isin([plan.canary, value])].reset_index(drop=True)
+    before = by_stage_rows(question)
+    earlier = set(before.loc[before["stage"] != question.stage, "person_id"])
+    units = rows.assign(
+        canary=(rows["variant"] == plan.canary).to_numpy(bool),
+        entered_at=rows["exposed_at"],
+        leaves_at=question.stop,
+        several=(rows["n_variants"] > 1).to_numpy(bool),
+        returning=rows["person_id"].isin(earlier).to_numpy(bool),
+        crossed=False,
+    )
+    counts = (
+        ("compared: everybody against the holdout", len(units)),
+        ("of them in the holdout", int((~units["canary"]).sum())),
+    )
+    shares = plan.shares(question.stage)
+    share = shares[plan.canary] / (shares[plan.canary] + shares[value])
+    report = comparison_report(question, compare(question, share=share, cohort=Cohort(units, counts)), share)
+    return dataclasses.replace(report, checks=(*report.checks, *cleanup_checks(question)))
+
+
+def _without_control(question: Question) -> StageReport:
+    plan = question.plan
+    rows = by_stage_rows(question)
+    rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
+    units = rows[rows["variant"] == plan.canary].reset_index(drop=True)
+    units = units.assign(canary=True, entered_at=units["exposed_at"], leaves_at=question.stop)
+    found = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
+    who = question.unit_words
+    lines = [
+        limit_line(question, guardrail, weight, found, i, who=who)
+        for i, (guardrail, weight) in enumerate(zip(question.guardrails, question.weights, strict=True))
+    ]
+    lines = [
+        line
+        if guardrail.limit is not None
+        else dataclasses.replace(line, check=_not_comparable(line.check), kept=False)
+        for guardrail, line in zip(question.guardrails, lines, strict=True)
+    ]
+    cleanup = cleanup_checks(question)
+    checks: tuple[Check, ...] = (
+        data_check(question, len(units), None),
+        *(line.check for line in lines),
+        *cleanup,
+    )
+    evidence = policy_evidence(question, lines, len(units), held=False, proven_only=True)
+    row = Row(int(np.ravel(decide(evidence, question.rules))[-1]))
+    note = Note(
+        "not_comparable", "at 100 % nobody is without the feature: nothing can be compared at the same time"
+    )
+    return StageReport(
+        flag=plan.flag,
+        stage=question.stage,
+        kind=question.kind,
+        share=1.0,
+        starts_at=question.start,
+        ends_at=question.end,
+        as_of=question.as_of,
+        verdict=row.verdict,
+        row=row,
+        reason=_reason(question, row, checks),
+        n_canary=len(units),
+        n_control=0,
+        checks=checks,
+        next_steps=_steps(row, checks),
+        sections=(daily_section(question),),
+        audit=audit_record(question, row, evidence, found=found),
+        unit=who,
+        notes=(*question.log.notes, *question.exposures.notes, note),
+    )
+
+
+def _not_comparable(check: Check) -> Check:
+    meaning = (
+        "Not comparable: everybody has the feature. Judge by the last percentage stage, or keep a holdout. "
+        f"For the record: {check.canary}."
+    )
+    return dataclasses.replace(check, status=Status.UNCLEAR, meaning=meaning)
+
+
+def _reason(question: Question, row: Row, checks: tuple[Check, ...]) -> str:
+    stage = question.stage
+    if row in (Row.TOO_LITTLE, Row.TOO_LITTLE_AFTER_GRACE, Row.CRITICAL_MISSING):
+        return f"{stage}: {checks[0].meaning}"
+    if row is Row.LIMIT_BREACHED:
+        return f"{stage}: " + " ".join(c.meaning for c in checks if c.status is Status.BREACH)
+    open_items = sum(c.kind == "clean-up" and c.status is Status.TODO for c in checks)
+    tail = f" {open_items} clean-up item(s) open." if open_items else ""
+    if row is Row.SAFE:
+        return f"{stage}: every limit is kept, by exact bounds.{tail}"
+    above = [c for c in checks if c.kind == "limit" and c.status is Status.HOLD]
+    if above:
+        return f"{stage}: {above[0].name}: {above[0].meaning}{tail}"
+    return f"{stage}: not comparable, since everybody has the feature; nothing here proves it safe.{tail}"
+
+
+def _steps(row: Row, checks: tuple[Check, ...]) -> tuple[str, ...]:
+    steps = [c.meaning for c in checks if c.kind == "clean-up" and c.status is Status.TODO]
+    if row is Row.LIMIT_BREACHED:
+        return ("Set the flag back to the last percentage.", *steps)
+    if row is not Row.SAFE:
+        steps.insert(0, "Rest on the verdict of the last percentage stage, and watch the limits.")
+    return tuple(steps)

@@ -1,0 +1,241 @@
+"""Stages without a control: exact bounds against limits, and the same people before and after."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from canarykit.display import Column, Table, format_value
+from canarykit.health.check import Arm, Check, Section, Status
+from canarykit.health.lines import share_arm
+from canarykit.health.people import Sessions
+from canarykit.health.question import Question
+from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.reduction import Outcomes
+from canarykit.metrics.share import ShareMetric
+
+__all__ = ["LimitLine", "before_after_section", "limit_line", "paired_check", "session_section"]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class LimitLine:
+    """A guardrail judged against a level instead of a control.
+
+    Parameters
+    ----------
+    check
+        The line of the report.
+    breached
+        The limit is exceeded beyond doubt, and the others of the same time keep it.
+    kept
+        Nothing speaks against going on.
+    proven
+        The exact bound itself is within the limit.
+    """
+
+    check: Check
+    breached: bool
+    kept: bool
+    proven: bool
+
+
+def limit_line(
+    question: Question, guardrail: Guardrail, weight: float, found: Outcomes, i: int, *, who: str
+) -> LimitLine:
+    """Judge one guardrail of people who have the canary against its limit, or against everybody else."""
+    if not isinstance(guardrail.metric, ShareMetric):
+        return _value_line(guardrail, found, i, who)
+    first = found.first[i]
+    assert first is not None
+    canary, control = found.canary, ~found.canary
+    x, n = int((first[canary] >= 0).sum()), int(canary.sum())
+    x0, n0 = int((first[control] >= 0).sum()), int(control.sum())
+    lower = guardrail.worse == "lower"
+    reference = x0 / n0 if n0 else None
+    level = guardrail.limit
+    if level is None and reference is not None:
+        level = reference * guardrail.tolerated_ratio
+    worst = _bound(x, n, harmful=True, lower=lower, alpha=1 - CONFIDENCE)
+    surely = _bound(x, n, harmful=False, lower=lower, alpha=question.rules.alpha_rollback * weight)
+    breached = guardrail.limit is not None and surely is not None and _beyond(surely, guardrail.limit, lower)
+    if breached and n0:
+        others = _bound(x0, n0, harmful=False, lower=lower, alpha=question.rules.alpha_rollback * weight)
+        breached = not (others is not None and _beyond(others, guardrail.limit, lower))
+    share = x / n if n else None
+    seen_beyond = share is not None and level is not None and _beyond(share, level, lower)
+    if lower and guardrail.limit is None and seen_beyond:  # chosen people need not behave like the others
+        seen_beyond = surely is not None and _beyond(surely, level, lower)
+    proven = guardrail.limit is not None and worst is not None and not _beyond(worst, guardrail.limit, lower)
+    status = (
+        Status.UNCLEAR if not n else Status.BREACH if breached else Status.HOLD if seen_beyond else Status.OK
+    )
+    check = Check(
+        name=guardrail.label,
+        kind="limit",
+        status=status,
+        meaning=_words(guardrail, x, n, worst, level, status, who),
+        measured=f"{guardrail.metric.label}: {who} to whom it happened after their exposure",
+        canary=share_arm(x, n, exact=True),
+        control=share_arm(x0, n0) if n0 else None,
+        effect=share,
+        effect_low=surely if not lower else worst,
+        effect_high=worst if not lower else surely,
+        effect_unit="share",
+        margin=guardrail.limit,
+        method=(
+            f"exact (Clopper-Pearson) bounds, one-sided {CONFIDENCE:.0%} on the harmful side; the others of "
+            "the same time are no control, since nobody was put into an arm by chance"
+        ),
+    )
+    return LimitLine(check, breached, bool(n) and status is Status.OK, proven)
+
+
+def _words(
+    guardrail: Guardrail, x: int, n: int, worst: float | None, level: float | None, status: Status, who: str
+) -> str:
+    if not n:
+        return "Nobody had the canary: nothing was measured."
+    had = f"{x:,} of {n:,} {who}"
+    could = format_value(worst, "share")
+    side = "as few as" if guardrail.worse == "lower" else "as many as"
+    if status is Status.BREACH:
+        return f"{had}: beyond the limit of {format_value(guardrail.limit, 'share')} for sure."
+    if status is Status.HOLD:
+        kind = (
+            "the limit" if guardrail.limit is not None else "what the others of the same time would suggest"
+        )
+        return f"{had}: beyond {kind} ({format_value(level, 'share')}). Look at them before going on."
+    nothing = "Nothing seen against going on" if x == 0 or guardrail.worse == "lower" else "In line"
+    return f"{nothing}: {had}; with so few, {side} {could} are still possible (95 %)."
+
+
+def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> LimitLine:
+    sums, weights = found.sums[i], found.weights[i]
+    assert sums is not None
+    assert weights is not None
+    is_total = guardrail.metric.kind == "total"
+    arms = []
+    for arm in (found.canary, ~found.canary):
+        n = int(arm.sum()) if is_total else int((weights[arm] > 0).sum())
+        below = n if is_total else float(weights[arm].sum())
+        arms.append(Arm(total=n, value=float(sums[arm].sum()) / below if below else None, unit="value"))
+    value, limit, lower = arms[0].value, guardrail.limit, guardrail.worse == "lower"
+    beyond = value is not None and limit is not None and _beyond(value, limit, lower)
+    status = Status.UNCLEAR if value is None else Status.HOLD if beyond else Status.INFO
+    words = {
+        Status.UNCLEAR: "Nothing was measured.",
+        Status.HOLD: f"Beyond the limit of {format_value(limit, 'number')}. Look before going on.",
+        Status.INFO: "For information: no control, so no comparison.",
+    }[status]
+    check = Check(
+        name=guardrail.label,
+        kind="limit",
+        status=status,
+        meaning=words,
+        measured=f"{guardrail.metric.label} of {who}",
+        canary=arms[0],
+        control=arms[1] if arms[1].total else None,
+        effect=value,
+        effect_unit="value",
+        margin=limit,
+        method="plain mean",
+    )
+    return LimitLine(check, False, status is Status.INFO, False)
+
+
+def paired_check(
+    guardrail: Guardrail, before: Outcomes, after: Outcomes, i: int, *, who: str
+) -> Check | None:
+    """The same people as long before their exposure as after it; descriptive, an exact sign test aside.
+
+    None for value metrics and when nobody has the canary.
+    """
+    first_before, first_after = before.first[i], after.first[i]
+    if first_before is None or first_after is None or not after.canary.any():
+        return None
+    canary = after.canary
+    was, now = first_before[canary] >= 0, first_after[canary] >= 0
+    worse = int((now & ~was).sum()) if guardrail.worse == "higher" else int((was & ~now).sum())
+    better = int((was & ~now).sum()) if guardrail.worse == "higher" else int((now & ~was).sum())
+    chance = _sign_chance(worse, better)
+    n = int(canary.sum())
+    looks_worse = guardrail.worse == "higher" and chance < 0.05
+    status = Status.HOLD if looks_worse else Status.INFO
+    words = (
+        f"{int(was.sum()):,} of {n:,} {who} before, {int(now.sum()):,} after; "
+        f"{worse:,} changed for the worse and {better:,} for the better. "
+    )
+    words += (
+        "More than a coin would give: look at them before going on."
+        if looks_worse
+        else "Time, weekday and novelty are in this too, so it proves nothing by itself."
+    )
+    return Check(
+        name=f"{guardrail.label}: before and after",
+        kind="descriptive",
+        status=status,
+        meaning=words,
+        measured="each person as long before the first exposure as after it",
+        canary=share_arm(int(now.sum()), n),
+        control=share_arm(int(was.sum()), n),
+        evidence=chance,
+        evidence_name="sign test p",
+        method="descriptive; the second column is the same people before, not a control",
+    )
+
+
+def session_section(sessions: Sessions, events: tuple[str, ...]) -> Section:
+    """Sessions with each event, with the exact upper bound: zero in 40 still allows 7 %."""
+    rows = []
+    for name in events:
+        x = sessions.with_event.get(name, 0)
+        worst = _bound(x, sessions.total, harmful=True, lower=False, alpha=1 - CONFIDENCE)
+        share = x / sessions.total if sessions.total else None
+        rows.append((name, sessions.total, x, share, worst))
+    columns = (
+        Column("event", "event"),
+        Column("sessions", "sessions with the canary", "count"),
+        Column("with_event", "of them with it", "count"),
+        Column("share", "share", "share"),
+        Column("at_most", "at most (95 %)", "share"),
+    )
+    text = (
+        "Sessions of one person are alike, so the bound is a lower estimate of what is still possible. "
+        "Zero in 40 sessions still allows 7 %."
+    )
+    return Section("sessions", text, Table.of(columns, rows))
+
+
+def before_after_section(checks: list[Check]) -> Section:
+    """The paired lines as a table."""
+    columns = (
+        Column("metric", "metric"),
+        Column("before", "before"),
+        Column("after", "after"),
+        Column("meaning", "what it says"),
+    )
+    rows = [(c.name, str(c.control), str(c.canary), c.meaning) for c in checks]
+    return Section("before and after", "The same people, as long before as after.", Table.of(columns, rows))
+
+
+def _bound(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float | None:
+    """Exact bound of a share towards harm (`harmful`), or the one that harm surely exceeds."""
+    from canarykit.stats.proportions import clopper_pearson
+
+    upper = harmful != lower
+    found = clopper_pearson(x, n, confidence=1 - alpha, sided="upper" if upper else "lower")
+    if found is None:
+        return None
+    return found.high if upper else found.low
+
+
+def _beyond(value: float, level: float | None, lower: bool) -> bool:
+    return level is not None and (value < level if lower else value > level)
+
+
+def _sign_chance(worse: int, better: int) -> float:
+    """P(at least this many of the changed people changed for the worse), if a coin decided."""
+    n = worse + better
+    return sum(math.comb(n, k) for k in range(worse, n + 1)) / 2**n if n else 1.0

@@ -1,0 +1,119 @@
+"""The report of a percentage stage, and of a holdout at full release: a randomised comparison."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from canarykit.display import Column, Note, Table
+from canarykit.health.audit import audit_record
+from canarykit.health.check import Check, Section
+from canarykit.health.decision import Row
+from canarykit.health.lines import comparison_checks
+from canarykit.health.percentage import Comparison, compare
+from canarykit.health.question import Question
+from canarykit.health.settle import settle_share
+from canarykit.health.stage_report import StageReport
+from canarykit.health.words import comparison_reason, comparison_steps
+
+__all__ = ["comparison_report", "judge_percentage"]
+
+
+def judge_percentage(question: Question) -> StageReport:
+    """Judge a percentage stage on the people whom chance put into an arm."""
+    share = question.plan.share(question.stage)
+    return comparison_report(question, compare(question, share=share), share)
+
+
+def comparison_report(question: Question, comparison: Comparison, share: float) -> StageReport:
+    """Lines, verdict, words and audit record of a randomised comparison."""
+    series = comparison.series
+    row = Row(int(series.rows[-1]))
+    checks: tuple[Check, ...] = comparison_checks(question, comparison)
+    settle = _settle(question, comparison)
+    sections = (_people_section(comparison),)
+    return StageReport(
+        flag=question.plan.flag,
+        stage=question.stage,
+        kind=question.kind,
+        share=share,
+        starts_at=question.start,
+        ends_at=question.end,
+        as_of=question.as_of,
+        verdict=row.verdict,
+        row=row,
+        reason=comparison_reason(question, row, checks),
+        n_canary=int(series.units_canary[-1]),
+        n_control=int(series.units_control[-1]),
+        checks=checks,
+        next_steps=comparison_steps(question, row, settle),
+        sections=sections,
+        series=series,
+        audit=audit_record(question, row, comparison.evidence, series=series, found=comparison.found),
+        unit=question.unit_words,
+        notes=_notes(question, comparison),
+    )
+
+
+def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
+    notes = [*question.log.notes, *question.exposures.notes, *comparison.notes]
+    for guardrail, dropped in zip(question.guardrails, comparison.found.unreadable, strict=True):
+        if dropped:
+            text = f"events whose property is no number are left out of {guardrail.label}"
+            notes.append(Note("unreadable", text, dropped))
+    first = _first_rollback(comparison)
+    if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
+        notes.append(Note("earlier_rollback", f"an hourly look would have rolled back at {first}"))
+    notes.append(
+        Note(
+            "error_rate",
+            f"P(ever rolling back a harmless release in this stage) is at most "
+            f"{question.rules.alpha_rollback:g}, P(ever promoting one at a margin) at most "
+            f"{question.rules.alpha_promote:g}, however often one looks",
+        )
+    )
+    return tuple(notes)
+
+
+def _first_rollback(comparison: Comparison) -> str | None:
+    at = np.flatnonzero(comparison.series.rows == Row.HARM)
+    if not at.size:
+        return None
+    import pandas as pd
+
+    moment = pd.Timestamp(int(comparison.series.looks[at[0]]), unit="us", tz="UTC")
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _settle(question: Question, comparison: Comparison) -> list[str]:
+    series = comparison.series
+    seconds = (question.stop - question.start).total_seconds()
+    said = []
+    for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
+        if sets is None or judged.counts.get("missing") or judged.safe_log_e[-1] >= -math.log(0.05):
+            continue
+        lower = judged.guardrail.worse == "lower"
+        tolerated = 1 / judged.margin if lower else judged.margin
+        said.append(
+            settle_share(
+                label=judged.guardrail.label,
+                margin_ratio=tolerated,
+                share=1 - series.share if lower else series.share,
+                log_e=float(judged.safe_log_e[-1]),
+                events=int(sets.events.sum()),
+                people=int(series.units_canary[-1] + series.units_control[-1]),
+                seconds=seconds,
+                alpha=question.rules.alpha_promote,
+                unit=question.unit_words,
+            )
+        )
+    return said
+
+
+def _people_section(comparison: Comparison) -> Section:
+    columns = (Column("people", "people"), Column("count", "number", "count"))
+    rows: list[tuple[Any, ...]] = list(comparison.cohort.counts)
+    text = "Only people whom chance put into their arm are compared; the others are counted here."
+    return Section("people", text, Table.of(columns, rows))
