@@ -44,7 +44,7 @@ from canarykit.stats.published_sequences import eppo_interval, growthbook_interv
 from canarykit.stats.quantile_sequences import quantile_bounds, quantile_test
 from canarykit.stats.quantiles import quantile, quantile_difference
 from canarykit.stats.rates import rate_difference, rate_ratio
-from canarykit.stats.ratio_scores import risk_ratio
+from canarykit.stats.ratio_scores import risk_odds_ratio, risk_ratio
 from canarykit.stats.sequential import (
     best_k,
     confidence_sequence,
@@ -121,6 +121,7 @@ __all__ = [
     "ratio_difference",
     "relative_difference",
     "risk_difference",
+    "risk_odds_ratio",
     "risk_ratio",
     "sample_size",
     "satisfaction",
