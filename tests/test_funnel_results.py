@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import canarykit as ck
 from canarykit import EventLog
 from canarykit.errors import PlanError
 from canarykit.funnels.compare import choose_baseline, compare_steps
@@ -448,3 +449,40 @@ def test_a_funnel_without_its_log_says_what_is_missing():
     lonely = funnel_of([(8, 6, 4), (7, 6, 5)])
     with pytest.raises(PlanError, match="people reads the events again"):
         lonely.people(2)
+
+
+def test_within_a_stage_people_are_those_exposed_in_it_and_over_a_ramp_the_growing_arm_is_apart():
+    start = pd.Timestamp("2026-09-07T00:00Z")
+    plan = ck.RolloutPlan(
+        "f",
+        (
+            ck.Stage("5%", kind="percentage", share=5, starts_at=start, ends_at=start + pd.Timedelta("1D")),
+            ck.Stage("50%", kind="percentage", share=50, starts_at=start + pd.Timedelta("1D")),
+        ),
+    )
+    called = "$feature_flag_called"
+    rows = [  # hours, person, event, flag value
+        *[(1, "ada", called, "false"), (2, "ada", "open", None), (3, "ada", "pay", None)],
+        *[(25, "ada", called, "true"), (26, "ada", "open", None)],
+        *[(26, "bob", called, "false"), (27, "bob", "open", None), (28, "bob", "pay", None)],
+        *[(1, "cyd", called, "false"), (2, "cyd", "open", None)],
+    ]
+    frame = pd.DataFrame(
+        {
+            "event": [row[2] for row in rows],
+            "timestamp": [start + pd.Timedelta(hours=row[0]) for row in rows],
+            "distinct_id": [row[1] for row in rows],
+            "$feature_flag": ["f" if row[2] == called else None for row in rows],
+            "$feature_flag_response": [row[3] for row in rows],
+        }
+    )
+    steps = ["open", "pay"]
+    stage = ck.funnel_by_flag(frame, steps, plan=plan, stage="50%", attribution="exposure")
+    assert stage.counts == {"false": [1, 1], "true": [1, 0]}  # what ada paid before does not count
+    assert [row["people"] for row in stage.rows] == [1, 1, 1, 1]
+    assert stage.people("pay", dropped=True).ids == ["ada"]
+    pooled = ck.funnel_by_flag(frame, steps, flag="f", attribution="exposure")
+    assert pooled.counts == {"false": [2, 1]}
+    assert "1 people exposed to several variants over time: set apart" in repr(pooled)
+    with pytest.raises(PlanError, match="needs the plan"):
+        ck.funnel_by_flag(frame, steps, flag="f", stage="50%")

@@ -38,6 +38,7 @@ def funnel_by_flag(
     tie_width_seconds: float = 0.0,
     limit: int | None = 25,
     plan: RolloutPlan | None = None,
+    stage: str | None = None,
     confidence: float = 0.95,
 ) -> Funnel:
     """Where the people of each variant fall out between the steps.
@@ -89,6 +90,10 @@ def funnel_by_flag(
         Most breakdown values shown; the rest is summed as "Other". None shows all.
     plan
         The rollout plan of the flag: its group, and its stages for exposures.
+    stage
+        One stage of the plan: its window bounds the events unless `date_from` and `date_to` do, and with
+        `attribution="exposure"` people are those exposed in it, each with the variant of that stage. Compare
+        within a stage: over a whole ramp people move from control to canary, and are set apart.
     confidence
         Of the intervals.
 
@@ -122,6 +127,8 @@ def funnel_by_flag(
     from canarykit.funnels.results import Funnel
     from canarykit.funnels.run import run_funnel
 
+    if stage is not None:
+        date_from, date_to = _stage_bounds(plan, stage, date_from, date_to)
     query = funnel_query(
         steps,
         flag=flag if flag is not None or plan is None else plan.flag,
@@ -141,7 +148,7 @@ def funnel_by_flag(
         limit=limit,
     )
     events = log if hasattr(log, "reduce") else EventLog(log)
-    exposed = exposed_units(events, query, plan=plan) if query.flag_exposure else None
+    exposed = exposed_units(events, query, plan=plan, stage=stage) if query.flag_exposure else None
     run = run_funnel(events, query, exposed=exposed)
     return Funnel.from_run(query, run, events, exposed=exposed, confidence=confidence, notes=events.notes)
 
@@ -224,6 +231,17 @@ def _bound(value: Any, timezone: str, name: str, *, last: bool = False) -> datet
         moment = to_utc(day.isoformat(), name=name, tz=timezone)
         return moment - pd.Timedelta(microseconds=1) if last else moment
     return to_utc(value, name=name, tz=timezone)
+
+
+def _stage_bounds(plan: RolloutPlan | None, stage: str, date_from: Any, date_to: Any) -> tuple[Any, Any]:
+    """The bounds given, else the stage's half-open window."""
+    from datetime import timedelta
+
+    if plan is None:
+        raise PlanError(f"stage {stage!r} needs the plan: give plan=")
+    start, end = plan.window(stage)
+    last = None if end is None else end - timedelta(microseconds=1)
+    return (start if date_from is None else date_from), (last if date_to is None else date_to)
 
 
 def _assigned_unit(plan: Any) -> str:

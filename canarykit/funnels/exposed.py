@@ -66,8 +66,11 @@ class Exposed:
         return (variant >= 0) & (time >= since), variant
 
 
-def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None) -> Exposed:
-    """Who was exposed to the query's flag, up to its end.
+def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str | None = None) -> Exposed:
+    """Who was exposed to the query's flag, up to its end; with `stage`, who was exposed in that stage.
+
+    Over a whole ramp people move from control to canary and are set apart; within a stage they stay, each
+    with the variant and the first exposure of the stage.
 
     Raises
     ------
@@ -91,13 +94,17 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None) -> Exposed:
             f"flag {query.flag!r} is assigned to {found.unit} groups; "
             "count groups too: aggregate_by='group:<index of the group type>'"
         )
-    people = found.people
+    people = found.people if stage is None else found.of_stage(stage)
     single = people[people["n_variants"] == 1]
     labels = tuple(sorted(single["variant"].unique().tolist()))
     several = int((people["n_variants"] > 1).sum())
-    notes = list(found.notes)
-    if several and not any(note.code == "several_variants" for note in notes):
-        notes.append(Note("several_variants", "exposed to several variants, set apart", several))
+    notes = [note for note in found.notes if note.code not in ("several_variants", "changed_variant")]
+    if several:
+        where = (
+            "exposed to several variants over time" if stage is None else f"saw several variants in {stage}"
+        )
+        units = "people" if found.unit == "person" else f"{found.unit} groups"
+        notes.append(Note("several_variants", f"{units} {where}: set apart", several))
     return Exposed(
         unit,
         labels,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -103,7 +104,7 @@ class Funnel(Result):
                     }
                 )
         start: Literal["exposure", "first step"] = "first step" if run.exposed is None else "exposure"
-        told = tuple(dict.fromkeys((*run.notes, *notes)))
+        told = tuple(dict.fromkeys((*run.notes, *(() if exposed is None else exposed.notes), *notes)))
         return cls(query, start, tuple(rows), table.total_median_seconds, confidence, told, run, log, exposed)
 
     # ---- what it says ------------------------------------------------------------------------------------
@@ -151,11 +152,10 @@ class Funnel(Result):
             parts.append(
                 f"step {breakdown.attribution_step + 1}" if mode == "step" else mode.replace("_", " ")
             )
-        dates = [format_value(day, "time") for day in (self.query.date_from, self.query.date_to) if day]
-        if self.query.date_from and self.query.date_to:
-            parts.append(" to ".join(dates))
-        elif dates:
-            parts.append(("from " if self.query.date_from else "until ") + dates[0])
+        if self.query.date_from is not None:
+            parts.append(f"from {format_value(self.query.date_from, 'time')}")
+        if self.query.date_to is not None:  # the last microsecond before a full minute reads as that minute
+            parts.append(f"to {format_value(self.query.date_to + timedelta(microseconds=1), 'time')}")
         return ", ".join(parts)
 
     @property
