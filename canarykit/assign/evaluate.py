@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +11,11 @@ import pandas as pd
 from canarykit.assign.outcome import CODE, FIRST_VARIANT, Outcome, Reason, arms_of
 from canarykit.assign.sdk import SdkEvaluation
 from canarykit.assign.server import ServerEvaluation
+from canarykit.assign.shards import evaluate_shards
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Flag, FlagSet
 from canarykit.targeting.dates import Clock
-from canarykit.targeting.units import Units, read_units
+from canarykit.targeting.units import INITIAL_OF, Units, read_units
 from canarykit.times import to_utc
 
 __all__ = ["Semantics", "evaluate_flag"]
@@ -24,7 +25,7 @@ Semantics = Literal["server", "sdk"]
 
 def evaluate_flag(
     flag: Flag | str,
-    persons: pd.DataFrame,
+    persons: pd.DataFrame | Any,
     *,
     groups: Mapping[str, pd.DataFrame] | None = None,
     flags: FlagSet | Mapping[str, Flag] | None = None,
@@ -49,6 +50,7 @@ def evaluate_flag(
     persons
         One row a person: a distinct id (column or index) and properties, as columns (a missing cell is an
         absent property) or as one column of JSON objects or JSON text (where null and absent differ).
+        A Parquet path, Arrow batches or a Spark frame are evaluated shard by shard.
     groups
         Tables of groups by group type: key in a column `group_key` (or the index), properties as above.
         The group of a person is read from `$group_<index>` or a column named like the type.
@@ -76,8 +78,9 @@ def evaluate_flag(
     -------
     DataFrame
         On the same index: `value` ("true", "false", a variant, "holdout-<id>"; missing where it cannot be
-        told), `variant` (missing for boolean values), `reason`, `condition` (index of the deciding or
-        nearest set), `bucket` (hash of the bucketed id in [0, 1]) and, if asked for, `payload`.
+        told), `variant` (missing for boolean values), `reason` (a categorical), `condition` (index of the
+        deciding or nearest set), `bucket` (hash of the bucketed id in [0, 1]) and, if asked for, `payload`.
+        From other sources than pandas the distinct id stands beside them.
 
     Raises
     ------
@@ -101,24 +104,53 @@ def evaluate_flag(
         flag = known[flag]
     if semantics not in ("server", "sdk"):
         raise PlanError(f"semantics is {semantics!r}; {did_you_mean(semantics, ['server', 'sdk'])}")
-    units = read_units(
-        persons,
-        groups=groups,
-        group_types={**known.group_type_mapping, **_by_text(group_type_mapping)},
-        distinct_id=distinct_id,
-        device_id=device_id,
-        properties=properties,
-        group_columns=group_columns or {},
-        server=semantics == "server",
-    )
     clock = evaluation_clock(as_of, timezone)
     version = property_matching_version or known.property_matching_version or 1
+    group_types = {**known.group_type_mapping, **_by_text(group_type_mapping)}
     every_cohort = {**known.cohorts, **_by_text(cohorts)}
-    found = evaluate_units(flag, units, known, every_cohort, clock, semantics, version)
-    frame = outcome_frame(flag, found, persons.index)
-    if payload:
-        frame["payload"] = _payloads(flag, found, semantics)
-    return frame
+
+    def evaluate(frame: pd.DataFrame) -> pd.DataFrame:
+        units = read_units(
+            frame,
+            groups=groups,
+            group_types=group_types,
+            distinct_id=distinct_id,
+            device_id=device_id,
+            properties=properties,
+            group_columns=group_columns or {},
+            server=semantics == "server",
+        )
+        found = evaluate_units(flag, units, known, every_cohort, clock, semantics, version)
+        answers = outcome_frame(flag, found, frame.index)
+        if payload:
+            answers["payload"] = _payloads(flag, found, semantics)
+        return answers
+
+    if isinstance(persons, pd.DataFrame):
+        return evaluate(persons)
+
+    def needed(columns: Iterable[str]) -> list[str]:
+        wanted = {distinct_id, device_id, properties, *(group_columns or {}).values()}
+        wanted |= property_keys([flag, *known.values()], every_cohort)
+        wanted |= {f"$group_{index}" for index in group_types} | set(group_types.values())
+        return [column for column in columns if column in wanted]
+
+    return evaluate_shards(persons, evaluate, needed, distinct_id)
+
+
+def property_keys(flags: Iterable[Flag], cohorts: Mapping[str, Any]) -> set[str]:
+    """Every property that some filter of the flags or cohorts may read."""
+    keys = set()
+    for flag in flags:
+        keys |= {item.key for c in (*flag.conditions, *flag.super_conditions) for item in c.properties}
+        keys.add(f"$feature_enrollment/{flag.key}")
+    pending = list(cohorts.values())
+    while pending:
+        entry = pending.pop()
+        if isinstance(entry, Mapping):
+            keys.add(str(entry.get("key")))
+            pending += [v for v in entry.get("values") or [] if isinstance(v, Mapping)]
+    return keys | {INITIAL_OF[key] for key in keys if key in INITIAL_OF}
 
 
 def evaluation_clock(as_of: Any, timezone: str) -> Clock:
@@ -144,17 +176,12 @@ def evaluate_units(
 def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
     """The public columns of an outcome."""
     names = arms_of(flag)
-    variants: list[str | None] = [None, None, *names[FIRST_VARIANT:]]
-    unknown = found.arm < 0
-    codes = np.where(unknown, -1, found.arm)
-    condition = pd.array(found.condition, dtype="Int64")
-    condition[found.condition < 0] = pd.NA
     return pd.DataFrame(
         {
-            "value": text_column(codes, names),
-            "variant": text_column(np.where(found.arm < FIRST_VARIANT, -1, codes), variants),
-            "reason": text_column(found.reason, Reason),
-            "condition": condition,
+            "value": text_column(found.arm, names),
+            "variant": text_column(np.where(found.arm < FIRST_VARIANT, -1, found.arm), names),
+            "reason": pd.Categorical.from_codes(found.reason, pd.Index(Reason)),
+            "condition": pd.arrays.IntegerArray(found.condition.astype(np.int64), found.condition < 0),
             "bucket": found.bucket,
         },
         index=index,
@@ -165,12 +192,15 @@ def text_column(codes: np.ndarray, names: Any) -> Any:
     """Texts by code, missing where the code is negative, without a Python object a row."""
     import pyarrow as pa
 
-    dictionary = pa.array([name or "" for name in names], type=pa.large_string())
-    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
-    texts = dictionary.take(indices)
-    if pd.__version__ < "3":
-        return texts.to_pandas()
-    return pd.array(texts, dtype="str")
+    dictionary = pa.array(list(names), type=pa.large_string())
+    unknown = codes < 0
+    if unknown.all():
+        texts = pa.nulls(len(codes), pa.large_string())
+    elif unknown.any():
+        texts = dictionary.take(pa.array(codes, mask=unknown))
+    else:
+        texts = dictionary.take(pa.array(codes))
+    return texts.to_pandas() if pd.__version__ < "3" else pd.array(texts, dtype="str")
 
 
 def _payloads(flag: Flag, found: Outcome, semantics: Semantics) -> list[Any]:

@@ -51,9 +51,9 @@ class Outcome:
     def start(cls, rows: int) -> Outcome:
         """Nothing decided: every row is off, for want of a set that applies."""
         return cls(
-            arm=np.zeros(rows, dtype=np.int32),
-            reason=np.full(rows, CODE["no_group_type"], dtype=np.int8),
-            condition=np.full(rows, -1, dtype=np.int32),
+            arm=np.zeros(rows, dtype=np.int16),
+            reason=np.full(rows, CODE["no_group_type"], dtype=np.int16),
+            condition=np.full(rows, -1, dtype=np.int16),
             bucket=np.full(rows, np.nan),
             open=np.ones(rows, dtype=bool),
         )
@@ -61,16 +61,16 @@ class Outcome:
     def close(self, rows: np.ndarray, reason: str, arm: int | np.ndarray, condition: int = -1) -> None:
         """Decide some of the open rows."""
         rows = rows & self.open
-        self.arm[rows] = arm if np.isscalar(arm) else np.asarray(arm)[rows]
-        self.reason[rows] = CODE[reason]
-        self.condition[rows] = condition
-        self.open[rows] = False
+        _put(self.arm, rows, arm)
+        _put(self.reason, rows, CODE[reason])
+        _put(self.condition, rows, condition)
+        self.open = self.open & ~rows
 
     def note(self, rows: np.ndarray, reason: str, condition: int) -> None:
         """Remember why a set did not match, if that tells more than what is remembered."""
         rows = rows & self.open & (self.reason <= CODE[reason])
-        self.reason[rows] = CODE[reason]
-        self.condition[rows] = condition
+        _put(self.reason, rows, CODE[reason])
+        _put(self.condition, rows, condition)
 
     def give_up(self, rows: np.ndarray, answer: int) -> None:
         """Close rows whose value cannot be told here."""
@@ -78,6 +78,12 @@ class Outcome:
             self.close(rows, "needs_server", NEEDS_SERVER)
         elif answer == INCONCLUSIVE:
             self.close(rows, "inconclusive", UNKNOWN)
+
+
+def _put(values: np.ndarray, rows: np.ndarray, new: int | np.ndarray) -> None:
+    """`values[rows] = new[rows]` without branches, which is several times as fast on scattered rows."""
+    mask = -rows.astype(values.dtype)
+    values ^= (values ^ np.asarray(new, dtype=values.dtype)) & mask
 
 
 def arms_of(flag: Flag) -> list[str]:
@@ -97,7 +103,10 @@ def variant_codes(flag: Flag, condition: Condition, ids: Ids, rows: np.ndarray) 
     for variant in flag.variants:
         edge += variant.rollout_percentage / 100
         edges.append(edge)
-    place = np.searchsorted(edges, ids.hash01(f"{flag.key}.", "variant"), side="right")
+    numbers = ids.hash01(f"{flag.key}.", "variant")
+    place = np.zeros(len(numbers), dtype=np.int16)
+    for edge in edges:  # the first edge above the number; edges never fall
+        place += numbers >= edge
     return np.where(place < len(edges), FIRST_VARIANT + place, ON)
 
 

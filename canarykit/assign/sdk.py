@@ -125,7 +125,7 @@ class SdkEvaluation:
                 break
             doubtful |= self._condition(flag, condition, position, scope, found, doubtful)
         found.give_up(doubtful, INCONCLUSIVE)
-        found.open[:] = False
+        found.open = np.zeros_like(found.open)
 
     def _enrollment(self, flag: Flag, scope: Scope, found: Outcome) -> None:
         if flag.aggregation_group_type_index is not None:

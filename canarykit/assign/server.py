@@ -76,7 +76,7 @@ class ServerEvaluation:
             self._holdout(flag, found)
             for index, condition in enumerate(flag.conditions):
                 self._condition(flag, condition, index, found)
-            found.open[:] = False
+            found.open = np.zeros_like(found.open)
         return found
 
     def _early_access(self, flag: Flag, found: Outcome) -> None:
@@ -270,4 +270,4 @@ class ServerEvaluation:
 def _both(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Three-valued AND: a no decides, else what cannot be told stays so."""
     either_no = (left == NO) | (right == NO)
-    return np.where(either_no, NO, np.maximum(left, right)).astype(np.uint8)
+    return np.maximum(left, right) * ~either_no

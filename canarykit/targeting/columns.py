@@ -8,20 +8,19 @@ of the JSON column only where the JSON lacks the key.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from canarykit.errors import DataError, did_you_mean
-from canarykit.targeting.matcher import Matcher
+from canarykit.targeting.matcher import LONG, Matcher
 
 __all__ = ["Column", "PropertyTable", "column_of", "column_of_values", "require_column"]
 
-FEW = 2_000
-"""Up to so many distinct texts are asked one by one; more are asked as a column where that is exact."""
 _MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
 
 
@@ -40,14 +39,48 @@ class Column:
     values: Any
     codes: np.ndarray | None
 
-    @property
+    @cached_property
     def absent(self) -> np.ndarray:
         """Which rows lack the property."""
         if self.codes is not None:
             return self.codes < 0
         if isinstance(self.values, np.ndarray):
             return np.isnan(self.values)
+        if self.values.null_count == 0:
+            return np.zeros(len(self.values), dtype=bool)
         return self.values.is_null().to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def distinct(self) -> Column:
+        """The same with each distinct value once."""
+        if self.codes is not None:
+            return self
+        if isinstance(self.values, np.ndarray):
+            codes, values = pd.factorize(self.values)
+            return Column([_plain_number(value) for value in values], codes)
+        encoded = self.values.dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+        return Column(encoded.dictionary.to_pylist(), codes)
+
+    @cached_property
+    def _plain_texts(self) -> np.ndarray | None:
+        """Which texts are ASCII; None where all are."""
+        if len(self.values) >= LONG:
+            from canarykit.targeting.scan import all_ascii
+
+            if all_ascii(self.values):
+                return None
+        return _booleans("string_is_ascii", self.values)
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which texts are moments with an offset, and those as nanoseconds since 1970 UTC."""
+        import pyarrow as pa
+
+        fits = _booleans("match_substring_regex", self.values, _MOMENT)
+        texts = self.values if fits.all() else self.values.filter(pa.array(fits))
+        moments = pd.to_datetime(texts.to_pandas(), format="ISO8601", utc=True)
+        return fits, moments.to_numpy(dtype="datetime64[ns]").astype(np.int64)
 
     def answers(self, matcher: Matcher) -> np.ndarray:
         """The answer for each row, as uint8."""
@@ -56,34 +89,33 @@ class Column:
             return np.array([*asked, matcher.absent], dtype=np.uint8)[self.codes]
         if isinstance(self.values, np.ndarray):
             return self._numbers(matcher)
-        return self._texts(matcher)
+        if matcher.texts is not None:
+            plain = None if matcher.texts.folds_ascii_only else self._plain_texts
+            return self._filled(matcher, plain, matcher.texts(self.values).view(np.uint8))
+        if matcher.moments is None or len(self.values) < LONG:
+            return self.distinct.answers(matcher)
+        fits, moments = self._moments
+        found = np.zeros(len(fits), dtype=np.uint8)
+        found[fits] = matcher.moments(moments)
+        return self._filled(matcher, fits, found)
 
     def _numbers(self, matcher: Matcher) -> np.ndarray:
         if matcher.numbers is None:
-            codes, values = pd.factorize(self.values)
-            return Column([_plain_number(v) for v in values], codes).answers(matcher)
+            return self.distinct.answers(matcher)
         with np.errstate(invalid="ignore"):
             found = matcher.numbers(self.values).astype(np.uint8)
-        found[np.isnan(self.values)] = matcher.absent
+        if self.absent.any():
+            found[self.absent] = matcher.absent
         return found
 
-    def _texts(self, matcher: Matcher) -> np.ndarray:
-        import pyarrow.compute as pc
-
-        texts = self.values
-        if matcher.texts is None and matcher.moments is None:
-            return _dictionary(texts).answers(matcher)
-        if matcher.texts is not None:
-            at_once, fits = matcher.texts, pc.string_is_ascii(texts)
-        else:
-            at_once, fits = _moments_with(matcher), pc.match_substring_regex(texts, _MOMENT)
-        found = np.full(len(texts), matcher.absent, dtype=np.uint8)
-        vector = pc.fill_null(fits, False).to_numpy(zero_copy_only=False)
-        if vector.any():
-            found[vector] = at_once(texts.filter(fits) if not vector.all() else texts)
-        rest = np.flatnonzero(~vector & ~self.absent)
-        if rest.size:
-            found[rest] = _dictionary(texts.take(rest)).answers(matcher)
+    def _filled(self, matcher: Matcher, fits: np.ndarray | None, found: np.ndarray) -> np.ndarray:
+        """Answers at once where they fit, value by value elsewhere, and for absent rows."""
+        if self.values.null_count:
+            found[self.absent] = matcher.absent
+        if fits is not None:
+            rest = np.flatnonzero(~(fits | self.absent))
+            if rest.size:
+                found[rest] = Column(self.values.take(rest), None).distinct.answers(matcher)
         return found
 
 
@@ -193,26 +225,20 @@ def column_of_values(values: Sequence[Any]) -> Column:
     return Column(distinct, codes)
 
 
-def _moments_with(matcher: Matcher) -> Callable[[Any], np.ndarray]:
-    def answer(texts: Any) -> np.ndarray:
-        moments = pd.to_datetime(texts.to_pandas(), format="ISO8601", utc=True)
-        assert matcher.moments is not None
-        return matcher.moments(moments.to_numpy(dtype="datetime64[ns]").astype(np.int64)).astype(np.uint8)
+def _booleans(function: str, texts: Any, *arguments: Any) -> np.ndarray:
+    """An Arrow test of texts as booleans; false under nulls."""
+    import pyarrow.compute as pc
 
-    return answer
+    found = getattr(pc, function)(texts, *arguments)
+    return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
 
 
 def _texts_column(texts: Any) -> Column:
-    """Texts as distinct values where they repeat, row by row where they mostly differ."""
     import pyarrow as pa
 
     if isinstance(texts, pa.ChunkedArray):
-        texts = texts.combine_chunks()
-    step = max(len(texts) // FEW, 1)
-    sample = texts.take(np.arange(0, len(texts), step)[:FEW]) if len(texts) > 4 * FEW else texts
-    if len(sample.unique()) > len(sample) // 2 and len(texts) > 4 * FEW:
-        return Column(texts, None)
-    return _dictionary(texts)
+        texts = texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
+    return Column(texts, None)
 
 
 def _iso_texts(series: pd.Series) -> Any:
@@ -224,12 +250,6 @@ def _iso_texts(series: pd.Series) -> Any:
     )
     texts = np.datetime_as_string(moments, unit="us").astype(object)
     return pa.array(texts + "+00:00" if aware else texts, mask=np.isnat(moments))
-
-
-def _dictionary(texts: Any) -> Column:
-    encoded = texts.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
-    return Column(encoded.dictionary.to_pylist(), codes)
 
 
 def _parse_objects(series: pd.Series) -> list[dict[str, Any]]:

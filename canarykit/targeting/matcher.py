@@ -16,12 +16,66 @@ from canarykit.targeting.texts import ascii_lower
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["INCONCLUSIVE", "NO", "SERVER", "YES", "Matcher", "always", "exact_texts", "negate", "part_texts"]
+__all__ = [
+    "INCONCLUSIVE",
+    "NO",
+    "SERVER",
+    "YES",
+    "Matcher",
+    "TextTest",
+    "always",
+    "exact_texts",
+    "negate",
+    "part_texts",
+]
 
 NO, YES, INCONCLUSIVE, SERVER = 0, 1, 2, 3
 
-Texts = Callable[["pa.Array"], np.ndarray]
-"""Answers for Arrow texts without nulls; only called where every text is ASCII."""
+LONG = 50_000
+"""Columns of at least so many texts are scanned by the compiled form."""
+
+
+@dataclass(frozen=True)
+class TextTest:
+    """A test of texts that a whole column can be put to at once.
+
+    Parameters
+    ----------
+    parts
+        Lower-case parts, one of which must be there.
+    place
+        "equal", "starts", "ends" or "contains".
+    inverted
+        Whether the answer is turned round.
+    """
+
+    parts: tuple[str, ...]
+    place: str
+    inverted: bool = False
+
+    @property
+    def folds_ascii_only(self) -> bool:
+        """Whether letters beyond A to Z stand as they are (equality folds every letter)."""
+        return self.place != "equal"
+
+    def __call__(self, texts: pa.Array) -> np.ndarray:
+        """One boolean a text; what stands under nulls means nothing."""
+        if len(texts) >= LONG and len(self.parts) <= 8:
+            from canarykit.targeting.scan import scan_texts
+
+            return scan_texts(texts, self.parts, self.place) ^ self.inverted
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        folded = pc.ascii_lower(texts)
+        if self.place == "equal":
+            found = pc.is_in(folded, value_set=pa.array(self.parts, type=texts.type))
+        else:
+            test = {"contains": pc.match_substring, "starts": pc.starts_with, "ends": pc.ends_with}[
+                self.place
+            ]
+            found = pc.fill_null(test(folded, self.parts[0]), False)
+        return found.to_numpy(zero_copy_only=False) ^ self.inverted
 
 
 @dataclass(frozen=True)
@@ -35,13 +89,13 @@ class Matcher:
     value
         The answer for one JSON value.
     texts, numbers, moments
-        The same for whole columns: Arrow texts (ASCII), float64, int64 nanoseconds since 1970 UTC.
-        None: ask value by value.
+        The same for whole columns: texts, float64, int64 nanoseconds since 1970 UTC. None: ask value by
+        value.
     """
 
     absent: int
     value: Callable[[Any], int]
-    texts: Texts | None = None
+    texts: TextTest | None = None
     numbers: Callable[[np.ndarray], np.ndarray] | None = None
     moments: Callable[[np.ndarray], np.ndarray] | None = None
 
@@ -53,29 +107,14 @@ def always(present: int, absent: int) -> Matcher:
 
 def negate(answers: np.ndarray) -> np.ndarray:
     """No becomes yes and yes no; what cannot be told stays so."""
-    return np.where(answers <= YES, 1 - answers.astype(np.int8), answers).astype(np.uint8)
+    return answers ^ (answers < INCONCLUSIVE).view(np.uint8)
 
 
-def exact_texts(wanted: Collection[str], *, inverted: bool) -> Texts:
+def exact_texts(wanted: Collection[str], *, inverted: bool) -> TextTest:
     """Whether the lower-cased text is one of some lower-case texts."""
-
-    def answer(texts: pa.Array) -> np.ndarray:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        found = pc.is_in(pc.ascii_lower(texts), value_set=pa.array(sorted(wanted), type=texts.type))
-        return found.to_numpy(zero_copy_only=False) ^ inverted
-
-    return answer
+    return TextTest(tuple(sorted(wanted)), "equal", inverted)
 
 
-def part_texts(part: str, where: str, *, inverted: bool) -> Texts:
+def part_texts(part: str, where: str, *, inverted: bool) -> TextTest:
     """Whether the text contains, starts or ends with a part, ignoring the case of A to Z."""
-
-    def answer(texts: pa.Array) -> np.ndarray:
-        import pyarrow.compute as pc
-
-        function = {"contains": pc.match_substring, "starts": pc.starts_with, "ends": pc.ends_with}[where]
-        return function(pc.ascii_lower(texts), ascii_lower(part)).to_numpy(zero_copy_only=False) ^ inverted
-
-    return answer
+    return TextTest((ascii_lower(part),), where, inverted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,23 +63,25 @@ class Ids:
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
+    @cached_property
     def missing(self) -> np.ndarray:
         """Rows without an id."""
+        if self.texts.null_count == 0:
+            return np.zeros(len(self.texts), dtype=bool)
         return self.texts.is_null().to_numpy(zero_copy_only=False)
 
-    @property
+    @cached_property
     def empty(self) -> np.ndarray:
         """Rows whose id is missing or the empty text."""
         import pyarrow.compute as pc
 
-        return pc.fill_null(pc.equal(self.texts, ""), True).to_numpy(zero_copy_only=False)
+        return pc.fill_null(pc.equal(pc.binary_length(self.texts), 0), True).to_numpy(zero_copy_only=False)
 
     def hash01(self, prefix: str, suffix: str = "", *, of_flag: bool = True) -> np.ndarray:
         """PostHog's number of each id; for flags the server takes 0 where the id is empty."""
         if (prefix, suffix) not in self._hashes:
             found = posthog_hash01(self.texts, prefix=prefix, suffix=suffix)
-            if self.empty_is_zero and of_flag:
+            if self.empty_is_zero and of_flag and self.empty.any():
                 found[self.empty & ~self.missing] = 0.0
             self._hashes[prefix, suffix] = found
         return self._hashes[prefix, suffix]
@@ -206,6 +209,8 @@ def id_texts(ids: Any) -> Any:
         if chunk.codes is not None:
             texts = texts.take(pa.array(chunk.codes, mask=chunk.codes < 0))
         parts.append(texts.cast(pa.large_string()))
+    if len(parts) == 1:
+        return parts[0]
     return pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
 
 

@@ -1,0 +1,94 @@
+"""One pass over the bytes of a long column of texts: which contain, start, end with or equal some parts.
+
+Only imported where a column is long enough to pay for the compiled form; shorter ones go through Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+__all__ = ["all_ascii", "scan_texts"]
+
+_EQUAL, _STARTS, _ENDS, _CONTAINS = range(4)
+_PLACES = {"equal": _EQUAL, "starts": _STARTS, "ends": _ENDS, "contains": _CONTAINS}
+
+
+@numba.njit(cache=True, nogil=True)
+def _same(data, at, part, begin, size):  # type: ignore[no-untyped-def]
+    for step in range(size):
+        byte = data[at + step]
+        if 65 <= byte <= 90:
+            byte += 32
+        if byte != part[begin + step]:
+            return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-def]
+    for row in range(out.size):
+        start, end = offsets[row], offsets[row + 1]
+        found = False
+        for which in range(edges.size - 1):
+            begin = edges[which]
+            size = edges[which + 1] - begin
+            if size > end - start:
+                continue
+            if place == _EQUAL:
+                found = size == end - start and _same(data, start, part, begin, size)
+            elif place == _STARTS:
+                found = _same(data, start, part, begin, size)
+            elif place == _ENDS:
+                found = _same(data, end - size, part, begin, size)
+            else:
+                for at in range(start, end - size + 1):
+                    if _same(data, at, part, begin, size):
+                        found = True
+                        break
+            if found:
+                break
+        out[row] = found
+
+
+def scan_texts(texts: Any, parts: Sequence[str], place: str) -> np.ndarray:
+    """Whether each text holds one of the parts (already folded) at a place, ignoring the case of A to Z.
+
+    Parameters
+    ----------
+    texts
+        Arrow string or large string array; what stands under nulls is not looked at.
+    parts
+        Lower-case parts.
+    place
+        "equal", "starts", "ends" or "contains".
+    """
+    offsets, data = _buffers(texts)
+    encoded = [part.encode() for part in parts]
+    edges = np.cumsum([0, *map(len, encoded)])
+    out = np.empty(len(texts), dtype=np.bool_)
+    _scan(offsets, data, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), edges, _PLACES[place], out)
+    return out
+
+
+def all_ascii(texts: Any) -> bool:
+    """Whether every byte of the texts is ASCII."""
+    offsets, data = _buffers(texts)
+    used = data[offsets[0] : offsets[-1]]
+    whole = len(used) // 8 * 8
+    words = used[:whole].view(np.uint64) if used.ctypes.data % 8 == 0 else used[:whole]
+    mask = np.uint64(0x8080808080808080) if words.dtype == np.uint64 else np.uint8(0x80)
+    return not (np.bitwise_or.reduce(words, initial=0) & mask or (used[whole:] & 0x80).any())
+
+
+def _buffers(texts: Any) -> tuple[np.ndarray, np.ndarray]:
+    import pyarrow as pa
+
+    kind = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    _, offsets, data = texts.buffers()
+    first = texts.offset
+    positions = np.frombuffer(offsets, kind)[first : first + len(texts) + 1]
+    return positions, np.frombuffer(data or b"\0", np.uint8)
