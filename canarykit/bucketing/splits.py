@@ -168,9 +168,11 @@ def choose_by_weight(
     past = codes == len(names)
     codes[past] = -1
     left_over = past & ~np.isnan(values)
+    if not left_over.any() or not names:
+        return codes, names
     if otherwise is None and (rule.leftover == "last variant" or (spec.vendor == "posthog" and is_seeded)):
         codes[left_over] = len(names) - 1
-    elif otherwise is not None or (rule.leftover != "nothing" and names):
+    elif otherwise is not None or rule.leftover != "nothing":
         codes[left_over] = len(names)
         names.append(rule.leftover if otherwise is None else otherwise)
     return codes, names
