@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def connect(*, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
 
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")
+    with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to hide
+        connection.execute("SET enable_progress_bar = false")
     if memory_limit is not None:
         connection.execute(f"SET memory_limit = {quoted(memory_limit, chr(39))}")
     return connection
