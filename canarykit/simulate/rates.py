@@ -46,6 +46,32 @@ class Truth:
         """Whether people either have the event or not."""
         return isinstance(self.guardrail.metric, ShareMetric)
 
+    @property
+    def margin_ratio(self) -> float:
+        """The guardrail's own margin as canary over control."""
+        item = self.guardrail
+        points = item.margin_pp / 100 if item.margin_pp is not None else item.margin
+        if points is None:
+            return item.tolerated_ratio
+        ratio = 1 + points / self.base if item.worse == "higher" else 1 - points / self.base
+        if not ratio > 0:
+            raise PlanError(f"{item.label}: the margin is larger than the rate itself, {self.base:.3g}")
+        return ratio
+
+    @property
+    def margin_harm(self) -> float:
+        """The margin as a ratio above 1."""
+        return self.margin_ratio if self.guardrail.worse == "higher" else 1 / self.margin_ratio
+
+    def harm(self, control: np.ndarray, canary: np.ndarray) -> float:
+        """Largest ratio in the bad direction, 1 or less where there is none."""
+        ratio = canary / control
+        return float(np.max(ratio if self.guardrail.worse == "higher" else 1 / np.maximum(ratio, 1e-12)))
+
+    def extra(self, control: np.ndarray, canary: np.ndarray) -> np.ndarray:
+        """Bad events per canary person beyond the control's, by interval."""
+        return canary - control if self.guardrail.worse == "higher" else control - canary
+
     def ratios(
         self, scenario: Scenario, population: Population, stage: str, times_us: np.ndarray, variant: str
     ) -> np.ndarray:

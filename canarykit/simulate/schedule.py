@@ -83,7 +83,7 @@ def schedule(
 
     `min_dwell` is how long a stage lasts at least, `cap` at most; both are its planned length if left out.
     """
-    stages = []
+    stages: list[StageLooks] = []
     begun = None
     for stage in plan.stages:
         if stage.kind != "percentage":
