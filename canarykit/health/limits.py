@@ -50,6 +50,7 @@ def limit_line(
     first = found.first[i]
     assert first is not None
     canary, control = found.canary, ~found.canary
+    recorded = any(question.log.event_names().get(name) for name in guardrail.metric.events)
     x, n = int((first[canary] >= 0).sum()), int(canary.sum())
     x0, n0 = int((first[control] >= 0).sum()), int(control.sum())
     lower = guardrail.worse == "lower"
@@ -68,9 +69,8 @@ def limit_line(
     if lower and guardrail.limit is None and seen_beyond:  # chosen people need not behave like the others
         seen_beyond = surely is not None and _beyond(surely, level, lower)
     proven = guardrail.limit is not None and worst is not None and not _beyond(worst, guardrail.limit, lower)
-    status = (
-        Status.UNCLEAR if not n else Status.BREACH if breached else Status.HOLD if seen_beyond else Status.OK
-    )
+    status = Status.BREACH if breached else Status.HOLD if seen_beyond else Status.OK
+    status = status if n and recorded else Status.UNCLEAR
     check = Check(
         name=guardrail.label,
         kind="limit",
@@ -97,6 +97,9 @@ def _words(
 ) -> str:
     if not n:
         return "Nobody had the canary: nothing was measured."
+    if status is Status.UNCLEAR:
+        names = ", ".join(guardrail.metric.events)
+        return f"The export has no event {names} at all: nothing was measured. Is it recorded?"
     had = f"{x:,} of {n:,} {who}"
     could = format_value(worst, "share")
     side = "as few as" if guardrail.worse == "lower" else "as many as"

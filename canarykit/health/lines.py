@@ -77,7 +77,7 @@ def data_check(question: Question, n_canary: int, n_control: int | None) -> Chec
 def _ratio_check(question: Question, comparison: Comparison) -> Check:
     series = comparison.series
     n_canary, n_control = int(series.units_canary[-1]), int(series.units_control[-1])
-    log_e = float(series.srm_log_e[-1]) if len(series.srm_log_e) else math.nan
+    log_e = float(series.srm_log_e.max()) if len(series.srm_log_e) else math.nan
     _, _, hold, invalid = log_thresholds(question.rules)
     total = n_canary + n_control
     observed = n_canary / total if total else None

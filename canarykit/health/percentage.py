@@ -88,7 +88,7 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
     looks = question.looks
     new = _arrivals(found, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
-    srm_log_e = np.maximum.accumulate(srm.log_e) if srm is not None else np.zeros(len(looks))
+    srm_log_e = srm.log_e if srm is not None else np.zeros(len(looks))
     known = question.log.event_names()
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
@@ -270,7 +270,7 @@ def _evidence(
         units_control=units_control,
         harm_log_e=np.stack([g.weighted_log_e for g in judged]),
         safe_log_e=np.stack([g.safe_log_e for g in judged]),
-        srm_log_e=srm_log_e,
+        srm_log_e=np.maximum.accumulate(srm_log_e),
         crosser_share=float(several.mean()) if len(several) else 0.0,
         fresh=fresh,
         in_grace=grace,

@@ -1,0 +1,264 @@
+"""Pictures of a stage report: effects with margins, evidence over time, rates, exposure, sample ratio."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.errors import DataError
+from canarykit.health.check import Check
+from canarykit.plots.style import (
+    INK,
+    PALETTE,
+    line_style,
+    new_axes,
+    percent_axis,
+    utc_axis,
+    variant_style,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from canarykit.health.evidence import EvidenceSeries
+    from canarykit.health.stage_report import StageReport
+
+__all__ = ["plot_effects", "plot_evidence", "plot_exposure", "plot_rate", "plot_sample_ratio"]
+
+_LINES = (
+    (PALETTE["blue"], "-"),
+    (PALETTE["vermillion"], "--"),
+    (PALETTE["green"], "-."),
+    (PALETTE["purple"], ":"),
+    (PALETTE["sky"], (0, (5, 1, 1, 1))),
+    ("#8C6D1F", (0, (3, 1))),
+)
+_STATUS = {
+    "ok": PALETTE["green"],
+    "harm": PALETTE["vermillion"],
+    "limit breached": PALETTE["vermillion"],
+    "small harm": PALETTE["vermillion"],
+}
+
+
+def plot_effects(report: StageReport, *, ax: Axes | None = None) -> Axes:
+    """Every guardrail's effect with its interval, no effect and the margin marked.
+
+    Ratios stand on a logarithmic axis; differences of values are drawn as a share of the control. A stage
+    without a control shows each share with its exact bounds and its limit.
+    """
+    compared = [c for c in report.checks if c.kind == "guardrail"]
+    return _plot_ratios(report, compared, ax) if compared else _plot_limits(report, ax)
+
+
+def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> Axes:
+    ax = new_axes(ax, figsize=(7, 1.5 + 0.62 * len(checks)))
+    ax.grid(visible=False)
+    drawn = [(check, _as_ratio(check)) for check in checks]
+    numbers = [n for _, four in drawn for n in four if n is not None and 0 < n < math.inf]
+    left = max(min([*numbers, 0.8]) / 1.25, 0.05)
+    right = min(max([*numbers, 1.25]) * 1.25, 20.0)
+    for row, (check, (value, low, high, margin)) in enumerate(drawn):
+        y = -row
+        colour = _STATUS.get(check.status.value, PALETTE["sky"])
+        if low is None and high is None and value is None:
+            ax.text(1.0, y, " cannot tell", va="center", ha="left", color=INK, fontsize=9)
+            continue
+        start = left if low is None or low <= left else low
+        stop = right if high is None or high >= right else high
+        ax.plot([start, stop], [y, y], color=colour, linewidth=3, solid_capstyle="butt", zorder=2)
+        for end, inside, mark in ((start, low, "<"), (stop, high, ">")):
+            if inside is None or not left < inside < right:
+                ax.plot([end], [y], marker=mark, color=colour, markersize=8, zorder=3)
+        if value is not None and left < value < right:
+            ax.plot([value], [y], marker="o", color=INK, markersize=6, zorder=4)
+        if margin is not None and margin > 0:
+            ax.plot([margin, margin], [y - 0.32, y + 0.32], color=INK, linewidth=2, linestyle="--", zorder=3)
+            side = "left" if margin > 1 else "right"
+            ax.text(margin, y + 0.36, f" margin {margin:.3g}x ", fontsize=8, ha=side, va="bottom", color=INK)
+    ax.axvline(1.0, color=INK, linewidth=1, zorder=1)
+    ax.set_xscale("log")
+    ax.set_xlim(left, right)
+    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 3, 5, 10, 20) if left <= t <= right]
+    ax.set_xticks(ticks, [f"{t:g}x" for t in ticks])
+    ax.minorticks_off()
+    labels = [f"{check.name}\n{check.status.mark} {check.status.value}" for check in checks]
+    ax.set_yticks([-row for row in range(len(checks))], labels, fontsize=9)
+    ax.set_ylim(-len(checks) + 0.4, 0.75)
+    ax.set_xlabel("canary over control (interval valid at every look)")
+    ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value}", loc="left")
+    return ax
+
+
+def _as_ratio(check: Check) -> tuple[float | None, float | None, float | None, float | None]:
+    four = (check.effect, check.effect_low, check.effect_high, check.margin)
+    if check.effect_unit == "ratio":
+        return four
+    base = None if check.control is None else check.control.value
+    if not base:
+        return None, None, None, None
+    value, low, high, margin = (None if number is None else 1 + number / base for number in four)
+    return value, low, high, margin
+
+
+def _plot_limits(report: StageReport, ax: Axes | None) -> Axes:
+    checks = [c for c in report.checks if c.kind == "limit" and c.effect_unit == "share"]
+    ax = new_axes(ax, figsize=(7, 1.5 + 0.62 * max(len(checks), 1)))
+    ax.grid(visible=False)
+    for row, check in enumerate(checks):
+        y = -row
+        colour = _STATUS.get(check.status.value, PALETTE["sky"])
+        if check.effect is None:
+            ax.text(0, y, " nobody to count", va="center", fontsize=9)
+            continue
+        low = check.effect if check.effect_low is None else check.effect_low
+        high = check.effect if check.effect_high is None else check.effect_high
+        ax.plot([low, high], [y, y], color=colour, linewidth=3, solid_capstyle="butt")
+        ax.plot([check.effect], [y], **line_style(variant_style("canary")) | {"linestyle": ""}, markersize=8)
+        words = str(check.canary)
+        ax.text(high, y, f"  {words}", va="center", fontsize=8, color=INK)
+        if check.margin is not None:
+            ax.plot([check.margin] * 2, [y - 0.32, y + 0.32], color=INK, linewidth=2, linestyle="--")
+            ax.text(check.margin, y + 0.36, " limit", fontsize=8, va="bottom")
+    ax.set_yticks([-row for row in range(len(checks))], [c.name for c in checks], fontsize=9)
+    ax.set_ylim(-max(len(checks), 1) + 0.4, 0.75)
+    top = max([*(c.effect_high or 0 for c in checks), *(c.margin or 0 for c in checks), 0.01])
+    ax.set_xlim(0, min(top * 1.45, 1.3))
+    percent_axis(ax, "x")
+    ax.set_xlabel(f"share of {report.unit} with the canary, exact bounds (95 % on the harmful side)")
+    ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value} (no control)", loc="left")
+    return ax
+
+
+def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
+    """Evidence of harm at every look, weighted, against the level that rolls back."""
+    series = _series(report)
+    ax = new_axes(ax)
+    times = _times(series)
+    needed = series.thresholds["roll back"]
+    for (colour, dashes), judged in zip(_cycled(len(series.guardrails)), series.guardrails, strict=True):
+        e = np.exp(np.clip(judged.harm_log_e + math.log(judged.weight), -7, 30))
+        ax.plot(times, e, color=colour, linestyle=dashes, linewidth=2, label=judged.guardrail.label)
+    ax.axhline(needed, color=INK, linewidth=1.5)
+    ax.text(times[0], needed * 1.15, f"roll back from E = {needed:g}", fontsize=9, va="bottom", color=INK)
+    ax.set_yscale("log")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(max(bottom, 1e-3), max(top, needed * 6))
+    utc_axis(ax)
+    ax.set_xlabel("look (UTC)")
+    ax.set_ylabel("evidence of harm (weighted E)")
+    crossed = [j.guardrail.label for j in series.guardrails if j.weighted_log_e[-1] >= math.log(needed)]
+    found = f"harm shown: {', '.join(crossed)}" if crossed else "no harm shown at any look"
+    ax.set_title(f"{report.stage}: {found}", loc="left")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def plot_sample_ratio(report: StageReport, *, ax: Axes | None = None) -> Axes:
+    """Evidence against the planned shares at every look, with the levels that hold and invalidate."""
+    series = _series(report)
+    ax = new_axes(ax)
+    times = _times(series)
+    ax.plot(times, np.exp(np.clip(series.srm_log_e, -7, 30)), color=PALETTE["blue"], linewidth=2)
+    for name, words in (("hold", "hold"), ("invalid", "invalid")):
+        level = series.thresholds[name]
+        ax.axhline(level, color=INK, linewidth=1.2, linestyle="--" if name == "hold" else "-")
+        ax.text(times[0], level * 1.15, f"{words} from E = {level:g}", fontsize=9, va="bottom", color=INK)
+    ax.set_yscale("log")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(max(bottom, 1e-2), max(top, 6000))
+    utc_axis(ax)
+    ax.set_xlabel("look (UTC)")
+    ax.set_ylabel("evidence against the planned shares (E)")
+    bad = series.srm_log_e.max() >= math.log(series.thresholds["hold"])
+    words = "shares do not hold" if bad else f"shares hold ({series.share:.1%} canary)"
+    ax.set_title(f"{report.stage}: {words}", loc="left")
+    return ax
+
+
+def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
+    """People who have come in by each look, per arm."""
+    series = _series(report)
+    ax = new_axes(ax)
+    times = _times(series)
+    for name, counts in (("canary", series.units_canary), ("control", series.units_control)):
+        style = line_style(variant_style(name)) | {"marker": None}
+        ax.plot(times, counts, **style, linewidth=2.2, label=f"{name}: {int(counts[-1]):,}")
+    utc_axis(ax)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("time (UTC)")
+    ax.set_ylabel(f"{report.unit} exposed so far")
+    ax.set_title(f"{report.stage}: who has come in", loc="left")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) -> Axes:
+    """Share of the people at risk to whom it happened, per hour (per day in long stages), with intervals."""
+    series = _series(report)
+    labels = [judged.guardrail.label for judged in series.guardrails]
+    if guardrail not in labels:
+        from canarykit.errors import did_you_mean
+
+        raise DataError(f"the report has no guardrail {guardrail!r}; {did_you_mean(guardrail, labels)}")
+    sets = series.risk_sets[labels.index(guardrail)]
+    if sets is None:
+        raise DataError(f"{guardrail!r} is a value, not a share of people: it has no rate per hour")
+    ax = new_axes(ax)
+    looks = series.looks
+    group = max(1, math.ceil(len(looks) / 24))
+    starts = np.arange(0, len(looks), group)
+    times = np.array(looks[np.minimum(starts + group, len(looks)) - 1], dtype="datetime64[us]")
+    for name, events, at_risk in (
+        ("canary", sets.events_canary, sets.at_risk_canary),
+        ("control", sets.events_control, sets.at_risk_control),
+    ):
+        x, n = np.add.reduceat(events, starts), np.maximum.reduceat(at_risk, starts)
+        low, high, share = _wilson(x, n)
+        style = line_style(variant_style(name))
+        shift = np.timedelta64(int((looks[-1] - looks[0]) / 400 * (1 if name == "canary" else -1)), "us")
+        ax.errorbar(
+            times + shift,
+            share,
+            yerr=[share - low, high - share],
+            **style,
+            linewidth=1.6,
+            capsize=2,
+            label=name,
+        )
+    utc_axis(ax)
+    ax.set_ylim(bottom=0)
+    percent_axis(ax)
+    hours = group * (looks[1] - looks[0]) / 3.6e9 if len(looks) > 1 else 1
+    ax.set_xlabel("time (UTC)")
+    ax.set_ylabel(f"share of people at risk, per {hours:g} h")
+    ax.set_title(f"{guardrail} over time, 95 % intervals", loc="left")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _series(report: StageReport) -> EvidenceSeries:
+    if report.series is None:
+        raise DataError(f"stage {report.stage!r} has no control, so there is no evidence over time to draw")
+    return report.series
+
+
+def _times(series: EvidenceSeries) -> Any:
+    return np.asarray(series.looks, dtype="datetime64[us]")
+
+
+def _cycled(n: int) -> list[tuple[Any, Any]]:
+    return [_LINES[i % len(_LINES)] for i in range(n)]
+
+
+def _wilson(x: Any, n: Any) -> tuple[Any, Any, Any]:
+    """Wilson limits per interval, NaN where nobody was at risk."""
+    z = 1.959964
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(n > 0, x / n, np.nan)
+        centre = (x + z**2 / 2) / (n + z**2)
+        half = z / (n + z**2) * np.sqrt(x * (n - x) / np.maximum(n, 1) + z**2 / 4)
+    low = np.where(n > 0, np.minimum(np.maximum(centre - half, 0), share), np.nan)
+    return low, np.where(n > 0, np.maximum(np.minimum(centre + half, 1), share), np.nan), share
