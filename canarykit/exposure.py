@@ -89,6 +89,33 @@ class Exposures(Result):
             raise PlanError(f"no exposures for stage {stage!r}; {did_you_mean(stage, self.stages)}")
         return self.by_stage[self.by_stage["stage"] == stage].reset_index(drop=True)
 
+    def observed_plan(self) -> RolloutPlan:
+        """One stage for a release whose plan nobody wrote down, with the shares that were seen.
+
+        Shares are read off the exposures and rounded to whole percents, since flags are set in whole
+        percents: a sample-ratio check against them is weaker than one against a written plan.
+
+        Raises
+        ------
+        DataError
+            If fewer than two values of the flag were seen: there is nothing to compare.
+        """
+        from canarykit.flags import Variant
+        from canarykit.plan import RolloutPlan, Stage
+
+        counts = self.people["variant"].value_counts()
+        arms = sorted(value for value in counts.index if not value.startswith("holdout-"))
+        if len(arms) < 2:
+            raise DataError(f"only {arms} was seen of {self.flag}; two values are needed to compare")
+        outside = int(counts.get("false", 0))
+        inside = int(counts[arms].sum()) - outside
+        keys = [arm for arm in arms if arm not in ("false", "true")]
+        variants = [Variant(key, round(100 * int(counts[key]) / inside)) for key in keys]
+        percent = min(max(round(100 * inside / (inside + outside)), 1), 100 if variants else 99)
+        starts_at = self.people["exposed_at"].min()
+        stage = Stage.for_share(f"observed {percent}%", percent, starts_at=starts_at)
+        return RolloutPlan(self.flag, (stage,), variants=tuple(variants))
+
     def _headline(self) -> str:
         units = "people" if self.unit == "person" else f"{self.unit} groups"
         counts = self.people["variant"].value_counts().sort_index()

@@ -20,7 +20,6 @@ FLOORS = (
     {"flags"},
     {"targeting"},
     {"assign"},
-    {"stages", "stage_rules"},
     {"plan"},
     {"compare", "lint"},
     {"stats"},

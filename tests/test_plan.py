@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import canarykit as ck
-from canarykit.stages import condition_words, email_domain
+from canarykit.plan.stage import condition_words, email_domain
 
 
 def five(**options):
@@ -321,3 +321,38 @@ def test_conditions_read_as_words():
         (ck.PropertyFilter("plan", "pro"), ck.PropertyFilter("seats", "5", "gt", "group", 0)), 30
     )
     assert condition_words(mixed, ("organization",)) == "30 % of plan is pro and organization seats > 5"
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        five(beta_groups={"organization": ["twitter"]}, people=["g@navy.mil"], dwell={"beta": "5d"}),
+        five(
+            variants=[ck.Variant("control", 50), ck.Variant("test", 50)],
+            holdout={"id": 7, "exclusion_percentage": 10},
+        ),
+        five().with_windows({"expanded beta 5%": ("2026-09-20T09:00:00Z", "2026-09-22T09:00:00Z")}),
+    ],
+)
+def test_a_plan_written_to_a_file_and_read_back_is_the_same_plan(plan, tmp_path):
+    file = tmp_path / "plan.json"
+    file.write_text(plan.to_json(indent=1))
+    again = ck.RolloutPlan.from_json(file)
+    assert again == plan
+    assert again.to_dict() == plan.to_dict()
+
+
+@pytest.mark.parametrize(
+    "source,said",
+    [
+        ("nowhere.json", "the plan file nowhere.json does not exist"),
+        ('{"flag": ', "the plan is no JSON"),
+        ({"flag": "f"}, "the plan has no 'stages'; there is ['flag']"),
+        ({"flag": "f", "stages": [{"nme": "a"}]}, "stage 1 of the plan has no 'name'"),
+        ({"flag": "f", "stages": [], "ownr": "x"}, "a key 'ownr' that nothing reads; .*Did you mean 'owner'"),
+        ({"flag": "f", "stages": [{"name": "a", "shar": 5}]}, "Did you mean 'share'"),
+    ],
+)
+def test_a_plan_file_that_cannot_be_meant_says_where(source, said):
+    with pytest.raises(ck.PlanError, match=said.replace("[", "\\[")):
+        ck.RolloutPlan.from_json(source)

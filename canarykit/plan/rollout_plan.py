@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Flag, Holdout, Variant
-from canarykit.stage_rules import arms, check_stages, nested_sets, plan_notes, windows
-from canarykit.stages import Stage, condition_words, email_domain, people_named
+from canarykit.plan.planfile import definition_of, read_definition
+from canarykit.plan.rules import arms, check_stages, nested_sets, plan_notes, windows
+from canarykit.plan.stage import Stage, condition_words, email_domain, people_named
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
@@ -213,6 +214,24 @@ class RolloutPlan(Result):
             group_types=names,
         )
 
+    @classmethod
+    def from_json(cls, source: Any) -> RolloutPlan:
+        """The plan in a JSON file, a JSON text, or a mapping, as `to_json` writes it.
+
+        Raises
+        ------
+        PlanError
+            If it is no JSON object, lacks the flag or the stages, or has keys that nothing reads.
+
+        Examples
+        --------
+        >>> plan = RolloutPlan.from_json({"flag": "f", "stages": [{"name": "a tenth", "kind": "percentage",
+        ...                                                       "share": 10}]})
+        >>> RolloutPlan.from_json(plan.to_json()) == plan
+        True
+        """
+        return cls(**read_definition(source))
+
     @property
     def stage_names(self) -> tuple[str, ...]:
         """Names of the stages in order."""
@@ -372,5 +391,6 @@ class RolloutPlan(Result):
             "flag": self.flag,
             "control": self.control,
             "canary": self.canary,
+            "plan": definition_of(self),
             "flags": {name: self.flag_at(name).to_posthog() for name in self.stage_names},
         }

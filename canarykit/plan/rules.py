@@ -8,7 +8,7 @@ from typing import Any
 from canarykit.display import Note
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Condition, PropertyFilter, Variant
-from canarykit.stages import Stage
+from canarykit.plan.stage import Stage
 from canarykit.times import duration
 
 __all__ = ["arms", "check_stages", "nested_sets", "plan_notes", "windows"]

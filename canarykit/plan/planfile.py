@@ -1,0 +1,107 @@
+"""A plan as plain JSON values and back, so that notebooks, scripts and pipelines share one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from canarykit.display import to_jsonable
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.flags import Condition, Variant
+from canarykit.plan.stage import Stage
+
+if TYPE_CHECKING:
+    from canarykit.plan.rollout_plan import RolloutPlan
+
+__all__ = ["definition_of", "read_definition"]
+
+_PLAN_KEYS = (
+    "flag",
+    "starts_at",
+    "owner",
+    "control",
+    "canary",
+    "aggregation_group_type",
+    "group_types",
+    "variants",
+    "holdout",
+    "stages",
+)
+_STAGE_KEYS = tuple(spec.name for spec in fields(Stage))
+
+
+def definition_of(plan: RolloutPlan) -> dict[str, Any]:
+    """Everything that makes a plan, as JSON values; keys without a value are left out."""
+    content: dict[str, Any] = {key: getattr(plan, key) for key in _PLAN_KEYS[:7]}
+    content["variants"] = [item.to_posthog() for item in plan.variants]
+    content["holdout"] = None if plan.holdout is None else plan.holdout.to_posthog()
+    content["stages"] = [_written_stage(stage) for stage in plan.stages]
+    return _without_empty(content)
+
+
+def read_definition(source: Any) -> dict[str, Any]:
+    """Arguments of `RolloutPlan` from JSON text, a file, a mapping, or a plan's own `to_json`.
+
+    Raises
+    ------
+    PlanError
+        If the source is no JSON object, lacks the flag or the stages, or has a key that no plan knows.
+    """
+    content = _load(source)
+    content = content.get("plan", content)
+    for key in ("flag", "stages"):
+        if key not in content:
+            raise PlanError(f"the plan has no {key!r}; {did_you_mean(key, content)}")
+    _require_known(content, _PLAN_KEYS, "the plan")
+    stages = [_read_stage(stage, position) for position, stage in enumerate(content["stages"])]
+    variants = [Variant.from_posthog(item) for item in content.get("variants", ())]
+    plain = {key: value for key, value in content.items() if value is not None}
+    return {**plain, "stages": tuple(stages), "variants": tuple(variants)}
+
+
+def _written_stage(stage: Stage) -> dict[str, Any]:
+    content = {key: getattr(stage, key) for key in _STAGE_KEYS}
+    content["conditions"] = [item.to_posthog() for item in stage.conditions]
+    return _without_empty(content)
+
+
+def _read_stage(content: Any, position: int) -> Stage:
+    if not isinstance(content, Mapping):
+        raise PlanError(f"stage {position + 1} of the plan is {content!r}; expected an object with a name")
+    if "name" not in content:
+        raise PlanError(f"stage {position + 1} of the plan has no 'name'; {did_you_mean('name', content)}")
+    _require_known(content, _STAGE_KEYS, f"stage {content['name']!r}")
+    conditions = tuple(Condition.from_posthog(item) for item in content.get("conditions", ()))
+    return Stage(**{**content, "conditions": conditions})
+
+
+def _require_known(content: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+    for key in content:
+        if key not in known:
+            raise PlanError(f"{what} has a key {key!r} that nothing reads; {did_you_mean(key, known)}")
+
+
+def _load(source: Any) -> Mapping[str, Any]:
+    if isinstance(source, Mapping):
+        return source
+    text, named = str(source), "the plan"
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        if not path.is_file():
+            raise PlanError(f"the plan file {text} does not exist")
+        text, named = path.read_text(encoding="utf-8"), f"the plan file {path}"
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as problem:
+        raise PlanError(f"{named} is no JSON: {problem}") from None
+    if not isinstance(content, Mapping):
+        raise PlanError(f"{named} holds a {type(content).__name__}; expected an object")
+    return content
+
+
+def _without_empty(content: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in content.items() if value not in (None, "", (), [], False)}
+    return to_jsonable(kept)
