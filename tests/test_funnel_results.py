@@ -373,7 +373,7 @@ def test_from_a_bar_to_people_to_recordings(funnel):
         (1, "open", "s1"),
         (2, "pay", "s2"),
     ]
-    assert repr(paid).startswith("1 people of true who did pay, 1 with a session to watch")
+    assert repr(paid).startswith("1 person of true who did pay, 1 with a session to watch")
 
 
 def test_without_a_host_no_address_is_invented(funnel):

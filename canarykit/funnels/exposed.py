@@ -105,6 +105,8 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
         )
         units = "people" if found.unit == "person" else f"{found.unit} groups"
         notes.append(Note("several_variants", f"{units} {where}: set apart", several))
+    if stage is not None:
+        notes += _chosen(found, plan, stage, single[found.unit_column])
     return Exposed(
         unit,
         labels,
@@ -118,6 +120,18 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
         several,
         tuple(notes),
     )
+
+
+def _chosen(found: Any, plan: Any, stage: str, units: Any) -> list[Note]:
+    """How many of a percentage stage's people had the canary already, because somebody chose them."""
+    before = [name for name in plan.stage_names[: plan.index(stage)] if plan.stage(name).kind == "targeted"]
+    if plan.stage(stage).kind != "percentage" or not before:
+        return []
+    rows = found.by_stage
+    chosen = rows.loc[rows["stage"].isin(before) & (rows["variant"] == plan.canary), found.unit_column]
+    count = int(units.isin(set(chosen)).sum())
+    text = "of them were chosen in an earlier stage (team, beta), not drawn: evaluate_stage leaves them out"
+    return [Note("chosen", text, count)] if count else []
 
 
 def _moment(micros: int) -> Any:

@@ -84,7 +84,9 @@ class FunnelPeople(Result):
         whom = "" if self.variant is None else f" of {label_text(self.variant)}"
         did = "lost before" if self.dropped else "who did"
         recorded = sum(row["session_id"] is not None for row in self.rows)
-        return f"{len(self.rows):,} people{whom} {did} {self.step}, {recorded:,} with a session to watch"
+        n = len(self.rows)
+        people = "person" if n == 1 else "people"
+        return f"{n:,} {people}{whom} {did} {self.step}, {recorded:,} with a session to watch"
 
     def _table(self) -> Table:
         columns = [
