@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
+
 from canarykit.errors import DataError
 from canarykit.stats.checks import require_choice, require_count, require_number, require_share
 from canarykit.stats.estimate import Estimate, Sided
@@ -79,9 +81,10 @@ def rate_ratio(
 
     tested = sided if null == 1.0 else "upper"
     alternative = {"two": "two-sided", "lower": "larger", "upper": "smaller"}[tested]
-    answer = test_poisson_2indep(
-        x, canary, y, control, value=null, method=_TESTS[method], compare="ratio", alternative=alternative
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # an arm without events
+        answer = test_poisson_2indep(
+            x, canary, y, control, value=null, method=_TESTS[method], compare="ratio", alternative=alternative
+        )
     interval = _INTERVALS.get(method, "score")
     if interval == "exact-cond" or x == 0 or y == 0:  # the others have no limits without events in an arm
         interval = "exact-cond"
