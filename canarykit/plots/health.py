@@ -142,7 +142,8 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
         e = np.exp(np.clip(judged.harm_log_e + math.log(judged.weight), -7, 30))
         ax.plot(times, e, color=colour, linestyle=dashes, linewidth=2, label=judged.guardrail.label)
     ax.axhline(needed, color=INK, linewidth=1.5)
-    ax.text(times[0], needed * 1.15, f"roll back from E = {needed:g}", fontsize=9, va="bottom", color=INK)
+    words = f"roll back from E = {needed:g}"
+    ax.text(times[-1], needed * 1.15, words, fontsize=9, va="bottom", ha="right", color=INK)
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
     ax.set_ylim(max(bottom, 1e-3), max(top, needed * 6))

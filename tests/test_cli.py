@@ -1,0 +1,111 @@
+"""The command line gates a pipeline: exit codes, Markdown, and errors that are no verdicts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from canarykit.__main__ import main
+from tests.release import make_release, ramp_plan
+
+AS_OF = "2026-09-20T09:00:00Z"
+STAGE = "expanded beta 25%"
+
+
+@pytest.fixture(autouse=True)
+def _outside_actions(monkeypatch):
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(**story):
+        release = make_release(STAGE, **story)
+        release.events.to_parquet(tmp_path / "events.parquet")
+        release.persons.to_parquet(tmp_path / "persons.parquet")
+        (tmp_path / "plan.json").write_text(ramp_plan().to_json())
+        return [str(tmp_path / name) for name in ("events.parquet", "persons.parquet", "plan.json")]
+
+    return write
+
+
+def run(files, *more):
+    events, persons, plan = files
+    return main(["evaluate", events, "--persons", persons, "--plan", plan, "--as-of", AS_OF, *more])
+
+
+def test_a_harmful_release_exits_with_20_and_a_quiet_one_with_10(files, capsys):
+    assert run(files(harm=4.0), "--stage", STAGE) == 20
+    assert "ROLL BACK" in capsys.readouterr().out
+    assert run(files(harm=1.0)) == 10  # the stage running at as_of
+    assert f"stage: {STAGE}" in capsys.readouterr().out
+
+
+def test_html_json_and_markdown_are_written_where_asked(files, tmp_path, capsys):
+    html, as_json, markdown = (tmp_path / f"report.{end}" for end in ("html", "json", "md"))
+    assert (
+        run(files(harm=4.0), "--html", str(html), "--json", str(as_json), "--markdown", str(markdown)) == 20
+    )
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    assert json.loads(as_json.read_text())["exit_code"] == 20
+    assert markdown.read_text().startswith("## ▼ ROLL BACK")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_guardrails_come_from_the_plan_file_or_their_own(files, tmp_path, capsys):
+    events, persons, plan = files(harm=1.0)
+    combined = tmp_path / "combined.json"
+    guardrails = [{"metric": {"metric": "conversion", "event": "paid", "within": "1d"}, "worse": "lower"}]
+    combined.write_text(json.dumps({**json.loads(Path(plan).read_text()), "guardrails": guardrails}))
+    assert main(["evaluate", events, "--plan", str(combined), "--as-of", AS_OF]) == 10
+    assert "paid within 1d" in capsys.readouterr().out
+    assert run((events, persons, plan), "--guardrails", '["$exception"]') == 10
+    assert "people with $exception" in capsys.readouterr().out
+
+
+def test_github_actions_get_a_summary_outputs_and_an_annotation(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    assert run(files(harm=4.0)) == 20
+    assert "ROLL BACK" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "outputs").read_text() == "verdict=roll back\nexit_code=20\n"
+    assert "::error::▼ ROLL BACK" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--stage", "expanded beta 26%"], "Did you mean 'expanded beta 25%'?"),
+        (["--flag", "old-checkout"], "the plan is for flag 'new-checkout', not for 'old-checkout'"),
+        (["--guardrails", "{"], "is no JSON"),
+        (["--guardrails", '[{"metrik": "x"}]'], "a guardrail has no 'metrik'"),
+        (["--guardrails", "nowhere.json"], "nowhere.json cannot be read"),
+    ],
+)
+def test_unusable_input_exits_with_1_and_says_why(files, capsys, more, message):
+    assert run(files(harm=1.0, n=200), *more) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_empty_export_is_an_error_and_no_verdict(tmp_path, capsys):
+    path = tmp_path / "events.jsonl"
+    path.write_text("")
+    (tmp_path / "plan.json").write_text(ramp_plan().to_json())
+    code = main(["evaluate", str(path), "--plan", str(tmp_path / "plan.json"), "--as-of", AS_OF])
+    assert code == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_moment_outside_every_stage_asks_for_one(files, capsys):
+    events, _, plan = files(n=200)
+    assert main(["evaluate", events, "--plan", plan, "--as-of", "2020-01-01T00:00:00Z"]) == 1
+    assert "name one with --stage" in capsys.readouterr().err
+
+
+def test_a_wrong_command_line_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate"])
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
