@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from canarykit.events.answer import IDS, identified
 from canarykit.events.clock import epoch_micros
 from canarykit.events.engine import Engine, matches
 from canarykit.events.fields import Field, Json, Query
@@ -18,7 +19,6 @@ from canarykit.events.text import as_json_text, as_text, coalesce, frame_column,
 __all__ = ["FrameEngine"]
 
 _TEXT = pa.string()
-_IDS = ("person_id", "distinct_id", "session_id", "uuid")
 
 
 class FrameEngine(Engine):
@@ -109,7 +109,7 @@ class FrameEngine(Engine):
                 parts = [
                     inside[part]
                     if isinstance(part, Json)
-                    else _kept(self._text(part.name, item.name in _IDS, item.name in native), rows)
+                    else _kept(self._text(part.name, item.name in IDS, item.name in native), rows)
                     for part in item.parts
                 ]
                 count = len(self.frame) if rows is None else int(rows.sum())
@@ -148,9 +148,7 @@ class FrameEngine(Engine):
         if key not in self._texts:
             parts = [self._text(name, True, False) for name in there]
             if self.identities is not None and distinct in self.columns:
-                ids, persons = self.identities
-                known = persons.take(pc.index_in(parts[-1].cast(_TEXT), value_set=ids))
-                parts.insert(0, known)
+                parts.insert(0, identified(parts[-1], self.identities))
             self._texts[key] = coalesce(parts)
         return self._texts[key]
 

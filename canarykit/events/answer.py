@@ -1,0 +1,135 @@
+"""Raw columns into the answer to a question: ids and properties as text, times in UTC, filters applied.
+
+For engines that hand out stored columns; what they have filtered already is not filtered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from canarykit.events.clock import UTC_TIME, read_times
+from canarykit.events.engine import matches
+from canarykit.events.fields import Column, Field, Json, Query
+from canarykit.events.text import as_json_text, as_text, coalesce, id_text, json_values
+
+__all__ = ["IDS", "answer", "identified", "utc_time"]
+
+IDS = ("person_id", "distinct_id", "session_id", "uuid")
+_TEXT = pa.string()
+
+Columns = Mapping[str, pa.ChunkedArray]
+
+
+def answer(
+    query: Query,
+    columns: Columns,
+    *,
+    ids: Sequence[str],
+    complete: bool = False,
+    identities: tuple[pa.Array, pa.Array] | None = None,
+    distinct_id: str = "distinct_id",
+    found: Mapping[Json, pa.ChunkedArray] | None = None,
+    zone: str | None = None,
+) -> pa.Table:
+    """The stored fields of a question from raw columns.
+
+    Parameters
+    ----------
+    query
+        The question.
+    columns
+        Raw columns by name; all fields' columns are among them.
+    ids
+        Columns that say who an event belongs to, in turn.
+    complete
+        Whether the first of `ids` is known to miss no value.
+    identities
+        Who a distinct id is.
+    distinct_id
+        Column of the distinct id.
+    found
+        Values already taken out of JSON; the rest is taken out here.
+    zone
+        Zone of times that carry none.
+    """
+    rows = len(next(iter(columns.values())))
+    found = dict(found or {})
+    asked = any(field.is_person for field in query.stored())
+    person: pa.ChunkedArray | None = None
+    if not complete:
+        texts = [id_text(columns[name], name) for name in ids]
+        if identities is not None and distinct_id in columns:
+            texts.insert(0, identified(id_text(columns[distinct_id], distinct_id), identities))
+        person = coalesce(texts)
+        if person.null_count:
+            kept = pc.is_valid(person)
+            columns, found = _filtered(columns, kept), _filtered(found, kept)
+            person, rows = person.filter(kept), pc.sum(kept).as_py()
+    elif asked:
+        person = columns[ids[0]]
+    found |= _taken(query, columns, found)
+    values: dict[str, pa.ChunkedArray] = {}
+    for field in query.stored():
+        if field.is_person:
+            assert person is not None
+            native = complete and field.name in query.native
+            values[field.name] = person if native or not complete else id_text(person, ids[0])
+        elif field.is_time and field.parts:
+            column = field.parts[0].name  # type: ignore[union-attr]
+            values[field.name] = utc_time(columns[column], column, zone)
+        else:
+            values[field.name] = _text(field, columns, found, rows, field.name in query.native)
+    for field, allowed in query.where:
+        if field.lookup is None:
+            values = _filtered(values, matches(values[field.name], allowed))
+    return pa.table(values)
+
+
+def identified(distinct: pa.ChunkedArray, identities: tuple[pa.Array, pa.Array]) -> pa.ChunkedArray:
+    """Who each distinct id is; null where nothing says so."""
+    return identities[1].take(pc.index_in(distinct.cast(_TEXT), value_set=identities[0]))
+
+
+def utc_time(column: pa.ChunkedArray, name: str, zone: str | None) -> pa.ChunkedArray:
+    """A stored time column in UTC microseconds."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and (kind.tz is not None or zone == "UTC"):
+        return column.cast(pa.timestamp("us", kind.tz), safe=False).cast(UTC_TIME)
+    return read_times(column.to_pandas(), name, zone)[0]
+
+
+def _taken(
+    query: Query, columns: Columns, found: Mapping[Json, pa.ChunkedArray]
+) -> dict[Json, pa.ChunkedArray]:
+    """Values out of JSON text, each column parsed once."""
+    wanted = dict.fromkeys(
+        part for f in query.stored() for part in f.parts if isinstance(part, Json) and part not in found
+    )
+    taken: dict[Json, pa.ChunkedArray] = {}
+    for column in dict.fromkeys(part.column for part in wanted):
+        parts = [part for part in wanted if part.column == column]
+        texts = json_values(as_json_text(columns[column]), [part.path for part in parts])
+        taken |= zip(parts, texts, strict=True)
+    return taken
+
+
+def _text(
+    field: Field, columns: Columns, found: Mapping[Json, pa.ChunkedArray], rows: int, native: bool
+) -> pa.ChunkedArray:
+    if native and len(field.parts) == 1 and isinstance(field.parts[0], Column):
+        return columns[field.parts[0].name]
+    texts = []
+    for part in field.parts:
+        if isinstance(part, Json):
+            texts.append(found[part])
+        else:
+            stored = columns[part.name]
+            texts.append(id_text(stored, part.name) if field.name in IDS else as_text(stored))
+    return coalesce(texts) if texts else pa.chunked_array([pa.nulls(rows, _TEXT)])
+
+
+def _filtered(columns: Mapping, kept: pa.ChunkedArray) -> dict:
+    return {name: column.filter(kept) for name, column in columns.items()}
