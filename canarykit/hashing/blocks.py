@@ -19,7 +19,7 @@ from canarykit.hashing.lanes import (
     pack_block,
     swap_bytes,
 )
-from canarykit.hashing.words import load_byte
+from canarykit.hashing.words import load_byte, load_word
 
 __all__ = ["md5_column", "sha1_column", "sha256_column"]
 
@@ -44,7 +44,6 @@ def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
     before, after = len(prefix), len(suffix)
     rows_memory, rows = _scratch(LANES * BLOCK)
     state_memory, state_address = _scratch(words * BLOCK)
-    state = _aligned_words(state_memory, state_address, words * LANES)
     blocks_memory, blocks_address = _scratch(BLOCK)
     blocks = _aligned_words(blocks_memory, blocks_address, LANES)
     # prefix, then zeros; zeros, then suffix and padding byte, then zeros: any 64 bytes may be read
@@ -100,15 +99,14 @@ def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
                 compress_sha256(rows, state_address, blocks_address, number)
             number += 1
         for pair in range(out.shape[0]):
-            target = out[pair]
-            highs = state[2 * pair * LANES : (2 * pair + 1) * LANES]
-            lows = state[(2 * pair + 1) * LANES : (2 * pair + 2) * LANES]
+            words_at = state_address + 2 * pair * BLOCK
             for lane in range(lanes):
-                high, low = np.uint64(highs[lane]), np.uint64(lows[lane])
+                high = np.uint64(load_word(words_at + 4 * lane))
+                low = np.uint64(load_word(words_at + BLOCK + 4 * lane))
                 if kind == 1:  # MD5 writes its words in little-endian order
-                    target[base + lane] = swap_bytes(low << np.uint64(32) | high)
+                    out[pair, base + lane] = swap_bytes(low << np.uint64(32) | high)
                 else:
-                    target[base + lane] = high << np.uint64(32) | low
+                    out[pair, base + lane] = high << np.uint64(32) | low
     # touched at the end, so that the memory behind the addresses lives until here
     rows_memory[0] = state_memory[0] = blocks_memory[0] = 0
     padded_prefix[0] = padded_suffix[0] = edge[0] = 0

@@ -29,6 +29,7 @@ __all__ = [
     "fnv1a_utf16_column",
     "java31_column",
     "load_byte",
+    "load_word",
     "murmur3_column",
 ]
 
