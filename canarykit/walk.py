@@ -82,7 +82,15 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
     for number, report in enumerate(reports, start=1):
         page = Path(build) / f"{stem}_report{f'_{number}' if len(reports) > 1 else ''}.html"
         report.to_html(page)
-        print(MARK + json.dumps({**report.summary(), "page": page.name}))
+        line = {
+            "stage": report.stage,
+            "share": "–" if report.share is None else f"{report.share:.0%}",
+            "people": report.n_canary + report.n_control,
+            "verdict": f"{report.verdict.icon} {report.verdict.value}",
+            "reason": report.reason,
+            "page": page.name,
+        }
+        print(MARK + json.dumps(line))
 
 
 def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:

@@ -55,7 +55,7 @@ def read_definition(source: Any) -> dict[str, Any]:
     for key in ("flag", "stages"):
         if key not in content:
             raise PlanError(f"the plan has no {key!r}; {did_you_mean(key, content)}")
-    _require_known(content, _PLAN_KEYS, "the plan")
+    _require_known(content, (*_PLAN_KEYS, "guardrails"), "the plan")
     stages = [_read_stage(stage, position) for position, stage in enumerate(content["stages"])]
     variants = [Variant.from_posthog(item) for item in content.get("variants", ())]
     plain = {key: value for key, value in content.items() if value is not None}
