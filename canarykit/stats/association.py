@@ -30,7 +30,7 @@ def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None
     Returns
     -------
     Estimate or None
-        None without people. One half is added to every cell when a cell is empty, with a note.
+        None without people. An empty cell counts as one half, with a note.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None
     if total == 0:
         return None
     empty = bool(np.any(cells == 0))
-    used = cells + 0.5 if empty else cells
+    used = np.where(cells == 0, 0.5, cells)
     from statsmodels.stats.contingency_tables import Table2x2
 
     answer = Table2x2(used, shift_zeros=False)
@@ -54,14 +54,14 @@ def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None
         low=float(low),
         high=float(high),
         confidence=level,
-        method="Woolf" if not empty else "Woolf, one half added to every cell",
+        method="Woolf" if not empty else "Woolf, one half for an empty cell",
         unit="odds ratio",
         n=total,
         source="Woolf (1955), doi:10.1111/j.1469-1809.1955.tb01348.x",
         standard_error=float(answer.log_oddsratio_se),
         p_value=float(answer.oddsratio_pvalue()),
         null=1.0,
-        notes=("a cell is empty: one half was added to each",) if empty else (),
+        notes=("a cell is empty: it counts as one half",) if empty else (),
     )
 
 

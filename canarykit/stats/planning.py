@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Protocol
 
@@ -262,9 +263,10 @@ def sample_size(
     z_level, z_power = _NORMAL.inv_cdf(1 - level), _NORMAL.inv_cdf(each)
     if z_level * null + z_power * true <= 0:
         raise DataError(f"power {each:g} is below the level {level:g}; no data are needed for that")
-    total = ((z_level * null + z_power * true) / distance) ** 2
-    inflation = _inflation(looks, gate, level, each, z_level + z_power)
-    total *= inflation * require_number("design_effect", design_effect, above=0.0)
+    once = _people(z_level + z_power, z_level, null, true, distance)
+    total = _people(_drift_needed(looks, gate, level, each), z_level, null, true, distance)
+    inflation = total / once
+    total *= require_number("design_effect", design_effect, above=0.0)
     return PowerAnswer(
         n_canary=math.ceil(total * share - 1e-9),
         n_control=math.ceil(total * (1 - share) - 1e-9),
@@ -311,13 +313,13 @@ def power(
     total = (canary + control) / require_number("design_effect", design_effect, above=0.0)
     null, true = effect.spread(canary / (canary + control))
     level = require_share("alpha", alpha) / (2 if sided == "two" else 1)
-    drift = abs(effect.distance) * math.sqrt(total) / true
-    if looks == 1:
-        each = _NORMAL.cdf(drift - _NORMAL.inv_cdf(1 - level) * null / true)
-        inflation = 1.0
-    else:
-        each = _sequential_power(drift, looks, gate, level)
-        inflation = _inflation(looks, gate, level, min(max(each, 0.01), 0.999), None)
+    z_level = _NORMAL.inv_cdf(1 - level)
+    drift = abs(effect.distance) * math.sqrt(total) / true + z_level * (1 - null / true)
+    each = _crossing(drift, looks, gate, level)
+    reached = min(max(each, 2 * level, 0.01), 0.999)
+    inflation = 1.0
+    if looks > 1:
+        inflation = (_drift_needed(looks, gate, level, reached) / (z_level + _NORMAL.inv_cdf(reached))) ** 2
     return PowerAnswer(
         n_canary=canary,
         n_control=control,
@@ -348,24 +350,28 @@ def srm_detectable_share(n: int, *, share: float = 0.5, alpha: float = 0.001, po
     return expected + reach * math.sqrt(expected * (1 - expected) / people)
 
 
-def _inflation(looks: int, gate: float, level: float, each: float, fixed: float | None) -> float:
-    """People of the watched plan over people of the single look, at the same power."""
+def _people(drift: float, z_level: float, null: float, true: float, distance: float) -> float:
+    """People at whom the expected statistic is `drift`, when null and truth scatter differently."""
+    return ((true * (drift - z_level) + null * z_level) / distance) ** 2
+
+
+@lru_cache(maxsize=256)
+def _drift_needed(looks: int, gate: float, level: float, each: float) -> float:
+    """Expected statistic at the last look with which any of the looks crosses with this chance."""
     if looks == 1:
-        return 1.0
-    if fixed is None:
-        fixed = _NORMAL.inv_cdf(1 - level) + _NORMAL.inv_cdf(each)
-    low, high = max(fixed * 0.5, 1e-3), max(fixed, 1.0) * 4
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _sequential_power(middle, looks, gate, level) >= each else (middle, high)
-    return (high / fixed) ** 2
+        return _NORMAL.inv_cdf(1 - level) + _NORMAL.inv_cdf(each)
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda drift: _crossing(drift, looks, gate, level) - each, 0.0, 12.0, xtol=1e-6))
 
 
-def _sequential_power(drift: float, looks: int, gate: float, level: float) -> float:
-    """Chance of crossing the always-valid boundary at any of the looks."""
+def _crossing(drift: float, looks: int, gate: float, level: float) -> float:
+    """Chance of showing the effect at any of the looks."""
     count = require_count("looks", looks)
     if count < 1:
         raise DataError(f"looks is {looks!r}; expected at least 1")
+    if count == 1:
+        return _NORMAL.cdf(drift - _NORMAL.inv_cdf(1 - level))
     tuned = require_number("gate", gate, above=0.0)
     times = [(look + 1) / count for look in range(count)]
     boundary = [float(mixture_boundary(6.3 * t / tuned, level, "one")) for t in times]
