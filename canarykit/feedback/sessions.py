@@ -1,0 +1,202 @@
+"""Sessions worth watching, by flag variant: with errors, with many errors in a row, or ended halfway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError, did_you_mean
+from canarykit.feedback.exposed import exposed_people
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SessionsByFlag", "sessions_by_flag"]
+
+_COLUMNS = (
+    Column("variant", "variant"),
+    Column("people", "people", "count"),
+    Column("sessions", "sessions", "count"),
+    Column("with_errors", "with errors", "count"),
+    Column("error_share", "share with errors", "share"),
+    Column("rage", "with a burst of errors", "count"),
+    Column("dropped", "dropped off", "count"),
+)
+_SHOWN = ["session_id", "person_id", "variant", "started_at", "errors", "burst", "dropped_at", "last_event"]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SessionsByFlag(Result):
+    """Sessions after the exposure, by variant.
+
+    Parameters
+    ----------
+    flag
+        Key of the flag.
+    sessions
+        One row per session: session_id, person_id, variant, started_at, ended_at, events, errors, burst
+        (most errors within a minute), dropped_at (last funnel step reached, if not the last), last_event.
+    rage_from
+        Errors within a minute from which a session counts as a burst.
+    """
+
+    flag: str
+    sessions: pd.DataFrame
+    rage_from: int
+    notes: tuple[Note, ...] = ()
+
+    def worst(self, variant: str | None = None, *, n: int = 10) -> pd.DataFrame:
+        """Sessions to watch first: bursts, then errors, then those that dropped off; `n` of them."""
+        rows = self._of(variant)
+        rows = rows[(rows["errors"] > 0) | rows["dropped_at"].notna()]
+        order = rows.sort_values(
+            ["burst", "errors", "started_at", "session_id"],
+            ascending=[False, False, True, True],
+            kind="stable",
+        )
+        return order.head(n)[_SHOWN].reset_index(drop=True)
+
+    def with_errors(self, variant: str | None = None) -> pd.DataFrame:
+        """Sessions with at least one error."""
+        rows = self._of(variant)
+        return rows[rows["errors"] > 0].reset_index(drop=True)
+
+    def _of(self, variant: str | None) -> pd.DataFrame:
+        if variant is None:
+            return self.sessions
+        known = sorted(self.sessions["variant"].unique())
+        if variant not in known:
+            raise DataError(f"no session has variant {variant!r}; {did_you_mean(variant, known)}")
+        return self.sessions[self.sessions["variant"] == variant]
+
+    def _headline(self) -> str:
+        errors = int((self.sessions["errors"] > 0).sum())
+        return f"{errors:,} of {len(self.sessions):,} sessions after the exposure to {self.flag} had errors"
+
+    def _table(self) -> Table:
+        rows = []
+        for variant, part in self.sessions.groupby("variant", sort=True):
+            errors = int((part["errors"] > 0).sum())
+            rows.append(
+                (
+                    variant,
+                    part["person_id"].nunique(),
+                    len(part),
+                    errors,
+                    errors / len(part),
+                    int((part["burst"] >= self.rage_from).sum()),
+                    int(part["dropped_at"].notna().sum()),
+                )
+            )
+        return Table.of(_COLUMNS, rows)
+
+
+def sessions_by_flag(
+    log: Any,
+    flag: str,
+    *,
+    plan: Any = None,
+    stage: str | None = None,
+    as_of: Any = None,
+    errors: Sequence[str] = ("$exception",),
+    steps: Sequence[str] = (),
+    rage_from: int = 3,
+) -> SessionsByFlag:
+    """Sessions of exposed people from their exposure on, with what went wrong in them.
+
+    Parameters
+    ----------
+    log
+        `EventLog` over any engine.
+    flag
+        Key of the flag.
+    plan, stage
+        Only people exposed within a stage of this plan, and sessions within it.
+    as_of
+        Later events are not looked at.
+    errors
+        Events that are errors.
+    steps
+        Funnel steps in order: a session that reached one of them but not the last has dropped off there.
+    rage_from
+        Errors within a minute that make a burst.
+    """
+    import pyarrow as pa
+
+    exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
+    people = pa.table(
+        {
+            "person_id": pa.array(exposed.people["person_id"].to_numpy(object), pa.string()),
+            "exposed": pa.array(exposed.people["exposed_at"].dt.as_unit("us").astype("int64").to_numpy()),
+        }
+    )
+    shards = log.reduce(
+        ["person_id", "event", "timestamp", "session_id"],
+        partial(_sessions, people=people, errors=tuple(errors), steps=tuple(steps)),
+        since=exposed.since,
+        until=exposed.until,
+    )
+    frame = pd.concat(shards, ignore_index=True)
+    for column in ("started_at", "ended_at"):
+        frame[column] = pd.to_datetime(frame[column], unit="us", utc=True)
+    frame = frame.merge(exposed.people[["person_id", "variant"]], on="person_id")
+    last = len(steps)
+    reached = frame.pop("reached")
+    frame["dropped_at"] = [steps[k - 1] if 0 < k < last else None for k in reached]
+    columns = ["session_id", "person_id", "variant", "started_at", "ended_at", "events", "errors", "burst"]
+    frame = frame[[*columns, "dropped_at", "last_event"]]
+    frame = frame.sort_values(["started_at", "session_id"], ignore_index=True)
+    notes = list(exposed.notes)
+    if frame.empty:
+        notes.append(Note("no_sessions", "no event after an exposure carries a session id"))
+    return SessionsByFlag(flag, frame, rage_from, tuple(notes))
+
+
+def _sessions(
+    table: pa.Table, *, people: pa.Table, errors: tuple[str, ...], steps: tuple[str, ...]
+) -> pd.DataFrame:
+    """One row per session of a shard; the largest number of errors within any minute from one to the next."""
+    import duckdb
+    import pyarrow as pa
+
+    at = table.schema.get_field_index("timestamp")
+    micros = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    events = table.set_column(at, "micros", micros)
+    kinds = ", ".join("?" for _ in errors) or "NULL"
+    reached = "".join(
+        f" WHEN {name!s} THEN {k}" for k, name in ((k, "e.event = ?") for k in range(1, len(steps) + 1))
+    )
+    step = f"CASE{reached} ELSE 0 END" if steps else "0"
+    connection = duckdb.connect()
+    try:
+        connection.register("arrow_events", events)
+        connection.register("people", people)
+        return connection.execute(
+            f"""
+            WITH mine AS (
+                SELECT e.person_id, e.session_id, e.event, e.micros,
+                       CASE WHEN e.event IN ({kinds}) THEN 1 ELSE 0 END AS is_error, {step} AS step
+                FROM arrow_events e JOIN people p ON e.person_id = p.person_id
+                WHERE e.micros >= p.exposed AND e.session_id IS NOT NULL
+            ),
+            bursts AS (
+                SELECT *, sum(is_error) OVER (
+                    PARTITION BY person_id, session_id ORDER BY micros
+                    RANGE BETWEEN 60000000 PRECEDING AND CURRENT ROW) AS within_minute
+                FROM mine
+            )
+            SELECT session_id, person_id, min(micros) AS started_at, max(micros) AS ended_at,
+                   count(*) AS events, CAST(sum(is_error) AS BIGINT) AS errors,
+                   CAST(max(within_minute) AS BIGINT) AS burst, max(step) AS reached,
+                   arg_max(CAST(event AS VARCHAR), micros) AS last_event
+            FROM bursts GROUP BY session_id, person_id
+            """,
+            [*errors, *steps],
+        ).df()
+    finally:
+        connection.close()

@@ -1,0 +1,351 @@
+"""Survey answers by flag variant: who was asked, who answered, and what they said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.feedback.exposed import Exposed, exposed_people
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from canarykit.stats.estimate import Estimate
+
+__all__ = ["QuestionKind", "SurveyByFlag", "survey_by_flag"]
+
+QuestionKind = Literal["nps", "csat", "choice", "text"]
+SHOWN, SENT, DISMISSED = "survey shown", "survey sent", "survey dismissed"
+RESPONSE = "$survey_response"
+FEW_ANSWERS = 10
+
+_COLUMNS = (
+    Column("question", "question"),
+    Column("kind", "kind"),
+    Column("variant", "variant"),
+    Column("answers", "answers", "count"),
+    Column("score", "score"),
+    Column("interval", "95 % interval"),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SurveyByFlag(Result):
+    """Answers of one survey by variant of a flag.
+
+    Parameters
+    ----------
+    survey, flag
+        Id (or name) of the survey, key of the flag.
+    response
+        One row per variant: exposed, shown, answered, dismissed, response rate with Wilson limits.
+    answers
+        One row per person and question: person_id, variant, question, answer, answered_at, session_id.
+    scores
+        One row per question and variant: kind, answers, value, low, high (fractions for CSAT and choices,
+        points from -100 to 100 for NPS).
+    response_gap
+        Difference of the response rates, canary minus control (Miettinen-Nurminen); None without both.
+    kinds
+        Kind of each question.
+    """
+
+    survey: str
+    flag: str
+    response: pd.DataFrame
+    answers: pd.DataFrame
+    scores: pd.DataFrame
+    response_gap: Estimate | None
+    kinds: Mapping[str, QuestionKind]
+    notes: tuple[Note, ...] = ()
+
+    def _headline(self) -> str:
+        asked = int(self.response["shown"].sum())
+        answered = int(self.response["answered"].sum())
+        gap = self.response_gap
+        words = f"{answered:,} of {asked:,} people who were asked answered {self.survey}"
+        if gap is None:
+            return f"{words}; response rates cannot be compared"
+        if gap.low > 0 or gap.high < 0:
+            return f"{words}; the arms do not answer alike ({gap.value * 100:+.1f} pp), so scores mislead"
+        return f"{words}; no difference in response rates shown ({gap.value * 100:+.1f} pp)"
+
+    def _table(self) -> Table:
+        rows: list[tuple[Any, ...]] = []
+        for row in self.response.to_dict("records"):
+            rows.append(
+                (
+                    "response",
+                    "rate",
+                    row["variant"],
+                    row["answered"],
+                    *_share_words(row["rate"], row["low"], row["high"]),
+                )
+            )
+        for row in self.scores.to_dict("records"):
+            rows.append((row["question"], row["kind"], row["variant"], row["answers"], *_score_words(row)))
+        return Table.of(_COLUMNS, rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Scores by question and variant, raw numbers."""
+        return self.scores.copy()
+
+    def quotes(self, variant: str | None = None, *, question: str | None = None) -> pd.DataFrame:
+        """Free texts, newest first: variant, answer, question, answered_at, person_id, session_id."""
+        texts = self.answers[[self.kinds[q] == "text" for q in self.answers["question"]]]
+        for column, value in (("variant", variant), ("question", question)):
+            if value is not None:
+                if value not in set(self.answers[column]):
+                    raise DataError(
+                        f"no answer has {column} {value!r}; {did_you_mean(value, set(self.answers[column]))}"
+                    )
+                texts = texts[texts[column] == value]
+        columns = ["variant", "answer", "question", "answered_at", "person_id", "session_id"]
+        return texts.sort_values("answered_at", ascending=False, ignore_index=True)[columns]
+
+    def _extra_json(self) -> dict[str, Any]:
+        return {
+            "survey": self.survey,
+            "flag": self.flag,
+            "response": self.response.to_dict("records"),
+            "scores": self.scores.to_dict("records"),
+        }
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Response rates by variant with their intervals."""
+        from canarykit.plots.dashboard import plot_response
+
+        return plot_response(self, ax=ax)
+
+
+def survey_by_flag(
+    log: Any,
+    survey: str,
+    *,
+    flag: str,
+    plan: Any = None,
+    stage: str | None = None,
+    as_of: Any = None,
+    kinds: Mapping[str, QuestionKind] | None = None,
+) -> SurveyByFlag:
+    """Response rates and scores of a survey by variant, from the exposure on.
+
+    Parts of one submission that were sent one after the other are merged (the last answer to each question
+    stands), and a person counts once. Surveys are answered by whoever chooses to: compare the response
+    rates before any score.
+
+    Parameters
+    ----------
+    log
+        `EventLog` over any engine.
+    survey
+        Id or name of the survey.
+    flag
+        Key of the flag.
+    plan, stage
+        Only people exposed within a stage of this plan, and their answers within it.
+    as_of
+        Later events are not looked at.
+    kinds
+        How to read a question, by its text or id: "nps" (0 to 10), "csat" (1 to 5, 4 and 5 are
+        satisfied), "choice" or "text". Left out, numbers are read as the scale they fit.
+
+    Raises
+    ------
+    DataError
+        If the log has no event of that survey.
+    """
+    exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
+    names = [name for name in log.property_names() if name.startswith(RESPONSE)]
+    extra = ["$survey_id", "$survey_name", "$survey_submission_id", "$survey_questions"]
+    events = log.select(
+        ["person_id", "event", "timestamp", "session_id", *extra, *names],
+        events=[SHOWN, SENT, DISMISSED],
+        since=exposed.since,
+        until=exposed.until,
+    )
+    mine = events[(events["$survey_id"] == survey) | (events["$survey_name"] == survey)]
+    if mine.empty:
+        known = sorted({str(v) for c in ("$survey_id", "$survey_name") for v in events[c].dropna()})
+        raise DataError(f"no event belongs to survey {survey!r}; {did_you_mean(survey, known)}")
+    after = exposed.after(mine)
+    notes = list(exposed.notes)
+    if len(after) < len(mine):
+        text = "survey events of people who were not exposed, or before their exposure, are left out"
+        notes.append(Note("not_exposed", text, len(mine) - len(after)))
+    response = _response(after, exposed)
+    questions = _questions(mine)
+    answers = _answers(after, names, questions)
+    chosen = _kinds(answers, kinds or {}, questions)
+    scores = _scores(answers, chosen, exposed)
+    gap = _response_gap(response, exposed)
+    if gap is not None and (gap.low > 0 or gap.high < 0):
+        notes.append(
+            Note("response_gap", "the arms do not answer alike: scores compare different kinds of people")
+        )
+    few = scores[scores["answers"] < FEW_ANSWERS]
+    if len(few):
+        notes.append(Note("few_answers", f"scores rest on fewer than {FEW_ANSWERS} answers", len(few)))
+    return SurveyByFlag(survey, flag, response, answers, scores, gap, chosen, tuple(notes))
+
+
+def _response(after: pd.DataFrame, exposed: Exposed) -> pd.DataFrame:
+    from canarykit.stats.proportions import wilson
+
+    rows = []
+    for variant in exposed.variants:
+        part = after[after["variant"] == variant]
+        people = {
+            name: set(part.loc[part["event"] == name, "person_id"]) for name in (SHOWN, SENT, DISMISSED)
+        }
+        asked = people[SHOWN] | people[SENT] | people[DISMISSED]
+        rate = wilson(len(people[SENT]), len(asked))
+        rows.append(
+            {
+                "variant": variant,
+                "exposed": exposed.count(variant),
+                "shown": len(asked),
+                "answered": len(people[SENT]),
+                "dismissed": len(people[DISMISSED] - people[SENT]),
+                "rate": None if rate is None else rate.value,
+                "low": None if rate is None else rate.low,
+                "high": None if rate is None else rate.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _response_gap(response: pd.DataFrame, exposed: Exposed) -> Estimate | None:
+    from canarykit.stats.proportions import risk_difference
+
+    counts = {
+        row.variant: (int(row.answered), int(row.shown))  # type: ignore[arg-type]
+        for row in response.itertuples()
+        if row.shown
+    }
+    if exposed.canary not in counts or exposed.control not in counts:
+        return None
+    return risk_difference(*counts[exposed.canary], *counts[exposed.control])
+
+
+def _questions(events: pd.DataFrame) -> dict[str, str]:
+    """Text of each question by the property that holds its answer."""
+    texts: dict[str, str] = {}
+    for value in events["$survey_questions"].dropna().unique():
+        try:
+            listed = json.loads(value)
+        except (TypeError, ValueError):
+            continue
+        for place, item in enumerate(listed if isinstance(listed, list) else []):
+            if isinstance(item, Mapping) and item.get("question"):
+                words = str(item["question"])
+                texts.setdefault(f"{RESPONSE}_{item.get('id')}", words)
+                texts.setdefault(RESPONSE if place == 0 else f"{RESPONSE}_{place}", words)
+    return texts
+
+
+def _answers(after: pd.DataFrame, names: list[str], questions: dict[str, str]) -> pd.DataFrame:
+    sent = after[after["event"] == SENT]
+    parts = []
+    for name in names:
+        given = sent[sent[name].notna()]
+        if given.empty:
+            continue
+        parts.append(
+            pd.DataFrame(
+                {
+                    "person_id": given["person_id"],
+                    "variant": given["variant"],
+                    "question": questions.get(name, name),
+                    "answer": given[name].astype(str),
+                    "answered_at": given["timestamp"],
+                    "session_id": given["session_id"],
+                    "submission": given["$survey_submission_id"],
+                }
+            )
+        )
+    columns = ["person_id", "variant", "question", "answer", "answered_at", "session_id"]
+    if not parts:
+        return pd.DataFrame({name: pd.Series([], dtype="object") for name in columns})
+    answers = pd.concat(parts, ignore_index=True).sort_values(["answered_at", "person_id"], kind="stable")
+    return answers.drop_duplicates(["person_id", "question"], keep="last")[columns].reset_index(drop=True)
+
+
+def _kinds(
+    answers: pd.DataFrame, given: Mapping[str, QuestionKind], questions: dict[str, str]
+) -> dict[str, QuestionKind]:
+    known = list(dict.fromkeys(answers["question"]))
+    by_id = {key.removeprefix(f"{RESPONSE}_"): text for key, text in questions.items()}
+    wanted = {by_id.get(key, key): kind for key, kind in given.items()}
+    for question, kind in wanted.items():
+        if question not in known:
+            raise PlanError(f"kinds names question {question!r}; {did_you_mean(question, known)}")
+        if kind not in ("nps", "csat", "choice", "text"):
+            hint = did_you_mean(kind, ["nps", "csat", "choice", "text"])
+            raise PlanError(f"kinds reads {question!r} as {kind!r}; {hint}")
+    return {
+        question: wanted.get(question) or _guess(answers[answers["question"] == question])
+        for question in known
+    }
+
+
+def _guess(answers: pd.DataFrame) -> QuestionKind:
+    numbers = pd.to_numeric(answers["answer"], errors="coerce")
+    if numbers.notna().all():
+        return "csat" if numbers.between(1, 5).all() else "nps" if numbers.between(0, 10).all() else "text"
+    distinct = answers["answer"].nunique()
+    return "choice" if distinct <= 8 and len(answers) >= 3 * distinct else "text"
+
+
+def _scores(answers: pd.DataFrame, kinds: Mapping[str, QuestionKind], exposed: Exposed) -> pd.DataFrame:
+    from canarykit.stats.proportions import wilson
+    from canarykit.stats.surveys import net_promoter_score, satisfaction
+
+    rows: list[dict[str, Any]] = []
+    for question, kind in kinds.items():
+        for variant in exposed.variants:
+            chosen = answers[(answers["question"] == question) & (answers["variant"] == variant)]
+            base = {"question": question, "kind": kind, "variant": variant, "answers": len(chosen)}
+            numbers = pd.to_numeric(chosen["answer"], errors="coerce")
+            estimate = None
+            if kind == "nps":
+                promoters, detractors = int((numbers >= 9).sum()), int((numbers <= 6).sum())
+                estimate = net_promoter_score(
+                    promoters, int(numbers.notna().sum()) - promoters - detractors, detractors
+                )
+            elif kind == "csat":
+                estimate = satisfaction(int((numbers >= 4).sum()), int(numbers.notna().sum()))
+            elif kind == "choice":
+                for option in sorted(answers.loc[answers["question"] == question, "answer"].unique()):
+                    share = wilson(int((chosen["answer"] == option).sum()), len(chosen))
+                    rows.append({**base, "question": f"{question}: {option}", **_limits(share)})
+                continue
+            rows.append({**base, **_limits(estimate)})
+    columns = ["question", "kind", "variant", "answers", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _limits(estimate: Estimate | None) -> dict[str, float | None]:
+    if estimate is None:
+        return {"value": None, "low": None, "high": None}
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _score_words(row: Mapping[Any, Any]) -> tuple[str, str]:
+    if row["value"] is None or pd.isna(row["value"]):
+        return ("texts" if row["kind"] == "text" else "–"), "–"
+    if row["kind"] == "nps":
+        return f"NPS {row['value']:+.0f}", f"{row['low']:+.0f} to {row['high']:+.0f}"
+    return _share_words(row["value"], row["low"], row["high"])
+
+
+def _share_words(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    if value is None or pd.isna(value):
+        return "–", "–"
+    return f"{value:.1%}", f"{low:.1%} to {high:.1%}"

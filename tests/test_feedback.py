@@ -1,0 +1,174 @@
+"""What people of each variant say, which sessions to watch, which exceptions are new."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import canarykit as ck
+from canarykit.errors import DataError, PlanError
+from tests.release import FLAG, ramp_plan
+
+SURVEY = "018f-checkout"
+START = pd.Timestamp("2026-09-19T10:00:00Z")
+QUESTIONS = json.dumps([{"id": "q1", "question": "How was it?"}, {"id": "q2", "question": "What else?"}])
+
+
+def call(who, value, minute=0):
+    return event(
+        who, "$feature_flag_called", minute, **{"$feature_flag": FLAG, "$feature_flag_response": value}
+    )
+
+
+def event(who, name, minute, **properties):
+    at = START + pd.Timedelta(minutes=minute)
+    return {"event": name, "timestamp": at, "distinct_id": who, "$session_id": f"s-{who}", **properties}
+
+
+def sent(who, minute, **answers):
+    named = {f"$survey_response_{key}": value for key, value in answers.items()}
+    submission = {"$survey_submission_id": f"sub-{who}", "$survey_questions": QUESTIONS}
+    return event(who, "survey sent", minute, **{"$survey_id": SURVEY}, **submission, **named)
+
+
+def shown(who, minute):
+    return event(who, "survey shown", minute, **{"$survey_id": SURVEY})
+
+
+def log_of(rows):
+    return ck.EventLog(pd.DataFrame(rows))
+
+
+@pytest.fixture
+def answered():
+    rows = []
+    for i in range(40):
+        who, value = f"p{i}", "true" if i < 20 else "false"
+        rows += [call(who, value), shown(who, 5)]
+        if i % 20 < 10:
+            score = "5" if i >= 20 or i < 4 else "2"
+            rows.append(sent(who, 10, q1=score))
+            rows.append(sent(who, 11, q2=f"text of {who}"))  # the second part of the same submission
+    return rows
+
+
+def test_parts_of_one_submission_are_merged_and_a_person_counts_once(answered):
+    found = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
+    response = found.response.set_index("variant")
+    assert response.loc["true", ["exposed", "shown", "answered"]].tolist() == [20, 20, 10]
+    scores = found.scores[found.scores["question"] == "How was it?"].set_index("variant")
+    assert scores.loc["true", "value"] == pytest.approx(0.4)
+    assert scores.loc["false", "value"] == pytest.approx(1.0)
+    assert found.kinds == {"How was it?": "csat", "What else?": "text"}
+
+
+def test_a_changed_answer_replaces_the_first_one(answered):
+    found = ck.survey_by_flag(log_of([*answered, sent("p0", 30, q1="1")]), SURVEY, flag=FLAG)
+    scores = found.scores[found.scores["question"] == "How was it?"].set_index("variant")
+    assert scores.loc["true", "value"] == pytest.approx(0.3)
+
+
+def test_answers_before_the_exposure_and_of_strangers_are_left_out(answered):
+    early, stranger = sent("p39", -60, q1="1"), sent("nobody", 10, q1="1")
+    found = ck.survey_by_flag(log_of([*answered, early, stranger]), SURVEY, flag=FLAG)
+    assert {note.code: note.count for note in found.notes}["not_exposed"] == 2
+    assert found.response["answered"].sum() == 20
+
+
+def test_arms_that_do_not_answer_alike_are_called_out(answered):
+    silent = {f"p{i}" for i in range(1, 20)}
+    rows = [r for r in answered if not (r["event"] == "survey sent" and r["distinct_id"] in silent)]
+    found = ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG)
+    assert found.response_gap.high < 0
+    assert "do not answer alike" in repr(found)
+
+
+def test_nps_is_read_from_zero_to_ten_and_can_be_asked_for():
+    rows = [call(f"p{i}", "true" if i % 2 else "false") for i in range(20)]
+    rows += [sent(f"p{i}", 5, q1=str(10 if i < 12 else 0)) for i in range(20)]
+    scores = ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG).scores
+    assert scores["kind"].unique().tolist() == ["nps"]
+    assert scores["value"].tolist() == pytest.approx([20.0, 20.0])
+    as_text = ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG, kinds={"q1": "text"})
+    assert as_text.kinds == {"How was it?": "text"}
+    with pytest.raises(PlanError, match=r"kinds names question 'q9'"):
+        ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG, kinds={"q9": "text"})
+
+
+def test_free_texts_are_quoted_newest_first_with_the_session_to_watch(answered):
+    found = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
+    quotes = found.quotes("true")
+    assert len(quotes) == 10
+    assert quotes.loc[0, "session_id"].startswith("s-p")
+    with pytest.raises(DataError, match="Did you mean 'true'"):
+        found.quotes("tru")
+
+
+def test_an_unknown_survey_names_the_ones_that_are_there(answered):
+    with pytest.raises(DataError, match=r"Did you mean '018f-checkout'"):
+        ck.survey_by_flag(log_of(answered), "018f-checkuot", flag=FLAG)
+
+
+def failing(who, minute, kind="TypeError", **more):
+    details = json.dumps([{"type": kind, "value": "x is undefined"}, {"type": "Inner", "value": "deep"}])
+    return event(who, "$exception", minute, **{"$exception_list": details}, **more)
+
+
+@pytest.fixture
+def broken():
+    rows = [call(f"p{i}", "true" if i < 10 else "false") for i in range(30)]
+    rows += [failing(f"p{i}", 5 + k, "TypeError") for i in range(3) for k in range(6)]
+    rows += [failing(f"p{i}", 5, "NetworkError") for i in (1, 12, 13)]
+    rows += [failing("p15", 5, "OldError"), failing("p16", -30, "TypeError")]
+    return rows
+
+
+def test_exceptions_new_in_the_canary_come_first_and_people_count_once(broken):
+    found = ck.exceptions_by_flag(log_of(broken), FLAG)
+    assert found.groups["exception"].tolist()[0] == "TypeError: x is undefined"
+    first = found.groups.iloc[0]
+    assert (first["canary_people"], first["control_people"]) == (3, 0)
+    assert len(found.new_in_canary) == 1
+    network = found.groups.set_index("exception").loc["NetworkError: x is undefined"]
+    assert network["ratio"] == pytest.approx((1 / 10) / (2 / 20))
+    assert found.people("OldError: x is undefined")["session_id"].tolist() == ["s-p15"]
+    with pytest.raises(DataError, match="Did you mean"):
+        found.people("OldErr: x is undefined")
+
+
+def test_fingerprints_group_what_types_and_messages_would_split():
+    rows = [call("a", "true"), call("b", "true")]
+    rows.append(failing("a", 5, "TypeError", **{"$exception_fingerprint": "abcdef0123456789"}))
+    rows.append(failing("b", 5, "TypeError", **{"$exception_fingerprint": "abcdef0123456789"}))
+    found = ck.exceptions_by_flag(log_of(rows), FLAG)
+    assert found.groups["exception"].tolist() == ["TypeError abcdef01"]
+    assert found.groups["canary_people"].tolist() == [2]
+
+
+def test_a_release_without_exceptions_has_none_and_not_an_error():
+    found = ck.exceptions_by_flag(log_of([call("a", "true"), call("b", "false")]), FLAG)
+    assert found.groups.empty
+    assert "No exceptions" in repr(found)
+
+
+def test_bursts_of_errors_and_drop_offs_are_the_sessions_to_watch(broken):
+    rows = [*broken, event("p20", "signup", 3), event("p21", "signup", 3), event("p21", "paid", 4)]
+    found = ck.sessions_by_flag(log_of(rows), FLAG, steps=["signup", "paid"])
+    worst = found.worst()
+    assert worst.loc[0, "variant"] == "true"
+    assert (worst.loc[0, "errors"], worst.loc[0, "burst"]) == (7, 3)  # p1: six a minute apart, two at once
+    dropped = found.sessions.set_index("session_id")["dropped_at"]
+    assert dropped["s-p20"] == "signup"
+    assert pd.isna(dropped["s-p21"])
+    counts = found.to_frame().set_index("variant")
+    assert counts.loc["true", "with_errors"] == 3
+    assert "s-p16" not in set(found.with_errors()["session_id"])  # that error came before the exposure
+
+
+def test_a_stage_needs_its_plan_and_listens_within_its_window(broken):
+    with pytest.raises(PlanError, match="needs plan="):
+        ck.sessions_by_flag(log_of(broken), FLAG, stage="expanded beta 25%")
+    later = [*broken, failing("p1", 60 * 24 * 5, "LateError")]
+    options = {"plan": ramp_plan(), "stage": "expanded beta 25%"}
+    found = ck.exceptions_by_flag(log_of(later), FLAG, **options)
+    assert not found.groups["exception"].str.startswith("LateError").any()
