@@ -18,7 +18,7 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError, did_you_mean
-from canarykit.funnels.timing import label_text
+from canarykit.funnels.timing import blank_name, label_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,9 +73,10 @@ class FunnelCorrelations(Result):
     n_tested: int
     confidence: float = 0.95
     notes: tuple[Note, ...] = ()
+    blank: str = "(missing)"
 
     def _headline(self) -> str:
-        whom = "" if self.variant is None else f" of {label_text(self.variant)}"
+        whom = "" if self.variant is None else f" of {label_text(self.variant, self.blank)}"
         base = f"{self.successes:,} people{whom} converted and {self.failures:,} did not"
         sure = [row for row in self.rows if row["p_holm"] < 1 - self.confidence]
         if not self.rows:
@@ -140,7 +141,16 @@ def correlate(
             Note("skewed", "One side has more than ten times the people of the other: ratios say little.")
         )
     return FunnelCorrelations(
-        kind, label, successes, failures, tuple(rows), skewed, tested, funnel.confidence, tuple(notes)
+        kind,
+        label,
+        successes,
+        failures,
+        tuple(rows),
+        skewed,
+        tested,
+        funnel.confidence,
+        tuple(notes),
+        blank_name(query),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.funnels.periods import moment
-from canarykit.funnels.timing import label_text
+from canarykit.funnels.timing import blank_name, label_text
 from canarykit.funnels.types import MISSING_TIME, OTHER, ActorSelection, FunnelRun, Label
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class FunnelPeople(Result):
     rows: tuple[Mapping[str, Any], ...]
     events: tuple[Mapping[str, Any], ...] = field(default=())
     notes: tuple[Note, ...] = ()
+    blank: str = "(missing)"
 
     @property
     def ids(self) -> list[str]:
@@ -81,7 +82,7 @@ class FunnelPeople(Result):
         return pd.DataFrame([dict(event) for event in self.events])
 
     def _headline(self) -> str:
-        whom = "" if self.variant is None else f" of {label_text(self.variant)}"
+        whom = "" if self.variant is None else f" of {label_text(self.variant, self.blank)}"
         did = "lost before" if self.dropped else "who did"
         recorded = sum(row["session_id"] is not None for row in self.rows)
         n = len(self.rows)
@@ -101,7 +102,9 @@ class FunnelPeople(Result):
             columns.insert(0, Column("actor_id", "counted as"))
         if any(row["replay_url"] for row in self.rows):
             columns.append(Column("replay_url", "recording"))
-        return Table.of(columns, [{**row, "variant": label_text(row["variant"])} for row in self.rows])
+        return Table.of(
+            columns, [{**row, "variant": label_text(row["variant"], self.blank)} for row in self.rows]
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row a person, all fields."""
@@ -146,10 +149,11 @@ def list_people(
             f"nobody drops before step 1 ({funnel.steps[0]}): people are counted from it; take a later step"
         )
     label = None if variant is ... else choose_label(funnel, variant)
-    select = ActorSelection(step, dropped, label, variant is ..., limit)
+    select = ActorSelection(step, dropped, label, variant is ...)
     log = funnel._need_log("people")
     run = run_funnel(log, funnel.query, select=select, exposed=funnel._exposed)
-    rows, events = people_rows(funnel, run, funnel.query.last_required_before(step) if dropped else step)
+    spoken_for_by = funnel.query.last_required_before(step) if dropped else step
+    rows, events = people_rows(funnel, run, spoken_for_by, limit)
 
     def linked(item: dict[str, Any]) -> dict[str, Any]:
         return {**item, "replay_url": replay_url(item["session_id"], host=host, project_id=project_id)}
@@ -161,6 +165,7 @@ def list_people(
         rows=tuple(linked(row) for row in rows),
         events=tuple(linked(event) for event in events),
         notes=run.notes,
+        blank=blank_name(funnel.query),
     )
 
 
@@ -182,34 +187,48 @@ def choose_label(funnel: Funnel, variant: Any) -> Label:
 
 
 def people_rows(
-    funnel: Funnel, run: FunnelRun, step: int
+    funnel: Funnel, run: FunnelRun, step: int, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """People and matched events of a people run; `step` is the one whose event speaks for the person."""
-    if run.actor_ids is None:
+    """People and matched events of a people run, first come first.
+
+    `step` is the one whose event speaks for the person. The order does not depend on the engine or on how
+    the log was cut into shards, so a limit takes the same people everywhere.
+    """
+    import pyarrow as pa
+
+    if run.actor_ids is None or run.matched is None:
         raise PlanError("the engine run lists no people; run it with select=")
-    actors = run.actor_ids.to_pylist()
-    people = actors if run.person_ids is None else run.person_ids.to_pylist()
-    matched = [] if run.matched is None else run.matched.to_pylist()
+    order = np.lexsort((run.value, run.actor_ids.to_numpy(zero_copy_only=False), run.times[:, 0]))[:limit]
+    actors = run.actor_ids.take(order).to_pylist()
+    people = actors if run.person_ids is None else run.person_ids.take(order).to_pylist()
+    place = np.full(len(run), -1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    of_entry = place[run.matched.column("entry").to_numpy()]
+    kept = of_entry >= 0
+    matched = run.matched.filter(pa.array(kept)).set_column(0, "entry", pa.array(of_entry[kept]))
+    value, bits, times = run.value[order], run.bits[order], run.times[order]
     done_at: dict[int, Any] = {}
     session: dict[int, str] = {}
     events = []
-    for event in sorted(matched, key=lambda event: (event["entry"], event["step"], event["rank"])):
+    for event in sorted(
+        matched.to_pylist(), key=lambda event: (event["entry"], event["step"], event["rank"])
+    ):
         entry, k = event.pop("entry"), event.pop("step")
         if k == step:
             done_at.setdefault(entry, event["timestamp"])
             if event["session_id"]:
                 session.setdefault(entry, event["session_id"])
-        known = {"person_id": people[entry], "variant": run.labels[run.value[entry]], "step": k + 1}
+        known = {"person_id": people[entry], "variant": run.labels[value[entry]], "step": k + 1}
         events.append({**known, "name": funnel.steps[k], **event})
     rows = []
     for i, actor in enumerate(actors):
-        furthest = int(run.bits[i]).bit_length() - 1
-        first = int(run.times[i, 0])
+        furthest = int(bits[i]).bit_length() - 1
+        first = int(times[i, 0])
         rows.append(
             {
                 "person_id": people[i],
                 "actor_id": actor,
-                "variant": run.labels[run.value[i]],
+                "variant": run.labels[value[i]],
                 "furthest": funnel.steps[furthest],
                 "entered_at": None if first == MISSING_TIME else moment(first),
                 "last_at": done_at.get(i),

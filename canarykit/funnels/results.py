@@ -16,7 +16,7 @@ from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.funnels.query import FunnelQuery, TrendSpec
 from canarykit.funnels.summary import step_table
-from canarykit.funnels.timing import ConversionTimes, FunnelTrend, label_text
+from canarykit.funnels.timing import ConversionTimes, FunnelTrend, blank_name, label_text
 from canarykit.funnels.types import FunnelRun, Label
 from canarykit.stats.proportions import wilson
 
@@ -166,9 +166,7 @@ class Funnel(Result):
         return None if self.query.breakdown is None else ", ".join(self.query.breakdown.properties)
 
     def _named(self, variant: Label) -> str:
-        if self.query.flag is not None and variant == "":
-            return "unknown"
-        return label_text(variant)
+        return label_text(variant, blank_name(self.query))
 
     def _headline(self) -> str:
         return f"{self.finding()} [{self.describe_rules()}]"
@@ -313,6 +311,7 @@ class Funnel(Result):
             to_name=self.steps[end],
             interval=interval,
             confidence=self.confidence,
+            blank=blank_name(self.query),
         )
 
     def correlates(

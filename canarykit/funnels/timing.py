@@ -17,13 +17,13 @@ from canarykit.stats.proportions import wilson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ConversionTimes", "FunnelTrend", "label_text"]
+__all__ = ["ConversionTimes", "FunnelTrend", "blank_name", "label_text"]
 
 MOST_CURVE_POINTS = 200
 
 
-def label_text(label: Label) -> str:
-    """A breakdown value as people read it.
+def label_text(label: Label, blank: str = "(missing)") -> str:
+    """A breakdown value as people read it; `blank` stands for a value that is not there.
 
     Examples
     --------
@@ -33,8 +33,13 @@ def label_text(label: Label) -> str:
     if label is None:
         return "everybody"
     if isinstance(label, tuple):
-        return " · ".join(part or "(missing)" for part in label)
-    return label or "(missing)"
+        return " · ".join(part or blank for part in label)
+    return label or blank
+
+
+def blank_name(query: FunnelQuery) -> str:
+    """What a missing breakdown value is called: of a flag it is unknown, never control."""
+    return "(missing)" if query.flag is None else "unknown"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -65,6 +70,7 @@ class ConversionTimes(Result):
     by_variant: tuple[Mapping[str, Any], ...]
     confidence: float = 0.95
     notes: tuple[Note, ...] = ()
+    blank: str = "(missing)"
     _samples: Mapping[Label, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -110,6 +116,7 @@ class ConversionTimes(Result):
             tuple(by_variant),
             confidence,
             (),
+            blank_name(query),
             samples,
         )
 
@@ -156,7 +163,7 @@ class ConversionTimes(Result):
         if self.median_seconds is None:
             return f"Nobody went from {self.from_name} to {self.to_name}"
         medians = [
-            f"{format_value(row['median_seconds'], 'seconds')} ({label_text(row['variant'])}, "
+            f"{format_value(row['median_seconds'], 'seconds')} ({label_text(row['variant'], self.blank)}, "
             f"{row['converted']:,} people)"
             for row in self.by_variant
             if row["converted"]
@@ -209,10 +216,18 @@ class FunnelTrend(Result):
     rows: tuple[Mapping[str, Any], ...]
     confidence: float = 0.95
     notes: tuple[Note, ...] = ()
+    blank: str = "(missing)"
 
     @classmethod
     def from_run(
-        cls, run: TrendRun, *, from_name: str, to_name: str, interval: str, confidence: float = 0.95
+        cls,
+        run: TrendRun,
+        *,
+        from_name: str,
+        to_name: str,
+        interval: str,
+        confidence: float = 0.95,
+        blank: str = "(missing)",
     ) -> FunnelTrend:
         """The shares of one engine run."""
         rows = []
@@ -232,7 +247,7 @@ class FunnelTrend(Result):
                         "incomplete": bool(run.incomplete[j]),
                     }
                 )
-        return cls(from_name, to_name, interval, tuple(rows), confidence, run.notes)
+        return cls(from_name, to_name, interval, tuple(rows), confidence, run.notes, blank)
 
     @property
     def variants(self) -> tuple[Label, ...]:
@@ -246,9 +261,8 @@ class FunnelTrend(Result):
             mine = [row for row in self.rows if row["variant"] == variant]
             entered, reached = (sum(row[key] for row in mine) for key in ("entered", "reached"))
             if entered:
-                parts.append(
-                    f"{format_value(reached / entered, 'share')} of {label_text(variant)} ({entered:,})"
-                )
+                name = label_text(variant, self.blank)
+                parts.append(f"{format_value(reached / entered, 'share')} of {name} ({entered:,})")
         return f"From {self.from_name} to {self.to_name} by {self.interval}: " + (
             ", ".join(parts) or "nobody"
         )
@@ -267,7 +281,9 @@ class FunnelTrend(Result):
             Column("high", "high", "share"),
             Column("incomplete", "incomplete"),
         )
-        return Table.of(columns, [{**row, "variant": label_text(row["variant"])} for row in self.rows])
+        return Table.of(
+            columns, [{**row, "variant": label_text(row["variant"], self.blank)} for row in self.rows]
+        )
 
     def _extra_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("from_name", "to_name", "interval", "confidence")}
