@@ -1,0 +1,99 @@
+"""Why a row of an audit agrees with the rules or does not, and whose value flipped."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from canarykit.assign import evaluate_flag
+from canarykit.audit.result import AGREES, REASONS
+from canarykit.flags import Flag
+
+__all__ = ["count_flips", "reasons_of", "with_properties"]
+
+
+def with_properties(calls: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataFrame:
+    """The rows with the properties of their distinct ids beside them."""
+    if table is None:
+        return calls
+    own = [column for column in table.columns if column == "distinct_id" or column not in calls.columns]
+    return calls.merge(table[own], on="distinct_id", how="left")
+
+
+def reasons_of(
+    people: pd.DataFrame,
+    definitions: list[tuple[str | None, Flag]],
+    table: pd.DataFrame | None,
+    options: dict[str, Any],
+) -> np.ndarray:
+    """Why each row agrees or does not, the most telling explanation first."""
+    observed, expected = people["observed"], people["expected"]
+    agrees = (observed == expected).to_numpy(dtype=bool)
+    rule = people["rule"].to_numpy(dtype=object)
+    targeted = [
+        {i for i, c in enumerate(flag.conditions) if c.properties or c.variant} for _, flag in definitions
+    ]
+    sets = set().union(*targeted)
+    by_set = people["condition"].isin(list(sets)).to_numpy(dtype=bool) & (rule == "condition_match")
+    held = observed.astype(str).str.startswith("holdout-") | (people["rule"] == "holdout_condition_value")
+    tests = [
+        (observed.isna().to_numpy(dtype=bool), "unknown value"),
+        (agrees, AGREES),
+        (expected.isna().to_numpy(dtype=bool), "cannot be recomputed"),
+        (_other_id_agrees(people), "evaluated before the id was known"),
+        (_earlier_agrees(people, definitions, table, options), "kept from an earlier definition"),
+        (held.to_numpy(dtype=bool), "held out"),
+        (rule == "super_condition_value", "enrolled or opted out"),
+        (by_set, "overridden or targeted"),
+        (~people["has_properties"].to_numpy(dtype=bool) & bool(sets), "no properties known"),
+    ]
+    return np.select([test for test, _ in tests], [name for _, name in tests], default=REASONS[-1])
+
+
+def _other_id_agrees(people: pd.DataFrame) -> np.ndarray:
+    """Whether another id of the same person, seen no later, has the observed value by the rules."""
+    several = people.groupby("person_id")["distinct_id"].transform("nunique") > 1
+    found = np.zeros(len(people), dtype=bool)
+    for _, part in people[several].groupby("person_id"):
+        for row in part.itertuples():
+            others = part[(part["distinct_id"] != row.distinct_id) & (part["first_at"] <= row.last_at)]
+            found[people.index.get_loc(row.Index)] = (others["expected"] == row.observed).any()
+    return found
+
+
+def _earlier_agrees(
+    people: pd.DataFrame,
+    definitions: list[tuple[str | None, Flag]],
+    table: pd.DataFrame | None,
+    options: dict[str, Any],
+) -> np.ndarray:
+    """Whether the definition of the stage before gave the observed value: a client that had not heard yet."""
+    found = np.zeros(len(people), dtype=bool)
+    for (_, before), (name, _) in pairwise(definitions):
+        rows = np.flatnonzero(
+            (people["stage"] == name)
+            & (people["observed"] != people["expected"])
+            & people["observed"].notna()
+        )
+        if rows.size:
+            part = people.iloc[rows].drop(columns=["expected", "rule", "condition", "has_properties"])
+            answers = evaluate_flag(before, with_properties(part, table), **options)
+            found[rows] = (answers["value"].to_numpy() == people["observed"].to_numpy()[rows]).astype(bool)
+    return found
+
+
+def count_flips(people: pd.DataFrame) -> tuple[int, int]:
+    """People with several known values under one definition, and those who had several ids as well."""
+    known = people[people["observed"].notna()]
+    stage = known["stage"].astype(object).where(known["stage"].notna(), "")
+    per = known.groupby(["person_id", stage])
+    values, ids = per["observed"].nunique(), per["distinct_id"].nunique()
+    flipped = values[values > 1].index
+    both = ids.loc[flipped]
+    return (
+        flipped.get_level_values(0).nunique(),
+        both[both > 1].index.get_level_values(0).nunique(),
+    )

@@ -1,0 +1,71 @@
+"""Pictures of assignment: expected against observed shares, and how buckets nest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarykit.plots.style import (
+    CONTROL,
+    INK,
+    bar_style,
+    new_axes,
+    percent_axis,
+    title_finding,
+    variant_style,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from canarykit.audit import Audit
+
+__all__ = ["plot_audit", "plot_buckets"]
+
+
+def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Axes:
+    """Observed share of each arm as a bar, the share by rule as a mark, stage by stage."""
+    ax = new_axes(ax)
+    position, ticks, labels, named = 0, [], [], set()
+    for check in audit.shares:
+        total = max(sum(check.observed), 1)
+        for arm, expected, count in zip(check.arms, check.expected, check.observed, strict=True):
+            label = None if arm in named else arm
+            ax.bar(position, count / total, width=0.8, label=label, **bar_style(variant_style(arm)))
+            ax.plot([position - 0.45, position + 0.45], [expected, expected], color=INK, linewidth=2)
+            named.add(arm)
+            ticks.append(position)
+            labels.append(arm if check.stage is None else f"{arm}\n{check.stage}")
+            position += 1
+        position += 1
+    ax.set_xticks(ticks, labels, fontsize=8)
+    percent_axis(ax, "y")
+    ax.set_ylabel("share of randomised people (bar), by rule (line)")
+    if audit.agreement is None:
+        title_finding(ax, f"{audit.flag}: nothing to compare")
+    else:
+        title_finding(ax, f"{audit.flag}: {audit.agreement:.1%} of evaluations agree with the rules")
+    return ax
+
+
+def plot_buckets(cohorts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """The buckets of people by the stage that lets them in: a ramp cuts them off from the left.
+
+    Parameters
+    ----------
+    cohorts
+        What `assign_cohorts` returns.
+    """
+    ax = new_axes(ax)
+    stages = list(cohorts.columns[2:])
+    entry = cohorts["entry_stage"].to_numpy(dtype=object)
+    shown = [stage for stage in stages if (entry == stage).any()]
+    for row, stage in enumerate(shown):
+        buckets = cohorts["bucket"].to_numpy()[entry == stage]
+        ax.plot(buckets, [row] * len(buckets), "|", color=CONTROL, markersize=14, alpha=0.5)
+    ax.set_yticks(range(len(shown)), shown)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("bucket (hash of flag key and distinct id, 0 to 1)")
+    ax.set_ylabel("stage of entry")
+    title_finding(ax, "Percentage stages take the lowest buckets, so a ramp only adds people")
+    return ax
