@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from canarykit.display import Note
 from canarykit.events.clock import UTC_TIME
 from canarykit.events.fields import PRESENT, Field, Query
 from canarykit.events.text import as_text, coalesce
@@ -54,6 +55,10 @@ class Engine:
     def time_range(self) -> tuple[Any, Any]:
         """First and last time of any event; None where there is none."""
         raise TypeError(f"{type(self).__name__} must define time_range()")
+
+    def dropped(self) -> list[Note]:
+        """Counts of what every answer leaves out, where opening did not count it."""
+        return []
 
     def explain(self, query: Query, dialect: str | None = None) -> str:
         """What is sent to where the data is."""

@@ -230,6 +230,10 @@ class EventLog:
         """First and last time of any event; None where there are no events."""
         return self._engine.time_range()
 
+    def count_dropped(self) -> tuple[Note, ...]:
+        """The notes, with everything counted that answers leave out: for files one more pass over them."""
+        return (*self.notes, *self._engine.dropped())
+
     def property_names(self, *, sample: int = 1000) -> tuple[str, ...]:
         """Names of event properties: columns, and the keys of the JSON of some events."""
         from canarykit.events.open import sample_property_names

@@ -42,7 +42,7 @@ def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
     assert distinct is not None
     keep = (person.notna() & distinct.notna()).to_numpy()
     if "is_deleted" in frame.columns:
-        keep &= ~frame["is_deleted"].astype(str).str.lower().isin(["true", "1"]).to_numpy()
+        keep = keep & ~frame["is_deleted"].astype(str).str.lower().isin(["true", "1"]).to_numpy()
     if dropped := int((~keep).sum()):
         notes.append(Note("persons_dropped", "rows of the persons export deleted or without ids", dropped))
     order = np.arange(len(frame))
