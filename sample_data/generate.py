@@ -30,7 +30,7 @@ POPULATION = ck.Population(
     sessions_per_week=1.8,
     activity_shape=1.2,
     anonymous=0.08,
-    enrolled=0.02,
+    enrolled=0.006,
 )
 SURVEY = Survey(
     id="019920f2-7a00-7000-8000-0000c0ffee01", name="How was the checkout?", shown=0.25, answered=0.35
@@ -60,8 +60,12 @@ def first_plan() -> ck.RolloutPlan:
 
 def second_plan() -> ck.RolloutPlan:
     """The ramp of the fixed version: 5 % again, for five days."""
-    again = ("2026-09-17T09:00:00Z", "2026-09-22T09:00:00Z")
-    return first_plan().with_windows({"expanded beta 5%": again})
+    return first_plan().with_windows(
+        {
+            "beta": ("2026-09-10T09:00:00Z", "2026-09-14T09:00:00Z"),
+            "expanded beta 5%": ("2026-09-17T09:00:00Z", "2026-09-22T09:00:00Z"),
+        }
+    )
 
 
 def scenario(*effects: Effect) -> Scenario:
@@ -82,9 +86,9 @@ def scenario(*effects: Effect) -> Scenario:
         faults=[Fault("stuck on")],
         effects=(
             # The team's Safari users run into an exception in the first build.
-            Effect("errors", 20, where={**SAFARI, "team": True}, stage="internal team"),
+            Effect("errors", 27, where={**SAFARI, "team": True}, stage="internal team"),
             # The beta organisations have more errors and pay less than others, with or without the feature.
-            Effect("errors", 3, variant=None, where={"organization": BETA}),
+            Effect("errors", 4, variant=None, where={"organization": BETA}),
             Effect("paid", 0.7, variant=None, where={"organization": BETA}),
             *effects,
         ),
@@ -98,7 +102,7 @@ def scenarios() -> tuple[Scenario, Scenario]:
         Effect("server errors", 15, stage="expanded beta 5%"),
     )
     fixed = scenario(
-        Effect("paid", 1.08, since=ROLLED_BACK),
+        Effect("paid", 1.2, since=ROLLED_BACK),
         Effect("errors", 0.85, since=ROLLED_BACK),
         Effect("load time", 0.9, since=ROLLED_BACK),
         Effect("survey score", 1.05, since=ROLLED_BACK),
@@ -212,7 +216,9 @@ def main(folder: Path) -> None:
     """Write every file."""
     folder.mkdir(parents=True, exist_ok=True)
     write_events(folder)
-    for name, content in (("flags.json", flags()), ("survey.json", survey())):
+    plans = {"plan.json": first_plan(), "plan_after_rollback.json": second_plan()}
+    definitions = {name: plan.to_dict()["plan"] for name, plan in plans.items()}
+    for name, content in {"flags.json": flags(), "survey.json": survey(), **definitions}.items():
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

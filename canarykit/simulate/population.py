@@ -246,7 +246,8 @@ def draw_people(population: Population, seed: np.random.SeedSequence, block: int
     bot = (draw("bot").random(size) < population.bots) & ~in_team
     rate = draw("activity").standard_gamma(population.activity_shape, size)
     rate *= population.sessions_per_week / population.activity_shape
-    rate[in_team] = np.maximum(rate[in_team], 5.0)  # people who work on it use it
+    rate[in_team] = np.maximum(rate[in_team], 5.0)  # people who work on it use it,
+    rate[index == 0] = 100.0  # and its owner all day
     rate[bot] = 40 * population.sessions_per_week
     arrives = _arrivals(population.new_per_week, draw("arrival").random(size))
     anonymous = draw("anonym").random(size) < population.anonymous
