@@ -5,6 +5,11 @@ percentage rollout and the variant split are here. The full targeting rules of o
 prerequisites, sticky stores) are out of scope: their SDKs evaluate flags, canarykit buckets ids and audits
 what was logged. PostHog's rules are evaluated in full, by `evaluate_flag`.
 
+Where a vendor's own SDKs differ, the row follows the vendor's specification. GrowthBook's rollouts include
+the edge (its Python SDK, from version 4, leaves that one bucket out). Texts are hashed as UTF-8 but for
+GrowthBook and Split's legacy hash, which take UTF-16 units (Unleash's Node SDK takes their low bytes only, so
+it disagrees with Unleash's other SDKs beyond ASCII).
+
 Stored assignments cannot be derived from a hash: Optimizely's user profiles, GrowthBook's sticky buckets,
 PostHog's "persist across authentication", Unleash's random stickiness.
 
