@@ -44,7 +44,8 @@ def reasons_of(
         (agrees, AGREES),
         (expected.isna().to_numpy(dtype=bool), "cannot be recomputed"),
         (_other_id_agrees(people), "evaluated before the id was known"),
-        (_earlier_agrees(people, definitions, table, options), "kept from an earlier definition"),
+        (_neighbour_agrees(people, definitions, table, options), "kept from an earlier definition"),
+        (_neighbour_agrees(people, definitions[::-1], table, options), "given by a later definition"),
         (held.to_numpy(dtype=bool), "held out"),
         (rule == "super_condition_value", "enrolled or opted out"),
         (by_set, "overridden or targeted"),
@@ -64,13 +65,17 @@ def _other_id_agrees(people: pd.DataFrame) -> np.ndarray:
     return found
 
 
-def _earlier_agrees(
+def _neighbour_agrees(
     people: pd.DataFrame,
     definitions: list[tuple[str | None, Flag]],
     table: pd.DataFrame | None,
     options: dict[str, Any],
 ) -> np.ndarray:
-    """Whether the definition of the stage before gave the observed value: a client that had not heard yet."""
+    """Whether the definition before this one in the list gives the observed value.
+
+    An earlier one: a client that had not heard of the change. A later one: the change came before the plan
+    says it did.
+    """
     found = np.zeros(len(people), dtype=bool)
     for (_, before), (name, _) in pairwise(definitions):
         rows = np.flatnonzero(

@@ -21,6 +21,7 @@ REASONS = (
     "cannot be recomputed",
     "evaluated before the id was known",
     "kept from an earlier definition",
+    "given by a later definition",
     "held out",
     "enrolled or opted out",
     "overridden or targeted",
