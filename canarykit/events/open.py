@@ -183,7 +183,7 @@ def _floats(frame: pd.DataFrame, column: str) -> list[Note]:
     id_text(frame_column(frame[column]), column)  # refuses lost digits at once
     gaps = int(frame[column].isna().sum())
     text = f"gaps in {column!r} had made its ids floats; they are read without '.0'"
-    return [Note("float_ids", text, gaps)]
+    return [Note("float_ids", text, gaps)] if gaps else []
 
 
 def _stand_ins(engine: FrameEngine, mapping: Mapping[str, str]) -> list[Note]:
