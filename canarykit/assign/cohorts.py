@@ -23,7 +23,7 @@ def assign_cohorts(
     persons: pd.DataFrame,
     plan: RolloutPlan,
     *,
-    groups: Mapping[str, pd.DataFrame] | None = None,
+    groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     cohorts: Mapping[Any, Any] | None = None,
     as_of: Any = None,
     timezone: str = "UTC",

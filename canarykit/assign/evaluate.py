@@ -27,7 +27,7 @@ def evaluate_flag(
     flag: Flag | str,
     persons: pd.DataFrame | Any,
     *,
-    groups: Mapping[str, pd.DataFrame] | None = None,
+    groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     flags: FlagSet | Mapping[str, Flag] | None = None,
     cohorts: Mapping[Any, Any] | None = None,
     group_type_mapping: Mapping[Any, str] | None = None,
@@ -52,7 +52,8 @@ def evaluate_flag(
         absent property) or as one column of JSON objects or JSON text (where null and absent differ).
         A Parquet path, Arrow batches or a Spark frame are evaluated shard by shard.
     groups
-        Tables of groups by group type: key in a column `group_key` (or the index), properties as above.
+        Tables of groups by group type: key in a column `group_key` (or the index), properties as above. Or
+        one table of all types with a column `group_type_index`, as exports have it (`log.groups`).
         The group of a person is read from `$group_<index>` or a column named like the type.
     flags
         Flags that this one may depend on; a `FlagSet` also brings its cohorts and group types.

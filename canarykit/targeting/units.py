@@ -170,7 +170,7 @@ class Units:
 def read_units(
     persons: pd.DataFrame,
     *,
-    groups: Mapping[str, pd.DataFrame] | None,
+    groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None,
     group_types: Mapping[str, str],
     distinct_id: str,
     device_id: str,
@@ -179,6 +179,7 @@ def read_units(
     server: bool,
 ) -> Units:
     """Read the rows of an evaluation from frames."""
+    tables = group_tables(groups, group_types)
     ids = Ids(
         _cut(id_texts(require_column(persons, distinct_id, "the distinct id")), server), empty_is_zero=server
     )
@@ -191,8 +192,18 @@ def read_units(
         if column is None and name in group_columns:
             require_column(persons, group_columns[name], f"the {name} of each row")
         if column is not None:
-            found[name] = _groups(persons[column], (groups or {}).get(name), name, properties, server)
+            found[name] = _groups(persons[column], tables.get(name), name, properties, server)
     return Units(ids, PersonView(table, ids if server else None), devices, found, dict(group_types))
+
+
+def group_tables(
+    groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None, group_types: Mapping[str, str]
+) -> Mapping[str, pd.DataFrame]:
+    """Groups by the name of their type; one frame of all types, as an export has it, is taken apart."""
+    if not isinstance(groups, pd.DataFrame):
+        return groups or {}
+    index = require_column(groups, "group_type_index", "the type of each group").astype(str)
+    return {name: groups[index == number] for number, name in group_types.items()}
 
 
 def id_texts(ids: Any) -> Any:
