@@ -57,11 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
         "STAGE": options.stage,
         "AS_OF": options.as_of,
     }
-    own = {name: value for name, value in own.items() if value}
-    for name in {"EXPORT", "PERSONS", "PLAN"} & set(own):
-        own[name] = str(_existing(own[name], name))
+    if any(own.values()) and not (own["EXPORT"] and own["FLAG"]):
+        raise DataError("your own release needs both EXPORT= (the events) and FLAG= (the flag's key)")
+    for name in ("EXPORT", "PERSONS", "PLAN"):
+        own[name] = own[name] and str(_existing(own[name], name))
     folder = Path(options.notebooks)
-    notebooks = [folder / OWN_RELEASE] if own else sorted(folder.glob(STAGE_NOTEBOOKS))
+    notebooks = [folder / OWN_RELEASE] if own["EXPORT"] else sorted(folder.glob(STAGE_NOTEBOOKS))
     if not notebooks:
         raise DataError(f"{folder} holds no notebook named {STAGE_NOTEBOOKS}")
     walked = []
@@ -99,7 +100,7 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)
-    if own:
+    if own["EXPORT"]:
         _set_parameters(notebook, own)
     probe = nbformat.v4.new_code_cell(
         "from canarykit.walk import collect\n" + f"collect(globals(), {str(build)!r}, {path.stem!r})"
