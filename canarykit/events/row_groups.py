@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,8 +148,17 @@ class RowGroups:
                 opened[path] = pq.ParquetFile(path, read_dictionary=texts, memory_map=True)
             return _kept(opened[path], group, plan)
 
-        with ThreadPoolExecutor(min(len(jobs) or 1, os.cpu_count() or 1)) as pool:
-            for table in pool.map(read, jobs):
+        workers = min(len(jobs) or 1, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[Future[pa.Table | None]] = deque()
+            for job in jobs:
+                ahead.append(pool.submit(read, job))
+                if len(ahead) > workers:  # no further ahead of who takes them: memory stays bounded
+                    table = ahead.popleft().result()
+                    if table is not None:
+                        yield table
+            for future in ahead:
+                table = future.result()
                 if table is not None:
                     yield table
 
@@ -216,32 +226,45 @@ def _kept(file: pq.ParquetFile, group: int, plan: PlainPlan) -> pa.Table | None:
     narrow = file.read_row_group(group, columns=first, use_threads=False)
     event = as_text(narrow.column(plan.event))
     event = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
-    mask = np.concatenate([_named(chunk, query.events) for chunk in event.chunks] or [np.zeros(0, bool)])
     time = utc_time(narrow.column(plan.time), plan.time, "UTC")
+    masks = [_named(chunk, query.events) for chunk in event.chunks]
+    kept = None if all(mask is None for mask in masks) else _joined(masks, event)
     if time.null_count:
-        mask &= pc.is_valid(time).to_numpy()
+        kept = _both(kept, pc.is_valid(time).to_numpy())
     if query.since is not None or query.until is not None:
         at = pc.fill_null(time.cast(pa.int64()), 0).to_numpy()
-        mask &= at >= query.since if query.since is not None else True
-        mask &= at < query.until if query.until is not None else True
-    if not mask.any():
+        kept = _both(kept, None if query.since is None else at >= query.since)
+        kept = _both(kept, None if query.until is None else at < query.until)
+    if len(event) == 0 or (kept is not None and not kept.any()):
         return None
     rest = [name for name in plan.columns if name not in first]
     columns = {plan.event: event, plan.time: time}
     if rest:
         others = file.read_row_group(group, columns=rest, use_threads=False)
         columns |= {name: others.column(name) for name in rest}
-    if not mask.all():
-        kept = pa.array(mask)
-        columns = {name: column.filter(kept) for name, column in columns.items()}
+    if kept is not None and not kept.all():
+        mask = pa.array(kept)
+        columns = {name: column.filter(mask) for name, column in columns.items()}
     table = answer(query, columns, ids=plan.ids, complete=plan.complete, zone="UTC")
     return table if table.num_rows else None
 
 
-def _named(chunk: pa.DictionaryArray, events: tuple[str, ...] | None) -> np.ndarray:
+def _named(chunk: pa.DictionaryArray, events: tuple[str, ...] | None) -> np.ndarray | None:
+    """Which events of a chunk have a name that is kept; None if all have."""
     names = chunk.dictionary.to_pylist()
     if events is None:
         wanted = [name is not None and name != "$snapshot" for name in names]
     else:
         wanted = [name is not None and name in events for name in names]
+    if chunk.null_count == 0:
+        return None if all(wanted) else np.array(wanted)[chunk.indices.to_numpy()]
     return np.array([*wanted, False])[pc.fill_null(chunk.indices, len(names)).to_numpy()]
+
+
+def _joined(masks: list[np.ndarray | None], event: pa.ChunkedArray) -> np.ndarray:
+    pairs = zip(masks, event.chunks, strict=True)
+    return np.concatenate([np.ones(len(c), bool) if mask is None else mask for mask, c in pairs])
+
+
+def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    return other if one is None else one if other is None else one & other
