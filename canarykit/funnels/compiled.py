@@ -12,11 +12,13 @@ from functools import cache
 from types import FunctionType
 from typing import Any
 
-from canarykit.funnels import actor, scan_ordered, scan_trends, scan_unordered
+import numpy as np
+
+from canarykit.funnels import actor, partition, scan_ordered, scan_trends, scan_unordered
 
 __all__ = ["compiled"]
 
-_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends)
+_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends, partition)
 
 
 def compiled(name: str) -> Any:
@@ -29,7 +31,7 @@ def _namespace() -> dict[str, Any]:
     from numba import njit
 
     digest = hashlib.sha256("".join(inspect.getsource(module) for module in _SOURCES).encode()).hexdigest()
-    bound: dict[str, Any] = {"__name__": __name__}
+    bound: dict[str, Any] = {"__name__": __name__, "np": np}
     for module in _SOURCES:
         bound.update({key: value for key, value in vars(module).items() if isinstance(value, int)})
         for function in module.KERNELS:

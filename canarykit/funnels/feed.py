@@ -17,12 +17,20 @@ from canarykit.funnels.columns import Columns
 from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.filters import columns_of, filter_mask, property_column
 from canarykit.funnels.query import Entity, FunnelQuery, Step
-from canarykit.funnels.rules import EXCLUSION_SHIFT
+from canarykit.funnels.rules import EXCLUSION_SHIFT, tie_rank
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Feed", "actor_column", "columns_needed", "events_needed", "feed_table", "read_bounds"]
+__all__ = [
+    "Feed",
+    "actor_column",
+    "columns_needed",
+    "events_needed",
+    "feed_table",
+    "read_bounds",
+    "row_matches",
+]
 
 NO_VALUES = Values(np.empty(0, np.int64), (None,), np.zeros(1, np.int64))
 
@@ -31,8 +39,8 @@ NO_VALUES = Values(np.empty(0, np.int64), (None,), np.zeros(1, np.int64))
 class Feed:
     """Events sorted by actor and time; actor i has the rows `starts[i]` to `starts[i + 1]`.
 
-    Simultaneous events of an actor stand in the order of their matches, those with later steps first, then of
-    their values, so that the answer does not depend on the order of the log.
+    Among simultaneous events of an actor those of several steps come first, then step decides, then value:
+    the answer does not depend on the order of the log.
     """
 
     time: np.ndarray
@@ -114,6 +122,27 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
     """Sort out which rows of a table are fed, and as what."""
     columns = Columns(table)
     time = columns.time()
+    codes, texts = columns.text(actor_column(query))
+    known = np.array([*(text != "" for text in texts), False], dtype=bool)
+    entry, fed = row_matches(columns, query, time, exposed)
+    fed &= known[codes]
+    if not query.needs_every_event:
+        fed &= entry != 0
+    rows = np.flatnonzero(fed)
+    if exposed is not None:
+        variant = exposed.lookup(columns, time)[1]
+        values = Values(variant[rows], exposed.labels, np.zeros(len(exposed.labels), np.int64))
+    elif query.breakdown is not None:
+        values = breakdown_values(query.breakdown, columns, rows)
+    else:
+        values = NO_VALUES
+    return _sorted(rows, time, entry, values, codes, texts, known)
+
+
+def row_matches(
+    columns: Columns, query: FunnelQuery, time: np.ndarray, exposed: Exposed | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every row's matches, and whether the row exists for the question at all."""
     reachable = np.ones(columns.size, dtype=bool)  # up to date_to: what a first time is looked for in
     if query.date_to_us is not None:
         reachable &= time <= query.date_to_us
@@ -122,22 +151,9 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
         readable &= time >= query.date_from_us
     if query.days_of_week:
         readable &= np.isin(_weekday(time, query.timezone), query.days_of_week)
-    codes, texts = columns.text(actor_column(query))
-    known = np.array([*(text != "" for text in texts), False], dtype=bool)
-    readable &= known[codes]
     if exposed is not None:
-        seen, variant = exposed.lookup(columns, time)
-        readable &= seen
-    entry = _entries(query, columns, time, reachable)
-    fed = readable if query.needs_every_event else readable & (entry != 0)
-    rows = np.flatnonzero(fed)
-    if exposed is not None:
-        values = Values(variant[rows], exposed.labels, np.zeros(len(exposed.labels), np.int64))
-    elif query.breakdown is not None:
-        values = breakdown_values(query.breakdown, columns, rows)
-    else:
-        values = NO_VALUES
-    return _sorted(rows, time, entry, values, codes, texts, known)
+        readable &= exposed.lookup(columns, time)[0]
+    return _entries(query, columns, time, reachable), readable
 
 
 def _sorted(
@@ -150,7 +166,8 @@ def _sorted(
     known: np.ndarray,
 ) -> Feed:
     fed_actor = codes[rows].astype(np.int64)
-    keys = [-entry[rows], time[rows], fed_actor]
+    masks, match = np.unique(entry[rows], return_inverse=True)
+    keys = [tie_rank(masks)[match], time[rows], fed_actor]
     if len(values.codes):
         keys.insert(0, values.codes)
     order = np.lexsort(keys)

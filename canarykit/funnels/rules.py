@@ -37,6 +37,7 @@ __all__ = [
     "Work",
     "make_entries",
     "make_work",
+    "tie_rank",
 ]
 
 ORDERED, STRICT, UNORDERED = 0, 1, 2
@@ -62,7 +63,7 @@ class Rules(NamedTuple):
     attribution_step: int
     plain_values: int  # 1: the first value counts even when blank (group breakdowns)
     blank: int  # code of the blank value, -1 when it does not occur
-    thin: int  # 1: drop repeated events between equal neighbours first
+    thin: int  # 1: drop repeated events between equal neighbours first; of no effect in plain ordered funnels
 
 
 class Work(NamedTuple):
@@ -113,11 +114,24 @@ class Entries(NamedTuple):
     matched_event: Any
 
 
+def tie_rank(masks: np.ndarray) -> np.ndarray:
+    """Order of distinct matches among simultaneous events: several matches first, then by step."""
+    matches = np.array([bin(mask).count("1") for mask in masks.tolist()], dtype=np.int64)
+    order = np.lexsort((masks, -matches))
+    rank = np.empty(len(masks), dtype=np.int64)
+    rank[order] = np.arange(len(masks))
+    return rank
+
+
 def make_work(n: int, longest: int, n_values: int, *, plain: bool) -> Work:
     """Working memory for actors of up to `longest` events: lists for plain Python, arrays for compiled."""
 
     def block(size: int, fill: int = 0) -> Any:
-        return [fill] * size if plain else np.full(size, fill, dtype=np.int64)
+        if plain:
+            return [fill] * size
+        return (
+            np.full(size, fill, np.int64) if fill else np.zeros(size, np.int64)
+        )  # zeros cost nothing unused
 
     several = min(longest, n_values) + 2
     sizes = {

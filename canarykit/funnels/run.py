@@ -14,6 +14,7 @@ from canarykit.funnels.merge import limit_labels, merge_runs
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.rules import Entries
 from canarykit.funnels.scan import scan_feed
+from canarykit.funnels.stream import stream_funnel
 from canarykit.funnels.trends import run_trend
 from canarykit.funnels.types import ActorSelection, FunnelRun
 
@@ -29,11 +30,12 @@ def run_funnel(
     log: Any, query: FunnelQuery, *, select: ActorSelection | None = None, exposed: Exposed | None = None
 ) -> FunnelRun:
     """One steps funnel over a log; with `select`, the entries asked for with ids and matched events."""
-    if exposed is not None and not query.flag_exposure:
-        exposed = None
+    exposed = exposed if query.flag_exposure else None
     columns = columns_needed(query, exposed)
     if select is not None:
         columns = list(dict.fromkeys([*columns, *PEOPLE_COLUMNS]))
+    elif (run := stream_funnel(log, query, columns, exposed)) is not None:
+        return finish_run([run], query, select, exposed)
     shard = ShardFunnel(query, select, exposed)
     runs = log.reduce(
         columns, shard, events=events_needed(query), actor=actor_column(query), **read_bounds(query)

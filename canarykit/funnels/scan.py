@@ -42,7 +42,7 @@ def make_rules(query: FunnelQuery, *, blank: int = -1, detail: bool = False) -> 
         attribution_step=0 if breakdown is None else breakdown.attribution_step,
         plain_values=1 if breakdown is not None and (breakdown.is_plain or query.flag_exposure) else 0,
         blank=blank if breakdown is not None and breakdown.is_plain else -1,
-        thin=1 if order == shapes.UNORDERED or tie or detail else 0,
+        thin=0 if order == shapes.ORDERED and not (tie or detail or query.exclusions) else 1,
     )
 
 

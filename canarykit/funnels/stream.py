@@ -1,0 +1,67 @@
+"""When a log is large enough to be packed batch by batch, and when it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from canarykit.funnels.exposed import Exposed
+from canarykit.funnels.feed import actor_column, events_needed, read_bounds
+from canarykit.funnels.query import FunnelQuery
+from canarykit.funnels.scan import PLAIN_LIMIT
+from canarykit.funnels.types import FunnelRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["shard_batches", "stream_funnel"]
+
+ENGINES = ("pandas", "duckdb", "narwhals")
+MOST_EVENTS = 300_000_000
+"""Fed events up to which packing in this process is thought of: 16 bytes each, twice."""
+
+
+def stream_funnel(
+    log: Any, query: FunnelQuery, columns: Sequence[str], exposed: Exposed | None
+) -> FunnelRun | None:
+    """The run of a large log that this process can read as a stream; None where another way is better."""
+    if query.looks_back or getattr(log, "engine", None) not in ENGINES:
+        return None
+    names = events_needed(query)
+    if log.engine == "pandas":
+        counts = log.event_names()
+        if sum(count for name, count in counts.items() if names is None or name in names) <= PLAIN_LIMIT:
+            return None
+        names = None  # the frame is at hand: rows are cheaper to skip than to copy
+    actor = actor_column(query)
+    native = [actor] if actor in ("person_id", "distinct_id") else []
+    tables = log.batches(columns, events=names, native=native, **read_bounds(query))
+    return packed_run(tables, query, exposed)
+
+
+def shard_batches(table: pa.Table, query: FunnelQuery, exposed: Exposed | None) -> FunnelRun | None:
+    """The run of one large shard, on one processor: others have shards of their own."""
+    if query.looks_back or table.num_rows <= PLAIN_LIMIT:
+        return None
+    return packed_run(iter([table]), query, exposed, threads=1)
+
+
+def packed_run(
+    tables: Iterator[pa.Table], query: FunnelQuery, exposed: Exposed | None, *, threads: int | None = None
+) -> FunnelRun | None:
+    """Packed and scanned; None when the stream is short, or does not fit the packed form."""
+    head, rows = [], 0
+    for table in tables:
+        head.append(table)
+        rows += table.num_rows
+        if rows > PLAIN_LIMIT:
+            break
+    else:
+        return None
+    from canarykit.funnels.large import DoesNotFit, run_batches
+
+    try:
+        return run_batches(chain(head, tables), query, exposed, threads=threads)
+    except DoesNotFit:
+        return None

@@ -1,0 +1,117 @@
+"""Large logs are packed and spread over buckets: the answer is that of the general path, to the last digit."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from canarykit.events import EventLog
+from canarykit.funnels import stream
+from canarykit.funnels.api import funnel_query
+from canarykit.funnels.feed import columns_needed
+from canarykit.funnels.large import DoesNotFit, run_batches
+from canarykit.funnels.run import finish_run, run_funnel, run_table
+from canarykit.funnels.summary import step_table
+
+EVENTS = ["open", "cart", "pay", "refund", "other"]
+QUESTIONS = {
+    "plain": {},
+    "by flag": {"flag": "new"},
+    "last touch": {"flag": "new", "attribution": "last_touch"},
+    "all events": {"flag": "new", "attribution": "all_events"},
+    "by step": {"flag": "new", "attribution": ("step", 1)},
+    "group values": {"breakdown": {"property": "plan", "type": "group", "group_type_index": 0}},
+    "two properties": {"breakdown": ["$feature/new", "city"]},
+    "strict": {"order": "strict", "flag": "new"},
+    "unordered": {"order": "unordered", "flag": "new"},
+    "exclusion": {"exclusions": ["refund"], "flag": "new"},
+    "optional": {"optional": ["cart"], "flag": "new"},
+    "near ties": {"tie_width_seconds": 2.0, "flag": "new"},
+    "filters": {"filters": {"city": ["Oslo", "Rome"]}, "flag": "new"},
+    "weekdays": {"days_of_week": [1, 2, 3], "timezone": "Asia/Tokyo", "flag": "new"},
+    "dates": {"date_from": "2026-09-08", "date_to": "2026-09-20", "flag": "new"},
+    "by distinct id": {"aggregate_by": "distinct_id", "flag": "new"},
+    "by city": {"aggregate_by": "property:city", "flag": "new"},
+    "limit": {"breakdown": "city", "limit": 2},
+}
+
+
+def random_frame(rows=4_000, people=600, seed=5) -> pd.DataFrame:
+    """Few seconds apart, so that there are ties, windows and repeats; some people have very many events."""
+    rng = np.random.default_rng(seed)
+    person = np.where(rng.random(rows) < 0.1, 0, rng.integers(people, size=rows))
+    second = rng.integers(0, 12, size=rows) + 86_400 * rng.integers(0, 20, size=rows)
+    text = pd.Series(person).map("user-{}".format)
+    return pd.DataFrame(
+        {
+            "event": pd.Categorical.from_codes(rng.integers(len(EVENTS), size=rows), EVENTS),
+            "timestamp": pd.Timestamp("2026-09-07T09:00:00Z") + pd.to_timedelta(second, unit="s"),
+            "person_id": text,
+            "distinct_id": text + pd.Series(rng.choice(["", "-phone"], size=rows)),
+            "$feature/new": pd.Series(rng.choice(["true", "false", None], size=rows, p=[0.45, 0.45, 0.1])),
+            "city": pd.Series(rng.choice(["Oslo", "Rome", "Kyiv", ""], size=rows)),
+            "group0.plan": pd.Series(rng.choice(["pro", "free", None], size=rows)),
+        }
+    )
+
+
+def tables_of(frame, query, pieces):
+    table = pa.Table.from_pandas(frame[columns_needed(query)], preserve_index=False)
+    cuts = np.linspace(0, len(frame), pieces + 1).astype(int)
+    return table, [table.slice(a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def assert_same(first, second, query):
+    assert first.labels == second.labels
+    assert (first.n_actors, first.n_events) == (second.n_actors, second.n_events)
+    one, other = step_table(first, query), step_table(second, query)
+    np.testing.assert_array_equal(one.counts, other.counts)
+    np.testing.assert_array_equal(one.average_seconds, other.average_seconds)
+    np.testing.assert_array_equal(one.median_seconds, other.median_seconds)
+    for run_times in zip(
+        *(np.sort(run.times.view([("", np.int64)] * query.n_steps), 0) for run in (first, second)),
+        strict=True,
+    ):
+        assert run_times[0] == run_times[1]
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("ids", ["text", "integer"])
+def test_packed_batches_give_the_answer_of_the_general_path(name, ids):
+    settings = {"within": "8s", **QUESTIONS[name]}
+    query = funnel_query(["open", "cart", "pay"], **settings)
+    frame = random_frame()
+    if ids == "integer":
+        frame["person_id"] = frame["person_id"].str.removeprefix("user-").astype(int) * 7_919 - 10**6
+    table, pieces = tables_of(frame, query, 3)
+    packed = finish_run([run_batches(pieces, query, threads=2)], query, None, None)
+    assert_same(packed, run_table(table, query, form="plain"), query)
+    assert_same(packed, run_table(table, query, form="compiled"), query)
+
+
+def test_repeated_steps_and_events_of_several_steps_take_the_full_scan():
+    query = funnel_query(["open", ["open", "cart"], None], within="8s", flag="new")
+    table, pieces = tables_of(random_frame(), query, 2)
+    packed = finish_run([run_batches(pieces, query, threads=1)], query, None, None)
+    assert_same(packed, run_table(table, query), query)
+
+
+def test_what_does_not_fit_the_packed_form_is_left_to_the_general_path():
+    query = funnel_query(["open", "cart"])
+    frame = random_frame(100)
+    frame.loc[0, "timestamp"] = pd.Timestamp("1999-01-01T00:00:00Z")
+    with pytest.raises(DoesNotFit):
+        run_batches(tables_of(frame, query, 1)[1], query)
+
+
+def test_a_log_above_the_limit_goes_through_buckets_and_says_the_same(monkeypatch):
+    log = EventLog(random_frame())
+    query = funnel_query(["open", "cart", "pay"], within="8s", flag="new")
+    small = run_funnel(log, query)
+    called = []
+    monkeypatch.setattr(stream, "PLAIN_LIMIT", 100)
+    monkeypatch.setattr(
+        "canarykit.funnels.large.run_batches", lambda *a, **k: called.append(1) or run_batches(*a, **k)
+    )
+    assert_same(run_funnel(log, query), small, query)
+    assert called
