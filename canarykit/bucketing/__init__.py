@@ -7,7 +7,7 @@ says, no more: who is targeted at all is the vendor's SDK to say (PostHog's rule
 
 from canarykit.bucketing.evaluate import admits, bucket, posthog_hash01, rollout_share
 from canarykit.bucketing.splits import split
-from canarykit.bucketing.vendors import VENDORS, VendorSpec, find_spec, vendor_names
+from canarykit.bucketing.vendors import VENDORS, VendorSpec, find_spec, vendor_names, vendor_table
 
 __all__ = [
     "VENDORS",
@@ -19,4 +19,5 @@ __all__ = [
     "rollout_share",
     "split",
     "vendor_names",
+    "vendor_table",
 ]

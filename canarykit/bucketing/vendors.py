@@ -26,12 +26,15 @@ harness/ff-python-server-sdk; open-feature/flagd.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from string import Formatter
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.hashing.texts import Unusual
 
-__all__ = ["VENDORS", "Purpose", "VendorSpec", "find_spec", "vendor_names"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["VENDORS", "Purpose", "VendorSpec", "find_spec", "vendor_names", "vendor_table"]
 
 Purpose = Literal["rollout", "variant", "holdout", "namespace", "group"]
 Absent = Literal["excluded", "hashed as empty", "bucket 0"]
@@ -275,6 +278,33 @@ def vendor_names() -> list[str]:
     17
     """
     return list(dict.fromkeys(spec.vendor for spec in VENDORS))
+
+
+def vendor_table() -> "pd.DataFrame":
+    """The rows as a frame to read: what is hashed, with what, and who is in.
+
+    Examples
+    --------
+    >>> vendor_table().loc["optimizely", ["text hashed", "hash", "buckets"]].values.tolist()
+    [['{id}{flag}', 'murmur3', '10,000']]
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "vendor": spec.vendor,
+            "purpose": spec.purpose,
+            "generation": spec.generation or "",
+            "text hashed": spec.template.replace("\n", "\\n"),
+            "hash": spec.version,
+            "buckets": f"{spec.total:,}" if spec.total else "fine grid",
+            "in if": f"{spec.comparison} amount",
+            "amount in": spec.unit,
+            "missing id": spec.missing,
+        }
+        for spec in VENDORS
+    ]
+    return pd.DataFrame(rows).set_index(["vendor", "purpose"]).sort_index(kind="stable")
 
 
 def find_spec(vendor: str, purpose: str = "rollout", generation: str | int | None = None) -> VendorSpec:
