@@ -98,7 +98,8 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
     single = people[people["n_variants"] == 1]
     labels = tuple(sorted(single["variant"].unique().tolist()))
     several = int((people["n_variants"] > 1).sum())
-    notes = [note for note in found.notes if note.code not in ("several_variants", "changed_variant")]
+    told = {"several_variants", "changed_variant"} | ({"outside_stages"} if stage is not None else set())
+    notes = [note for note in found.notes if note.code not in told]
     if several:
         where = (
             "exposed to several variants over time" if stage is None else f"saw several variants in {stage}"

@@ -32,7 +32,6 @@ Measure = Literal["events", "users", "share"]
 Per = Literal["exposed user", "exposure cohort"]
 
 _MEASURES = ("events", "users", "share")
-_COUNTED_HERE = ("several_variants", "changed_variant")
 _APART = {
     True: "units saw several variants over time and are set apart; a single stage= keeps them",
     False: "units saw several variants within the stage and are set apart",
@@ -211,7 +210,8 @@ def trend_by_flag(
         people = exposed.people
     several = people["n_variants"].to_numpy() > 1
     people = people.loc[~several]
-    notes = [note for note in exposed.notes if note.code not in _COUNTED_HERE]
+    told = {"several_variants", "changed_variant"} | ({"outside_stages"} if stage is not None else set())
+    notes = [note for note in exposed.notes if note.code not in told]
     if several.any():
         notes.append(Note("several_variants", _APART[stage is None], int(several.sum())))
     if as_of is None and log.time_range[1] is None:
