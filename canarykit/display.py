@@ -37,7 +37,7 @@ class Column:
     kind: Kind = "text"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Columns and rows of raw values; `None` is a value that does not exist and prints as a dash."""
 
@@ -119,6 +119,12 @@ class Table:
             '<table style="border-collapse:collapse;font-size:13px;margin:6px 0">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,12 @@ def test_every_view_shows_the_same_cells():
     assert json.loads(EXAMPLE.to_json())["rows"][0] == {"variant": "false", "people": 1234, "share": 0.95}
 
 
+def test_a_table_alone_reads_as_people_read_it():
+    table = EXAMPLE._table()
+    assert repr(table).splitlines()[0].split() == ["variant", "people", "share"]
+    assert table._repr_html_() == table.to_html()
+
+
 def test_names_from_other_peoples_exports_cannot_inject_markup():
     assert "<b>" not in EXAMPLE._repr_html_()
     assert "true\\|x" in EXAMPLE.to_markdown()
