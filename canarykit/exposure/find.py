@@ -1,0 +1,187 @@
+"""The exposures of a log: which events mark them, and what the reader must know about them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.display import Note
+from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.exposure.result import Exposures
+from canarykit.times import micros
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from canarykit.events import EventLog
+    from canarykit.exposure.shard import Found
+    from canarykit.flags import Flag
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["exposures"]
+
+CALLED = "$feature_flag_called"
+_OPEN_END = np.iinfo(np.int64).max
+
+
+def exposures(
+    log: EventLog,
+    flag: str | Flag,
+    *,
+    plan: RolloutPlan | None = None,
+    as_of: Any = None,
+    group_type_index: int | None = None,
+) -> Exposures:
+    """First exposure of every person (or group): variant, time, stage, and who saw several variants.
+
+    An exposure is a `$feature_flag_called` event of the flag; in a log without any, the first event that
+    carries `$feature/<flag>`.
+
+    Parameters
+    ----------
+    log
+        The events.
+    flag
+        Key of the flag, or the flag itself.
+    plan
+        Whose stage windows to use; without it there are no stages.
+    as_of
+        Events from this moment on are not looked at.
+    group_type_index
+        The group type that is assigned, where neither flag nor plan says so. Calls without the group's
+        key are dropped and counted.
+
+    Raises
+    ------
+    DataError
+        If no event carries the flag; the message names the flags that are there.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from canarykit.events import EventLog
+    >>> log = EventLog(
+    ...     pd.DataFrame(
+    ...         {
+    ...             "event": "$feature_flag_called",
+    ...             "timestamp": pd.to_datetime(["2026-09-07 09:00Z", "2026-09-07 10:00Z"]),
+    ...             "distinct_id": ["ada", "bob"],
+    ...             "$feature_flag": "new-checkout",
+    ...             "$feature_flag_response": [True, False],
+    ...         }
+    ...     )
+    ... )
+    >>> exposures(log, "new-checkout").people[["person_id", "variant"]].to_dict("records")
+    [{'person_id': 'ada', 'variant': 'true'}, {'person_id': 'bob', 'variant': 'false'}]
+    """
+    from canarykit.exposure.shard import merge, reduce_shard
+
+    key = flag if isinstance(flag, str) else flag.key
+    if plan is not None and plan.flag != key:
+        raise PlanError(f"the plan is for flag {plan.flag!r}, not for {key!r}")
+    index = group_type_index
+    if index is None and plan is not None:
+        index = plan.aggregation_group_type_index
+    if index is None and not isinstance(flag, str):
+        index = flag.aggregation_group_type_index
+    windows = {} if plan is None else plan.windows()
+    starts = np.array([micros(start) for start, _ in windows.values()], dtype=np.int64)
+    ends = np.array(
+        [_OPEN_END if end is None else micros(end) for _, end in windows.values()], dtype=np.int64
+    )
+    unit = "person_id" if index is None else f"$group_{index}"
+    carried = f"$feature/{key}"
+    source = CALLED
+    for value, narrow in (
+        ("$feature_flag_response", {"events": [CALLED], "where": {"$feature_flag": key}}),
+        (carried, {"where": {carried: _present()}}),
+    ):
+        columns = list(dict.fromkeys([unit, "person_id", "distinct_id", "timestamp", value]))
+        fn = partial(reduce_shard, unit=unit, value=value, starts=starts, ends=ends)
+        found = merge(log.reduce(columns, fn, until=as_of, actor=unit, **narrow))
+        if found.calls:
+            source = CALLED if value != carried else carried
+            break
+    else:
+        _refuse_unknown(log, key)
+    names = tuple(windows)
+    people, by_stage = _frames(found, names, index)
+    notes = _notes(found, key, source, people, by_stage, plan)
+    group = next((name for name, at in log.group_types.items() if at == index), f"group {index}")
+    return Exposures(key, "person" if index is None else group, source, people, by_stage, names, notes)
+
+
+def _frames(found: Found, names: tuple[str, ...], index: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two frames, in order of time, then unit."""
+    import pyarrow as pa
+
+    frames = []
+    for table in (found.people, found.by_stage):
+        table = table.sort_by([("at", "ascending"), ("unit", "ascending")])
+        stage = table.column("stage").to_numpy()
+        texts = pa.array(names, pa.string()).take(pa.array(np.maximum(stage, 0), mask=stage < 0))
+        table = table.set_column(table.schema.get_field_index("stage"), "stage", texts)
+        at = table.column("at").cast(pa.timestamp("us", "UTC"))
+        table = table.set_column(table.schema.get_field_index("at"), "exposed_at", at)
+        if index is None:
+            table = table.drop_columns("unit")
+        else:
+            table = table.rename_columns(["group" if name == "unit" else name for name in table.column_names])
+        frames.append(table.to_pandas())
+    return frames[0], frames[1]
+
+
+def _notes(
+    found: Found,
+    key: str,
+    source: str,
+    people: pd.DataFrame,
+    by_stage: pd.DataFrame,
+    plan: RolloutPlan | None,
+) -> tuple[Note, ...]:
+    several = by_stage[by_stage["n_variants"] > 1]
+    before = by_stage["previous_variant"]
+    changed = by_stage[before.notna() & (before != by_stage["variant"])]
+    unit = "group" if "group" in people.columns else "person_id"
+    counted = [
+        ("unknown_values", "exposures with a missing or failed value are unknown: in no arm", found.unknown),
+        ("unknown_only", "units had unknown values only and are in no arm", found.only_unknown),
+        ("no_group", "calls without the group's key were dropped", found.without_unit),
+        ("several_variants", "units saw several variants within one stage", several[unit].nunique()),
+        ("changed_variant", "units changed variant from one stage to another", changed[unit].nunique()),
+    ]
+    if plan is not None and plan.has_windows:
+        outside = int(people["stage"].isna().sum())
+        counted.append(("outside_stages", "units were first exposed outside every stage", outside))
+        expected = {plan.control, plan.canary, *(item.key for item in plan.variants)}
+        expected |= {"false"} | ({plan.holdout.value} if plan.holdout else set())
+        strange = people[~people["variant"].isin(expected)]
+        listed = ", ".join(sorted(strange["variant"].unique())[:5])
+        counted.append(("other_values", f"units have values the plan does not name: {listed}", len(strange)))
+    notes = [Note(code, text, int(count)) for code, text, count in counted if count]
+    if source != CALLED and found.calls:
+        text = f"no {CALLED} events: exposure is the first event that carries {source}"
+        notes.insert(0, Note("source", text))
+    return tuple(notes)
+
+
+def _present() -> Any:
+    from canarykit.events import PRESENT
+
+    return PRESENT
+
+
+def _refuse_unknown(log: EventLog, key: str) -> None:
+    """Nothing was found: fine for a log without events or before its first call, a slip otherwise."""
+    names = log.event_names()
+    if not names:
+        return
+    called = log.select(["$feature_flag"], events=[CALLED])["$feature_flag"].dropna().unique()
+    carried = [
+        name.removeprefix("$feature/") for name in log.property_names() if name.startswith("$feature/")
+    ]
+    known = sorted({*map(str, called), *carried})
+    if key not in known:
+        raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, known)}")
