@@ -221,11 +221,56 @@ def test_an_owner_who_never_switched_it_off_is_held():
     assert targeted_report("just yourself", n=1, both=True).verdict is ck.Verdict.PROMOTE
 
 
-def test_the_same_people_before_and_after_can_ask_for_a_look_and_never_convict():
-    report = targeted_report(n=12, errors=8, guardrails=ck.Guardrail("$exception", limit=0.9))
+def changed(before, after, others_before, others_after, n=60, others=600, orgs=None):
+    """People of a beta of whom a share had an error before and after their exposure, and the others."""
+    start = ramp_plan().window("beta")[0]
+    rows = []
+    for i in range(n + others):
+        who, chosen = f"p{i}", i < n
+        at = start + pd.Timedelta(hours=36, minutes=i % 60)
+        group = {"$group_0": f"org{i % orgs}"} if orgs and chosen else {}
+        base = {"distinct_id": who, **group}
+        value = "true" if chosen else "false"
+        rows.append({**base, "event": "$feature_flag_called", "timestamp": at, "$feature_flag": FLAG})
+        rows[-1]["$feature_flag_response"] = value
+        place = (i if chosen else i - n) / (n if chosen else others)
+        shares = (before, after) if chosen else (others_before, others_after)
+        for share, moment in zip(
+            shares, (at - pd.Timedelta(hours=5), at + pd.Timedelta(hours=5)), strict=True
+        ):
+            if place < share:
+                rows.append({**base, "event": "$exception", "timestamp": moment})
+    rows.append({"event": "$pageview", "distinct_id": "z", "timestamp": start + pd.Timedelta(hours=71)})
+    log = ck.EventLog(pd.DataFrame(rows))
+    return judge(log, "beta", as_of=ramp_plan().window("beta")[1])
+
+
+def test_people_who_got_worse_than_the_others_did_are_to_be_looked_at():
+    report = changed(0.10, 0.50, 0.05, 0.06)
     check = report.check("people with $exception: before and after")
     assert check.status.value == "hold"
+    assert check.effect == pytest.approx((30.5 / 6.5) / (36.5 / 30.5))
     assert report.verdict is ck.Verdict.HOLD
+
+
+def test_people_who_were_different_before_are_not_blamed_on_the_feature():
+    report = changed(0.20, 0.45, 0.05, 0.11)
+    check = report.check("people with $exception")
+    assert check.status.value == "for information"
+    assert "differed before they had the feature" in check.meaning
+    assert report.verdict is ck.Verdict.PROMOTE
+
+
+def test_a_handful_of_organisations_cannot_tell_their_spread():
+    report = changed(0.10, 0.50, 0.05, 0.06, orgs=2)
+    check = report.check("people with $exception: before and after")
+    assert check.status.value == "for information"
+    assert "2 organisations (fewer than 20)" in check.meaning
+    assert {row[1] for row in report.section("organisations").rows} == {
+        "org0",
+        "org1",
+        "everybody without it",
+    }
 
 
 def test_at_full_release_nothing_is_comparable_without_a_holdout():

@@ -50,6 +50,7 @@ def audit_record(
             "cap_seconds": question.cap,
             "harm_budget": question.harm_budget,
             "use_limits": question.use_limits,
+            "pool": question.pool,
         },
         "guardrails": [
             {**g.to_dict(), "weight": w} for g, w in zip(question.guardrails, question.weights, strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from canarykit.health.decision import Rules
 from canarykit.health.full import judge_full
-from canarykit.health.question import ask
+from canarykit.health.question import Pool, ask
 from canarykit.health.ramp import judge_percentage
 from canarykit.health.stage_report import StageReport
 from canarykit.health.targeted import judge_targeted
@@ -36,6 +36,7 @@ def evaluate_stage(
     cap: str | None = None,
     harm_budget: float | None = None,
     use_limits: bool = False,
+    pool: Pool = "stage",
     survey: str | None = None,
     segments: Sequence[str] = ("$browser", "$os"),
 ) -> StageReport:
@@ -84,6 +85,10 @@ def evaluate_stage(
         next stage. None: the guardrails' own margins.
     use_limits
         Roll back a randomised stage whose canary breaks a guardrail's `limit` while the control keeps it.
+    pool
+        "stage" judges a percentage by what happened within it; "ramp" adds the evidence of the earlier
+        percentages that led to it without a gap, each compared within itself and each person with one
+        event at most, so the error statements hold for the whole ramp. Do not pool over a changed feature.
     survey
         Id of a survey whose answers are quoted in the report.
     segments
@@ -124,6 +129,7 @@ def evaluate_stage(
         use_limits=use_limits,
         segments=tuple(segments),
         survey=survey,
+        pool=pool,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     return judges[question.kind](question)

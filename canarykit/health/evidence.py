@@ -70,6 +70,19 @@ class GuardrailEvidence:
         """Largest weighted harm evidence so far, at each look: once shown, it stays shown."""
         return np.maximum.accumulate(self.harm_log_e + math.log(self.weight))
 
+    def standing_safe_log_e(self, log_rollback: float) -> Floats:
+        """Evidence of safety at each look: once shown it stays shown, as its limits do, unless harm is.
+
+        Where harm has been shown, only what the present evidence says of the margin counts.
+        """
+        best = np.fmax.accumulate(self.safe_log_e)
+        return np.where(self.weighted_log_e >= log_rollback, self.safe_log_e, best)
+
+    def last(self, n_looks: int) -> GuardrailEvidence:
+        """The last looks only: those of the stage itself, after evidence carried over from earlier ones."""
+        names = ("harm_log_e", "safe_log_e", "value", "low", "high")
+        return replace(self, **{name: getattr(self, name)[-n_looks:] for name in names})
+
 
 @dataclass(frozen=True, eq=False)
 class EvidenceSeries:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from canarykit.display import Column, Table, format_value
+from canarykit.health.changes import Change
 from canarykit.health.check import Arm, Check, Section, Status
 from canarykit.health.lines import share_arm
 from canarykit.health.people import Sessions
@@ -14,7 +14,7 @@ from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.reduction import Outcomes
 from canarykit.metrics.share import ShareMetric
 
-__all__ = ["LimitLine", "before_after_section", "limit_line", "paired_check", "session_section"]
+__all__ = ["LimitLine", "limit_line", "session_section"]
 
 CONFIDENCE = 0.95
 
@@ -42,9 +42,20 @@ class LimitLine:
 
 
 def limit_line(
-    question: Question, guardrail: Guardrail, weight: float, found: Outcomes, i: int, *, who: str
+    question: Question,
+    guardrail: Guardrail,
+    weight: float,
+    found: Outcomes,
+    i: int,
+    *,
+    who: str,
+    change: Change | None = None,
 ) -> LimitLine:
-    """Judge one guardrail of people who have the canary against its limit, or against everybody else."""
+    """Judge one guardrail of people who have the canary against its limit, or against everybody else.
+
+    Without a limit, more than the others would suggest asks for a look, unless these people differed in
+    the same way before they had the feature and nothing changed since.
+    """
     if not isinstance(guardrail.metric, ShareMetric):
         return _value_line(guardrail, found, i, who)
     first = found.first[i]
@@ -55,9 +66,7 @@ def limit_line(
     x0, n0 = int((first[control] >= 0).sum()), int(control.sum())
     lower = guardrail.worse == "lower"
     reference = x0 / n0 if n0 else None
-    level = guardrail.limit
-    if level is None and reference is not None:
-        level = reference * guardrail.tolerated_ratio
+    level = guardrail.limit if guardrail.limit is not None else reference
     worst = _bound(x, n, harmful=True, lower=lower, alpha=1 - CONFIDENCE)
     surely = _bound(x, n, harmful=False, lower=lower, alpha=question.rules.alpha_rollback * weight)
     breached = guardrail.limit is not None and surely is not None and _beyond(surely, guardrail.limit, lower)
@@ -65,12 +74,16 @@ def limit_line(
         others = _bound(x0, n0, harmful=False, lower=lower, alpha=question.rules.alpha_rollback * weight)
         breached = not (others is not None and _beyond(others, guardrail.limit, lower))
     share = x / n if n else None
-    seen_beyond = share is not None and level is not None and _beyond(share, level, lower)
-    if lower and guardrail.limit is None and seen_beyond:  # chosen people need not behave like the others
-        seen_beyond = surely is not None and _beyond(surely, level, lower)
-    proven = guardrail.limit is not None and worst is not None and not _beyond(worst, guardrail.limit, lower)
-    status = Status.BREACH if breached else Status.HOLD if seen_beyond else Status.OK
+    seen_beyond = explained = False
+    if guardrail.limit is not None:
+        seen_beyond = share is not None and _beyond(share, guardrail.limit, lower)
+    elif change is not None:
+        seen_beyond = change.worse_than_others(x, n) or change.got_worse
+        explained = change.differed_before and not change.got_worse
+    status = Status.BREACH if breached else Status.HOLD if seen_beyond and not explained else Status.OK
+    status = Status.INFO if seen_beyond and explained else status
     status = status if n and recorded else Status.UNCLEAR
+    proven = guardrail.limit is not None and worst is not None and not _beyond(worst, guardrail.limit, lower)
     check = Check(
         name=guardrail.label,
         kind="limit",
@@ -89,7 +102,7 @@ def limit_line(
             "the same time are no control, since nobody was put into an arm by chance"
         ),
     )
-    return LimitLine(check, breached, bool(n) and status is Status.OK, proven)
+    return LimitLine(check, breached, status in (Status.OK, Status.INFO), proven)
 
 
 def _words(
@@ -105,11 +118,16 @@ def _words(
     side = "as few as" if guardrail.worse == "lower" else "as many as"
     if status is Status.BREACH:
         return f"{had}: beyond the limit of {format_value(guardrail.limit, 'share')} for sure."
+    share = format_value(level, "share")
+    if status is Status.HOLD and guardrail.limit is not None:
+        return f"{had}: beyond the limit of {share}. Look at them before going on."
     if status is Status.HOLD:
-        kind = (
-            "the limit" if guardrail.limit is not None else "what the others of the same time would suggest"
+        return f"{had}, where {share} of the others of the same time had it. Look at them before going on."
+    if status is Status.INFO:
+        return (
+            f"{had}, where {share} of the others of the same time had it; but these people differed before "
+            "they had the feature, and nothing shows that it changed since."
         )
-        return f"{had}: beyond {kind} ({format_value(level, 'share')}). Look at them before going on."
     nothing = "Nothing seen against going on" if x == 0 or guardrail.worse == "lower" else "In line"
     return f"{nothing}: {had}; with so few, {side} {could} are still possible (95 %)."
 
@@ -148,47 +166,6 @@ def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> Limi
     return LimitLine(check, False, status is Status.INFO, False)
 
 
-def paired_check(
-    guardrail: Guardrail, before: Outcomes, after: Outcomes, i: int, *, who: str
-) -> Check | None:
-    """The same people as long before their exposure as after it; descriptive, an exact sign test aside.
-
-    None for value metrics and when nobody has the canary.
-    """
-    first_before, first_after = before.first[i], after.first[i]
-    if first_before is None or first_after is None or not after.canary.any():
-        return None
-    canary = after.canary
-    was, now = first_before[canary] >= 0, first_after[canary] >= 0
-    worse = int((now & ~was).sum()) if guardrail.worse == "higher" else int((was & ~now).sum())
-    better = int((was & ~now).sum()) if guardrail.worse == "higher" else int((now & ~was).sum())
-    chance = _sign_chance(worse, better)
-    n = int(canary.sum())
-    looks_worse = guardrail.worse == "higher" and chance < 0.05
-    status = Status.HOLD if looks_worse else Status.INFO
-    words = (
-        f"{int(was.sum()):,} of {n:,} {who} before, {int(now.sum()):,} after; "
-        f"{worse:,} changed for the worse and {better:,} for the better. "
-    )
-    words += (
-        "More than a coin would give: look at them before going on."
-        if looks_worse
-        else "Time, weekday and novelty are in this too, so it proves nothing by itself."
-    )
-    return Check(
-        name=f"{guardrail.label}: before and after",
-        kind="descriptive",
-        status=status,
-        meaning=words,
-        measured="each person as long before the first exposure as after it",
-        canary=share_arm(int(now.sum()), n),
-        control=share_arm(int(was.sum()), n),
-        evidence=chance,
-        evidence_name="sign test p",
-        method="descriptive; the second column is the same people before, not a control",
-    )
-
-
 def session_section(sessions: Sessions, events: tuple[str, ...]) -> Section:
     """Sessions with each event, with the exact upper bound: zero in 40 still allows 7 %."""
     rows = []
@@ -211,18 +188,6 @@ def session_section(sessions: Sessions, events: tuple[str, ...]) -> Section:
     return Section("sessions", text, Table.of(columns, rows))
 
 
-def before_after_section(checks: list[Check]) -> Section:
-    """The paired lines as a table."""
-    columns = (
-        Column("metric", "metric"),
-        Column("before", "before"),
-        Column("after", "after"),
-        Column("meaning", "what it says"),
-    )
-    rows = [(c.name, str(c.control), str(c.canary), c.meaning) for c in checks]
-    return Section("before and after", "The same people, as long before as after.", Table.of(columns, rows))
-
-
 def _bound(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float | None:
     """Exact bound of a share towards harm (`harmful`), or the one that harm surely exceeds."""
     from canarykit.stats.proportions import clopper_pearson
@@ -236,9 +201,3 @@ def _bound(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float
 
 def _beyond(value: float, level: float | None, lower: bool) -> bool:
     return level is not None and (value < level if lower else value > level)
-
-
-def _sign_chance(worse: int, better: int) -> float:
-    """P(at least this many of the changed people changed for the worse), if a coin decided."""
-    n = worse + better
-    return sum(math.comb(n, k) for k in range(worse, n + 1)) / 2**n if n else 1.0

@@ -153,14 +153,15 @@ def guardrail_check(
     canary, control, measured = _arms(comparison, i)
     value, low, high = (_finite(series[-1]) for series in (judged.value, judged.low, judged.high))
     harm = float(judged.weighted_log_e[-1])
-    safe = float(judged.safe_log_e[-1])
     roll_back, promote, _, _ = log_thresholds(question.rules)
+    safe = float(judged.standing_safe_log_e(roll_back)[-1])
     status, meaning = _guardrail_status(judged, harm, safe, roll_back, promote, comparison.missing)
     if comparisons_off and status is not Status.UNCLEAR:
         status, meaning = Status.UNCLEAR, f"Not judged, because the comparison is not valid. ({meaning})"
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
-        method = f"exact event e-process, one first event per person, every look valid; {weight}"
+        where = "over the ramp so far, stratified by stage; " if question.pool == "ramp" else ""
+        method = f"exact event e-process, one first event per person, every look valid; {where}{weight}"
     else:
         method = f"normal mixture e-process on means, asymptotic, every look valid; {weight}"
     return Check(

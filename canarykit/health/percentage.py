@@ -12,6 +12,7 @@ import numpy.typing as npt
 from canarykit.display import Note
 from canarykit.health.cohort import Cohort, stage_cohort
 from canarykit.health.decision import Evidence, decide, log_thresholds
+from canarykit.health.earlier import Earlier, earlier_counts
 from canarykit.health.evidence import (
     EvidenceSeries,
     GuardrailEvidence,
@@ -89,6 +90,7 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
     new = _arrivals(found, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
     srm_log_e = srm.log_e if srm is not None else np.zeros(len(looks))
+    earlier = earlier_counts(question, _who_counts) if question.pool == "ramp" else Earlier((), {})
     known = question.log.event_names()
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
@@ -97,11 +99,14 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
     for i, guardrail in enumerate(question.guardrails):
         weight = question.weights[i]
         if isinstance(guardrail.metric, ShareMetric):
+            once = used & earlier.without_event(i, found.units)
             risk = found.risk_sets(
-                i, origin=question.origin, step=question.step, n_intervals=len(looks), where=used
+                i, origin=question.origin, step=question.step, n_intervals=len(looks), where=once
             )
             sets.append(risk)
-            judged.append(_judge_share(question, guardrail, weight, risk, found, i, used, missing))
+            joined = RiskSets.joined([*(stage[i] for stage in earlier.counts), risk])
+            evidence_of = _judge_share(question, guardrail, weight, joined, found, i, used, missing)
+            judged.append(evidence_of.last(len(looks)))
         else:
             sets.append(None)
             kept = _subset(found, used)
@@ -264,12 +269,13 @@ def _evidence(
     grace = seconds < question.grace
     grace[-1] = question.in_grace
     several = cohort.units["several"].to_numpy(bool)[used]
+    log_rollback = log_thresholds(question.rules)[0]
     critical = any(g.critical and g.label in missing for g in question.guardrails)
     return Evidence(
         units_canary=units_canary,
         units_control=units_control,
         harm_log_e=np.stack([g.weighted_log_e for g in judged]),
-        safe_log_e=np.stack([g.safe_log_e for g in judged]),
+        safe_log_e=np.stack([g.standing_safe_log_e(log_rollback) for g in judged]),
         srm_log_e=np.maximum.accumulate(srm_log_e),
         crosser_share=float(several.mean()) if len(several) else 0.0,
         fresh=fresh,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from canarykit.times import duration, to_utc
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Question", "ask"]
+__all__ = ["Pool", "Question", "ask"]
+
+Pool = Literal["stage", "ramp"]
 
 MAX_LOOKS = 5000
 
@@ -50,6 +52,8 @@ class Question:
         Whether a breached absolute limit rolls back a randomised stage by itself.
     segments, survey
         Event properties to break down by, and a survey to quote.
+    pool
+        "stage" judges by this stage's evidence alone, "ramp" adds that of the ramp's earlier percentages.
     """
 
     log: Any
@@ -73,6 +77,7 @@ class Question:
     use_limits: bool
     segments: tuple[str, ...] = ()
     survey: str | None = None
+    pool: Pool = "stage"
 
     @property
     def actor(self) -> str:
@@ -150,6 +155,7 @@ def ask(
     use_limits: bool,
     segments: tuple[str, ...] = (),
     survey: str | None = None,
+    pool: Pool = "stage",
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -175,6 +181,8 @@ def ask(
     labels = [item.label for item in chosen]
     if len(set(labels)) < len(labels):
         raise PlanError(f"guardrails need different names; there is {labels}")
+    if pool not in ("stage", "ramp"):
+        raise PlanError(f"pool is {pool!r}; expected 'stage' or 'ramp'")
     if harm_budget is not None and not 0 < harm_budget < float("inf"):
         raise PlanError(f"harm_budget is {harm_budget}; expected a positive number of people")
     if log.time_range[1] is None:
@@ -210,4 +218,5 @@ def ask(
         use_limits=use_limits,
         segments=segments,
         survey=survey,
+        pool=pool,
     )

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from canarykit.display import Column, Note, Table
+from canarykit.health.answers import answer_sections
 from canarykit.health.audit import audit_record
 from canarykit.health.check import Check, Section
 from canarykit.health.decision import Row
 from canarykit.health.lines import comparison_checks
 from canarykit.health.percentage import Comparison, compare
 from canarykit.health.question import Question
+from canarykit.health.second_looks import busiest_section, novelty_sections, sensitivity_sections
+from canarykit.health.segments import segment_sections
 from canarykit.health.settle import settle_share
 from canarykit.health.stage_report import StageReport
 from canarykit.health.words import comparison_reason, comparison_steps
@@ -33,7 +36,14 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
     row = Row(int(series.rows[-1]))
     checks: tuple[Check, ...] = comparison_checks(question, comparison)
     settle = _settle(question, comparison)
-    sections = (_people_section(comparison),)
+    sections = (
+        _people_section(comparison),
+        *sensitivity_sections(question, comparison),
+        *segment_sections(question, comparison.found, comparison.used),
+        *novelty_sections(question, comparison),
+        *busiest_section(question, comparison),
+        *answer_sections(question),
+    )
     return StageReport(
         flag=question.plan.flag,
         stage=question.stage,
@@ -66,10 +76,11 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
     first = _first_rollback(comparison)
     if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
         notes.append(Note("earlier_rollback", f"an hourly look would have rolled back at {first}"))
+    over = "over the ramp" if question.pool == "ramp" else "in this stage"
     notes.append(
         Note(
             "error_rate",
-            f"P(ever rolling back a harmless release in this stage) is at most "
+            f"P(ever rolling back a harmless release {over}) is at most "
             f"{question.rules.alpha_rollback:g}, P(ever promoting one at a margin) at most "
             f"{question.rules.alpha_promote:g}, however often one looks",
         )
@@ -92,7 +103,8 @@ def _settle(question: Question, comparison: Comparison) -> list[str]:
     seconds = (question.stop - question.start).total_seconds()
     said = []
     for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
-        if sets is None or judged.counts.get("missing") or judged.safe_log_e[-1] >= -math.log(0.05):
+        shown = np.fmax.reduce(judged.safe_log_e) >= -math.log(question.rules.alpha_promote)
+        if sets is None or judged.counts.get("missing") or shown:
             continue
         lower = judged.guardrail.worse == "lower"
         tolerated = 1 / judged.margin if lower else judged.margin

@@ -6,18 +6,15 @@ import numpy as np
 
 from canarykit.display import Note, format_value
 from canarykit.health.audit import audit_record
+from canarykit.health.changes import change_check, changes_section, find_change
 from canarykit.health.check import Arm, Check, Section, Status
 from canarykit.health.decision import Evidence, Row, decide
-from canarykit.health.limits import (
-    LimitLine,
-    before_after_section,
-    limit_line,
-    paired_check,
-    session_section,
-)
+from canarykit.health.limits import LimitLine, limit_line, session_section
 from canarykit.health.lines import data_check
+from canarykit.health.organisations import groups_of, organisation_section
 from canarykit.health.people import before_and_after, sessions_of, stage_units
 from canarykit.health.question import Question
+from canarykit.health.segments import where_sections
 from canarykit.health.stage_report import StageReport
 from canarykit.health.words import listed
 
@@ -34,15 +31,14 @@ def judge_targeted(question: Question) -> StageReport:
     before, after = before_and_after(question, units, actor=actor)
     n_canary = int(after.canary.sum())
     who = question.unit_words
+    groups = groups_of(question, units)
+    found = [find_change(g, before, after, i, groups) for i, g in enumerate(question.guardrails)]
     lines = [
-        limit_line(question, guardrail, weight, after, i, who=who)
+        limit_line(question, guardrail, weight, after, i, who=who, change=found[i])
         for i, (guardrail, weight) in enumerate(zip(question.guardrails, question.weights, strict=True))
     ]
-    paired = [
-        check
-        for i, guardrail in enumerate(question.guardrails)
-        if (check := paired_check(guardrail, before, after, i, who=who)) is not None
-    ]
+    changes = [change for change in found if change is not None]
+    paired = [change_check(change, who=who) for change in changes]
     events = tuple(dict.fromkeys(name for g in question.guardrails for name in g.metric.events))
     sessions = sessions_of(question.log, units[units["canary"]], events, actor=actor)
     checks = [data_check(question, n_canary, None)]
@@ -54,7 +50,9 @@ def judge_targeted(question: Question) -> StageReport:
     )
     row = Row(int(np.ravel(decide(evidence, question.rules))[-1]))
     sections: tuple[Section, ...] = (session_section(sessions, events),)
-    sections += (before_after_section(paired),) if paired else ()
+    sections += (changes_section(changes, who=who),) if changes else ()
+    sections += organisation_section(question, before, after, groups)
+    sections += where_sections(question, after, units)
     note = Note(
         "not_randomised",
         "the people of this stage were chosen, not drawn: the numbers describe them and prove nothing about "
