@@ -7,14 +7,15 @@ _HOMES = {
     "canarykit.simulate.population": ("Population",),
     "canarykit.simulate.scenario": ("Effect", "Fault", "Scenario", "Step", "Survey"),
     "canarykit.simulate.rollout": ("simulate_rollout",),
-    "canarykit.simulate.decisions": ("Decisions", "simulate_decisions"),
+    "canarykit.simulate.operating": ("Decisions",),
+    "canarykit.simulate.decisions": ("simulate_decisions",),
     "canarykit.simulate.planning": (
         "blast_radius",
         "expected_duration",
-        "plan_ramp",
         "power",
         "sample_size",
     ),
+    "canarykit.simulate.ramps": ("RampPlan", "plan_ramp"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RUNS_PER_BLOCK", "simulate_decisions"]
 
-RUNS_PER_BLOCK = 500
+RUNS_PER_BLOCK = 100
 """Runs drawn together. Part of the streams: changing it changes every simulated decision."""
 
-COMPILED_FROM = 20_000_000
-"""Runs times looks times alternatives from which the compiled kernels are worth their import."""
+COMPILED_FROM = 50_000
+"""Runs times looks from which the compiled kernels are worth their import."""
 
 
 def simulate_decisions(
@@ -155,7 +155,7 @@ def simulate_decisions(
         drift=drift,
         harm_budget=harm_budget,
     )
-    size = n_runs * max(len(stage.people) for stage in stages) * 60
+    size = n_runs * sum(len(stage.people) for stage in stages) * len(truths)
     judge = Judge(
         truths, guardrail_weights(chosen), decision or Rules(), mixture, srm, compiled=size >= COMPILED_FROM
     )
