@@ -55,6 +55,9 @@ class Clock:
     as_of: datetime | None = None
     zone: str = "UTC"
 
+    def __post_init__(self) -> None:
+        self.tzinfo()  # a name that is no zone is said at once
+
     def now(self, why: str) -> datetime:
         """The moment, in UTC; a `PlanError` where it was not given."""
         if self.as_of is None:
