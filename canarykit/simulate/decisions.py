@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RUNS_PER_BLOCK", "simulate_decisions"]
 
-RUNS_PER_BLOCK = 100
+RUNS_PER_BLOCK = 500
 """Runs drawn together. Part of the streams: changing it changes every simulated decision."""
 
+_ROLLS_BACK = np.array([code in set(Row) and Row(code).verdict is Verdict.ROLL_BACK for code in range(128)])
 COMPILED_FROM = 50_000
 """Runs times looks from which the compiled kernels are worth their import."""
 
@@ -160,7 +161,7 @@ def simulate_decisions(
         truths, guardrail_weights(chosen), decision or Rules(), mixture, srm, compiled=size >= COMPILED_FROM
     )
     parts = [list(table)] if evidence == "ramp" else [[stage] for stage in table]
-    walk = _Walk(parts, judge, named, on_hold == "go on", as_seed(rng))
+    walk = _Walk(parts, judge, named, on_hold == "go on", as_seed(rng), n_runs)
     blocks = range(-(-n_runs // RUNS_PER_BLOCK))
     results = list(watched(_each(walk, blocks, workers), progress, total=len(blocks), unit="blocks of runs"))
     worst = [
@@ -170,7 +171,7 @@ def simulate_decisions(
     return Decisions(
         plan=plan,
         stage_names=tuple(stage.name for stage in stages),
-        runs={name: RuleRuns.join([result[name] for result in results]).first(n_runs) for name in named},
+        runs={name: RuleRuns.join([result[name] for result in results]) for name in named},
         harmful=any(harm > 1 + 1e-9 for harm in worst),
         beyond_margin=any(harm >= margin - 1e-9 for harm, margin in zip(worst, margins, strict=True)),
         settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
@@ -186,15 +187,16 @@ class _Walk:
     rules: tuple[str, ...]
     ships_on: bool
     seed: np.random.SeedSequence
+    n_runs: int
 
     def __call__(self, block: int) -> dict[str, RuleRuns]:
-        n_stages = sum(len(part) for part in self.parts)
-        shape = (RUNS_PER_BLOCK, n_stages)
+        runs = min(RUNS_PER_BLOCK, self.n_runs - block * RUNS_PER_BLOCK)
+        shape = (runs, sum(len(part) for part in self.parts))
         found = {
             rule: RuleRuns(np.full(shape, NOT_REACHED, np.int8), *(np.zeros(shape) for _ in range(3)))
             for rule in self.rules
         }
-        alive = {rule: np.ones(RUNS_PER_BLOCK, bool) for rule in self.rules}
+        alive = {rule: np.ones(runs, bool) for rule in self.rules}
         for part in self.parts:
             drawn = Drawn.join(
                 [
@@ -216,7 +218,7 @@ class _Walk:
     ) -> np.ndarray:
         """Write down what each run came to in these stages; returns which of them go on."""
         row, look = first_decision(rows)
-        back = np.isin(row, [code for code in Row if code.verdict is Verdict.ROLL_BACK]) & (look >= 0)
+        back = _ROLLS_BACK[row] & (look >= 0)
         going = (row == Row.SAFE) & (look >= 0)
         by_time = len(part) > 1 or self.ships_on
         stop = np.where(look >= 0, look, rows.shape[1] - 1)

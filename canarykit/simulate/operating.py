@@ -63,11 +63,6 @@ class RuleRuns:
         names = cls.__dataclass_fields__
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
-    def first(self, n_runs: int) -> RuleRuns:
-        """The first runs."""
-        names = type(self).__dataclass_fields__
-        return RuleRuns(**{name: getattr(self, name)[:n_runs] for name in names})
-
     @property
     def ends(self) -> np.ndarray:
         """How each rollout ended, as a place in `ENDS`; promoted means through every stage."""

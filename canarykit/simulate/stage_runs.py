@@ -52,23 +52,38 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     """Draw people and events; what the canary adds to the baseline comes from streams of its own."""
     looks = rates.looks
     shape = (runs, len(looks.people))
-    canary = draw("canary").poisson(looks.canary_people, shape)
-    control = draw("control").poisson(looks.control_people, shape)
+    canary = _people(draw("canary"), looks.canary_people, shape)
+    control = _people(draw("control"), looks.control_people, shape)
     pairs = []
     for place, truth in enumerate(truths):
         low, high = rates.control[place], rates.canary[place]
         if not truth.is_share:
             pairs.append(_values(truth, canary, control, low, high, draw, place))
             continue
-        theirs = draw(f"{place}theirs").binomial(control, low)
-        ours = draw(f"{place}ours").binomial(canary, np.minimum(low, 1.0))
-        more = draw(f"{place}more")
+        theirs = _hit(draw(f"{place}theirs"), control, low)
+        ours = _hit(draw(f"{place}ours"), canary, low)
         if np.any(high > low):
-            ours = ours + more.binomial(canary - ours, np.clip((high - low) / (1 - low), 0.0, 1.0))
+            more = np.clip((high - low) / (1 - low), 0.0, 1.0)
+            ours = ours + _hit(draw(f"{place}more"), canary - ours, more)
         if np.any(high < low):
-            ours = more.binomial(ours, np.clip(high / low, 0.0, 1.0))
+            ours = draw(f"{place}less").binomial(ours, np.clip(high / low, 0.0, 1.0))
         pairs.append((ours, theirs))
     return Drawn(canary, control, tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+
+def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """People who come in, Poisson; many of them by the normal law, which is five times as quick."""
+    if expected.min() < 200:
+        return stream.poisson(expected, shape)
+    noise = stream.standard_normal(shape, dtype=np.float32)
+    return np.rint(expected + np.sqrt(expected) * noise).astype(np.int64)
+
+
+def _hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """How many of them have the event: binomial, where it is rare its Poisson limit."""
+    if rate.max() > 0.02:
+        return stream.binomial(people, rate)
+    return np.minimum(stream.poisson(people * rate), people)
 
 
 def _values(
