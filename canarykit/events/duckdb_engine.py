@@ -275,11 +275,27 @@ class DuckDBEngine(Engine):
         return f"({name}::TIMESTAMP AT TIME ZONE {zone})"
 
 
+class _Relation:
+    """A relation of the user's where the engine expects a connection: questions run on the user's own."""
+
+    def __init__(self, relation: Any) -> None:
+        self.relation = relation
+        self.identities: pa.Table | None = None
+
+    def register(self, name: str, table: pa.Table) -> None:
+        self.identities = table
+
+    def sql(self, text: str) -> Any:
+        canarykit_identities = self.identities  # DuckDB finds it by this name, in this frame
+        found = self.relation.query("canarykit_events", text)
+        del canarykit_identities
+        return found
+
+
 def open_relation(relation: Any, mapping: Mapping[str, str], identities: Identities, tz: Any) -> Opened:
-    """A DuckDB relation of the user's: its rows are handed over as Arrow, unpacked once."""
-    connection = connect()
-    connection.register("canarykit_events", to_arrow(relation))
-    return open_duckdb("canarykit_events", connection, mapping, identities, tz=tz, says_utc=False)
+    """A DuckDB relation of the user's, asked on the user's connection."""
+    source = _Relation(relation)
+    return open_duckdb("canarykit_events", source, mapping, identities, tz=tz, says_utc=False)
 
 
 def open_duckdb(

@@ -32,7 +32,8 @@ def reduce_shard(table: pa.Table, *, unit: str, value: str, starts: np.ndarray, 
     calls = table.num_rows
     table = table.filter(pc.is_valid(table.column(unit)))
     without_unit = calls - table.num_rows
-    everybody = pc.count_distinct(table.column(unit)).as_py()
+    names, units = _codes(table.column(unit))
+    everybody = int(np.count_nonzero(np.bincount(units, minlength=1)))
     values, value_codes = _codes(table.column(value))
     order_of_values = pc.sort_indices(values).to_numpy()
     rank = np.append(np.argsort(order_of_values), -1)
@@ -42,9 +43,8 @@ def reduce_shard(table: pa.Table, *, unit: str, value: str, starts: np.ndarray, 
     known = variant >= 0
     unknown = int((~known).sum())
     if unknown:
-        table, variant = table.filter(pa.array(known)), variant[known]
+        table, variant, units = table.filter(pa.array(known)), variant[known], units[known]
     variants = values.take(pa.array(order_of_values))
-    names, units = _codes(table.column(unit))
     at = table.column("timestamp").cast(pa.int64()).to_numpy()
     order = _order(units, at, variant, table)
     units, variant, at = units[order], variant[order], at[order]
