@@ -10,9 +10,9 @@ import pytest
 
 from canarykit.funnels import rules as shapes
 from canarykit.funnels.actor import run_sorted
-from canarykit.funnels.rules import EXCLUSION_SHIFT, Rules, make_entries, make_work
-from canarykit.funnels.scan import kernel
-from canarykit.funnels.scan_trends import make_periods, make_trend_entries, run_trend_sorted
+from canarykit.funnels.rules import EXCLUSION_SHIFT, Rules, answer_fields, make_memory
+from canarykit.funnels.scan import kernel, read_answers
+from canarykit.funnels.scan_trends import TREND_FIELDS, make_periods, run_trend_sorted
 from tests.funnel_reference import Event, Funnel, funnel_of, trend_of
 
 SEQUENCES = int(os.environ.get("CANARYKIT_SEQUENCES", "24000"))
@@ -46,12 +46,12 @@ def random_funnel(rng, *, trend=False) -> Funnel:
     )
 
 
-def random_actor(rng, funnel, first_id) -> list[Event]:
+def random_actor(rng, funnel, first_id, with_exclusions=True) -> list[Event]:
     """A few events close together, with ties, repeats, several matches and exclusions."""
     size = int(rng.integers(1, 13))
     gaps = rng.choice([0, 0, 1, 1, 2, 3, 6, 12], size=size)
     times = 100 + np.cumsum(gaps)
-    several, excluded = rng.random() < 0.3, rng.random() < 0.4
+    several, excluded = rng.random() < 0.3, with_exclusions and rng.random() < 0.6
     events = []
     for i, time in enumerate(times.tolist()):
         steps = sorted({int(s) for s in rng.integers(1, funnel.n + 1, size=2 if several else 1)})
@@ -86,7 +86,7 @@ def value_code(event) -> int:
     return VALUES.index(event.value) if event.value is not None else 0
 
 
-def rules_of(funnel, *, detail=False) -> Rules:
+def rules_of(funnel, *, thin=True, detail=False) -> Rules:
     order = shapes.ORDERS[funnel.order]
     return Rules(
         n=funnel.n,
@@ -98,7 +98,8 @@ def rules_of(funnel, *, detail=False) -> Rules:
         attribution_step=funnel.attribution_step,
         plain_values=int(funnel.plain_values),
         blank=0 if funnel.plain_values else -1,
-        thin=int(order == shapes.UNORDERED or funnel.tie > 0 or detail),
+        thin=int(thin or order != shapes.ORDERED or funnel.tie > 0),
+        detail=int(detail),
     )
 
 
@@ -120,23 +121,24 @@ def engine_answers(actors, funnel, form, *, detail=False):
     """Per actor {value: (steps done, times, ids)}, in the shape of the reference."""
     run, plain = kernel("run_sorted", run_sorted, 0, form)
     time, entry, value, starts, blank, _ = columns_of(actors, plain)
-    work = make_work(funnel.n, 20, 3, plain=plain)
-    entries = make_entries(len(time), funnel.n, len(time) * funnel.n * 10 if detail else 0)
-    run(time, entry, value, starts, rules_of(funnel, detail=detail), blank, work, entries, int(detail))
+    m, at = make_memory(funnel.n, 20, 3, plain=plain)
+    written = np.empty(len(time) * answer_fields(funnel.n), np.int64)
+    matched = np.empty(len(time) * funnel.n * 40 if detail else 0, np.int64)
+    used = np.zeros(2, np.int64)
+    with_exclusions = any(event.exclusions for actor in actors for event in actor)
+    rules = rules_of(funnel, thin=with_exclusions or detail, detail=detail)
+    run(time, entry, value, starts, rules, blank, m, at, written, matched, used)
+    answers = read_answers(written, matched, used, funnel.n)
     found = [{} for _ in actors]
-    for i in range(int(entries.size[0])):
-        times = [int(t) for t in entries.times[i * funnel.n : (i + 1) * funnel.n] if t >= 0]
-        bits = int(entries.bits[i])
+    for i, actor in enumerate(answers.actor.tolist()):
+        times = [t for t in answers.times[i].tolist() if t >= 0]
+        bits = int(answers.bits[i])
         done = {s for s in range(1, funnel.n + 1) if bits >> (s - 1) & 1}
-        ids = [
-            int(entries.matched_event[j])
-            for j in range(int(entries.matched_size[0]))
-            if detail and entries.matched_entry[j] == i and entries.matched_rank[j] == 0
-        ]
-        label = None if funnel.attribution is None else VALUES[entries.value[i]]
-        found[int(entries.actor[i])][label] = (done, times, ids)
+        ids = [event for answer, _, rank, event in answers.matched.tolist() if answer == i and rank == 0]
+        label = None if funnel.attribution is None else VALUES[answers.value[i]]
+        found[actor][label] = (done, times, ids)
         skipped = sum(s <= max(done) for s in funnel.optional)
-        assert entries.reached[i] == max(done) - 1 - skipped
+        assert answers.reached[i] == max(done) - 1 - skipped
     return found
 
 
@@ -145,8 +147,8 @@ def test_every_order_attribution_exclusion_tie_and_optional_step_agrees_with_the
     rng = np.random.default_rng(20260907)
     share = SEQUENCES // 2 // ACTORS
     for _ in range(share):
-        funnel = random_funnel(rng)
-        actors = [random_actor(rng, funnel, 0) for _ in range(ACTORS)]
+        funnel, with_exclusions = random_funnel(rng), rng.random() < 0.6
+        actors = [random_actor(rng, funnel, 0, with_exclusions) for _ in range(ACTORS)]
         answers = engine_answers(actors, funnel, form)
         for actor, mine in zip(actors, answers, strict=True):
             theirs = {value: answer[:2] for value, answer in funnel_of(actor, funnel).items()}
@@ -178,15 +180,15 @@ def test_trends_of_every_order_and_attribution_agree_with_the_reference(form):
         actors = [random_actor(rng, funnel, 0) for _ in range(ACTORS)]
         run, plain = kernel("run_trend_sorted", run_trend_sorted, 0, form)
         time, entry, value, starts, blank, period = columns_of(actors, plain)
-        work = make_work(funnel.n, 20, 3, plain=plain)
-        periods = make_periods(funnel.n, 20, plain=plain)
-        entries = make_trend_entries(len(time))
+        m, at = make_memory(funnel.n, 20, 3, plain=plain)
+        p, inside = make_periods(funnel.n, 20, plain=plain)
+        answers, used = np.empty(len(time) * TREND_FIELDS, np.int64), np.zeros(1, np.int64)
         rules = rules_of(funnel)
-        run(time, entry, value, period, starts, from_step, rules, blank, work, periods, entries)
+        run(time, entry, value, period, starts, from_step, rules, blank, m, at, p, inside, answers, used)
         found = [{} for _ in actors]
-        for i in range(int(entries.size[0])):
-            label = None if funnel.attribution is None else VALUES[entries.value[i]]
-            key = (label, int(entries.period[i]))
-            found[int(entries.actor[i])][key] = bool(entries.converted[i])
+        rows = answers[: used[0] * TREND_FIELDS].reshape(-1, TREND_FIELDS)
+        for actor, code, number, converted, _ in rows.tolist():
+            label = None if funnel.attribution is None else VALUES[code]
+            found[actor][label, number] = bool(converted)
         for actor, mine in zip(actors, found, strict=True):
             assert mine == trend_of(actor, funnel, from_step), (funnel, from_step, actor)

@@ -1,4 +1,6 @@
-"""Large logs are packed and spread over buckets: the answer is that of the general path, to the last digit."""
+"""Large logs are packed and spread over buckets; the answer is the general path's, to the last digit."""
+
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -58,7 +60,7 @@ def random_frame(rows=4_000, people=600, seed=5) -> pd.DataFrame:
 def tables_of(frame, query, pieces):
     table = pa.Table.from_pandas(frame[columns_needed(query)], preserve_index=False)
     cuts = np.linspace(0, len(frame), pieces + 1).astype(int)
-    return table, [table.slice(a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return table, [table.slice(a, b - a) for a, b in pairwise(cuts)]
 
 
 def assert_same(first, second, query):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from canarykit.funnels.rules import (
+    ACTOR,
     ALL_EVENTS,
+    BEST_BITS,
+    BEST_COUNT,
+    BITS,
     FIRST_TOUCH,
     LAST_TOUCH,
+    MATCH_FIELDS,
     MAX_FURTHER,
     NO_VALUE,
+    REACHED,
     STEP_TOUCH,
     STEPS_MASK,
+    TIMES,
     UNORDERED,
-    Entries,
+    VALUE,
+    Places,
     Rules,
-    Work,
 )
 from canarykit.funnels.scan_ordered import scan_ordered
 from canarykit.funnels.scan_unordered import scan_unordered
@@ -28,194 +35,219 @@ def run_sorted(
     starts: list[int],
     rules: Rules,
     blank: list[int],
-    work: Work,
-    entries: Entries,
-    detail: int,
+    m: list[int],
+    at: Places,
+    answers: list[int],
+    matched: list[int],
+    used: list[int],
 ) -> None:
-    """Every actor of a list sorted by actor and time; actor i has events `starts[i]` to `starts[i + 1]`."""
+    """Every actor of a list sorted by actor and time; actor i has events `starts[i]` to `starts[i + 1]`.
+
+    `blank[code]` is 1 for breakdown values without any text. `used` counts the rows of `answers`, and of
+    `matched`, which is written where the rules want detail.
+    """
     for actor in range(len(starts) - 1):
         low = starts[actor]
         size = starts[actor + 1] - low
         for e in range(size):
-            work.time[e] = time[low + e]
-            work.entry[e] = entry[low + e]
-            work.value[e] = value[low + e]
-            work.origin[e] = low + e
-        run_actor(actor, size, rules, blank, work, entries, detail)
+            m[at.time + e] = time[low + e]
+            m[at.entry + e] = entry[low + e]
+            m[at.value + e] = value[low + e]
+            m[at.origin + e] = low + e
+        run_actor(actor, size, rules, blank, m, at, answers, matched, used)
 
 
 def run_actor(
-    actor: int, size: int, rules: Rules, blank: list[int], work: Work, entries: Entries, detail: int
+    actor: int,
+    size: int,
+    rules: Rules,
+    blank: list[int],
+    m: list[int],
+    at: Places,
+    answers: list[int],
+    matched: list[int],
+    used: list[int],
 ) -> None:
-    """Evaluate the actor whose `size` events stand, in time order, in `work.time`, `.entry`, `.value`.
-
-    `blank[code]` is 1 for breakdown values without any text.
-    """
+    """Evaluate the actor whose `size` events stand, in time order, at `at.time`, `.entry`, `.value`."""
     if rules.thin:
-        size = thin(size, work)
+        size = thin(size, m, at)
     tie = rules.tie
     if tie > 0:  # near ties are for actors without any exclusion
         for e in range(size):
-            if work.entry[e] > STEPS_MASK:
+            if m[at.entry + e] > STEPS_MASK:
                 tie = 0
+    n_values = 1
     if rules.attribution == NO_VALUE:
-        evaluate(actor, 0, -1, 0, size, 0, tie, rules, work, entries, detail)
-        return
-    n_values = select_values(size, rules, blank, work)
-    if rules.attribution == ALL_EVENTS and n_values > 1:
-        split_by_value(size, n_values, work)
-        for i in range(n_values):
-            low, high = work.bounds[i], work.bounds[i + 1]
-            evaluate(actor, work.values[i], -1, low, high, 1, tie, rules, work, entries, detail)
-        return
+        m[at.values] = 0
+    else:
+        n_values = select_values(size, rules, blank, m, at)
+    split = rules.attribution == ALL_EVENTS and n_values > 1
+    if split:
+        split_by_value(size, n_values, m, at)
+    time = at.sub_time if split else at.time
+    entry = at.sub_entry if split else at.entry
+    value = at.sub_value if split else at.value
+    origin = at.sub_origin if split else at.origin
     for i in range(n_values):
-        wanted = work.values[i] if rules.attribution == STEP_TOUCH else -1
-        evaluate(actor, work.values[i], wanted, 0, size, 0, tie, rules, work, entries, detail)
+        code = m[at.values + i]
+        low = m[at.bounds + i] if split else 0
+        high = m[at.bounds + i + 1] if split else size
+        wanted = code if rules.attribution == STEP_TOUCH else -1
+        if rules.order == UNORDERED:
+            furthest = scan_unordered(time, entry, value, low, high, rules, wanted, m, at)
+        else:
+            furthest = scan_ordered(time, entry, value, low, high, rules, tie, wanted, m, at)
+        if furthest > 0:
+            if rules.detail:
+                write_matches(used[0], origin, rules, m, at, matched, used)
+            write_answer(actor, code, furthest, rules, m, at, answers, used)
 
 
-def evaluate(
+def write_answer(
     actor: int,
     code: int,
-    wanted: int,
-    low: int,
-    high: int,
-    split: int,
-    tie: int,
+    furthest: int,
     rules: Rules,
-    work: Work,
-    entries: Entries,
-    detail: int,
+    m: list[int],
+    at: Places,
+    answers: list[int],
+    used: list[int],
 ) -> None:
-    """Scan one list of events for one value, and write the answer if a step was reached."""
+    """One row: actor, value, furthest step less the optional ones up to it, steps done, times."""
     n = rules.n
-    time = work.sub_time if split else work.time
-    entry = work.sub_entry if split else work.entry
-    value = work.sub_value if split else work.value
-    if rules.order == UNORDERED:
-        furthest = scan_unordered(time, entry, value, low, high, rules, wanted, work)
-    else:
-        furthest = scan_ordered(time, entry, value, low, high, rules, tie, wanted, work, detail)
-    if furthest == 0:
-        return
+    row = used[0] * (TIMES + n)
+    used[0] += 1
     skipped = 0
     for s in range(furthest):
         skipped += (rules.optional >> s) & 1
-    row = entries.size[0]
-    entries.size[0] = row + 1
-    entries.actor[row] = actor
-    entries.value[row] = code
-    entries.reached[row] = furthest - 1 - skipped
-    entries.bits[row] = work.best[4]
-    held = work.best[3]
+    answers[row + ACTOR] = actor
+    answers[row + VALUE] = code
+    answers[row + REACHED] = furthest - 1 - skipped
+    answers[row + BITS] = m[at.best + BEST_BITS]
+    held = m[at.best + BEST_COUNT]
     for k in range(n):
-        entries.times[row * n + k] = work.best_times[k] if k < held else -1
-    if detail:
-        origin = work.sub_origin if split else work.origin
-        write_matches(row, held, origin, rules, work, entries)
+        answers[row + TIMES + k] = m[at.best_times + k] if k < held else -1
 
 
-def write_matches(row: int, held: int, origin: list[int], rules: Rules, work: Work, entries: Entries) -> None:
+def write_matches(
+    answer: int, origin: int, rules: Rules, m: list[int], at: Places, matched: list[int], used: list[int]
+) -> None:
     """Matched events per step: the reported attempt's, then those that reached the step in other attempts."""
-    place = entries.matched_size[0]
+    held = m[at.best + BEST_COUNT]
     for k in range(rules.n):
-        rank = 1
+        reported = -1
         if k < held:
-            entries.matched_entry[place] = row
-            entries.matched_step[place] = k
-            entries.matched_rank[place] = 0
-            entries.matched_event[place] = origin[work.best_events[k]]
-            place += 1
-        further = 0 if rules.order == UNORDERED else work.n_further[k]
+            reported = m[at.best_events + k]
+            write_match(answer, k, 0, m[origin + reported], matched, used)
+        rank = 1
+        further = 0 if rules.order == UNORDERED else m[at.n_further + k]
         for i in range(further):
-            e = work.further[k * MAX_FURTHER + i]
-            if k >= held or e != work.best_events[k]:
-                entries.matched_entry[place] = row
-                entries.matched_step[place] = k
-                entries.matched_rank[place] = rank
-                entries.matched_event[place] = origin[e]
-                place += 1
+            e = m[at.further + k * MAX_FURTHER + i]
+            if e != reported:
+                write_match(answer, k, rank, m[origin + e], matched, used)
                 rank += 1
-    entries.matched_size[0] = place
 
 
-def thin(size: int, work: Work) -> int:
+def write_match(answer: int, step: int, rank: int, event: int, matched: list[int], used: list[int]) -> None:
+    """One matched event."""
+    row = used[1] * MATCH_FIELDS
+    used[1] += 1
+    matched[row] = answer
+    matched[row + 1] = step
+    matched[row + 2] = rank
+    matched[row + 3] = event
+
+
+def thin(size: int, m: list[int], at: Places) -> int:
     """Drop events with at most one match that equal both neighbours, when time strictly moves on."""
     if size < 3:
         return size
     kept = 1
-    before_time, before_entry, before_value = work.time[0], work.entry[0], work.value[0]
+    before_time, before_entry, before_value = m[at.time], m[at.entry], m[at.value]
     for e in range(1, size):
-        time, entry, value, origin = work.time[e], work.entry[e], work.value[e], work.origin[e]
+        time, entry, value, origin = m[at.time + e], m[at.entry + e], m[at.value + e], m[at.origin + e]
         repeated = (
             e + 1 < size
             and entry & (entry - 1) == 0
             and entry == before_entry
             and value == before_value
-            and entry == work.entry[e + 1]
-            and value == work.value[e + 1]
+            and entry == m[at.entry + e + 1]
+            and value == m[at.value + e + 1]
             and before_time < time
-            and time < work.time[e + 1]
+            and time < m[at.time + e + 1]
         )
         if not repeated:
-            work.time[kept], work.entry[kept], work.value[kept] = time, entry, value
-            work.origin[kept] = origin
+            m[at.time + kept] = time
+            m[at.entry + kept] = entry
+            m[at.value + kept] = value
+            m[at.origin + kept] = origin
             kept += 1
         before_time, before_entry, before_value = time, entry, value
     return kept
 
 
-def select_values(size: int, rules: Rules, blank: list[int], work: Work) -> int:
-    """Write the values the actor is evaluated for to `work.values`; returns how many.
+def select_values(size: int, rules: Rules, blank: list[int], m: list[int], at: Places) -> int:
+    """Write the values the actor is evaluated for to `at.values`; returns how many.
 
     First and last touch look for a value with any text; among blank values only, the blank one counts.
     """
     if rules.attribution == FIRST_TOUCH or rules.attribution == LAST_TOUCH:
         first = rules.attribution == FIRST_TOUCH
-        chosen = work.value[0 if first else size - 1]
+        chosen = m[at.value] if first else m[at.value + size - 1]
         if not rules.plain_values:
             for i in range(size):
-                code = work.value[i if first else size - 1 - i]
+                code = m[at.value + i] if first else m[at.value + size - 1 - i]
                 if not blank[code]:
                     chosen = code
                     break
-        work.values[0] = chosen
+        m[at.values] = chosen
         return 1
-    work.turn[0] += 1
+    m[at.turn] += 1
+    turn = m[at.turn]
     found = 0
     every = rules.attribution == ALL_EVENTS or rules.order == UNORDERED
     for e in range(size):
-        code = work.value[e]
-        if work.seen[code] != work.turn[0] and (every or (work.entry[e] >> rules.attribution_step) & 1):
-            work.seen[code] = work.turn[0]
-            work.local[code] = found
-            work.values[found] = code
+        code = m[at.value + e]
+        if m[at.seen + code] != turn and (every or (m[at.entry + e] >> rules.attribution_step) & 1):
+            m[at.seen + code] = turn
+            m[at.local + code] = found
+            m[at.values + found] = code
             found += 1
     if found == 0 and rules.blank >= 0:
-        work.values[0] = rules.blank
+        m[at.values] = rules.blank
         found = 1
     return found
 
 
-def split_by_value(size: int, n_values: int, work: Work) -> None:
-    """Copy the actor's events to `work.sub_*`, each value's together in time order, between `work.bounds`."""
+def split_by_value(size: int, n_values: int, m: list[int], at: Places) -> None:
+    """Copy the actor's events to `at.sub_*`, each value's together in time order, between `at.bounds`."""
     for i in range(n_values + 1):
-        work.bounds[i] = 0
+        m[at.bounds + i] = 0
     for e in range(size):
-        work.bounds[work.local[work.value[e]] + 1] += 1
+        m[at.bounds + m[at.local + m[at.value + e]] + 1] += 1
     for i in range(n_values):
-        work.bounds[i + 1] += work.bounds[i]
+        m[at.bounds + i + 1] += m[at.bounds + i]
     for e in range(size):
-        i = work.local[work.value[e]]
-        place = work.bounds[i]
-        work.bounds[i] = place + 1
-        work.sub_time[place] = work.time[e]
-        work.sub_entry[place] = work.entry[e]
-        work.sub_value[place] = work.value[e]
-        work.sub_origin[place] = work.origin[e]
+        i = m[at.local + m[at.value + e]]
+        place = m[at.bounds + i]
+        m[at.bounds + i] = place + 1
+        m[at.sub_time + place] = m[at.time + e]
+        m[at.sub_entry + place] = m[at.entry + e]
+        m[at.sub_value + place] = m[at.value + e]
+        m[at.sub_origin + place] = m[at.origin + e]
     for i in range(n_values, 0, -1):
-        work.bounds[i] = work.bounds[i - 1]
-    work.bounds[0] = 0
+        m[at.bounds + i] = m[at.bounds + i - 1]
+    m[at.bounds] = 0
 
 
-KERNELS = (thin, select_values, split_by_value, write_matches, evaluate, run_actor, run_sorted)
+KERNELS = (
+    thin,
+    select_values,
+    split_by_value,
+    write_match,
+    write_matches,
+    write_answer,
+    run_actor,
+    run_sorted,
+)
 """For compilation, callees first."""

@@ -23,18 +23,19 @@ from canarykit.funnels.partition import Layout, make_groups
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.recode import BatchCodes, batch_codes
 from canarykit.funnels.rules import (
+    ALL_EVENTS,
     FIRST_TOUCH,
     LAST_TOUCH,
     NO_VALUE,
     ORDERED,
     STEPS_MASK,
-    Entries,
+    UNORDERED,
     Rules,
-    make_entries,
-    make_work,
+    answer_fields,
+    make_memory,
     tie_rank,
 )
-from canarykit.funnels.scan import make_rules
+from canarykit.funnels.scan import Answers, make_rules, read_answers
 from canarykit.funnels.types import FunnelRun, Label
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ class Packer:
                 self._add_batch(batch, pool)
 
     def _add_batch(self, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> None:
+        name = actor_column(self.query)
+        column = _decoded(batch.column(batch.schema.get_field_index(name)))
+        ids = _ids(column)
+        if ids is None:
+            known = batch.filter(_has_id(column))
+            if known.num_rows:
+                self._add_batch(known, pool)
+            return
         codes = batch_codes(batch, self.query, self.exposed)
         time = codes.time
         if self.layout is None:
@@ -83,7 +92,6 @@ class Packer:
             raise DoesNotFit
         matches = self._codes(self.masks, codes.masks, self.layout.entry_bits, skipped=codes.skipped)
         values = self._codes(self.labels, codes.labels, self.layout.value_bits, skipped=codes.unlabelled)
-        ids = _ids(batch.column(batch.schema.get_field_index(actor_column(self.query))))
         slices = [slice(at, at + SLICE) for at in range(0, len(time), SLICE)]
         jobs = [(ids, codes, matches, values, part) for part in slices]
         for key, second, packed in pool.map(lambda job: self._pack(*job), jobs):
@@ -116,8 +124,7 @@ class Packer:
         else:
             keys, second = np.empty(len(time), np.int64), np.empty(len(time), np.int64)
             offsets = ids.offsets[part.start : part.start + len(time) + 1].astype(np.int64, copy=False)
-            if compiled("hash_texts")(offsets, ids.data, match, matches, keys, second):
-                raise DoesNotFit
+            compiled("hash_texts")(offsets, ids.data, match, matches, keys, second)
         out_key, out_packed = np.empty(len(time) + 1, np.int64), np.empty(len(time) + 1, np.int64)
         bounds = (earliest, latest, self.layout, out_key, out_packed)
         if value is None:
@@ -188,7 +195,7 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
     found = _scan_buckets(packer, labels, pool)
     if any(actors < 0 for actors, _ in found):
         raise DoesNotFit
-    parts = [entries for _, entries in found]
+    parts = [answers for _, answers in found]
     return FunnelRun(
         labels=labels,
         value=np.concatenate([part.value for part in parts]),
@@ -202,7 +209,7 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
 
 def _scan_buckets(
     packer: Packer, labels: tuple[Label, ...], pool: ThreadPoolExecutor
-) -> list[tuple[int, Entries]]:
+) -> list[tuple[int, Answers]]:
     """Number of actors and answers of every range of buckets."""
     query, layout = packer.query, packer.layout
     assert layout is not None
@@ -219,18 +226,26 @@ def _scan_buckets(
     rules = make_rules(query, blank=place.get("", -1))
     short = _short_scan_will_do(rules, met)
 
-    def scan(chunk: tuple[int, int]) -> tuple[int, Entries]:
+    def scan(chunk: tuple[int, int]) -> tuple[int, Answers]:
         first, last = chunk
         sizes = np.diff(buckets.starts[first : last + 1])
         most = int(sizes.max())
-        entries = make_entries(int(sizes.sum()), query.n_steps)
-        shared = (*buckets.columns, first, last, layout, masks, rules, blank, make_groups(most))
+        answers = np.empty(int(sizes.sum()) * answer_fields(query.n_steps), np.int64)
+        used = np.zeros(2, np.int64)
+        bounds = (first, last, layout, masks, rules, blank, make_groups(most), answers, used)
         if short:
-            actors = compiled("run_plain_buckets")(*shared, entries)
+            actors = compiled("run_plain_buckets")(*buckets.columns, *bounds)
         else:
-            work = make_work(query.n_steps, most, len(labels), plain=False)
-            actors = compiled("run_buckets")(*shared, work, entries)
-        return actors, _kept(entries, query.n_steps)
+            memory = make_memory(
+                query.n_steps,
+                most,
+                len(labels),
+                plain=False,
+                split=rules.attribution == ALL_EVENTS,
+                queues=rules.order == UNORDERED,
+            )
+            actors = compiled("run_buckets")(*buckets.columns, *bounds, *memory)
+        return actors, read_answers(answers, NONE, used, query.n_steps)
 
     return list(pool.map(scan, buckets.chunks(4 * packer.threads)))
 
@@ -240,17 +255,6 @@ def _short_scan_will_do(rules: Rules, masks: np.ndarray) -> bool:
     single = bool(np.all((masks & (masks - 1) == 0) & (masks <= STEPS_MASK)))
     one_value = rules.attribution in (NO_VALUE, FIRST_TOUCH, LAST_TOUCH)
     return single and one_value and rules.order == ORDERED and not rules.tie and not rules.optional
-
-
-def _kept(entries: Entries, n: int) -> Entries:
-    used = int(entries.size[0])
-    return entries._replace(
-        actor=NONE,
-        value=entries.value[:used].copy(),
-        reached=entries.reached[:used].copy(),
-        bits=entries.bits[:used].copy(),
-        times=entries.times[: used * n].reshape(used, n).copy(),
-    )
 
 
 def _partition(packer: Packer, matches: np.ndarray, values: np.ndarray, pool: ThreadPoolExecutor) -> Buckets:
@@ -295,16 +299,36 @@ def _ragged(table: pa.Table) -> bool:
     return max(column.num_chunks for column in table.columns) > max(64, table.num_rows // 20_000)
 
 
-def _ids(column: pa.Array) -> Ids:
+def _ids(column: pa.Array) -> Ids | None:
+    """The ids of a batch; None when some are missing or empty."""
     import pyarrow as pa
 
     if column.null_count:
-        raise DoesNotFit
+        return None
     if pa.types.is_integer(column.type) and column.type != pa.uint64():
         return Ids(column.to_numpy())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        width = np.int32 if pa.types.is_string(column.type) else np.int64
-        _, offsets, data = column.buffers()
-        at = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
-        return Ids(NONE, at, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8))
-    raise DoesNotFit
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise DoesNotFit
+    width = np.int32 if pa.types.is_string(column.type) else np.int64
+    _, offsets, data = column.buffers()
+    at = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
+    if (at[1:] == at[:-1]).any():
+        return None
+    return Ids(NONE, at, np.frombuffer(data, np.uint8))
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _has_id(column: pa.Array) -> pa.Array:
+    """The rows that have an id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = column.is_valid()
+    if pa.types.is_integer(column.type):
+        return known
+    return pc.and_(known, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from canarykit.funnels.actor import run_actor
-from canarykit.funnels.rules import EMPTY, LAST_TOUCH, NO_VALUE
+from canarykit.funnels.rules import BITS, EMPTY, LAST_TOUCH, NO_VALUE, REACHED, TIMES, VALUE
 
 __all__ = ["KERNELS", "Groups", "Layout", "make_groups"]
 
@@ -133,14 +133,12 @@ def eight_at(data, at):
 
 
 def hash_texts(offsets, data, match, match_code, first, second):
-    """Two independent 64-bit hashes of the id of every fed row, others left alone; counts the empty ids."""
-    empty = 0
+    """Two independent 64-bit hashes of the id of every fed row; others are left alone."""
     for i in range(len(match)):
         if match_code[match[i]] >= 0:
             at = np.uint64(offsets[i])
             end = np.uint64(offsets[i + 1])
             size = end - at
-            empty += at == end
             h = (size + np.uint64(1)) * np.uint64(GOLD)
             g = (size + np.uint64(3)) * np.uint64(OTHER_ODD)
             while at + np.uint64(8) <= end:
@@ -159,7 +157,6 @@ def hash_texts(offsets, data, match, match_code, first, second):
             g *= np.uint64(OTHER_ODD)
             first[i] = np.int64(h ^ (h >> np.uint64(29)))
             second[i] = np.int64(g ^ (g >> np.uint64(32)))
-    return empty
 
 
 def count_keys(keys, shift, counts):
@@ -189,7 +186,7 @@ def scatter(
 
 
 def run_plain_buckets(
-    keys, seconds, packed, starts, first, last, layout, masks, rules, blank, groups, entries
+    keys, seconds, packed, starts, first, last, layout, masks, rules, blank, groups, answers, used
 ):
     """Scan buckets `first` to `last` where the short scan will do.
 
@@ -205,13 +202,13 @@ def run_plain_buckets(
         found = gather(keys, seconds, packed, starts[bucket], starts[bucket + 1], bucket, groups)
         if found < 0:
             return -1
-        scan_plain(groups.packed, groups.size, found, layout, steps, rules, blank, entries)
+        scan_plain(groups.packed, groups.size, found, layout, steps, rules, blank, answers, used)
         actors += found
     return actors
 
 
 def run_buckets(
-    keys, seconds, packed, starts, first, last, layout, masks, rules, blank, groups, work, entries
+    keys, seconds, packed, starts, first, last, layout, masks, rules, blank, groups, answers, used, m, at
 ):
     """Scan buckets `first` to `last` by all rules; as `run_plain_buckets` otherwise."""
     actors = 0
@@ -219,7 +216,7 @@ def run_buckets(
         found = gather(keys, seconds, packed, starts[bucket], starts[bucket + 1], bucket, groups)
         if found < 0:
             return -1
-        scan_full(groups.packed, groups.size, found, actors, layout, masks, rules, blank, work, entries)
+        scan_full(groups.packed, groups.size, found, layout, masks, rules, blank, m, at, answers, used)
         actors += found
     return actors
 
@@ -267,7 +264,7 @@ def gather(keys, seconds, packed, low, high, bucket, groups):
     return found
 
 
-def scan_plain(packed, ends, found, layout, steps, rules, blank, entries):
+def scan_plain(packed, ends, found, layout, steps, rules, blank, answers, used):
     """The ordered scan where an event is one step: the same slots without what such events never need.
 
     Simultaneous events stand in the order of their steps, which is how the full scan takes them.
@@ -279,8 +276,7 @@ def scan_plain(packed, ends, found, layout, steps, rules, blank, entries):
     start = np.empty(n + 1, np.int64)
     times = np.empty((n + 1) * n, np.int64)
     best_times = np.empty(n, np.int64)
-    out_value, out_reached, out_bits, out_times = entries.value, entries.reached, entries.bits, entries.times
-    row = entries.size[0]
+    row = used[0] * (TIMES + n)
     last_touch = rules.attribution == LAST_TOUCH
     any_value = rules.attribution == NO_VALUE or rules.plain_values == 1
     begin = 0
@@ -318,31 +314,30 @@ def scan_plain(packed, ends, found, layout, steps, rules, blank, entries):
                     if not blank[value]:
                         chosen = value
                         break
-            out_value[row] = chosen
-            out_reached[row] = best - 1
-            out_bits[row] = (1 << best) - 1
+            answers[row + VALUE] = chosen
+            answers[row + REACHED] = best - 1
+            answers[row + BITS] = (1 << best) - 1
             for k in range(n):
-                out_times[row * n + k] = best_times[k] + layout.origin if k < best else -1
-            row += 1
+                answers[row + TIMES + k] = best_times[k] + layout.origin if k < best else -1
+            row += TIMES + n
         begin = end
-    entries.size[0] = row
+    used[0] = row // (TIMES + n)
 
 
-def scan_full(packed, ends, found, actors, layout, masks, rules, blank, work, entries):
+def scan_full(packed, ends, found, layout, masks, rules, blank, m, at, answers, used):
     """The general scan of every actor of a bucket."""
     shift = layout.value_bits + layout.entry_bits
     entry_mask = (1 << layout.entry_bits) - 1
     value_mask = (1 << layout.value_bits) - 1
-    time, entry, value = work.time, work.entry, work.value
     begin = 0
     for code in range(found):
         end = ends[code]
         for e in range(begin, end):
             event = packed[e]
-            time[e - begin] = (event >> shift) + layout.origin
-            entry[e - begin] = masks[(event >> layout.value_bits) & entry_mask]
-            value[e - begin] = event & value_mask
-        run_actor(actors + code, end - begin, rules, blank, work, entries, 0)
+            m[at.time + e - begin] = (event >> shift) + layout.origin
+            m[at.entry + e - begin] = masks[(event >> layout.value_bits) & entry_mask]
+            m[at.value + e - begin] = event & value_mask
+        run_actor(code, end - begin, rules, blank, m, at, answers, answers, used)
         begin = end
 
 

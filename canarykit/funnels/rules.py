@@ -1,8 +1,8 @@
 """The shapes that the scans share: one rule book, one actor's working memory, one place for answers.
 
 The scans are plain Python over flat sequences of integers. Small inputs run them as they stand, over lists;
-large ones run the same source compiled (`compiled`), over numpy arrays. Named tuples carry the sequences,
-because both worlds read them alike.
+large ones run the same source compiled (`compiled`), over numpy arrays. All working memory is one sequence,
+and `Places` says where in it everything begins: compiled code pays for every sequence it hands around.
 
 Entries of an event
 -------------------
@@ -13,7 +13,6 @@ steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ __all__ = [
     "EXCLUSION_SHIFT",
     "FIRST_TOUCH",
     "LAST_TOUCH",
+    "MATCH_FIELDS",
     "MAX_FURTHER",
     "NO_VALUE",
     "ORDERED",
@@ -32,11 +32,10 @@ __all__ = [
     "STEP_TOUCH",
     "STRICT",
     "UNORDERED",
-    "Entries",
+    "Places",
     "Rules",
-    "Work",
-    "make_entries",
-    "make_work",
+    "answer_fields",
+    "make_memory",
     "tie_rank",
 ]
 
@@ -49,6 +48,11 @@ STEPS_MASK = (1 << 32) - 1
 EXCLUSION_SHIFT = 30  # bit EXCLUSION_SHIFT + k for an exclusion at step k >= 2
 EMPTY = -(1 << 61)  # start of a slot that holds no attempt: outside every window
 MAX_FURTHER = 9  # further matched events kept per step, beside the reported one
+
+BEST_STEP, BEST_START, BEST_EXCLUDED, BEST_COUNT, BEST_BITS = 0, 1, 2, 3, 4  # fields at `Places.best`
+
+ACTOR, VALUE, REACHED, BITS, TIMES = 0, 1, 2, 3, 4  # fields of an answer; as many times as steps
+MATCH_FIELDS = 4  # of a matched event: answer, step, rank, event
 
 
 class Rules(NamedTuple):
@@ -64,54 +68,72 @@ class Rules(NamedTuple):
     plain_values: int  # 1: the first value counts even when blank (group breakdowns)
     blank: int  # code of the blank value, -1 when it does not occur
     thin: int  # 1: drop repeated events between equal neighbours first; of no effect in plain ordered funnels
+    detail: int  # 1: keep matched events
 
 
-class Work(NamedTuple):
-    """Working memory for one actor: the list being scanned, the slots, the best attempt, the queues."""
+class Places(NamedTuple):
+    """Where in the working memory each part begins."""
 
-    time: Any
-    entry: Any
-    value: Any
-    origin: Any
-    sub_time: Any
-    sub_entry: Any
-    sub_value: Any
-    sub_origin: Any
-    start: Any  # per slot 0..n: time of the attempt's first step, EMPTY = no attempt
-    excluded: Any
-    bits: Any
-    count: Any
-    times: Any  # per slot, n times
-    events: Any  # per slot, n positions of events
-    best: Any  # step, start, excluded, count, bits
-    best_times: Any
-    best_events: Any
-    further: Any  # per step, MAX_FURTHER positions
-    n_further: Any
-    head: Any  # per step: first queued event, -1 = empty queue
-    tail: Any
-    following: Any  # per event: the next in its queue
-    seen: Any  # per value code: which actor saw it last
-    local: Any  # per value code: its place among the actor's values
-    values: Any  # the values to evaluate
-    bounds: Any  # where each value's events begin and end
-    turn: Any  # turn[0]: number of actors seen
+    time: int  # the actor's events: time, matches, value, position in the input
+    entry: int
+    value: int
+    origin: int
+    sub_time: int  # the same, value by value
+    sub_entry: int
+    sub_value: int
+    sub_origin: int
+    following: int  # per event: the next in its queue
+    start: int  # per slot 0..n: time of the attempt's first step, EMPTY = no attempt
+    excluded: int
+    bits: int
+    held: int  # per slot: number of times
+    times: int  # per slot, n times
+    events: int  # per slot, n positions of events
+    best: int
+    best_times: int
+    best_events: int
+    further: int  # per step, MAX_FURTHER positions
+    n_further: int
+    head: int  # per step: first queued event, -1 = empty queue
+    tail: int
+    seen: int  # per value code: the turn in which it was last seen
+    local: int  # per value code: its place among the actor's values
+    values: int  # the values to evaluate
+    bounds: int  # where each value's events begin and end
+    turn: int  # number of actors seen
 
 
-class Entries(NamedTuple):
-    """Answers of the scans, one row per actor and value."""
+def make_memory(
+    n: int, longest: int, n_values: int, *, plain: bool, split: bool = True, queues: bool = True
+) -> tuple[Any, Places]:
+    """Working memory for actors of up to `longest` events, and where its parts begin.
 
-    size: Any  # size[0]: rows used
-    actor: Any
-    value: Any
-    reached: Any
-    bits: Any
-    times: Any
-    matched_size: Any
-    matched_entry: Any
-    matched_step: Any
-    matched_rank: Any
-    matched_event: Any
+    A list for plain Python, an array for compiled. `split` and `queues` make room for values apart and for
+    unordered queues.
+    """
+    several = min(longest, n_values) + 2
+    sizes = {
+        **dict.fromkeys(("time", "entry", "value", "origin"), longest),
+        **dict.fromkeys(("sub_time", "sub_entry", "sub_value", "sub_origin"), longest if split else 0),
+        "following": longest if queues else 0,
+        **dict.fromkeys(("start", "excluded", "bits", "held"), n + 1),
+        **dict.fromkeys(("times", "events"), (n + 1) * n),
+        "best": 5,
+        **dict.fromkeys(("best_times", "best_events"), n),
+        "further": n * MAX_FURTHER,
+        **dict.fromkeys(("n_further", "head", "tail"), n),
+        **dict.fromkeys(("seen", "local"), n_values),
+        **dict.fromkeys(("values", "bounds"), several),
+        "turn": 1,
+    }
+    ends = np.cumsum([sizes[name] for name in Places._fields]).tolist()
+    places = Places(*(end - sizes[name] for name, end in zip(Places._fields, ends, strict=True)))
+    return [0] * ends[-1] if plain else np.zeros(ends[-1], np.int64), places
+
+
+def answer_fields(n: int) -> int:
+    """Integers of one answer."""
+    return TIMES + n
 
 
 def tie_rank(masks: np.ndarray) -> np.ndarray:
@@ -121,45 +143,3 @@ def tie_rank(masks: np.ndarray) -> np.ndarray:
     rank = np.empty(len(masks), dtype=np.int64)
     rank[order] = np.arange(len(masks))
     return rank
-
-
-def make_work(n: int, longest: int, n_values: int, *, plain: bool) -> Work:
-    """Working memory for actors of up to `longest` events: lists for plain Python, arrays for compiled."""
-
-    def block(size: int, fill: int = 0) -> Any:
-        if plain:
-            return [fill] * size
-        return (
-            np.full(size, fill, np.int64) if fill else np.zeros(size, np.int64)
-        )  # zeros cost nothing unused
-
-    several = min(longest, n_values) + 2
-    sizes = {
-        **dict.fromkeys(("start", "excluded", "bits", "count"), n + 1),
-        **dict.fromkeys(("times", "events"), (n + 1) * n),
-        **dict.fromkeys(("best_times", "best_events", "n_further", "head", "tail"), n),
-        **dict.fromkeys(("best", "turn"), 5),
-        "further": n * MAX_FURTHER,
-        "local": n_values,
-        **dict.fromkeys(("values", "bounds"), several),
-    }
-    blocks = {name: block(sizes.get(name, longest)) for name in Work._fields if name != "seen"}
-    return Work(**blocks, seen=block(n_values, -1))
-
-
-def make_entries(capacity: int, n: int, matched: int = 0) -> Entries:
-    """Room for `capacity` answers; memory is only touched where answers are written."""
-    empty: Callable[..., Any] = np.empty
-    return Entries(
-        np.zeros(1, np.int64),
-        empty(capacity, np.int64),
-        empty(capacity, np.int32),
-        empty(capacity, np.int8),
-        empty(capacity, np.int64),
-        empty(capacity * n, np.int64),
-        np.zeros(1, np.int64),
-        empty(matched, np.int64),
-        empty(matched, np.int8),
-        empty(matched, np.int8),
-        empty(matched, np.int64),
-    )

@@ -12,8 +12,7 @@ from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.feed import Feed, actor_column, columns_needed, events_needed, feed_table, read_bounds
 from canarykit.funnels.merge import limit_labels, merge_runs
 from canarykit.funnels.query import FunnelQuery
-from canarykit.funnels.rules import Entries
-from canarykit.funnels.scan import scan_feed
+from canarykit.funnels.scan import Answers, scan_feed
 from canarykit.funnels.stream import stream_funnel
 from canarykit.funnels.trends import run_trend
 from canarykit.funnels.types import ActorSelection, FunnelRun
@@ -133,8 +132,8 @@ def shard_run(
     return plain_run(feed, entries)
 
 
-def plain_run(feed: Feed, entries: Entries) -> FunnelRun:
-    """Entries without ids."""
+def plain_run(feed: Feed, entries: Answers) -> FunnelRun:
+    """Answers without ids."""
     return FunnelRun(
         labels=feed.values.labels,
         value=entries.value,
@@ -151,7 +150,7 @@ def plain_run(feed: Feed, entries: Entries) -> FunnelRun:
 def people_run(
     table: pa.Table,
     feed: Feed,
-    entries: Entries,
+    entries: Answers,
     query: FunnelQuery,
     select: ActorSelection,
     form: str | None,
@@ -164,8 +163,8 @@ def people_run(
     detailed = scan_feed(part, query, detail=True, form=form)
     keep = selected(detailed, part, query, select)
     place = np.cumsum(keep) - 1
-    matched = keep[detailed.matched_entry]
-    rows = part.row[detailed.matched_event[matched]]
+    answer, step, rank, event = detailed.matched[keep[detailed.matched[:, 0]]].T
+    rows = part.row[event]
     shown = {name: table.column(name).take(pa.array(rows)) for name in PEOPLE_COLUMNS[:-1]}
     first_row = part.row[part.starts[detailed.actor[keep]]]
     run = plain_run(part, detailed)
@@ -181,9 +180,9 @@ def people_run(
         person_ids=table.column("person_id").take(pa.array(first_row)).combine_chunks().cast(pa.string()),
         matched=pa.table(
             {
-                "entry": place[detailed.matched_entry[matched]],
-                "step": detailed.matched_step[matched],
-                "rank": detailed.matched_rank[matched],
+                "entry": place[answer],
+                "step": step.astype(np.int8),
+                "rank": rank.astype(np.int8),
                 **{name: column.cast(_plain_type(column.type)) for name, column in shown.items()},
             }
         ),
@@ -196,7 +195,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else pa.string()
 
 
-def selected(entries: Entries, feed: Feed, query: FunnelQuery, select: ActorSelection) -> np.ndarray:
+def selected(entries: Answers, feed: Feed, query: FunnelQuery, select: ActorSelection) -> np.ndarray:
     """Which entries a selection asks for."""
     keep = np.ones(len(entries.value), dtype=bool)
     if select.step is not None:

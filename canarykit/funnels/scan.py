@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,19 @@ from canarykit.funnels import rules as shapes
 from canarykit.funnels.actor import run_sorted
 from canarykit.funnels.feed import Feed
 from canarykit.funnels.query import FunnelQuery
-from canarykit.funnels.rules import Entries, Rules, make_entries, make_work
-from canarykit.funnels.scan_trends import TrendEntries, make_periods, make_trend_entries, run_trend_sorted
+from canarykit.funnels.rules import Rules, answer_fields, make_memory
+from canarykit.funnels.scan_trends import TREND_FIELDS, make_periods, run_trend_sorted
 
-__all__ = ["PLAIN_LIMIT", "kernel", "make_rules", "scan_feed", "scan_trend_feed"]
+__all__ = [
+    "PLAIN_LIMIT",
+    "Answers",
+    "TrendAnswers",
+    "kernel",
+    "make_rules",
+    "read_answers",
+    "scan_feed",
+    "scan_trend_feed",
+]
 
 PLAIN_LIMIT = 60_000
 """Fed events up to which the plain form runs: under half a second, where a compiler would take longer."""
@@ -25,6 +35,29 @@ _ATTRIBUTIONS = {
     "step": shapes.STEP_TOUCH,
     "exposure": shapes.FIRST_TOUCH,
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One row per actor and value that did a step; `matched` has answer, step, rank and event."""
+
+    actor: np.ndarray
+    value: np.ndarray
+    reached: np.ndarray
+    bits: np.ndarray
+    times: np.ndarray
+    matched: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TrendAnswers:
+    """One row per actor, value and period entered; `event` decided whether it converted."""
+
+    actor: np.ndarray
+    value: np.ndarray
+    period: np.ndarray
+    converted: np.ndarray
+    event: np.ndarray
 
 
 def make_rules(query: FunnelQuery, *, blank: int = -1, detail: bool = False) -> Rules:
@@ -43,6 +76,7 @@ def make_rules(query: FunnelQuery, *, blank: int = -1, detail: bool = False) -> 
         plain_values=1 if breakdown is not None and (breakdown.is_plain or query.flag_exposure) else 0,
         blank=blank if breakdown is not None and breakdown.is_plain else -1,
         thin=0 if order == shapes.ORDERED and not (tie or detail or query.exclusions) else 1,
+        detail=int(detail),
     )
 
 
@@ -55,37 +89,55 @@ def kernel(name: str, function: Any, n_events: int, form: str | None) -> tuple[A
     return compiled(name), False
 
 
-def scan_feed(feed: Feed, query: FunnelQuery, *, detail: bool = False, form: str | None = None) -> Entries:
+def scan_feed(feed: Feed, query: FunnelQuery, *, detail: bool = False, form: str | None = None) -> Answers:
     """Answers of every actor of the feed; `form` forces "plain" or "compiled"."""
     run, plain = kernel("run_sorted", run_sorted, len(feed.time), form)
-    values, n = feed.values, query.n_steps
+    n, n_labels = query.n_steps, max(len(feed.values.labels), 1)
     rules = make_rules(query, blank=blank_code(feed), detail=detail)
-    work = make_work(n, feed.longest, max(len(values.labels), 1), plain=plain)
+    memory, places = make_memory(n, feed.longest, n_labels, plain=plain)
     several = rules.attribution in (shapes.ALL_EVENTS, shapes.STEP_TOUCH)
     capacity = len(feed.time) if several else feed.n_actors
-    matched = capacity * n * (shapes.MAX_FURTHER + 1) if detail else 0
-    entries = make_entries(capacity, n, matched)
+    answers = np.empty(capacity * answer_fields(n), np.int64)
+    most = capacity * n * (shapes.MAX_FURTHER + 1) if detail else 0
+    matched = np.empty(most * shapes.MATCH_FIELDS, np.int64)
+    used = np.zeros(2, np.int64)
     time, entry, value, starts, blank = _lists(feed, plain)
-    run(time, entry, value, starts, rules, blank, work, entries, int(detail))
-    return _trimmed(entries, n)
+    run(time, entry, value, starts, rules, blank, memory, places, answers, matched, used)
+    return read_answers(answers, matched, used, n)
+
+
+def read_answers(answers: np.ndarray, matched: np.ndarray, used: np.ndarray, n: int) -> Answers:
+    """The rows that a scan wrote, as columns of their own."""
+    rows = answers[: used[0] * answer_fields(n)].reshape(-1, answer_fields(n))
+    return Answers(
+        actor=rows[:, shapes.ACTOR].copy(),
+        value=rows[:, shapes.VALUE].astype(np.int32),
+        reached=rows[:, shapes.REACHED].astype(np.int8),
+        bits=rows[:, shapes.BITS].copy(),
+        times=rows[:, shapes.TIMES :].copy(),
+        matched=matched[: used[1] * shapes.MATCH_FIELDS].reshape(-1, shapes.MATCH_FIELDS).copy(),
+    )
 
 
 def scan_trend_feed(
     feed: Feed, query: FunnelQuery, period: np.ndarray, from_step: int, *, form: str | None = None
-) -> TrendEntries:
+) -> TrendAnswers:
     """Answers per actor, value and period; `period` numbers the period of each fed event."""
     run, plain = kernel("run_trend_sorted", run_trend_sorted, len(feed.time), form)
-    values = feed.values
+    n, n_labels = query.n_steps, max(len(feed.values.labels), 1)
     rules = make_rules(query, blank=blank_code(feed))
-    work = make_work(query.n_steps, feed.longest, max(len(values.labels), 1), plain=plain)
+    memory, places = make_memory(n, feed.longest, n_labels, plain=plain)
     most = min(feed.longest, len(np.unique(period))) + 1
-    periods = make_periods(query.n_steps, most, plain=plain)
-    entries = make_trend_entries(len(feed.time))
+    periods, inside = make_periods(n, most, plain=plain)
+    answers, used = np.empty(len(feed.time) * TREND_FIELDS, np.int64), np.zeros(1, np.int64)
     time, entry, value, starts, blank = _lists(feed, plain)
     numbers = period.tolist() if plain else period.astype(np.int64)
-    run(time, entry, value, numbers, starts, from_step, rules, blank, work, periods, entries)
-    used = int(entries.size[0])
-    return TrendEntries(entries.size, *(array[:used].copy() for array in entries[1:]))
+    run(
+        *(time, entry, value, numbers, starts, from_step, rules, blank),
+        *(memory, places, periods, inside, answers, used),
+    )
+    rows = answers[: used[0] * TREND_FIELDS].reshape(-1, TREND_FIELDS)
+    return TrendAnswers(*(rows[:, field].copy() for field in range(TREND_FIELDS)))
 
 
 def blank_code(feed: Feed) -> int:
@@ -99,11 +151,3 @@ def _lists(feed: Feed, plain: bool) -> tuple[Any, ...]:
     if plain:
         return tuple(array.tolist() for array in arrays)
     return tuple(np.ascontiguousarray(array, dtype=np.int64) for array in arrays)
-
-
-def _trimmed(entries: Entries, n: int) -> Entries:
-    used, matched = int(entries.size[0]), int(entries.matched_size[0])
-    trimmed = {name: getattr(entries, name)[:used].copy() for name in ("actor", "value", "reached", "bits")}
-    for name in ("matched_entry", "matched_step", "matched_rank", "matched_event"):
-        trimmed[name] = getattr(entries, name)[:matched].copy()
-    return entries._replace(times=entries.times[: used * n].reshape(used, n).copy(), **trimmed)

@@ -8,142 +8,164 @@ ones; the best attempt is the first that got furthest. The semantics are those o
 
 from __future__ import annotations
 
-from canarykit.funnels.rules import EMPTY, EXCLUSION_SHIFT, MAX_FURTHER, STEPS_MASK, STRICT, Rules, Work
+from canarykit.funnels.rules import (
+    BEST_BITS,
+    BEST_COUNT,
+    BEST_EXCLUDED,
+    BEST_START,
+    BEST_STEP,
+    EMPTY,
+    EXCLUSION_SHIFT,
+    MAX_FURTHER,
+    STEPS_MASK,
+    STRICT,
+    Places,
+    Rules,
+)
 
 __all__ = ["KERNELS", "scan_ordered"]
 
 
 def scan_ordered(
-    time: list[int],
-    entry: list[int],
-    value: list[int],
+    time: int,
+    entry: int,
+    value: int,
     low: int,
     high: int,
     rules: Rules,
     tie: int,
     wanted: int,
-    work: Work,
-    detail: int,
+    m: list[int],
+    at: Places,
 ) -> int:
-    """Scan events `low` to `high`; the answer is in `work.best*`. Returns the furthest step, 0 for none.
+    """Scan events `low` to `high` of the lists that begin at `time`, `entry`, `value` in the memory `m`.
 
-    `tie` is how far apart events may be and still count as simultaneous. `wanted` is the value required at
-    the attribution step, -1 when any will do. 0 is also the answer when an exclusion removed the actor.
+    `tie` is how far apart events may be and still count as simultaneous; `wanted` the value required at the
+    attribution step, -1 when any will do. The answer is at `at.best*`; returns the furthest step, 0 when no
+    step was done or an exclusion removed the actor.
     """
     n = rules.n
     for k in range(n + 1):
-        work.start[k] = EMPTY
-    work.best[0] = 0
-    work.best[2] = 0
-    if detail:
+        m[at.start + k] = EMPTY
+    m[at.best + BEST_STEP] = 0
+    m[at.best + BEST_EXCLUDED] = 0
+    if rules.detail:
         for k in range(n):
-            work.n_further[k] = 0
+            m[at.n_further + k] = 0
     i = low
     while i < high:
-        moment = time[i]
+        moment = m[time + i]
         mixed = False
         j = i + 1
-        while j < high and time[j] - moment <= tie:
-            mixed = mixed or entry[j] != entry[i]
+        while j < high and m[time + j] - moment <= tie:
+            mixed = mixed or m[entry + j] != m[entry + i]
             j += 1
-        work.start[0] = moment
-        work.excluded[0] = 0
-        work.bits[0] = 0
-        work.count[0] = 0
+        m[at.start] = moment
+        m[at.excluded] = 0
+        m[at.bits] = 0
+        m[at.held] = 0
         if (
             mixed
         ):  # simultaneous events of different kinds: steps in order, exclusions and strictness set aside
             for s in range(1, n + 1):
                 for e in range(i, j):
-                    if (entry[e] >> (s - 1)) & 1:
-                        advance(s, moment, e, value[e], 1, rules, wanted, work, detail)
+                    if (m[entry + e] >> (s - 1)) & 1:
+                        advance(s, moment, e, m[value + e], mixed, rules, wanted, m, at)
         else:
             for e in range(i, j):
-                matches = entry[e]
+                matches = m[entry + e]
                 if matches > STEPS_MASK:
                     for k in range(n, 1, -1):
                         if (matches >> (EXCLUSION_SHIFT + k)) & 1:
-                            exclude(k, time[e], rules, work)
+                            exclude(k, m[time + e], rules, m, at)
                 for s in range(n, 0, -1):
                     if (matches >> (s - 1)) & 1:
-                        advance(s, time[e], e, value[e], 0, rules, wanted, work, detail)
+                        advance(s, m[time + e], e, m[value + e], mixed, rules, wanted, m, at)
                 if rules.order == STRICT:
                     for k in range(1, n + 1):
                         if not (matches >> (k - 1)) & 1:
-                            work.start[k] = EMPTY
-        if work.start[n] != EMPTY:
+                            m[at.start + k] = EMPTY
+        if m[at.start + n] != EMPTY:
             break
         i = j
-    return 0 if work.best[2] else work.best[0]
+    return 0 if m[at.best + BEST_EXCLUDED] else m[at.best + BEST_STEP]
 
 
 def advance(
-    s: int, moment: int, e: int, value: int, shared: int, rules: Rules, wanted: int, work: Work, detail: int
+    s: int,
+    moment: int,
+    e: int,
+    value: int,
+    shared: bool,
+    rules: Rules,
+    wanted: int,
+    m: list[int],
+    at: Places,
 ) -> None:
     """Offer event `e` as step `s` to the attempt before it; `shared` = one of several simultaneous events."""
     n = rules.n
-    p = source_slot(s, moment, rules, work)
+    p = source_slot(s, moment, rules, m, at)
     if p < 0:
         return
     if wanted >= 0 and p == rules.attribution_step and value != wanted:
         return
-    held = work.count[p]
+    held = m[at.held + p]
+    source, target = p * n, s * n
     if shared:  # an event may serve an attempt once
         for k in range(held):
-            if work.events[p * n + k] == e:
+            if m[at.events + source + k] == e:
                 return
-    optional = (rules.optional >> (s - 1)) & 1
-    poisoned = work.excluded[p]
-    target = s * n
+    poisoned = m[at.excluded + p]
     if not poisoned:
         for k in range(held):
-            work.times[target + k] = work.times[p * n + k]
-            work.events[target + k] = work.events[p * n + k]
-        work.start[s] = work.start[p]
-        work.excluded[s] = 0
-        work.bits[s] = work.bits[p] | (1 << (s - 1))
-        work.count[s] = held
-        if not optional:  # an optional step moves the attempt on but leaves no time behind
-            work.times[target + held] = moment
-            work.events[target + held] = e
-            work.count[s] = held + 1
-        if detail and work.n_further[p] < MAX_FURTHER:
-            work.further[p * MAX_FURTHER + work.n_further[p]] = e
-            work.n_further[p] += 1
-    if s > work.best[0] or (s == work.best[0] and work.best[2]):
-        work.best[0] = s
-        work.best[1] = work.start[p]
-        work.best[2] = poisoned
+            m[at.times + target + k] = m[at.times + source + k]
+            m[at.events + target + k] = m[at.events + source + k]
+        m[at.start + s] = m[at.start + p]
+        m[at.excluded + s] = 0
+        m[at.bits + s] = m[at.bits + p] | (1 << (s - 1))
+        if not (rules.optional >> (s - 1)) & 1:  # an optional step leaves no time behind
+            m[at.times + target + held] = moment
+            m[at.events + target + held] = e
+            held += 1
+        m[at.held + s] = held
+        if rules.detail and m[at.n_further + p] < MAX_FURTHER:
+            m[at.further + p * MAX_FURTHER + m[at.n_further + p]] = e
+            m[at.n_further + p] += 1
+    best = at.best
+    if s > m[best + BEST_STEP] or (s == m[best + BEST_STEP] and m[best + BEST_EXCLUDED]):
+        m[best + BEST_STEP] = s
+        m[best + BEST_START] = m[at.start + p]
+        m[best + BEST_EXCLUDED] = poisoned
         if not poisoned:
-            work.best[3] = work.count[s]
-            work.best[4] = work.bits[s]
-            for k in range(work.count[s]):
-                work.best_times[k] = work.times[target + k]
-                work.best_events[k] = work.events[target + k]
+            m[best + BEST_COUNT] = held
+            m[best + BEST_BITS] = m[at.bits + s]
+            for k in range(held):
+                m[at.best_times + k] = m[at.times + target + k]
+                m[at.best_events + k] = m[at.events + target + k]
 
 
-def exclude(k: int, moment: int, rules: Rules, work: Work) -> None:
+def exclude(k: int, moment: int, rules: Rules, m: list[int], at: Places) -> None:
     """Poison the attempt waiting for step `k`, and the best one when it is as far and still in its window."""
-    p = source_slot(k, moment, rules, work)
-    if p < 0 or work.excluded[p]:
+    p = source_slot(k, moment, rules, m, at)
+    if p < 0 or m[at.excluded + p]:
         return
-    work.excluded[p] = 1
-    if work.best[0] == p and moment - work.best[1] <= rules.window:
-        work.best[2] = 1
+    m[at.excluded + p] = 1
+    if m[at.best + BEST_STEP] == p and moment - m[at.best + BEST_START] <= rules.window:
+        m[at.best + BEST_EXCLUDED] = 1
 
 
-def source_slot(s: int, moment: int, rules: Rules, work: Work) -> int:
+def source_slot(s: int, moment: int, rules: Rules, m: list[int], at: Places) -> int:
     """The slot an event of step `s` continues, past optional steps not done; -1 when there is none.
 
     None when no attempt waits there within its window, or when slot `s` already holds that same attempt:
     a repeated step keeps its first occurrence.
     """
     p = s - 1
-    alive = moment - work.start[p] <= rules.window
+    alive = moment - m[at.start + p] <= rules.window
     while p > 0 and not alive and (rules.optional >> (p - 1)) & 1:
         p -= 1
-        alive = moment - work.start[p] <= rules.window
-    if not alive or work.start[s] == work.start[p]:
+        alive = moment - m[at.start + p] <= rules.window
+    if not alive or m[at.start + s] == m[at.start + p]:
         return -1
     return p
 

@@ -20,69 +20,35 @@ from canarykit.funnels.rules import (
     STEPS_MASK,
     STRICT,
     UNORDERED,
+    Places,
     Rules,
-    Work,
 )
-from canarykit.funnels.scan_unordered import drop_oldest, enqueue, oldest_queue
+from canarykit.funnels.scan_unordered import clear_queues, drop_oldest, enqueue, oldest_queue
 
-__all__ = ["KERNELS", "Periods", "TrendEntries", "make_periods", "make_trend_entries", "run_trend_sorted"]
+__all__ = ["KERNELS", "TREND_FIELDS", "PeriodPlaces", "make_periods", "run_trend_sorted"]
 
 CLEAN, PARTIAL, FULL = 0, 1, 2
 OPEN, CONVERTED = 0, 1
+TREND_FIELDS = 5  # of an answer: actor, value, period, converted, deciding event
 
 
-class Periods(NamedTuple):
-    """The periods one actor has entered under one value."""
+class PeriodPlaces(NamedTuple):
+    """Where in the memory of an actor's periods each part begins; one element per period entered."""
 
-    period: Any
-    state: Any  # OPEN or CONVERTED
-    start: Any  # per period, slots 0..n
-    excluded: Any
-    best: Any  # furthest step
-    best_time: Any
-    best_event: Any
-    mark: Any  # CLEAN, PARTIAL (excluded since) or FULL (excluded and gone on)
-
-
-class TrendEntries(NamedTuple):
-    """Answers: one row per actor, value and period."""
-
-    size: Any
-    actor: Any
-    value: Any
-    period: Any
-    converted: Any
-    event: Any
+    period: int
+    state: int  # OPEN or CONVERTED
+    best: int  # furthest step
+    best_time: int
+    best_event: int
+    mark: int  # CLEAN, PARTIAL (excluded since) or FULL (excluded and gone on)
+    start: int  # per period, slots 0..n
+    excluded: int
 
 
-def make_periods(n: int, most: int, *, plain: bool) -> Periods:
-    """Room for one actor's `most` periods."""
-
-    def block(size: int) -> Any:
-        return [0] * size if plain else np.zeros(size, dtype=np.int64)
-
-    return Periods(
-        block(most),
-        block(most),
-        block(most * (n + 1)),
-        block(most * (n + 1)),
-        block(most),
-        block(most),
-        block(most),
-        block(most),
-    )
-
-
-def make_trend_entries(capacity: int) -> TrendEntries:
-    """Room for `capacity` answers."""
-    return TrendEntries(
-        np.zeros(1, np.int64),
-        np.empty(capacity, np.int64),
-        np.empty(capacity, np.int32),
-        np.empty(capacity, np.int32),
-        np.empty(capacity, np.int8),
-        np.empty(capacity, np.int64),
-    )
+def make_periods(n: int, most: int, *, plain: bool) -> tuple[Any, PeriodPlaces]:
+    """Memory for one actor's `most` periods."""
+    ends = np.cumsum([0, *[most] * 6, most * (n + 1), most * (n + 1)]).tolist()
+    return [0] * ends[-1] if plain else np.zeros(ends[-1], np.int64), PeriodPlaces(*ends[:-1])
 
 
 def run_trend_sorted(
@@ -94,230 +60,251 @@ def run_trend_sorted(
     from_step: int,
     rules: Rules,
     blank: list[int],
-    work: Work,
-    periods: Periods,
-    entries: TrendEntries,
+    m: list[int],
+    at: Places,
+    p: list[int],
+    inside: PeriodPlaces,
+    answers: list[int],
+    used: list[int],
 ) -> None:
-    """Every actor of a list sorted by actor and time; actor i has events `starts[i]` to `starts[i + 1]`."""
+    """Every actor of a list sorted by actor and time; actor i has events `starts[i]` to `starts[i + 1]`.
+
+    `used[0]` counts the rows of `answers`.
+    """
     for actor in range(len(starts) - 1):
-        low = starts[actor]
-        size = starts[actor + 1] - low
+        first = starts[actor]
+        size = starts[actor + 1] - first
         for e in range(size):
-            work.time[e] = time[low + e]
-            work.entry[e] = entry[low + e]
-            work.value[e] = value[low + e]
-            work.origin[e] = low + e
+            m[at.time + e] = time[first + e]
+            m[at.entry + e] = entry[first + e]
+            m[at.value + e] = value[first + e]
+            m[at.origin + e] = first + e
         n_values = 1
-        if rules.attribution != NO_VALUE:
-            n_values = select_values(size, rules, blank, work)
-        split = 1 if rules.attribution == ALL_EVENTS and n_values > 1 else 0
+        if rules.attribution == NO_VALUE:
+            m[at.values] = 0
+        else:
+            n_values = select_values(size, rules, blank, m, at)
+        split = rules.attribution == ALL_EVENTS and n_values > 1
         if split:
-            split_by_value(size, n_values, work)
+            split_by_value(size, n_values, m, at)
         for i in range(n_values):
-            code = 0 if rules.attribution == NO_VALUE else work.values[i]
+            code = m[at.values + i]
             wanted = code if rules.attribution == STEP_TOUCH else -1
-            first = work.bounds[i] if split else 0
-            last = work.bounds[i + 1] if split else size
+            low = m[at.bounds + i] if split else 0
+            high = m[at.bounds + i + 1] if split else size
             if rules.order == UNORDERED:
-                found = scan_unordered_trend(period, first, last, split, rules, wanted, work, periods)
+                found = scan_unordered_trend(period, low, high, split, rules, wanted, m, at, p, inside)
             else:
-                found = scan_ordered_trend(period, first, last, split, rules, wanted, work, periods)
-            write_periods(actor, code, found, from_step, rules, periods, entries)
+                found = scan_ordered_trend(period, low, high, split, rules, wanted, m, at, p, inside)
+            write_periods(actor, code, found, from_step, p, inside, answers, used)
 
 
 def scan_ordered_trend(
     period: list[int],
     low: int,
     high: int,
-    split: int,
+    split: bool,
     rules: Rules,
     wanted: int,
-    work: Work,
-    periods: Periods,
+    m: list[int],
+    at: Places,
+    p: list[int],
+    inside: PeriodPlaces,
 ) -> int:
     """Ordered and strict: returns the number of periods entered."""
-    time = work.sub_time if split else work.time
-    entry = work.sub_entry if split else work.entry
-    value = work.sub_value if split else work.value
-    origin = work.sub_origin if split else work.origin
+    time = at.sub_time if split else at.time
+    entry = at.sub_entry if split else at.entry
+    value = at.sub_value if split else at.value
+    origin = at.sub_origin if split else at.origin
     n = rules.n
     found = 0
     for e in range(low, high):
-        matches = entry[e]
-        other = wanted >= 0 and value[e] != wanted
+        moment, matches, event = m[time + e], m[entry + e], m[origin + e]
+        other = wanted >= 0 and m[value + e] != wanted
         if matches > STEPS_MASK:
             for k in range(n, 1, -1):
                 if (matches >> (EXCLUSION_SHIFT + k)) & 1:
                     for i in range(found):
-                        exclude_period(k, time[e], i, rules, periods)
+                        exclude_period(k, moment, i, rules, p, inside)
         for s in range(n, 0, -1):
             if not (matches >> (s - 1)) & 1 or (other and s - 1 == rules.attribution_step):
                 continue
             if s == 1:
-                found = enter_period(period[origin[e]], time[e], origin[e], found, n, periods)
+                found = enter_period(period[event], moment, event, found, n, p, inside)
             else:
                 for i in range(found):
-                    advance_period(s, time[e], origin[e], i, rules, periods)
+                    advance_period(s, moment, event, i, rules, p, inside)
         if rules.order == STRICT:
             for s in range(1, n + 1):
                 if not (matches >> (s - 1)) & 1:
                     for i in range(found):
-                        periods.start[i * (n + 1) + s] = EMPTY
+                        p[inside.start + i * (n + 1) + s] = EMPTY
     return found
 
 
-def find_period(number: int, found: int, periods: Periods) -> int:
+def find_period(number: int, found: int, p: list[int], inside: PeriodPlaces) -> int:
     """Place of a period among those entered, newest looked at first; -1 when it is new."""
     for i in range(found - 1, -1, -1):
-        if periods.period[i] == number:
+        if p[inside.period + i] == number:
             return i
     return -1
 
 
-def enter_period(number: int, moment: int, event: int, found: int, n: int, periods: Periods) -> int:
+def enter_period(
+    number: int, moment: int, event: int, found: int, n: int, p: list[int], inside: PeriodPlaces
+) -> int:
     """A first step: opens its period, or starts anew in it. Returns the number of periods entered."""
-    i = find_period(number, found, periods)
-    if i >= 0 and periods.state[i] == CONVERTED:
+    i = find_period(number, found, p, inside)
+    if i >= 0 and p[inside.state + i] == CONVERTED:
         return found
-    if i >= 0 and not (periods.best[i] == 1 and periods.mark[i] != CLEAN):
-        periods.start[i * (n + 1) + 1] = moment
-        periods.excluded[i * (n + 1) + 1] = 0
+    slots, excluded = inside.start + i * (n + 1), inside.excluded + i * (n + 1)
+    if i >= 0 and not (p[inside.best + i] == 1 and p[inside.mark + i] != CLEAN):
+        p[slots + 1] = moment
+        p[excluded + 1] = 0
         return found
     if i < 0:
         i = found
         found += 1
-    periods.period[i] = number
-    periods.state[i] = OPEN
+        slots, excluded = inside.start + i * (n + 1), inside.excluded + i * (n + 1)
+    p[inside.period + i] = number
+    p[inside.state + i] = OPEN
     for k in range(n + 1):
-        periods.start[i * (n + 1) + k] = EMPTY
-        periods.excluded[i * (n + 1) + k] = 0
-    periods.start[i * (n + 1) + 1] = moment
-    periods.best[i] = 1
-    periods.best_time[i] = moment
-    periods.best_event[i] = event
-    periods.mark[i] = CLEAN
+        p[slots + k] = EMPTY
+        p[excluded + k] = 0
+    p[slots + 1] = moment
+    p[inside.best + i] = 1
+    p[inside.best_time + i] = moment
+    p[inside.best_event + i] = event
+    p[inside.mark + i] = CLEAN
     return found
 
 
-def attempt_waits(s: int, moment: int, i: int, rules: Rules, periods: Periods) -> bool:
+def attempt_waits(s: int, moment: int, i: int, rules: Rules, p: list[int], inside: PeriodPlaces) -> bool:
     """Whether an attempt of period `i` waits for step `s` in its window and is not already there."""
-    if periods.state[i] == CONVERTED:
+    if p[inside.state + i] == CONVERTED:
         return False
-    here = i * (rules.n + 1) + s
-    return moment - periods.start[here - 1] <= rules.window and periods.start[here] != periods.start[here - 1]
+    here = inside.start + i * (rules.n + 1) + s
+    return moment - p[here - 1] <= rules.window and p[here] != p[here - 1]
 
 
-def exclude_period(k: int, moment: int, i: int, rules: Rules, periods: Periods) -> None:
+def exclude_period(k: int, moment: int, i: int, rules: Rules, p: list[int], inside: PeriodPlaces) -> None:
     """An exclusion at step `k`: the period is partial unless something happens."""
-    if not attempt_waits(k, moment, i, rules, periods):
+    source = inside.excluded + i * (rules.n + 1) + k - 1
+    if p[source] or not attempt_waits(k, moment, i, rules, p, inside):
         return
-    source = i * (rules.n + 1) + k - 1
-    if periods.excluded[source]:
-        return
-    periods.excluded[source] = 1
-    if periods.best[i] == k - 1 and moment - periods.best_time[i] <= rules.window:
-        periods.mark[i] = PARTIAL
+    p[source] = 1
+    if p[inside.best + i] == k - 1 and moment - p[inside.best_time + i] <= rules.window:
+        p[inside.mark + i] = PARTIAL
 
 
-def advance_period(s: int, moment: int, event: int, i: int, rules: Rules, periods: Periods) -> None:
+def advance_period(
+    s: int, moment: int, event: int, i: int, rules: Rules, p: list[int], inside: PeriodPlaces
+) -> None:
     """A later step, offered to one period."""
-    if not attempt_waits(s, moment, i, rules, periods):
+    if not attempt_waits(s, moment, i, rules, p, inside):
         return
     here = i * (rules.n + 1) + s
-    poisoned = periods.excluded[here - 1]
+    poisoned = p[inside.excluded + here - 1]
     if not poisoned:
-        periods.start[here] = periods.start[here - 1]
-        periods.excluded[here] = 0
+        p[inside.start + here] = p[inside.start + here - 1]
+        p[inside.excluded + here] = 0
         if s == rules.n:
-            periods.state[i] = CONVERTED
-            periods.best_event[i] = event
+            p[inside.state + i] = CONVERTED
+            p[inside.best_event + i] = event
             return
-    if s > periods.best[i] or (s == periods.best[i] and periods.mark[i] == PARTIAL):
-        periods.best[i] = s
-        periods.best_time[i] = moment
-        periods.best_event[i] = event
-        periods.mark[i] = FULL if poisoned else CLEAN
+    if s > p[inside.best + i] or (s == p[inside.best + i] and p[inside.mark + i] == PARTIAL):
+        p[inside.best + i] = s
+        p[inside.best_time + i] = moment
+        p[inside.best_event + i] = event
+        p[inside.mark + i] = FULL if poisoned else CLEAN
 
 
 def scan_unordered_trend(
     period: list[int],
     low: int,
     high: int,
-    split: int,
+    split: bool,
     rules: Rules,
     wanted: int,
-    work: Work,
-    periods: Periods,
+    m: list[int],
+    at: Places,
+    p: list[int],
+    inside: PeriodPlaces,
 ) -> int:
     """Unordered: every event leaving the queues records progress for its own period."""
-    time = work.sub_time if split else work.time
-    entry = work.sub_entry if split else work.entry
-    value = work.sub_value if split else work.value
-    origin = work.sub_origin if split else work.origin
+    time = at.sub_time if split else at.time
+    entry = at.sub_entry if split else at.entry
+    value = at.sub_value if split else at.value
+    origin = at.sub_origin if split else at.origin
     n = rules.n
-    for k in range(n):
-        work.head[k] = -1
+    clear_queues(n, m, at)
     done = 0
     found = 0
     for e in range(low, high + 1):  # one turn more, to drain the queues
         ended = e == high
         here = high - 1 if ended else e
         while done > 0:
-            oldest = oldest_queue(time, n, work)
-            if not ended and done < n and time[work.head[oldest]] + rules.window >= time[here]:
+            oldest = oldest_queue(time, n, m, at)
+            first = m[at.head + oldest]
+            if not ended and done < n and m[time + first] + rules.window >= m[time + here]:
                 break
-            leaving = origin[work.head[oldest]]
-            found = record_period(period[leaving], done, origin[here], found, n, periods)
-            done -= drop_oldest(oldest, work)
+            found = record_period(period[m[origin + first]], done, m[origin + here], found, n, p, inside)
+            done -= drop_oldest(oldest, m, at)
         if ended:
             break
-        if not entry[e] & STEPS_MASK:
-            for k in range(n):
-                work.head[k] = -1
+        if not m[entry + e] & STEPS_MASK:
+            clear_queues(n, m, at)
             done = 0
-            continue
-        if wanted >= 0 and done == rules.attribution_step and value[e] != wanted:
-            continue
-        done += enqueue(e, time, entry, n, work)
+        elif wanted < 0 or done != rules.attribution_step or m[value + e] == wanted:
+            done += enqueue(e, time, m[entry + e], n, m, at)
     return found
 
 
-def record_period(number: int, done: int, event: int, found: int, n: int, periods: Periods) -> int:
+def record_period(
+    number: int, done: int, event: int, found: int, n: int, p: list[int], inside: PeriodPlaces
+) -> int:
     """Keep the most steps done in a period."""
-    i = find_period(number, found, periods)
+    i = find_period(number, found, p, inside)
     if i < 0:
         i = found
         found += 1
-        periods.period[i] = number
-        periods.best[i] = 0
-        periods.mark[i] = CLEAN
-        periods.state[i] = OPEN
-    if done > periods.best[i]:
-        periods.best[i] = done
-        periods.best_event[i] = event
-        periods.state[i] = CONVERTED if done >= n else OPEN
+        p[inside.period + i] = number
+        p[inside.best + i] = 0
+        p[inside.mark + i] = CLEAN
+        p[inside.state + i] = OPEN
+    if done > p[inside.best + i]:
+        p[inside.best + i] = done
+        p[inside.best_event + i] = event
+        p[inside.state + i] = CONVERTED if done >= n else OPEN
     return found
 
 
 def write_periods(
-    actor: int, code: int, found: int, from_step: int, rules: Rules, periods: Periods, entries: TrendEntries
+    actor: int,
+    code: int,
+    found: int,
+    from_step: int,
+    p: list[int],
+    inside: PeriodPlaces,
+    answers: list[int],
+    used: list[int],
 ) -> None:
     """Converted periods, and open ones that got to `from_step`; one fully excluded period voids open ones."""
     voided = False
     for i in range(found):
-        if periods.mark[i] == FULL and periods.state[i] == OPEN:
+        if p[inside.mark + i] == FULL and p[inside.state + i] == OPEN:
             voided = True
     for i in range(found):
-        converted = periods.state[i] == CONVERTED
-        entered = periods.best[i] >= from_step + 1 and periods.mark[i] != PARTIAL and not voided
+        converted = p[inside.state + i] == CONVERTED
+        entered = p[inside.best + i] >= from_step + 1 and p[inside.mark + i] != PARTIAL and not voided
         if converted or entered:
-            row = entries.size[0]
-            entries.size[0] = row + 1
-            entries.actor[row] = actor
-            entries.value[row] = code
-            entries.period[row] = periods.period[i]
-            entries.converted[row] = 1 if converted else 0
-            entries.event[row] = periods.best_event[i]
+            row = used[0] * TREND_FIELDS
+            used[0] += 1
+            answers[row] = actor
+            answers[row + 1] = code
+            answers[row + 2] = p[inside.period + i]
+            answers[row + 3] = 1 if converted else 0
+            answers[row + 4] = p[inside.best_event + i]
 
 
 KERNELS = (
