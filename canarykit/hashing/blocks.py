@@ -39,6 +39,13 @@ def _aligned_words(memory, address, words):
 
 
 @njit
+def _bits(kind, count):
+    """The length of a message in bits, as it stands at its end: MD5 little-endian, the others big-endian."""
+    length = np.uint64(count) << np.uint64(3)
+    return length if kind == 1 else swap_bytes(length)
+
+
+@njit
 def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
     """The hash `kind` (0 SHA-1, 1 MD5, 2 SHA-256) per row: `out[k]` gets words 2k and 2k + 1 of each."""
     before, after = len(prefix), len(suffix)
@@ -57,40 +64,53 @@ def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
     edge = np.zeros(BLOCK, dtype=np.uint8)
     edge_address = np.int64(edge.ctypes.data)
     count = out.shape[1]
+    blocks[:] = 1
     for base in range(0, count, LANES):
         lanes = min(LANES, count - base)
+        longest = 0
+        for lane in range(lanes):
+            longest = max(longest, np.int64(offsets[base + lane + 1]) - np.int64(offsets[base + lane]))
+        first, last = np.int64(offsets[base]) - before, np.int64(offsets[base + lanes - 1]) - before
+        # one block each, and all of them well inside the buffer: the usual ids
+        plain = before + longest + after <= BLOCK - 9 and first >= 0 and last + BLOCK <= size
         number, most = 0, 1
         while number < most:
-            position = number * BLOCK  # of this block in the message
             offset = np.int64(offsets[base])
-            for lane in range(lanes):
-                following = np.int64(offsets[base + lane + 1])
-                key_end = before + following - offset
-                needed = (key_end + after + 8) // BLOCK + 1
-                length = np.uint64(0)
-                if number == needed - 1:
-                    length = np.uint64(key_end + after) << np.uint64(3)
-                    if kind != 1:
-                        length = swap_bytes(length)
-                if number == 0:
-                    blocks[lane] = needed
-                    most = max(most, needed)
-                place = offset - before + position  # of the block's first byte, were it part of the id
-                key = data + place
-                if place < 0 or place + BLOCK > size:  # only near the ends of the whole buffer
-                    for k in range(BLOCK):
-                        edge[k] = load_byte(data + place + k) if 0 <= place + k < size else 0
-                    key = edge_address
-                pack_block(
-                    prefix_address + min(position, before + BLOCK),
-                    key,
-                    suffix_address + min(max(position - key_end, -BLOCK), after + 1),
-                    before - position,
-                    key_end - position,
-                    length,
-                    rows + lane * BLOCK,
-                )
-                offset = following
+            if plain:
+                for lane in range(lanes):
+                    following = np.int64(offsets[base + lane + 1])
+                    key_end = before + following - offset
+                    length = _bits(kind, key_end + after)
+                    key = data + offset - before
+                    row = rows + lane * BLOCK
+                    pack_block(prefix_address, key, suffix_address - key_end, before, key_end, length, row)
+                    offset = following
+            else:
+                position = number * BLOCK  # of this block in the message
+                for lane in range(lanes):
+                    following = np.int64(offsets[base + lane + 1])
+                    key_end = before + following - offset
+                    needed = (key_end + after + 8) // BLOCK + 1
+                    length = _bits(kind, key_end + after) if number == needed - 1 else np.uint64(0)
+                    if number == 0:
+                        blocks[lane] = needed
+                        most = max(most, needed)
+                    place = offset - before + position  # of the block's first byte, were it part of the id
+                    key = data + place
+                    if place < 0 or place + BLOCK > size:  # only near the ends of the whole buffer
+                        for k in range(BLOCK):
+                            edge[k] = load_byte(data + place + k) if 0 <= place + k < size else 0
+                        key = edge_address
+                    pack_block(
+                        prefix_address + min(position, before + BLOCK),
+                        key,
+                        suffix_address + min(max(position - key_end, -BLOCK), after + 1),
+                        min(max(before - position, 0), BLOCK),
+                        min(max(key_end - position, 0), BLOCK),
+                        length,
+                        rows + lane * BLOCK,
+                    )
+                    offset = following
             if kind == 0:
                 compress_sha1(rows, state_address, blocks_address, number)
             elif kind == 1:

@@ -71,7 +71,7 @@ def _store(builder: Any, value: Any, address: Any, *, offset: int = 0, align: in
 def pack_block(typingctx, prefix, key, suffix, key_start, key_end, length, row):
     """Write one 64-byte block: prefix before `key_start`, key before `key_end`, then the suffix.
 
-    Each of the three addresses points at the byte that would stand first in the block, 64 readable bytes
+    Both positions are 0 to 64. Each of the three addresses points at the byte that would stand first in the block, 64 readable bytes
     long; the suffix ends with the padding byte and zeros. `length` (0 but in the last block) fills the last
     eight bytes.
     """
@@ -81,9 +81,6 @@ def pack_block(typingctx, prefix, key, suffix, key_start, key_end, length, row):
         positions = ir.Constant(BYTES, list(range(BLOCK)))
 
         def before(limit: Any) -> Any:
-            low, high = ir.Constant(LONG, 0), ir.Constant(LONG, BLOCK)
-            limit = builder.select(builder.icmp_signed("<", limit, low), low, limit)
-            limit = builder.select(builder.icmp_signed(">", limit, high), high, limit)
             return builder.icmp_unsigned("<", positions, _spread(builder, builder.trunc(limit, BYTE), BYTES))
 
         block = builder.select(before(key_end), _load(builder, key, BYTES), _load(builder, suffix, BYTES))
