@@ -159,6 +159,7 @@ def plan_ramp(
     traffic: Traffic,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     max_days: float = 14.0,
+    min_released: float = 0.8,
     scenario: Scenario | None = None,
     rates: Mapping[str, float] | None = None,
     bad_ratios: Sequence[float] = (1.5, 2.0, 5.0),
@@ -183,6 +184,8 @@ def plan_ramp(
         As for `simulate_decisions`; the scenario says the baseline, its own effects are left out.
     max_days
         A healthy release must be through by then.
+    min_released
+        Share of the healthy releases of which that must hold; the others are held or rolled back.
     bad_ratios
         How many times worse the bad releases are, on the first guardrail; the worst of them counts.
     ramps, dwells
@@ -254,7 +257,7 @@ def plan_ramp(
         judged(place) for place in watched(range(len(tried)), progress, total=len(tried), unit="ramps")
     ]
     choices.sort(key=lambda choice: (choice.hours, choice.harm))
-    fine = [c for c in choices if c.harm <= harm_budget and c.released >= 0.9]
+    fine = [c for c in choices if c.harm <= harm_budget and c.released >= min_released]
     best = fine[0] if fine else None
     plan = None if best is None else _plan_of(flag, (best.shares, best.dwell), starts_at)
     notes = (

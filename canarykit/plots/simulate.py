@@ -1,0 +1,248 @@
+"""Pictures of simulated rollouts: what is decided when, what is caught how surely, and harm against speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.plots.style import CANARY, CONTROL, INK, PALETTE, new_axes, percent_axis, title_finding
+from canarykit.stats.proportions import wilson
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from canarykit.simulate.operating import Decisions
+    from canarykit.simulate.ramps import RampPlan
+
+__all__ = ["plot_decisions", "plot_detection", "plot_stage_power", "plot_trade_off"]
+
+_LOOKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))))
+_COLOURS = (PALETTE["blue"], PALETTE["vermillion"], PALETTE["purple"], PALETTE["green"], PALETTE["orange"])
+
+
+def plot_decisions(found: Decisions, *, rule: str | None = None, ax: Axes | None = None) -> Axes:
+    """Share of the rollouts that are rolled back, held, still going or through, over the days of the ramp.
+
+    Parameters
+    ----------
+    found
+        What `simulate_decisions` returned.
+    rule
+        Which rule; the first if none is named.
+    ax
+        Axes to draw on; a new figure if left out.
+    """
+    ax = new_axes(ax)
+    runs = found.runs_of(rule)
+    ends, hours = runs.ends, runs.total_hours
+    times = np.linspace(0.0, float(hours.max()) * 1.03, 240)
+    parts = [np.mean((ends == end)[:, None] & (hours[:, None] <= times), axis=0) for end in (2, 1, 0)]
+    rolled_back, held, through = parts
+    going = 1 - rolled_back - held - through
+    days = times / 24
+    layers = (
+        (rolled_back, PALETTE["vermillion"], "xx", "rolled back"),
+        (held, PALETTE["sky"], "..", "held"),
+        (going, "#EEEEEE", "", "on the ramp"),
+        (through, PALETTE["green"], "//", "through every stage"),
+    )
+    floor = np.zeros(len(times))
+    for part, colour, hatch, label in layers:
+        ax.fill_between(
+            days,
+            floor,
+            floor + part,
+            facecolor=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.0,
+            alpha=0.85,
+            label=label,
+        )
+        floor = floor + part
+    _mark_stages(found, runs.hours, runs.verdicts, ax)
+    ax.set_xlim(0, days[-1])
+    ax.set_ylim(0, 1)
+    percent_axis(ax)
+    ax.set_xlabel("days since the first percentage stage began")
+    ax.set_ylabel("share of the simulated rollouts")
+    name = found.rules[0] if rule is None else rule
+    back, go = found.estimate("roll back", rule), found.estimate("promote", rule)
+    title_finding(ax, f"{name}: {back.value:.0%} rolled back, {go.value:.0%} through, of {back.n:,} rollouts")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4, frameon=False, fontsize=8)
+    return ax
+
+
+def _mark_stages(found: Decisions, hours: np.ndarray, verdicts: np.ndarray, ax: Axes) -> None:
+    """A line at the median beginning of each stage, over the rollouts that reach it."""
+    begin = np.concatenate([np.zeros((len(hours), 1)), np.cumsum(hours, axis=1)[:, :-1]], axis=1)
+    for place, name in enumerate(found.stage_names):
+        reached = verdicts[:, place] >= 0
+        if reached.any():
+            day = float(np.median(begin[reached, place])) / 24
+            ax.axvline(day, color=INK, linewidth=0.8, linestyle=":")
+            short = name.removeprefix("expanded beta ")
+            ax.text(day, 0.985, f" {short}", fontsize=8, color=INK, va="top")
+
+
+def plot_detection(
+    found: Mapping[float, Decisions], *, rule: str | None = None, delay: bool = False, ax: Axes | None = None
+) -> Axes:
+    """How surely a release is rolled back, against how much worse it is; or how soon.
+
+    Parameters
+    ----------
+    found
+        `simulate_decisions` results by the ratio of the release.
+    rule
+        One rule; all that were simulated if none is named.
+    delay
+        Draw the median hours to the rollback instead of its probability.
+    ax
+        Axes to draw on; a new figure if left out.
+    """
+    ax = new_axes(ax)
+    ratios = sorted(found)
+    rules = found[ratios[0]].rules if rule is None else (rule,)
+    for place, name in enumerate(rules):
+        marker, dashes = _LOOKS[place % len(_LOOKS)]
+        colour = _COLOURS[place % len(_COLOURS)]
+        look: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "linestyle": dashes,
+            "label": name,
+            "markersize": 5,
+        }
+        if delay:
+            hours = [found[ratio].hours_to("roll back", name) for ratio in ratios]
+            ax.plot(ratios, [np.nan if hour is None else hour for hour in hours], **look)
+            continue
+        shares = [found[ratio].estimate("roll back", name) for ratio in ratios]
+        values = np.array([share.value for share in shares])
+        ax.errorbar(
+            ratios,
+            values,
+            yerr=[values - [s.low for s in shares], np.array([s.high for s in shares]) - values],
+            capsize=2,
+            linewidth=1.5,
+            **look,
+        )
+    ax.set_xscale("log")
+    ax.set_xticks(ratios, [f"{ratio:g}x" for ratio in ratios])
+    ax.minorticks_off()
+    ax.set_xlabel("canary's rate over the control's")
+    if delay:
+        ax.set_ylabel("median hours until the rollback")
+        title_finding(ax, "The worse a release, the sooner it is caught")
+    else:
+        ax.set_ylim(-0.02, 1.02)
+        percent_axis(ax)
+        ax.set_ylabel("share of the rollouts that are rolled back")
+        ax.axhline(0.05, color=INK, linewidth=0.8, linestyle=":")
+        title_finding(ax, _detection_title(found, ratios, rules[0]))
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def _detection_title(found: Mapping[float, Decisions], ratios: list[float], rule: str) -> str:
+    worst = ratios[-1]
+    title = f"{rule}: {found[worst].probability('roll back', rule):.0%} of the {worst:g}x releases are caught"
+    if ratios[0] <= 1:
+        title += f", {found[ratios[0]].probability('roll back', rule):.1%} of the healthy ones stopped"
+    return title
+
+
+def plot_stage_power(
+    found: Mapping[float, Decisions], *, rule: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """By which stage releases of each badness have been rolled back.
+
+    Parameters
+    ----------
+    found
+        `simulate_decisions` results by the ratio of the release.
+    rule
+        Which rule; the first if none is named.
+    ax
+        Axes to draw on; a new figure if left out.
+    """
+    ax = new_axes(ax)
+    names: tuple[str, ...] = ()
+    for place, ratio in enumerate(sorted(found)):
+        runs = found[ratio].runs_of(rule)
+        names = found[ratio].stage_names
+        caught = np.cumsum(runs.verdicts == 2, axis=1).astype(bool)
+        limits = [wilson(int(column.sum()), len(column)) for column in caught.T]
+        values = caught.mean(axis=0)
+        low = [values[i] - item.low for i, item in enumerate(limits) if item]
+        high = [item.high - values[i] for i, item in enumerate(limits) if item]
+        marker, dashes = _LOOKS[place % len(_LOOKS)]
+        colour = CONTROL if ratio <= 1 else (CANARY, *_COLOURS)[place % 6]
+        ax.errorbar(
+            range(len(names)),
+            values,
+            yerr=[np.maximum(low, 0), np.maximum(high, 0)],
+            color=colour,
+            marker=marker,
+            linestyle=dashes,
+            capsize=2,
+            label=f"{ratio:g}x",
+        )
+    ax.set_xticks(range(len(names)), [name.removeprefix("expanded beta ") for name in names])
+    ax.set_ylim(-0.02, 1.02)
+    percent_axis(ax)
+    ax.set_xlabel("stage")
+    ax.set_ylabel("rolled back by the end of the stage")
+    title_finding(ax, "Bad releases are caught early, slightly bad ones late or not at all")
+    ax.legend(title="canary's rate", frameon=False, fontsize=8)
+    return ax
+
+
+def plot_trade_off(found: RampPlan, *, ax: Axes | None = None) -> Axes:
+    """Harm of the worst release against the time a healthy one takes, for every ramp that was tried.
+
+    Parameters
+    ----------
+    found
+        What `plan_ramp` returned.
+    ax
+        Axes to draw on; a new figure if left out.
+    """
+    ax = new_axes(ax)
+    shown = [choice for choice in found.choices if np.isfinite(choice.hours)]
+    for choice in shown:
+        spread = [[choice.hours - choice.hours_low], [min(choice.hours_high, 1e6) - choice.hours]]
+        ax.errorbar(
+            choice.hours, choice.harm, xerr=spread, fmt="o", color=CONTROL, alpha=0.6, markersize=4, capsize=2
+        )
+    front = found.frontier
+    ax.step(
+        [choice.hours for choice in front],
+        [choice.harm for choice in front],
+        where="post",
+        color=CONTROL,
+        linewidth=1.2,
+        label="no other is better in both",
+    )
+    ax.axhline(
+        found.harm_budget, color=PALETTE["vermillion"], linestyle="--", linewidth=1, label="harm budget"
+    )
+    usual = found.usual
+    if np.isfinite(usual.hours):
+        ax.plot(usual.hours, usual.harm, "s", color=INK, markersize=8, label=usual.label)
+    if found.best is not None:
+        best = found.best
+        ax.plot(best.hours, best.harm, "*", color=CANARY, markersize=15, label=best.label)
+    ax.set_ylim(bottom=0)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("hours until a healthy release is through (median, 95 % interval)")
+    ax.set_ylabel("extra bad events of the worst release (mean)")
+    if found.best is None:
+        title_finding(ax, f"No ramp keeps within {found.harm_budget:g} extra bad events")
+    else:
+        title_finding(ax, f"{found.best.label}: through in {found.best.hours:.0f} h within the harm budget")
+    ax.legend(frameon=False, fontsize=8)
+    return ax
