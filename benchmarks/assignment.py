@@ -137,13 +137,9 @@ def _evaluate_flag(rows: int) -> Iterator[dict[str, Any]]:
 
     def ask_sdk() -> list[Any]:
         return [
-            client.get_feature_flag(
-                "new-checkout",
-                person["distinct_id"],
-                person_properties=person,
-                only_evaluate_locally=True,
-                send_feature_flag_events=False,
-            )
+            client.evaluate_flags(
+                person["distinct_id"], person_properties=person, only_evaluate_locally=True
+            ).get_flag("new-checkout")
             for person in sample
         ]
 
