@@ -18,7 +18,7 @@ from canarykit.errors import DataError, NaiveTimestampError
 from canarykit.events.engine import Engine
 from canarykit.events.fields import PRESENT, Column, Field, Json, Query
 from canarykit.events.open import Identities, Opened, check_columns, merges
-from canarykit.events.sql import connect, quoted, to_arrow
+from canarykit.events.sql import quoted, to_arrow
 from canarykit.events.text import as_text, pointer
 
 __all__ = ["DuckDBEngine", "open_duckdb", "open_relation"]
