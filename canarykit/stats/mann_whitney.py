@@ -88,7 +88,7 @@ def classify_series(
     if x.size == 0 or y.size == 0:
         return MannWhitneyLabel("Nodata")
     if np.array_equal(np.sort(x), np.sort(y)) or np.unique(np.concatenate([x, y])).size == 1:
-        return MannWhitneyLabel("Pass", effect=1.0)
+        return MannWhitneyLabel("Pass", effect=_effect(x, y, effect_size))
     effect = _effect(x, y, effect_size)
     low, high = _root(x, y, quantile), _root(x, y, -quantile)
     shift = _root(x, y, 0.0)

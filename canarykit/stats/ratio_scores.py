@@ -195,10 +195,7 @@ def ratio_score_statistic(
     # Miettinen & Nurminen (1985), eq. 12: the smaller root of a p^2 - b p + c = 0 is the control's share
     a = total * ratio
     b = n_canary * ratio + x_canary + n_control + x_control * ratio
-    if a == 0:
-        control = min(x_control / n_control, 1.0)
-    else:
-        control = (b - math.sqrt(max(b * b - 4 * a * successes, 0.0))) / (2 * a)
+    control = 2 * successes / (b + math.sqrt(max(b * b - 4 * a * successes, 0.0)))
     canary = min(max(control * ratio, 0.0), 1.0)
     control = min(max(control, 0.0), 1.0)
     variance = canary * (1 - canary) / n_canary + ratio**2 * control * (1 - control) / n_control

@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 __all__ = ["last_true", "restricted_proportions", "score_interval", "score_statistic"]
 
+_TINY = 1e-150
+
 
 def restricted_proportions(
     x_canary: int, n_canary: int, x_control: int, n_control: int, difference: float
@@ -50,8 +52,46 @@ def restricted_proportions(
     else:
         angle = (math.pi + math.acos(min(max(q / p**3, -1.0), 1.0))) / 3
         control = 2 * p * math.cos(angle) - shift
-    control = min(max(control, 0.0, -difference), 1.0, 1.0 - difference)
+    control = _polished(x_canary, n_canary, x_control, n_control, difference, control)
     return min(max(control + difference, 0.0), 1.0), control
+
+
+def _polished(x1: int, n1: int, x0: int, n0: int, difference: float, control: float) -> float:
+    """The cubic's root made exact: it loses half its digits where shares are tiny.
+
+    The log likelihood is concave in the control's share, so its slope has one root between the edges, or
+    none, and then the best share is an edge.
+    """
+
+    y1, y0 = n1 - x1, n0 - x0
+
+    def slope(p: float) -> tuple[float, float]:
+        first = second = 0.0
+        q = p + difference
+        for count, at, sign in ((x0, p, 1), (y0, 1 - p, -1), (x1, q, 1), (y1, 1 - q, -1)):
+            if count:
+                share = max(at, _TINY)
+                first, second = first + sign * count / share, second - count / share**2
+        return first, second
+
+    low, high = max(0.0, -difference), min(1.0, 1.0 - difference)
+    if high - low < 1e-15:
+        return low
+    # an edge can be best only when nobody has the outcome that is impossible there
+    if (x0 == 0 or difference < 0) and (x1 == 0 or difference > 0) and slope(low)[0] <= 0:
+        return low
+    if (y0 == 0 or difference > 0) and (y1 == 0 or difference < 0) and slope(high)[0] >= 0:
+        return high
+    at = control if low < control < high else (low + high) / 2
+    for _ in range(100):
+        first, second = slope(at)
+        low, high = (at, high) if first > 0 else (low, at)
+        step = at - first / second
+        after = step if low < step < high else (low + high) / 2
+        if abs(after - at) <= 1e-12 * min(after, 1 - after) or after in (low, high):
+            return after
+        at = after
+    return at
 
 
 def score_statistic(

@@ -219,3 +219,26 @@ def test_heavy_tails_cost_power_and_not_the_level():
     variance = sum((squares / n - (total / n) ** 2) / n for total, squares in totals)
     test = stats.mixture_test(means[0] - means[1], variance, k=6.3 * n / n[4])
     assert (test.log_e >= LOG_20).any(axis=1).mean() <= bound(0.05, runs)
+
+
+@pytest.mark.parametrize("drift, power", [(2.5, 0.491), (4.0, 0.910), (10.0, 1.0)])
+def test_the_power_of_the_watched_boundary_is_the_published_one(drift, power):
+    rng, runs = np.random.default_rng(34), 3000
+    t, z = brownian(rng, runs, 14 * 24, drift)
+    crossed = (z > stats.mixture_boundary(6.3 * t / 0.1)).any(axis=1).mean()
+    assert crossed == pytest.approx(power, abs=0.03)
+
+
+def test_slow_waves_look_like_a_difference_to_kayenta():
+    """Sixty minutes a series without any difference: independent points rarely, slow waves often "High"."""
+    rng, runs = np.random.default_rng(35), 120
+    highs = []
+    for memory in (0.0, 0.8):
+        noise = rng.normal(size=(runs, 2, 160)) * math.sqrt(1 - memory**2)
+        series = np.zeros_like(noise)
+        for minute in range(1, 160):
+            series[..., minute] = memory * series[..., minute - 1] + noise[..., minute]
+        labels = [stats.classify_series(50 + a, 50 + b).label for a, b in series[..., 100:]]
+        highs.append(sum(label == "High" for label in labels) / runs)
+    assert highs[0] < 0.05
+    assert highs[1] > 0.08  # published .12 to .18

@@ -100,6 +100,15 @@ def test_cuped_within_arms_is_the_slope_of_the_analysis_of_covariance():
     assert found.value == pytest.approx(fit.params[1])
     assert found.method.startswith("CUPED (theta 0.812186)")
     assert round(fit.params[2], 6) == 0.812186
+    assert round(fit.HC2_se[1], 6) == 1.080358  # the regression's error is a little wider
+    centred = before - before.mean()
+    lin = sm.OLS(after, np.column_stack([np.ones(40), canary, centred, canary * centred])).fit()
+    assert round(lin.HC2_se[1], 6) == 1.094517
+
+
+def test_what_is_left_to_explain_is_one_minus_the_squared_correlation():
+    before, after, _ = cuped_arms()
+    assert round(1 - np.corrcoef(before, after)[0, 1] ** 2, 6) == 0.119780
 
 
 def cluster_rows():

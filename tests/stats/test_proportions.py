@@ -115,6 +115,18 @@ def test_the_restricted_shares_maximise_the_likelihood(seed):
     assert float(likelihood(np.array(p1), np.array(p0))) >= best - 1e-6
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_the_restricted_shares_stay_exact_for_rare_events_in_large_arms(seed):
+    """Where the closed form loses half its digits: the slope of the likelihood is zero there."""
+    rng = np.random.default_rng(seed)
+    n1, n0 = (int(10**e) for e in rng.uniform(4, 8, 2))
+    rate, d = 10 ** rng.uniform(-7, -3), float(rng.choice([-1, 1]) * 10 ** rng.uniform(-8, -3))
+    x1, x0 = int(rng.binomial(n1, rate)) + 1, int(rng.binomial(n0, rate)) + 1
+    p1, p0 = restricted_proportions(x1, n1, x0, n0, d)
+    slope = x1 / p1 - (n1 - x1) / (1 - p1) + x0 / p0 - (n0 - x0) / (1 - p0)
+    assert abs(slope) < 1e-6 * (x1 / p1 + x0 / p0)
+
+
 @pytest.mark.parametrize("n", [(4, 5), (6, 3)])
 def test_score_intervals_of_every_small_table_are_those_of_a_scan(n):
     """All tables of a size: the limits against a scan of the statistic over differences."""
