@@ -124,7 +124,7 @@ def evaluate_flag(
         found = evaluate_units(flag, units, known, every_cohort, clock, semantics, version)
         answers = outcome_frame(flag, found, frame.index)
         if payload:
-            answers["payload"] = _payloads(flag, found, semantics)
+            answers["payload"] = pd.Series(_payloads(flag, found, semantics), frame.index, dtype=object)
         return answers
 
     if isinstance(persons, pd.DataFrame):
