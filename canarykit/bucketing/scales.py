@@ -1,4 +1,7 @@
-"""From a hash to the vendor's bucket, for arrays: float64 that equals the vendor's own arithmetic."""
+"""From a hash to the vendor's bucket, for arrays: float64 that equals the vendor's own arithmetic.
+
+The array of hashes belongs to the scale, which may overwrite it.
+"""
 
 from collections.abc import Callable
 
@@ -11,9 +14,8 @@ Scale = Callable[[np.ndarray, int, int], np.ndarray]  # (hash, number of buckets
 
 def _bits_60(hashed: np.ndarray, total: int, seed: int) -> np.ndarray:
     """The first 15 hex digits over 2**60: both converted to binary64, then one division."""
-    unit = (hashed >> np.uint64(4)).astype(np.float64)
-    unit /= float(1 << 60)
-    return unit
+    np.right_shift(hashed, np.uint64(4), out=hashed)
+    return np.divide(hashed, float(1 << 60))
 
 
 def _bits_28(hashed: np.ndarray, total: int, seed: int) -> np.ndarray:

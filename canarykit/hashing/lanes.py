@@ -71,9 +71,9 @@ def _store(builder: Any, value: Any, address: Any, *, offset: int = 0, align: in
 def pack_block(typingctx, prefix, key, suffix, key_start, key_end, length, row):
     """Write one 64-byte block: prefix before `key_start`, key before `key_end`, then the suffix.
 
-    Both positions are 0 to 64. Each of the three addresses points at the byte that would stand first in the
-    block, 64 readable bytes long; the suffix ends with the padding byte and zeros. `length` (0 but in the last
-    block) fills the last eight bytes.
+    Both positions are 0 to 64. Each of the three addresses points at the byte that would stand first in
+    the block, 64 readable bytes long; the suffix ends with the padding byte and zeros. `length` (0 but in
+    the last block) fills the last eight bytes.
     """
 
     def codegen(context, builder, signature, arguments):
