@@ -27,6 +27,7 @@ FLOORS = (
     {"export_files"},
     {"exports"},
     {"exposure"},
+    {"chosen"},
     {"audit", "overview"},
     {"funnels"},
     {"insights", "feedback"},

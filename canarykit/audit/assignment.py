@@ -103,7 +103,7 @@ def audit_assignment(
         types |= flags.group_type_mapping
     calls, outside = _observed(log, key, plan, types, since, as_of)
     table = _persons(log, persons)
-    tables = groups if groups is not None else _groups(log, types)
+    tables = log.groups if groups is None else groups
     options: dict[str, Any] = {
         "groups": tables, "flags": flags, "cohorts": cohorts, "group_type_mapping": types,
         "semantics": semantics, "timezone": timezone,
@@ -177,14 +177,6 @@ def _persons(log: EventLog, persons: pd.DataFrame | None) -> pd.DataFrame | None
         raise DataError(f"persons lacks 'distinct_id'; {did_you_mean('distinct_id', table.columns)}")
     table = table.drop(columns=[c for c in ("person_id",) if c in table.columns])
     return table.drop_duplicates("distinct_id")
-
-
-def _groups(log: EventLog, types: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    if log.groups is None:
-        return {}
-    return {
-        name: log.groups[log.groups["group_type_index"].astype(str) == index] for index, name in types.items()
-    }
 
 
 def _recomputed(

@@ -70,7 +70,8 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
     """Who was exposed to the query's flag, up to its end; with `stage`, who was exposed in that stage.
 
     Over a whole ramp people move from control to canary and are set apart; within a stage they stay, each
-    with the variant and the first exposure of the stage.
+    with the variant and the first exposure of the stage. A percentage stage counts the people whom a hash
+    put into their arm; those who were chosen (the team, the beta) are set apart.
 
     Raises
     ------
@@ -95,6 +96,9 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
             "count groups too: aggregate_by='group:<index of the group type>'"
         )
     people = found.people if stage is None else found.of_stage(stage)
+    drawn: list[Note] = []
+    if stage is not None:
+        people, drawn = _drawn(log, plan, stage, found, people)
     single = people[people["n_variants"] == 1]
     labels = tuple(sorted(single["variant"].unique().tolist()))
     several = int((people["n_variants"] > 1).sum())
@@ -106,8 +110,7 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
         )
         units = "people" if found.unit == "person" else f"{found.unit} groups"
         notes.append(Note("several_variants", f"{units} {where}: set apart", several))
-    if stage is not None:
-        notes += _chosen(found, plan, stage, single[found.unit_column])
+    notes += drawn
     return Exposed(
         unit,
         labels,
@@ -123,16 +126,18 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
     )
 
 
-def _chosen(found: Any, plan: Any, stage: str, units: Any) -> list[Note]:
-    """How many of a percentage stage's people had the canary already, because somebody chose them."""
-    before = [name for name in plan.stage_names[: plan.index(stage)] if plan.stage(name).kind == "targeted"]
-    if plan.stage(stage).kind != "percentage" or not before:
-        return []
-    rows = found.by_stage
-    chosen = rows.loc[rows["stage"].isin(before) & (rows["variant"] == plan.canary), found.unit_column]
-    count = int(units.isin(set(chosen)).sum())
-    text = "of them were chosen in an earlier stage (team, beta), not drawn: evaluate_stage leaves them out"
-    return [Note("chosen", text, count)] if count else []
+def _drawn(log: Any, plan: Any, stage: str, found: Any, people: Any) -> tuple[Any, list[Note]]:
+    """The people of a percentage stage whom a hash put into their arm, without those somebody chose."""
+    from canarykit.chosen import chosen_people
+
+    if plan.stage(stage).kind != "percentage" or found.unit != "person":
+        return people, []
+    chosen, notes = chosen_people(log, plan, stage, found.by_stage)
+    by_rule = people["person_id"].astype(str).isin(chosen)
+    if by_rule.any():
+        text = "people have it by choice (owner, team, beta, enrolled), not by the draw: set apart"
+        notes = (*notes, Note("chosen", text, int(by_rule.sum())))
+    return people[~by_rule], list(notes)
 
 
 def _moment(micros: int) -> Any:

@@ -10,16 +10,15 @@ out together with everybody else who was there before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from canarykit.chosen import chosen_people
 from canarykit.display import Note
-from canarykit.errors import UnsupportedFlagError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cohort", "chosen_people", "stage_cohort"]
+__all__ = ["Cohort", "stage_cohort"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,33 +45,6 @@ class Cohort:
     def crosser_share(self) -> float:
         """Share of the compared people who saw both variants within the stage; NaN without anybody."""
         return float(self.units["several"].mean()) if len(self.units) else float("nan")
-
-
-def chosen_people(
-    log: Any, plan: Any, stage: str, by_stage: pd.DataFrame
-) -> tuple[set[str], tuple[Note, ...]]:
-    """People who have the canary by rule and not by chance, at a stage.
-
-    They are the ones whom the condition sets of the targeted stages match, by the persons export; and
-    whoever was seen with the canary in a targeted stage.
-    """
-    before = plan.stage_names[: plan.index(stage) + 1]
-    targeted = [name for name in before if plan.stage(name).kind == "targeted"]
-    seen = by_stage["stage"].isin(targeted) & (by_stage["variant"] == plan.canary)
-    chosen = set(by_stage.loc[seen, "person_id"].astype(str))
-    if not targeted:
-        return chosen, ()
-    if log.persons is None:
-        text = (
-            "no persons export: people chosen by rule are told by their having the canary in an earlier "
-            "targeted stage; others of them may still be in the comparison"
-        )
-        return chosen, (Note("chosen_by_exposure", text),)
-    try:
-        matched = _matched(log, plan, targeted[-1])
-    except UnsupportedFlagError as problem:
-        return chosen, (Note("chosen_by_exposure", f"the flag cannot be recomputed ({problem})"),)
-    return chosen | matched, ()
 
 
 def stage_cohort(log: Any, plan: Any, stage: str, by_stage: pd.DataFrame, *, stop: Any) -> Cohort:
@@ -117,52 +89,3 @@ def stage_cohort(log: Any, plan: Any, stage: str, by_stage: pd.DataFrame, *, sto
         ("left out: another variant, or a value nobody knows", int(other.sum())),
     )
     return Cohort(units, counts, notes)
-
-
-def _matched(log: Any, plan: Any, stage: str) -> set[str]:
-    """People whom a condition set, an enrolment or an opt-out decides: for them nothing was drawn."""
-    from canarykit.assign import evaluate_flag
-
-    flag, persons = plan.flag_at(stage), log.persons
-    names = {str(index): name for name, index in log.group_types.items()}
-    options: dict[str, Any] = {"group_type_mapping": names} if names else {}
-    if log.groups is not None and _by_group(flag):
-        persons, options["groups"] = _with_groups(log, persons), _group_tables(log)
-    answers = evaluate_flag(flag, persons, **options)
-    decided = (answers["value"] == plan.canary) | (answers["reason"] == "super_condition_value")
-    hit = decided.fillna(False).to_numpy(bool)
-    return set(persons.loc[hit, "person_id"].astype(str))
-
-
-def _by_group(flag: Any) -> bool:
-    return any(
-        filter.type == "group" for condition in flag.conditions for filter in condition.properties
-    ) or any(condition.aggregation_group_type_index in (0, 1, 2, 3, 4) for condition in flag.conditions)
-
-
-def _group_tables(log: Any) -> dict[str, pd.DataFrame]:
-    return {
-        name: log.groups[log.groups["group_type_index"] == index].drop(columns="group_type_index")
-        for name, index in log.group_types.items()
-    }
-
-
-def _with_groups(log: Any, persons: pd.DataFrame) -> pd.DataFrame:
-    """Persons with the group of each type that their events name first in the alphabet."""
-    for index in sorted(log.group_types.values()):
-        column = f"$group_{index}"
-        if column in persons:
-            continue
-        parts = log.reduce(["person_id", column], partial(_pairs, column=column))
-        group: dict[str, str] = {}
-        for part in parts:
-            for person, key in part:
-                group[person] = min(key, group.get(person, key))
-        persons = persons.assign(**{column: persons["person_id"].astype(str).map(group)})
-    return persons
-
-
-def _pairs(table: Any, *, column: str) -> list[tuple[str, str]]:
-    known = table.filter(table.column(column).is_valid())
-    pairs = known.group_by(["person_id", column]).aggregate([])
-    return list(zip(pairs["person_id"].to_pylist(), pairs[column].to_pylist(), strict=True))
