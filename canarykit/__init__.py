@@ -26,7 +26,7 @@ _HOMES = {
     ),
     "canarykit.bucketing": ("bucket", "split"),
     "canarykit.flags": ("Condition", "Flag", "FlagSet", "PropertyFilter", "Variant", "read_flags"),
-    "canarykit.lint": ("lint",),
+    "canarykit.linting": ("lint",),
     "canarykit.assign": ("assign_cohorts", "evaluate_flag"),
     "canarykit.plan": ("RolloutPlan", "Stage"),
     "canarykit.compare": ("compare_flags",),

@@ -15,7 +15,7 @@ from canarykit.audit.shares import expected_shares
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, UnsupportedFlagError, did_you_mean
 from canarykit.flags import Flag, FlagSet
-from canarykit.lint import lint
+from canarykit.linting import lint
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:

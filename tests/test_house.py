@@ -21,7 +21,7 @@ FLOORS = (
     {"targeting"},
     {"assign"},
     {"plan"},
-    {"compare", "lint"},
+    {"compare", "linting"},
     {"stats"},
     {"events"},
     {"export_files"},

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from canarykit.flags import Flag, PropertyFilter
-from canarykit.lint.findings import Finding, Severity
-from canarykit.lint.people import People
+from canarykit.linting.findings import Finding, Severity
+from canarykit.linting.people import People
 from canarykit.targeting.dates import Clock, server_filter_date
 from canarykit.targeting.patterns import server_pattern
 from canarykit.targeting.semver import server_requirement, server_version

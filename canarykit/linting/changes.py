@@ -11,8 +11,8 @@ import pandas as pd
 
 from canarykit.assign.outcome import FIRST_VARIANT, ON, Outcome, arms_of
 from canarykit.flags import Condition, Flag, FlagSet
-from canarykit.lint.findings import Finding
-from canarykit.lint.people import People, read_people
+from canarykit.linting.findings import Finding
+from canarykit.linting.people import People, read_people
 
 __all__ = ["check_change", "check_correlation", "stand_in_people"]
 

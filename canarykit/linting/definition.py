@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from canarykit.assign.outcome import CODE, ON
 from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter
 from canarykit.flags.lossless import Unset
-from canarykit.lint.filters import check_filter
-from canarykit.lint.findings import Finding
-from canarykit.lint.people import People
+from canarykit.linting.filters import check_filter
+from canarykit.linting.findings import Finding
+from canarykit.linting.people import People
 
 __all__ = ["check_definition"]
 
