@@ -206,6 +206,29 @@ def test_organisations_assigned_as_a_whole_need_the_cluster_form():
     assert clustered / runs == pytest.approx(0.055, abs=3 * math.sqrt(0.055 * 0.945 / runs))
 
 
+def test_organisations_that_are_watched_need_the_cluster_form_too():
+    """Ten looks as organisations come in, ICC .05: k from the clusters keeps the level, people do not."""
+    rng, runs, looks, each = np.random.default_rng(36), 1500, 10, 10
+    shape = (2, runs, looks * each)  # organisations an arm
+    sizes = rng.integers(20, 81, shape)
+    own = rng.normal(0, math.sqrt(0.05), shape)
+    sums = own * sizes + rng.normal(0, math.sqrt(0.95), shape) * np.sqrt(sizes)
+    at = np.arange(each, looks * each + 1, each) - 1
+    n, people, total = at + 1.0, sizes.cumsum(-1)[..., at], sums.cumsum(-1)[..., at]
+    mean = total / people
+    squares, cross = (sums**2).cumsum(-1)[..., at], (sums * sizes).cumsum(-1)[..., at]
+    residual = squares - 2 * mean * cross + mean**2 * (sizes.astype(float) ** 2).cumsum(-1)[..., at]
+    clustered = (n / (n - 1) * residual / people**2).sum(axis=0)
+    naive = (1 / people).sum(axis=0)
+    k = 6.3 * n / n[4]
+    reached = [
+        (stats.mixture_test(mean[0] - mean[1], variance, k=k).log_e >= LOG_20).any(axis=1).mean()
+        for variance in (clustered, naive)
+    ]
+    assert reached[0] <= bound(0.05, runs)
+    assert reached[1] > bound(0.05, runs)
+
+
 def test_heavy_tails_cost_power_and_not_the_level():
     """Revenue: three per cent buy, lognormal with sigma 2; looked at daily from 25 people an arm on."""
     rng, runs, days, people = np.random.default_rng(31), 1000, 20, 200
