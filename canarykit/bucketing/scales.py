@@ -13,9 +13,11 @@ Scale = Callable[[np.ndarray, int, int], np.ndarray]  # (hash, number of buckets
 
 
 def _bits_60(hashed: np.ndarray, total: int, seed: int) -> np.ndarray:
-    """The first 15 hex digits over 2**60: both converted to binary64, then one division."""
-    np.right_shift(hashed, np.uint64(4), out=hashed)
-    return np.divide(hashed, float(1 << 60))
+    """The first 15 hex digits over 2**60: both converted to binary64, then one (here exact) scaling."""
+    hashed >>= np.uint64(4)
+    unit = hashed.astype(np.float64)
+    unit *= 2.0**-60
+    return unit
 
 
 def _bits_28(hashed: np.ndarray, total: int, seed: int) -> np.ndarray:
