@@ -69,10 +69,10 @@ def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
             raise NaiveTimestampError(
                 f"{name} is {str(value)!r}, which says no time zone; write '{moment.isoformat()}Z' for UTC"
             )
-        try:
-            moment = moment.tz_localize(tz)
-        except ValueError as problem:
-            raise DataError(f"{name} is {str(value)!r}: {problem}") from None
+        local = moment.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
+        if not isinstance(local, pd.Timestamp):
+            raise DataError(f"{name} is {str(value)!r}, a time that {tz} has not, or has twice")
+        moment = local
     return moment.tz_convert("UTC").as_unit("us")
 
 

@@ -221,3 +221,17 @@ def test_a_format_or_a_size_with_a_typo_is_answered(tmp_path):
     export().to_csv(tmp_path / "events.csv")
     with pytest.raises(ck.ExportFormatError, match="use read_posthog"):
         ck.scan_posthog(tmp_path / "events.csv")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_scan_reads_times_of_any_resolution(unit, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    times = pa.array([pd.Timestamp(NINE)], pa.timestamp(unit, "UTC"))
+    table = pa.table({"event": ["a"], "distinct_id": ["d"], "timestamp": times, "properties": ["{}"]})
+    pq.write_table(table, tmp_path / "events.parquet")
+    log = ck.scan_posthog(tmp_path / "events.parquet")
+    for columns in (["timestamp"], ["timestamp", "amount"]):
+        assert log.select(columns)["timestamp"].tolist() == [pd.Timestamp(NINE)]
+    assert log.time_range == (pd.Timestamp(NINE), pd.Timestamp(NINE))

@@ -37,6 +37,8 @@ def read_times(series: pd.Series, name: str, tz: Any = None) -> tuple[pa.Chunked
         If the column is numbers, if no value can be read, or if a local time is skipped or repeated by
         the zone's daylight saving.
     """
+    if series.isna().all():
+        return pa.chunked_array([pa.nulls(len(series), UTC_TIME)]), 0
     if pd.api.types.is_bool_dtype(series.dtype) or pd.api.types.is_numeric_dtype(series.dtype):
         raise DataError(
             f"column {name!r} holds numbers, not times; say their unit, for example "
@@ -58,18 +60,13 @@ def _as_utc(series: pd.Series) -> pa.ChunkedArray:
 
 
 def _localised(series: pd.Series, name: str, tz: Any) -> pd.Series:
-    try:
-        return series.dt.tz_localize(tz)
-    except ValueError as problem:  # skipped or repeated by daylight saving
-        row = _first_impossible(series, tz)
-        where = "" if row is None else f" at row {row}: {series.iloc[row]}"
-        raise DataError(f"column {name!r} holds a time that {tz} has not, or has twice{where}") from problem
-
-
-def _first_impossible(series: pd.Series, tz: Any) -> int | None:
     marked = series.dt.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
     wrong = np.flatnonzero((marked.isna() & series.notna()).to_numpy())
-    return int(wrong[0]) if len(wrong) else None
+    if len(wrong):
+        row = int(wrong[0])
+        where = f"at row {row}: {series.iloc[row]}"
+        raise DataError(f"column {name!r} holds a time that {tz} has not, or has twice {where}")
+    return marked
 
 
 def _read_text(series: pd.Series, name: str, tz: Any) -> tuple[pa.ChunkedArray, int]:

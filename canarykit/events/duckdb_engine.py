@@ -27,6 +27,7 @@ _OFFSET = r"'([Zz]|\d:\d\d[^+-]*[+-]\d\d(:?\d\d)?)$'"
 _ROW_BYTES = {"timestamp": 8, "created_at": 8, "event": 8, "person_id": 48, "distinct_id": 48, "uuid": 48}
 _FLOATS = ("DOUBLE", "FLOAT", "REAL")
 _NESTED = ("STRUCT", "MAP", "UNION")
+_NOTHING = '"NULL"'  # the type of a column without any value
 
 
 class DuckDBEngine(Engine):
@@ -169,6 +170,8 @@ class DuckDBEngine(Engine):
             document = quoted(column)
             if self.types[column].startswith(_NESTED):
                 document = f"to_json({document})"
+            elif self.types[column] not in {"VARCHAR", "JSON"}:
+                document = f"{document}::VARCHAR"
             inner.append(f"TRY(json_extract_string({document}, [{listed}])) AS found_{number}")
             places |= {part: f"found_{number}[{at + 1}]" for at, part in enumerate(parts)}
         narrow = f"SELECT {', '.join(inner) or '1'} FROM {self.source} WHERE {self._usable(query)}"
@@ -265,8 +268,10 @@ class DuckDBEngine(Engine):
 
     def _time(self, column: str, prefix: str = "") -> str:
         name, kind = prefix + quoted(column), self.types[column]
-        if kind == "TIMESTAMP WITH TIME ZONE":
-            return name
+        if kind == _NOTHING:
+            return "NULL::TIMESTAMPTZ"
+        if _carries_zone(kind):
+            return name if kind == "TIMESTAMP WITH TIME ZONE" else f"{name}::TIMESTAMPTZ"
         zone = quoted(self.zone or "UTC", "'")
         if kind == "VARCHAR":
             aware = f"regexp_matches(trim({name}), {_OFFSET})"
@@ -333,7 +338,7 @@ def open_duckdb(
 
 def _check_times(source: str, connection: Any, column: str, kind: str, zone: str | None) -> None:
     hint = "pass tz= (for example tz='UTC') to say which zone they are in"
-    if kind.startswith(("TIMESTAMP", "DATE")) and kind != "TIMESTAMP WITH TIME ZONE" and zone is None:
+    if kind.startswith(("TIMESTAMP", "DATE")) and not _carries_zone(kind) and zone is None:
         raise NaiveTimestampError(f"column {column!r} holds times without a time zone; {hint}")
     if kind == "VARCHAR" and zone is None:
         name = quoted(column)
@@ -345,8 +350,12 @@ def _check_times(source: str, connection: Any, column: str, kind: str, zone: str
             raise NaiveTimestampError(
                 f"column {column!r} holds times without a time zone, for example {naive[0][0]!r}; {hint}"
             )
-    if not kind.startswith(("TIMESTAMP", "DATE", "VARCHAR")):
+    if not kind.startswith(("TIMESTAMP", "DATE", "VARCHAR", _NOTHING)):
         raise DataError(f"column {column!r} holds {kind}, not times; convert it, with its unit, before")
+
+
+def _carries_zone(kind: str) -> bool:
+    return kind == "TIMESTAMP WITH TIME ZONE" or kind.startswith("TIMESTAMPTZ")  # nanoseconds have their own
 
 
 def _matches(text: str, allowed: Any) -> str:
