@@ -37,15 +37,16 @@ def folder(in_memory, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["relation", "files in shards", "spark"])
-def log(request, folder):
+def log(request, folder, in_memory):
+    known = {"persons": in_memory.persons, "groups": in_memory.groups}
     if request.param == "relation":
         files = str(folder / "*" / "*.parquet")
-        yield ck.EventLog(duckdb.read_parquet(files))
+        yield ck.EventLog(duckdb.read_parquet(files), **known)
     elif request.param == "files in shards":
-        yield ck.scan_posthog(folder, memory_limit="1MB")
+        yield ck.scan_posthog(folder, memory_limit="1MB", **known)
     else:
         spark = request.getfixturevalue("spark")
-        yield ck.EventLog(spark.read.parquet(str(folder)))
+        yield ck.EventLog(spark.read.parquet(str(folder)), **known)
 
 
 def test_a_funnel_and_its_comparison_are_the_same_to_the_last_digit(log, in_memory):

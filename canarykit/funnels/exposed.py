@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from canarykit.funnels.columns import Columns
 
-__all__ = ["Exposed", "exposed_units"]
+__all__ = ["Exposed", "drawn_people", "exposed_units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,10 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
             f"flag {query.flag!r} is assigned to {found.unit} groups; "
             "count groups too: aggregate_by='group:<index of the group type>'"
         )
-    people = found.people if stage is None else found.of_stage(stage)
+    people = found.people
     drawn: list[Note] = []
     if stage is not None:
-        people, drawn = _drawn(log, plan, stage, found, people)
+        people, drawn = drawn_people(log, plan, stage, found)
     single = people[people["n_variants"] == 1]
     labels = tuple(sorted(single["variant"].unique().tolist()))
     several = int((people["n_variants"] > 1).sum())
@@ -126,10 +126,14 @@ def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str 
     )
 
 
-def _drawn(log: Any, plan: Any, stage: str, found: Any, people: Any) -> tuple[Any, list[Note]]:
-    """The people of a percentage stage whom a hash put into their arm, without those somebody chose."""
+def drawn_people(log: Any, plan: Any, stage: str, found: Any) -> tuple[Any, list[Note]]:
+    """The exposed people of a stage; of a percentage stage those whom a hash put into their arm.
+
+    `found` is what `exposures` found; whoever somebody chose (the team, the beta) is left out and counted.
+    """
     from canarykit.chosen import chosen_people
 
+    people = found.of_stage(stage)
     if plan.stage(stage).kind != "percentage" or found.unit != "person":
         return people, []
     chosen, notes = chosen_people(log, plan, stage, found.by_stage)

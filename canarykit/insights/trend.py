@@ -154,7 +154,8 @@ def trend_by_flag(
         The rollout plan, where there is one.
     stage
         Only this stage of the plan: its window, and the variant that people had in it. Over a whole ramp
-        people move from control to canary and are set apart; within a stage they stay.
+        people move from control to canary and are set apart; within a stage they stay. A percentage stage
+        counts those whom a hash put into their arm, without the people whom somebody chose.
     measure
         "events" counts events; "users" counts people with the event in the interval; "share" is the
         share of everyone exposed so far who has had the event at least once since (a curve that
@@ -198,20 +199,22 @@ def trend_by_flag(
     """
     _require_sense(measure, per, within)
     from canarykit.exposure import exposures
+    from canarykit.funnels.exposed import drawn_people
 
     exposed = exposures(log, flag, plan=plan, as_of=as_of)
+    people = exposed.people
+    drawn: list[Note] = []
     if stage is not None:
         if plan is None:
             raise PlanError(f"stage {stage!r} needs the plan: give plan=")
-        people = exposed.of_stage(stage)
+        people, drawn = drawn_people(log, plan, stage, exposed)
         window = plan.window(stage)
         since, until = (b if a is None else a for a, b in zip((since, until), window, strict=True))
-    else:
-        people = exposed.people
     several = people["n_variants"].to_numpy() > 1
     people = people.loc[~several]
     told = {"several_variants", "changed_variant"} | ({"outside_stages"} if stage is not None else set())
     notes = [note for note in exposed.notes if note.code not in told]
+    notes += drawn
     if several.any():
         notes.append(Note("several_variants", _APART[stage is None], int(several.sum())))
     if as_of is None and log.time_range[1] is None:
