@@ -246,12 +246,12 @@ def _restored(column: Any, spec: VendorSpec, codes: np.ndarray, names: list[Any]
     """The variants by their numbers, as the ids came in."""
     import pandas as pd
 
-    values = np.empty(len(names) + 1, dtype=object)
-    values[: len(names)] = names  # code -1 finds the last place: None
-    answer = column.restore(values[codes], "variant")
-    if isinstance(answer, pd.Series) and all(isinstance(name, str) for name in names):
+    if column.index is not None and all(isinstance(name, str) for name in names):
         distinct = list(dict.fromkeys(names))
-        place = np.array([*map(distinct.index, names), -1])
-        dtype = pd.CategoricalDtype(pd.Index(distinct))
-        answer = pd.Series(pd.Categorical.from_codes(place[codes], dtype=dtype), answer.index, name="variant")
-    return carry_spec(answer, spec, column)
+        place = np.array([*map(distinct.index, names), -1])  # code -1 finds the last place
+        kind = pd.CategoricalDtype(pd.Index(distinct))
+        answer = pd.Series(pd.Categorical.from_codes(place[codes], dtype=kind), column.index, name="variant")
+        return carry_spec(answer, spec, column)
+    values = np.empty(len(names) + 1, dtype=object)
+    values[: len(names)] = names
+    return carry_spec(column.restore(values[codes], "variant"), spec, column)

@@ -27,6 +27,7 @@ class IdColumn:
 
     chunks: tuple[Chunk, ...]
     restore: Callable[[np.ndarray, str], Any]
+    index: Any = None  # of the Series the ids came in
 
     def __len__(self) -> int:
         return sum(len(chunk) for chunk in self.chunks)
@@ -100,7 +101,8 @@ def read_ids(ids: Any, *, unusual: Unusual = "refuse") -> IdColumn:
     [False, False, False, True, True, False]
     """
     restore = _way_back(ids)
-    return IdColumn(tuple(text_chunks([ids] if is_one_id(ids) else ids, unusual)), restore)
+    chunks = tuple(text_chunks([ids] if is_one_id(ids) else ids, unusual))
+    return IdColumn(chunks, restore, getattr(ids, "index", None) if hasattr(ids, "iloc") else None)
 
 
 def _way_back(ids: Any) -> Callable[[np.ndarray, str], Any]:
