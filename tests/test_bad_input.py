@@ -235,3 +235,19 @@ def test_a_scan_reads_times_of_any_resolution(unit, tmp_path):
     for columns in (["timestamp"], ["timestamp", "amount"]):
         assert log.select(columns)["timestamp"].tolist() == [pd.Timestamp(NINE)]
     assert log.time_range == (pd.Timestamp(NINE), pd.Timestamp(NINE))
+
+
+def test_a_scan_counts_the_same_faults_as_a_log_in_memory_when_asked(tmp_path):
+    frame = export(8).drop(columns="uuid")
+    frame.loc[0, "event"] = None
+    frame.loc[1, "event"] = "$snapshot"
+    frame.loc[2, "timestamp"] = None
+    frame.loc[3, ["person_id", "distinct_id"]] = None
+    frame.loc[4, "person_id"] = None
+    frame.loc[5, "properties"] = "{"
+    frame.to_parquet(tmp_path / "events.parquet")
+    memory = {note.code: note.count for note in ck.read_posthog(tmp_path / "events.parquet").notes}
+    scan = ck.scan_posthog(tmp_path / "events.parquet")
+    assert {note.code: note.count for note in scan.count_dropped()} == memory
+    assert set(memory.values()) == {1}
+    assert len(memory) == 6

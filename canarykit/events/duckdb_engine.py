@@ -118,28 +118,43 @@ class DuckDBEngine(Engine):
         return first, last
 
     def dropped(self) -> list[Note]:
-        """Count what every answer leaves out: one pass over the ids, times and properties."""
-        event, person = self._text(self.mapping["event"]), self._person({})
-        properties = self.mapping["properties"]
-        counts = {
+        """Count what every answer leaves out or guesses: one pass over the names, ids, times and JSON."""
+        event, time = self._text(self.mapping["event"]), self._time(self.mapping["timestamp"])
+        dropping = {
             "no_event_name": ("events without a name are dropped", f"{event} IS NULL"),
             "snapshots": ("$snapshot events are dropped: replay data", f"{event} = '$snapshot'"),
-            "no_time": (
-                "events without a time that can be read are dropped",
-                f"{self._time(self.mapping['timestamp'])} IS NULL",
-            ),
-            "no_id": ("events without any id are dropped", f"{person} IS NULL"),
+            "no_time": ("events without a time that can be read are dropped", f"{time} IS NULL"),
+            "no_id": ("events without any id are dropped", f"{self._person({})} IS NULL"),
         }
-        if self.types.get(properties) in {"VARCHAR", "JSON"}:
-            text = "events whose properties are no JSON: all unknown"
-            counts["bad_json"] = (text, f"NOT json_valid({quoted(properties)}::VARCHAR)")
-        listed = [f"count(*) FILTER ({condition})" for _, condition in counts.values()]
+        counts, usable = {}, "true"
+        for code, (text, condition) in dropping.items():
+            counts[code] = (text, f"count(*) FILTER ({usable} AND {condition})")
+            usable += f" AND NOT ({condition})"
+        for code, (text, condition) in self._guesses().items():
+            counts[code] = (text, f"count(*) FILTER ({usable} AND {condition})")
         if self._removes_duplicates():
-            listed.append("count(uuid) - count(DISTINCT uuid)")
-            counts["duplicates"] = ("events that came twice (same uuid) are removed", "")
-        found = self.connection.sql(f"SELECT {', '.join(listed)} FROM {self.source} AS events").fetchall()[0]
+            again = "count(uuid) - count(DISTINCT uuid)"
+            counts["duplicates"] = ("events that came twice (same uuid) are removed", again)
+        listed = ", ".join(count for _, count in counts.values())
+        found = self.connection.sql(f"SELECT {listed} FROM {self.source} AS events").fetchall()[0]
         pairs = zip(counts.items(), found, strict=True)
         return [Note(code, text, int(n)) for (code, (text, _)), n in pairs if n]
+
+    def _guesses(self) -> dict[str, tuple[str, str]]:
+        """What is unknown or stood in for, with the condition that says so of a row."""
+        properties, time = self.mapping["properties"], self.mapping["timestamp"]
+        guesses = {}
+        if self.types.get(properties) in {"VARCHAR", "JSON"}:
+            text = "events whose properties are no JSON: all unknown"
+            guesses["bad_json"] = (text, f"NOT json_valid({quoted(properties)}::VARCHAR)")
+        if not _carries_zone(self.types[time]) and self.types[time] != _NOTHING:
+            aware = f"regexp_matches(trim({quoted(time)}), {_OFFSET})"
+            naive = f"NOT {aware}" if self.types[time] == "VARCHAR" else "true"
+            guesses["naive_times"] = (f"times without a zone are read as {self.zone or 'UTC'}", naive)
+        if self.identities is None and self.mapping["person_id"] in self.types:
+            text = "events without a person id: the distinct id stands in"
+            guesses["distinct_id_used"] = (text, f"{self._text(self.mapping['person_id'])} IS NULL")
+        return guesses
 
     def explain(self, query: Query, dialect: str | None = None) -> str:
         """The SQL that DuckDB runs."""
