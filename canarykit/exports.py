@@ -125,6 +125,9 @@ def scan_posthog(
 ) -> EventLog:
     """Leave a PostHog export on disk: Parquet or JSON lines, read only as far as each question asks.
 
+    What answers leave out (replay data, duplicates, rows without id or time) is the same as for
+    `read_posthog`, but counted only when asked for: `log.count_dropped()`.
+
     Parameters
     ----------
     path, persons, groups, format, tz, group_types

@@ -332,16 +332,17 @@ def test_a_warehouse_is_asked_to_filter_project_and_read_json_itself(dialect):
         "properties": "string",
     }
     log = ck.EventLog(ibis.table({**schema, "elements": "string"}, name="events"))
-    sql = log.explain(
-        ["person_id", "timestamp", "$feature/f"], events=["paid"], since=NINE, until=NINE + pd.Timedelta("1d"),
-        dialect=dialect,
-    )  # fmt: skip
+    window = {"since": NINE, "until": NINE + pd.Timedelta("1d")}
+    columns = ["person_id", "timestamp", "$feature/f"]
+    sql = log.explain(columns, events=["paid"], **window, dialect=dialect)
     flat = " ".join(sql.split())
     assert "IN ('paid')" in flat
     assert flat.count("2026") == 2
     assert "$feature" in flat.partition("FROM")[0]
     assert "JSON" in flat.partition("FROM")[0].upper()
     assert "elements" not in flat
+    sql = log.explain(["person_id"], where={"$feature_flag": "f"}, dialect=dialect)
+    assert "IN ('f')" in " ".join(sql.split())
 
 
 def test_where_people_cannot_be_told_apart_merges_are_read_from_a_scan_too(tmp_path):

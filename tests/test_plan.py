@@ -356,3 +356,20 @@ def test_a_plan_written_to_a_file_and_read_back_is_the_same_plan(plan, tmp_path)
 def test_a_plan_file_that_cannot_be_meant_says_where(source, said):
     with pytest.raises(ck.PlanError, match=said.replace("[", "\\[")):
         ck.RolloutPlan.from_json(source)
+
+
+def test_nobody_who_has_the_canary_loses_it_while_the_stages_advance():
+    plan = five(beta_domains=["initech.com"], people=["g@navy.mil"], ramp=(5, 25, 50), beta_enrollment=False)
+    domains = ["acme.io", "initech.com", "navy.mil", "example.org"]
+    people = pd.DataFrame({"distinct_id": [f"user-{i}" for i in range(600)]})
+    people["email"] = [f"{'g' if i % 7 == 0 else i}@{domains[i % 4]}" for i in range(600)]
+    before, sizes = set(), []
+    for name in plan.stage_names:
+        values = ck.evaluate_flag(plan.flag_at(name), people)["value"].astype(str).str.lower()
+        now = set(people.loc[(values == "true").to_numpy(), "distinct_id"])
+        assert before <= now
+        before = now
+        sizes.append(len(now))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 600
+    assert sizes[0] == 0

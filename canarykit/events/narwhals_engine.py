@@ -20,7 +20,7 @@ from canarykit.events.answer import answer, utc_time
 from canarykit.events.engine import Engine, split_by_actor
 from canarykit.events.fields import PRESENT, Column, Json, Query
 from canarykit.events.open import Identities, Opened, check_columns, merges
-from canarykit.events.warehouse import can_take, is_bound, is_ibis, take_json, to_sql
+from canarykit.events.warehouse import can_take, is_bound, is_ibis, keep_matching, take_json, to_sql
 
 __all__ = ["NarwhalsEngine", "open_narwhals"]
 
@@ -133,10 +133,14 @@ class NarwhalsEngine(Engine):
                 else:
                     columns[part.column] = None
         filtered = self.table.filter(*self._conditions(query))
-        inside = dict.fromkeys(part.column for part in parts)
-        narrowed = filtered.select(*dict.fromkeys([*columns, *inside])).to_native()
+        documents = dict.fromkeys(part.column for part in parts)
+        narrowed = filtered.select(*dict.fromkeys([*columns, *documents])).to_native()
         if parts:
             narrowed = take_json(narrowed, parts, tuple(columns), dialect)
+            inside = [(field.parts, allowed) for field, allowed in query.where if not field.lookup]
+            single = [(found[0], allowed) for found, allowed in inside if len(found) == 1]
+            wanted = [(parts[part], allowed) for part, allowed in single if isinstance(part, Json)]
+            narrowed = keep_matching(narrowed, wanted)
         return narrowed, parts
 
     def _conditions(self, query: Query) -> list[Any]:

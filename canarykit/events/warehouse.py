@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from canarykit.events.fields import Json
+from canarykit.events.fields import PRESENT, Json
 from canarykit.events.text import pointer
 
-__all__ = ["can_take", "is_bound", "is_ibis", "take_json", "to_sql"]
+__all__ = ["can_take", "is_bound", "is_ibis", "keep_matching", "take_json", "to_sql"]
 
 
 def _dotted(path: Sequence[str]) -> str:
@@ -68,6 +68,18 @@ def take_json(table: Any, parts: Mapping[Json, str], columns: Sequence[str], dia
             value = ibis.ifelse(_builtin("json_valid", kind, "boolean")(document), value, ibis.null("string"))
         taken[name] = value
     return table.select(*columns, **taken)
+
+
+def keep_matching(table: Any, wanted: Sequence[tuple[str, Any]]) -> Any:
+    """Rows of an ibis table whose values a question's filters allow."""
+    for name, allowed in wanted:
+        column = table[name]
+        if allowed is PRESENT:
+            table = table.filter(column.notnull())
+            continue
+        kept = column.isin([text for text in allowed if text is not None])
+        table = table.filter(kept | column.isnull() if None in allowed else kept)
+    return table
 
 
 def to_sql(table: Any, dialect: str | None) -> str:
