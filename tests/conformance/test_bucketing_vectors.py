@@ -299,14 +299,16 @@ def _(flag, user, percentile, seed):
 @answers("firebase", "percent")
 def _(operator, seed, id, micro=None, lo=None, hi=None):
     bucket = only(ck.bucket([id], vendor="firebase", seed=seed))
-    match operator:
+    if bucket is None:
+        return False
+    match operator:  # an amount that is not given is 0; an unknown operator matches nobody
         case "LESS_OR_EQUAL":
-            return bucket <= micro
+            return bucket <= (micro or 0)
         case "GREATER_THAN":
-            return bucket > micro
+            return bucket > (micro or 0)
         case "BETWEEN":
-            return lo < bucket <= hi
-    return False  # the vendor's engine: an unknown operator matches nobody
+            return (lo or 0) < bucket <= (hi or 0)
+    return False
 
 
 # ---- FNV-1a and CRC-32: GO Feature Flag, Flipper --------------------------------------------------------
@@ -319,4 +321,6 @@ def _(text):
 
 @answers("flipper", "open")
 def _(feature, actors, percentage):
-    return inside(ck.bucket(["".join(sorted(actors))], vendor="flipper", flag=feature), percentage, "flipper")
+    return inside(
+        ck.bucket(["".join(sorted(map(str, actors)))], vendor="flipper", flag=feature), percentage, "flipper"
+    )
