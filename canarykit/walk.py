@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canarykit.display import Column, Table
+from canarykit.display import Column, Table, format_value
 from canarykit.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ MARK = "canarykit-walk:"
 COLUMNS = (
     Column("stage", "stage"),
     Column("share", "share"),
-    Column("people", "people", "count"),
+    Column("with_it", "with it", "count"),
+    Column("without", "without", "count"),
     Column("verdict", "verdict"),
     Column("reason", "reason"),
 )
@@ -86,9 +87,10 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
         line = {
             "stage": report.stage,
             "share": "–" if report.share is None else f"{report.share:.0%}",
-            "people": report.n_canary + report.n_control,
+            "with_it": report.n_canary,
+            "without": report.n_control,
             "verdict": f"{report.verdict.icon} {report.verdict.value}",
-            "reason": report.reason,
+            "reason": report.reason.removeprefix(f"{report.stage}: "),
             "page": page.name,
         }
         print(MARK + json.dumps(line))
@@ -111,6 +113,7 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
         timeout=600,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--log-level=40"],  # not the kernel's remarks about its own connection
         resources={"metadata": {"path": str(path.parent.resolve())}},
     )
     client.execute()
@@ -140,7 +143,9 @@ def _write_index(walked: list[Walked], build: Path) -> Path:
     rows = []
     for notebook in walked:
         for line in notebook.lines:
-            shown = "".join(f'<td style="{cell}">{escape(str(line[c.key] or "–"))}</td>' for c in COLUMNS)
+            shown = "".join(
+                f'<td style="{cell}">{escape(format_value(line[c.key], c.kind))}</td>' for c in COLUMNS
+            )
             links = (
                 f'<a href="{escape(line["page"])}">report</a> · '
                 f'<a href="{escape(notebook.page.name)}">notebook</a>'
