@@ -418,6 +418,10 @@ def test_a_holdout_of_a_device_flag_falls_back_to_the_person():
     flag = Flag("f", (share(100),), bucketing_identifier="device_id", holdout=Holdout(1, 50))
     held = [value == "holdout-1" for value in values(flag, people(50))]
     assert held == [hash01(f"holdout-user-{i}") <= 0.5 for i in range(50)]
+    some = people(50, **{"$device_id": ["d1", None] * 25})
+    held = [value == "holdout-1" for value in values(flag, some)]
+    units = [f"user-{i}" if i % 2 else "d1" for i in range(50)]
+    assert held == [hash01(f"holdout-{unit}") <= 0.5 for unit in units]
 
 
 # --- cohorts -------------------------------------------------------------------------------------------

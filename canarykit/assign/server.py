@@ -147,9 +147,7 @@ class ServerEvaluation:
         if aggregation is not None:
             groups = self.units.groups_of(aggregation)
             return self._no_ids() if groups is None else groups.ids
-        if flag.bucketing_identifier == "device_id" and not self._devices().empty.all():
-            return self._devices()
-        return self.units.ids
+        return self.units.devices_or_persons if flag.bucketing_identifier == "device_id" else self.units.ids
 
     def _devices(self) -> Ids:
         return self._no_ids() if self.units.devices is None else self.units.devices

@@ -162,6 +162,18 @@ class Units:
         """How many rows there are."""
         return len(self.ids)
 
+    @cached_property
+    def devices_or_persons(self) -> Ids:
+        """The device of each row; the person where it has none."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.devices is None:
+            return self.ids
+        without = pa.array(self.devices.empty)
+        texts = pc.if_else(without, self.ids.texts, self.devices.texts)
+        return Ids(texts, empty_is_zero=self.ids.empty_is_zero)
+
     def groups_of(self, index: int | None) -> Groups | None:
         """The groups of a type by its index; None where the type is unknown or no row names one."""
         return self.groups.get(self.group_types.get(str(index), ""))
