@@ -353,3 +353,13 @@ def test_where_people_cannot_be_told_apart_merges_are_read_from_a_scan_too(tmp_p
     log = ck.scan_posthog(written("jsonl", tmp_path, rows))
     assert set(log.select(["person_id"])["person_id"]) == {"ada"}
     assert {note.code: note.count for note in log.notes}["merged"] == 1
+
+
+def test_other_questions_may_be_asked_while_events_are_streamed(tmp_path):
+    persons = pd.DataFrame({"distinct_id": ["001"], "person_id": ["P"]})
+    log = ck.scan_posthog(written("jsonl", tmp_path, batch_rows(9)), persons=persons)
+    one, two = log.batches(["person_id"]), log.batches(["amount"])
+    first = next(one)
+    assert sum(log.event_names().values()) == 9
+    assert next(two).num_rows + sum(part.num_rows for part in two) == 9
+    assert first.num_rows + sum(part.num_rows for part in one) == 9

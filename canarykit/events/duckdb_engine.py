@@ -79,9 +79,7 @@ class DuckDBEngine(Engine):
     def identify(self, identities: Identities) -> None:
         """Say who each distinct id is."""
         self.identities = identities
-        if identities is not None:
-            known = pa.table({"distinct_id": identities[0], "person_id": identities[1]})
-            self.connection.register("canarykit_identities", known)
+        _register(self.connection, identities)
 
     def shards(self, query: Query) -> Iterator[pa.Table]:
         """One table, or several by the hash of the actor where one would be too large."""
@@ -90,11 +88,17 @@ class DuckDBEngine(Engine):
             yield self._table(self.sql(query, (shard, count) if count > 1 else None))
 
     def batches(self, query: Query) -> Iterator[pa.Table]:
-        """Streamed, a million rows at a time."""
-        relation = self.connection.sql(self.sql(query))
-        open_reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
-        for batch in open_reader(1_000_000):
-            yield _as_contract(pa.Table.from_batches([batch]))
+        """Streamed, a million rows at a time, on a cursor of its own: other questions may come between."""
+        if isinstance(self.connection, _Relation):  # the user's connection: leave nothing open on it
+            yield self._table(self.sql(query))
+            return
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET TimeZone = 'UTC'")
+            _register(cursor, self.identities)
+            relation = cursor.sql(self.sql(query))
+            read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+            for batch in read(1_000_000):
+                yield _as_contract(pa.Table.from_batches([batch]))
 
     def event_names(self) -> dict[str, int]:
         """Counted where the events are."""
@@ -293,6 +297,12 @@ class DuckDBEngine(Engine):
             local = f"TRY_CAST({name} AS TIMESTAMP) AT TIME ZONE {zone}"
             return f"CASE WHEN {aware} THEN TRY_CAST({name} AS TIMESTAMPTZ) ELSE {local} END"
         return f"({name}::TIMESTAMP AT TIME ZONE {zone})"
+
+
+def _register(connection: Any, identities: Identities) -> None:
+    if identities is not None:
+        known = pa.table({"distinct_id": identities[0], "person_id": identities[1]})
+        connection.register("canarykit_identities", known)
 
 
 class _Relation:
