@@ -224,3 +224,23 @@ def test_hours_begin_on_the_local_hour_and_a_repeated_hour_is_two(zone, minutes)
     assert set(grid.starts.minute) == {minutes}
     assert (np.diff(grid.edges) == 3_600_000_000).all()
     assert (np.diff(grid.index(us)) <= 1).all()
+
+
+def test_people_who_were_chosen_are_not_in_the_trend_of_a_percentage_stage():
+    persons = pd.DataFrame(
+        {"distinct_id": ["ada", "bob", "eve"], "email": ["ada@acme.io", "b@x.io", "e@x.io"]}
+    ).assign(person_id=lambda frame: frame["distinct_id"])
+    plan = ck.RolloutPlan.five_stages(
+        "f", owner="ada@acme.io", team_domain="acme.io", ramp=(50,), dwell="1d", starts_at="2026-09-04T09:00Z"
+    )
+    assert plan.window("expanded beta 50%")[0] == START
+    rows = [
+        (i, who, CALLED, value)
+        for i, who, value in [(1, "ada", "true"), (1, "bob", "true"), (1, "eve", "false")]
+    ]
+    rows += [(2, who, "$exception", None) for who in ("ada", "bob", "eve")]
+    trend = ck.trend_by_flag(
+        log_of(rows, persons=persons), "$exception", flag="f", plan=plan, stage="expanded beta 50%"
+    )
+    assert values(trend, "true", "exposed") == values(trend, "true") == [1]
+    assert "1 people have it by choice" in repr(trend)
