@@ -244,3 +244,22 @@ def test_people_who_were_chosen_are_not_in_the_trend_of_a_percentage_stage():
     )
     assert values(trend, "true", "exposed") == values(trend, "true") == [1]
     assert "1 people have it by choice" in repr(trend)
+
+
+def test_a_group_flag_counts_groups():
+    frame = log_of(ROWS[:4]).frame.assign(**{"$group_0": ["acme", "acme", "initech", "acme"]})
+    frame["$feature_flag_response"] = ["true", "true", "false", "true"]
+    more = frame.assign(event="$exception", timestamp=frame["timestamp"] + pd.Timedelta(hours=2))
+    plan = ck.RolloutPlan(
+        "f", (ck.Stage("half", kind="percentage", share=50),), aggregation_group_type="organization"
+    )
+    trend = ck.trend_by_flag(
+        pd_log(pd.concat([frame, more])), "$exception", flag="f", plan=plan, measure="share", interval="day"
+    )
+    assert values(trend, "true", "exposed") == [1]
+    assert values(trend, "true", "events") == [3]
+    assert values(trend, "true", "users") == [1]
+
+
+def pd_log(frame):
+    return ck.EventLog(frame.reset_index(drop=True))

@@ -25,6 +25,7 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
+    title_finding,
     utc_axis,
     variant_label,
     variant_style,
@@ -113,6 +114,14 @@ def test_axes_write_percentages_points_and_utc():
     assert "Sep-08" in [label.get_text() for label in ax.get_xticklabels()]  # midnight in UTC
 
 
+def test_a_number_is_not_parted_from_its_unit_at_the_end_of_a_line():
+    ax = new_axes()
+    title_finding(ax, "paid 10.5 % of control and 12.5 % of the canary, +2.0 pp", width=12)
+    lines = ax.get_title(loc="left").split("\n")
+    assert len(lines) > 3
+    assert not any(line.startswith(("%", "pp")) for line in lines)
+
+
 # ---- funnel ----------------------------------------------------------------------------------------------
 
 
@@ -128,7 +137,7 @@ def test_bars_are_the_shares_and_carry_the_people():
     assert "numbers on the bars are people" in ax.get_xlabel()
     assert "14 d" in ax.get_xlabel()
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1. signup", "2. address", "3. paid"]
-    assert "56.0 % of test" in ax.get_title(loc="left").replace("\n", " ")
+    assert "56.0\u00a0% of test" in ax.get_title(loc="left").replace("\n", " ")
 
 
 def test_whiskers_are_the_intervals_of_the_result():
@@ -144,6 +153,13 @@ def test_a_funnel_is_drawn_into_the_callers_axes():
     _, (left, right) = plt.subplots(1, 2)
     assert funnel_of([(8, 6, 4), (7, 6, 5)]).plot(ax=left) is left
     assert not right.patches
+
+
+def test_many_values_are_drawn_up_to_six_and_the_rest_is_mentioned():
+    names = tuple(f"v{i}" for i in range(9))
+    ax = drawn(funnel_of([(9, 6, 4)] * 9, labels=names).plot())
+    assert len(ax.patches) == 6 * 3
+    assert "3 more values are in the table" in ax.get_xlabel()
 
 
 def test_an_empty_funnel_is_drawn_as_nobody():

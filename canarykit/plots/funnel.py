@@ -54,8 +54,10 @@ def draw_funnel(funnel: Funnel, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, max(tallest * 1.12, 0.01))
     percent_axis(ax)
     ax.set_ylabel("share of exposed people" if funnel.start == "exposure" else "share of people at step 1")
+    hidden = len(funnel.variants) - len(variants)
+    shown = f"; {hidden} more values are in the table" if hidden else ""
     rules = "\n".join(wrap(f"({funnel.describe_rules()})", 84))
-    ax.set_xlabel(f"step; numbers on the bars are people\n{rules}")
+    ax.set_xlabel(f"step; numbers on the bars are people{shown}\n{rules}")
     if variants != (None,) and variants:
         _legend_box(ax)
     title_finding(ax, funnel.finding(counts=False))

@@ -206,7 +206,8 @@ def title_finding(ax: Axes, text: str, *, width: int = 66) -> None:
     """The picture's finding as its title, left-aligned, in lines of at most `width` letters."""
     from textwrap import wrap
 
-    ax.set_title("\n".join(wrap(text, width)), loc="left", fontsize=10.5, color=INK)
+    whole = text.replace(" %", "\u00a0%").replace(" pp", "\u00a0pp")  # a number stays with its unit
+    ax.set_title("\n".join(wrap(whole, width)), loc="left", fontsize=10.5, color=INK)
 
 
 def utc_axis(ax: Axes, which: Literal["x", "y"] = "x") -> None:

@@ -78,6 +78,9 @@ def _draw_lines(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
 
 def _finish(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str, interval: str, title: str) -> None:
     utc_axis(ax)
+    starts = sorted({row["start"] for row in rows})
+    if len(starts) <= 8:
+        ax.set_xticks(starts)  # no hours between days
     values = [row[key] for row in rows if row[key] is not None]
     limits = [row["high"] for row in rows if row.get("high") is not None]
     most = max(values, default=0.0)  # a wide interval of the first people may leave the picture
