@@ -95,6 +95,7 @@ def make_release(
         ids = np.concatenate([ids, members])
     emails = [f"{i}@acme.io" if i.startswith("t") else f"{i}@example.com" for i in ids]
     frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    frame["timestamp"] = frame["timestamp"].dt.as_unit("us")
     frame["uuid"] = [f"e{i}" for i in range(len(frame))]
     frame["person_id"] = frame["distinct_id"]
     persons = pd.DataFrame({"person_id": ids, "distinct_id": ids, "email": emails})

@@ -95,6 +95,17 @@ def test_nps_is_read_from_zero_to_ten_and_can_be_asked_for():
         ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG, kinds={"q9": "text"})
 
 
+def test_a_definition_names_and_reads_questions_that_events_do_not():
+    rows = [call("a", "true"), call("b", "false"), sent("a", 5, rating="5"), sent("b", 5, rating="3")]
+    bare = [{k: v for k, v in row.items() if k != "$survey_questions"} for row in rows]
+    question = {"id": "rating", "question": "How was it?", "type": "rating", "scale": 5}
+    found = ck.survey_by_flag(log_of(bare), {"id": SURVEY, "questions": [question]}, flag=FLAG)
+    assert found.kinds == {"How was it?": "csat"}
+    assert found.scores.set_index("variant")["value"].to_dict() == {"true": 1.0, "false": 0.0}
+    with pytest.raises(PlanError, match="has no 'id'"):
+        ck.survey_by_flag(log_of(bare), {"name": SURVEY}, flag=FLAG)
+
+
 def test_free_texts_are_quoted_newest_first_with_the_session_to_watch(answered):
     found = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
     quotes = found.quotes("true")

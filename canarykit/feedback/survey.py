@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.errors import DataError, did_you_mean
 from canarykit.feedback.exposed import Exposed, exposed_people
+from canarykit.feedback.questions import (
+    SENT,
+    QuestionKind,
+    question_kinds,
+    question_texts,
+    response_names,
+    survey_definition,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from canarykit.stats.estimate import Estimate
 
-__all__ = ["QuestionKind", "SurveyByFlag", "survey_by_flag"]
+__all__ = ["SurveyByFlag", "survey_by_flag"]
 
-QuestionKind = Literal["nps", "csat", "choice", "text"]
-SHOWN, SENT, DISMISSED = "survey shown", "survey sent", "survey dismissed"
-RESPONSE = "$survey_response"
+SHOWN, DISMISSED = "survey shown", "survey dismissed"
 FEW_ANSWERS = 10
 
 _COLUMNS = (
@@ -126,7 +131,7 @@ class SurveyByFlag(Result):
 
 def survey_by_flag(
     log: Any,
-    survey: str,
+    survey: str | Mapping[str, Any],
     *,
     flag: str,
     plan: Any = None,
@@ -145,7 +150,8 @@ def survey_by_flag(
     log
         `EventLog` over any engine.
     survey
-        Id or name of the survey.
+        Id or name of the survey, or its definition as PostHog's API gives it: then the texts and kinds
+        of its questions are known even where the events do not carry them.
     flag
         Key of the flag.
     plan, stage
@@ -162,7 +168,8 @@ def survey_by_flag(
         If the log has no event of that survey.
     """
     exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
-    names = [name for name in log.property_names() if name.startswith(RESPONSE)]
+    survey, defined = survey_definition(survey)
+    names = response_names(log, defined)
     extra = ["$survey_id", "$survey_name", "$survey_submission_id", "$survey_questions"]
     events = log.select(
         ["person_id", "event", "timestamp", "session_id", *extra, *names],
@@ -180,9 +187,10 @@ def survey_by_flag(
         text = "survey events of people who were not exposed, or before their exposure, are left out"
         notes.append(Note("not_exposed", text, len(mine) - len(after)))
     response = _response(after, exposed)
-    questions = _questions(mine)
+    questions = {**question_texts(mine), **{name: text for name, (text, _) in defined.items()}}
     answers = _answers(after, names, questions)
-    chosen = _kinds(answers, kinds or {}, questions)
+    told = {text: kind for text, kind in defined.values() if kind is not None}
+    chosen = question_kinds(answers, kinds or {}, questions, told)
     scores = _scores(answers, chosen, exposed)
     gap = _response_gap(response, exposed)
     if gap is not None and (gap.low > 0 or gap.high < 0):
@@ -234,23 +242,7 @@ def _response_gap(response: pd.DataFrame, exposed: Exposed) -> Estimate | None:
     return risk_difference(*counts[exposed.canary], *counts[exposed.control])
 
 
-def _questions(events: pd.DataFrame) -> dict[str, str]:
-    """Text of each question by the property that holds its answer."""
-    texts: dict[str, str] = {}
-    for value in events["$survey_questions"].dropna().unique():
-        try:
-            listed = json.loads(value)
-        except (TypeError, ValueError):
-            continue
-        for place, item in enumerate(listed if isinstance(listed, list) else []):
-            if isinstance(item, Mapping) and item.get("question"):
-                words = str(item["question"])
-                texts.setdefault(f"{RESPONSE}_{item.get('id')}", words)
-                texts.setdefault(RESPONSE if place == 0 else f"{RESPONSE}_{place}", words)
-    return texts
-
-
-def _answers(after: pd.DataFrame, names: list[str], questions: dict[str, str]) -> pd.DataFrame:
+def _answers(after: pd.DataFrame, names: list[str], questions: Mapping[str, str]) -> pd.DataFrame:
     sent = after[after["event"] == SENT]
     parts = []
     for name in names:
@@ -275,32 +267,6 @@ def _answers(after: pd.DataFrame, names: list[str], questions: dict[str, str]) -
         return pd.DataFrame({name: pd.Series([], dtype="object") for name in columns})
     answers = pd.concat(parts, ignore_index=True).sort_values(["answered_at", "person_id"], kind="stable")
     return answers.drop_duplicates(["person_id", "question"], keep="last")[columns].reset_index(drop=True)
-
-
-def _kinds(
-    answers: pd.DataFrame, given: Mapping[str, QuestionKind], questions: dict[str, str]
-) -> dict[str, QuestionKind]:
-    known = list(dict.fromkeys(answers["question"]))
-    by_id = {key.removeprefix(f"{RESPONSE}_"): text for key, text in questions.items()}
-    wanted = {by_id.get(key, key): kind for key, kind in given.items()}
-    for question, kind in wanted.items():
-        if question not in known:
-            raise PlanError(f"kinds names question {question!r}; {did_you_mean(question, known)}")
-        if kind not in ("nps", "csat", "choice", "text"):
-            hint = did_you_mean(kind, ["nps", "csat", "choice", "text"])
-            raise PlanError(f"kinds reads {question!r} as {kind!r}; {hint}")
-    return {
-        question: wanted.get(question) or _guess(answers[answers["question"] == question])
-        for question in known
-    }
-
-
-def _guess(answers: pd.DataFrame) -> QuestionKind:
-    numbers = pd.to_numeric(answers["answer"], errors="coerce")
-    if numbers.notna().all():
-        return "csat" if numbers.between(1, 5).all() else "nps" if numbers.between(0, 10).all() else "text"
-    distinct = answers["answer"].nunique()
-    return "choice" if distinct <= 8 and len(answers) >= 3 * distinct else "text"
 
 
 def _scores(answers: pd.DataFrame, kinds: Mapping[str, QuestionKind], exposed: Exposed) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def fingerprint(content: str | bytes) -> str:
     Examples
     --------
     >>> fingerprint("canary")
-    '17ef5f07dbe1b0b0'
+    'e100fbce008c04ec'
     """
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()[:16]

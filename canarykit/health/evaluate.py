@@ -37,7 +37,7 @@ def evaluate_stage(
     harm_budget: float | None = None,
     use_limits: bool = False,
     pool: Pool = "stage",
-    survey: str | None = None,
+    survey: Any = None,
     segments: Sequence[str] = ("$browser", "$os"),
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
@@ -90,7 +90,7 @@ def evaluate_stage(
         percentages that led to it without a gap, each compared within itself and each person with one
         event at most, so the error statements hold for the whole ramp. Do not pool over a changed feature.
     survey
-        Id of a survey whose answers are quoted in the report.
+        Id (or definition) of a survey whose answers are quoted in the report.
     segments
         Event properties by which exposure and errors are broken down.
 

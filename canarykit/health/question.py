@@ -76,7 +76,7 @@ class Question:
     exposures: Any
     use_limits: bool
     segments: tuple[str, ...] = ()
-    survey: str | None = None
+    survey: Any = None
     pool: Pool = "stage"
 
     @property
@@ -154,7 +154,7 @@ def ask(
     harm_budget: float | None,
     use_limits: bool,
     segments: tuple[str, ...] = (),
-    survey: str | None = None,
+    survey: Any = None,
     pool: Pool = "stage",
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.

@@ -98,17 +98,17 @@ def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, lis
     """The earliest completion: from each reached step the first following one, within the unit's time."""
     after, before = spec.window
     stop = _stop("u", before)
-    reached = f"SELECT unit, person_id, entered + {round(after * 1e6)} AS at, {stop} AS stop FROM units u"
+    reached = f"SELECT unit, person_id, entered + {round(after * 1e6)} AS reached_at, {stop} AS stop FROM units u"
     for step in spec.steps:
         reached = (
-            f"SELECT r.unit, r.person_id, min(e.timestamp) AS at, any_value(r.stop) AS stop "
+            f"SELECT r.unit, r.person_id, min(e.timestamp) AS reached_at, any_value(r.stop) AS stop "
             f"FROM ({reached}) r JOIN arrow_events e ON e.person_id = r.person_id "
-            f"WHERE e.event = {_text(step)} AND e.timestamp >= r.at AND e.timestamp < r.stop "
+            f"WHERE e.event = {_text(step)} AND e.timestamp >= r.reached_at AND e.timestamp < r.stop "
             "GROUP BY r.unit, r.person_id"
         )
-    found = connection.execute(f"SELECT unit, at FROM ({reached})").fetchnumpy()
+    found = connection.execute(f"SELECT unit, reached_at FROM ({reached})").fetchnumpy()
     answer["unit"][place] = np.asarray(found["unit"]).astype(np.int64)
-    answer["first"][place] = np.asarray(found["at"]).astype(np.int64)
+    answer["first"][place] = np.asarray(found["reached_at"]).astype(np.int64)
     answer["unreadable"][place] = 0
 
 

@@ -127,7 +127,7 @@ def _plot_limits(report: StageReport, ax: Axes | None) -> Axes:
     top = max([*(c.effect_high or 0 for c in checks), *(c.margin or 0 for c in checks), 0.01])
     ax.set_xlim(0, min(top * 1.45, 1.3))
     percent_axis(ax, "x")
-    ax.set_xlabel(f"share of {report.unit} with the canary, exact bounds (95 % on the harmful side)")
+    ax.set_xlabel(f"share of {report.unit} with the canary, exact bounds (95 %)")
     ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value} (no control)", loc="left")
     return ax
 
