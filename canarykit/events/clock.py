@@ -21,7 +21,9 @@ _HINT = "pass tz= (for example tz='UTC') to say which zone they are in"
 def epoch_micros(times: pa.ChunkedArray) -> np.ndarray:
     """A UTC time column as int64 microseconds since 1970; missing times are int64's minimum."""
     numbers = times.cast(pa.int64())
-    return pc.fill_null(numbers, np.iinfo(np.int64).min).to_numpy()
+    if numbers.null_count:
+        numbers = pc.fill_null(numbers, np.iinfo(np.int64).min)
+    return numbers.to_numpy()
 
 
 def read_times(series: pd.Series, name: str, tz: Any = None) -> tuple[pa.ChunkedArray, int]:
