@@ -486,3 +486,9 @@ def test_within_a_stage_people_are_those_exposed_in_it_and_over_a_ramp_the_growi
     assert "1 people exposed to several variants over time: set apart" in repr(pooled)
     with pytest.raises(PlanError, match="needs the plan"):
         ck.funnel_by_flag(frame, steps, flag="f", stage="50%")
+
+
+def test_people_whose_time_is_not_up_are_counted_in_the_comparison(funnel):
+    # the log ends at 10:10, and only those who opened at 09:10 or before have had their hour
+    notes = {note.code: note.count for note in funnel.compare().notes}
+    assert notes["window_open"] == 3

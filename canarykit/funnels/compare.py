@@ -17,6 +17,7 @@ from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.funnels.timing import label_text
 from canarykit.funnels.types import OTHER
+from canarykit.times import micros
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,6 +166,12 @@ def compare_variants(
     if "" in funnel.variants:
         unknown = funnel.rows_of("")[0]["people"]
         notes.append(Note("unknown_variant", "people without a known variant are not compared", unknown))
+    if still_open := _window_open(funnel):
+        window = format_value(funnel.query.window_us / 1e6, "seconds")
+        text = (
+            f"people came in less than {window} before the data ends: some may still go on, in every variant"
+        )
+        notes.append(Note("window_open", text, still_open))
     if people and min(people.values()) < FEWEST_FOR_ANY_LOOK:
         few = f"an arm has fewer than {FEWEST_FOR_ANY_LOOK} people: no always-valid interval yet"
         notes.append(Note("few_people", few))
@@ -178,6 +185,21 @@ def compare_variants(
         planned_people=planned_people,
         notes=notes,
     )
+
+
+def _window_open(funnel: Funnel) -> int:
+    """People whose conversion window had not passed when the data ends."""
+    exposed, run, query = funnel._exposed, funnel._run, funnel.query
+    if exposed is not None:
+        since = exposed.since
+    elif run is not None:
+        since = run.times[:, 0]
+    else:
+        return 0
+    last = query.date_to_us
+    if last is None and funnel._log is not None and funnel._log.time_range[1] is not None:
+        last = micros(funnel._log.time_range[1])
+    return 0 if last is None else int((since + query.window_us > last).sum())
 
 
 def compare_steps(
