@@ -98,7 +98,9 @@ def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, lis
     """The earliest completion: from each reached step the first following one, within the unit's time."""
     after, before = spec.window
     stop = _stop("u", before)
-    reached = f"SELECT unit, person_id, entered + {round(after * 1e6)} AS reached_at, {stop} AS stop FROM units u"
+    reached = (
+        f"SELECT unit, person_id, entered + {round(after * 1e6)} AS reached_at, {stop} AS stop FROM units u"
+    )
     for step in spec.steps:
         reached = (
             f"SELECT r.unit, r.person_id, min(e.timestamp) AS reached_at, any_value(r.stop) AS stop "

@@ -1,0 +1,216 @@
+"""Metrics: what is counted, for whom, from when to when; the same numbers from every engine."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import canarykit as ck
+from canarykit import metrics
+from canarykit.errors import DataError, PlanError
+from canarykit.metrics.risk import RiskSets, risk_sets
+from tests.release import FLAG, make_release, ramp_plan
+
+pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet:FutureWarning")
+
+STAGE = "expanded beta 25%"
+FIVE = [
+    metrics.ErrorShare(),
+    metrics.Conversion("paid", within="6h"),
+    metrics.SlowShare("paid", "amount", slower_than=50),
+    metrics.Total("paid", "amount"),
+    metrics.FunnelShare(("$pageview", "paid"), within="1d"),
+]
+
+
+def units_of(release, *, hours=30):
+    log = release.log
+    people = ck.exposures(log, FLAG, plan=ramp_plan()).of_stage(STAGE)
+    stop = ramp_plan().window(STAGE)[0] + pd.Timedelta(hours=hours)
+    return people.assign(
+        canary=(people["variant"] == "true").to_numpy(bool), entered_at=people["exposed_at"], leaves_at=stop
+    )
+
+
+def slow_first(events, units, name, *, within=None, above=None):
+    """The obvious way: one person at a time."""
+    answer = []
+    for unit in units.itertuples():
+        mine = events[(events["distinct_id"] == unit.person_id) & (events["event"] == name)]
+        end = unit.leaves_at if within is None else min(unit.leaves_at, unit.entered_at + within)
+        mine = mine[(mine["timestamp"] >= unit.entered_at) & (mine["timestamp"] < end)]
+        if above is not None:
+            mine = mine[mine["amount"] > above]
+        answer.append(-1 if mine.empty else mine["timestamp"].min().value // 1000)
+    return np.array(answer)
+
+
+@pytest.fixture(scope="module")
+def release():
+    return make_release(n=400, base=0.1)
+
+
+def test_first_events_agree_with_one_person_at_a_time(release):
+    units = units_of(release)
+    found = metrics.outcomes(release.log, FIVE, units)
+    events = release.events
+    assert found.first[0].tolist() == slow_first(events, units, "$exception").tolist()
+    six = pd.Timedelta(hours=6)
+    assert found.first[1].tolist() == slow_first(events, units, "paid", within=six).tolist()
+    assert found.first[2].tolist() == slow_first(events, units, "paid", above=50).tolist()
+    amounts = events[events["event"] == "paid"].groupby("distinct_id")["amount"].sum()
+    expected = units["person_id"].map(amounts).fillna(0.0)
+    assert found.sums[3] == pytest.approx(expected.to_numpy())
+    paid_after_page = slow_first(events, units, "paid")
+    reached = found.first[4] >= 0
+    assert set(np.flatnonzero(reached)) <= set(np.flatnonzero(paid_after_page >= 0))
+
+
+def reduced(log):
+    exposed = ck.exposures(log, FLAG, plan=ramp_plan())
+    return metrics.reduce(log, FIVE, exposed, ramp_plan(), interval="6h", as_of="2026-09-20T15:00:00Z")
+
+
+def same(one, other):
+    assert [row[:-2] for row in one.rows] == [row[:-2] for row in other.rows]
+    for k in (-2, -1):
+        columns = [[np.nan if row[k] is None else row[k] for row in result.rows] for result in (one, other)]
+        assert columns[0] == pytest.approx(columns[1], nan_ok=True)
+
+
+def test_pandas_and_parquet_give_the_same_statistics(release, tmp_path):
+    release.events.to_parquet(tmp_path / "events.parquet")
+    on_disk = ck.scan_posthog(str(tmp_path / "events.parquet"), persons=release.persons)
+    assert on_disk.engine == "duckdb"
+    same(reduced(release.log), reduced(on_disk))
+
+
+def test_a_spark_session_gives_the_same_statistics(release, spark, tmp_path):
+    release.events.to_parquet(tmp_path / "events.parquet")
+    on_spark = ck.EventLog(spark.read.parquet(str(tmp_path / "events.parquet")), persons=release.persons)
+    assert on_spark.engine == "spark"
+    same(reduced(release.log), reduced(on_spark))
+
+
+def test_statistics_add_up_to_the_people_and_their_events(release):
+    frame = reduced(release.log).to_frame()
+    errors = frame[frame["metric"] == "people with $exception"]
+    found = metrics.outcomes(release.log, [metrics.ErrorShare()], units_of(release))
+    assert errors["events"].sum() == (found.first[0] >= 0).sum()
+    assert errors["entered"].sum() == len(found.units)
+    money = frame[frame["metric"] == "sum of amount per person"]
+    assert money["total"].sum() == pytest.approx(release.events["amount"].sum())
+
+
+def test_people_at_risk_are_counted_like_a_slow_count_of_them():
+    rng = np.random.default_rng(8)
+    n, step, intervals = 300, 10, 12
+    starts = rng.integers(0, 100, n)
+    stops = starts + rng.integers(0, 60, n)
+    first = np.where(rng.random(n) < 0.4, starts + rng.integers(0, 60, n), -1)
+    first = np.where(first < stops, first, -1)
+    canary = rng.random(n) < 0.3
+    sets = risk_sets(starts, stops, first, canary, origin=0, step=step, n_intervals=intervals)
+    for i in range(intervals):
+        inside = (starts < stops) & (starts // step <= i)
+        end = np.where(first >= 0, first, stops - 1)
+        at_risk = inside & (np.minimum(end // step, intervals - 1) >= i)
+        assert sets.at_risk_canary[i] == (at_risk & canary).sum()
+        assert sets.at_risk_control[i] == (at_risk & ~canary).sum()
+    assert (sets.events <= sets.at_risk_canary + sets.at_risk_control).all()
+    assert sets.events.sum() == (first >= 0).sum()
+    assert sets.swapped().swapped().events_canary.tolist() == sets.events_canary.tolist()
+    twice = RiskSets.joined([sets, sets])
+    assert twice.events.sum() == 2 * sets.events.sum()
+
+
+def test_retention_counts_only_the_day_it_names():
+    spec = metrics.Retention(2, event="$pageview")
+    start = ramp_plan().window(STAGE)[0]
+    rows = [{"event": "$feature_flag_called", "distinct_id": w, "timestamp": start} for w in "abc"]
+    for who, hours in (("a", 49), ("b", 47), ("c", 73)):
+        rows.append(
+            {"event": "$pageview", "distinct_id": who, "timestamp": start + pd.Timedelta(hours=hours)}
+        )
+    units = pd.DataFrame({"person_id": list("abc"), "canary": True, "entered_at": start})
+    units["leaves_at"] = start + pd.Timedelta(days=10)
+    found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [spec], units)
+    assert (found.first[0] >= 0).tolist() == [True, False, False]
+
+
+def test_values_that_are_no_numbers_are_counted_and_left_out():
+    start = ramp_plan().window(STAGE)[0]
+    amounts = ["5", "nan", "inf", "free", None]
+    rows = [
+        {"event": "paid", "distinct_id": f"u{i}", "timestamp": start, "amount": a}
+        for i, a in enumerate(amounts)
+    ]
+    units = pd.DataFrame({"person_id": [f"u{i}" for i in range(5)], "canary": True, "entered_at": start})
+    units["leaves_at"] = start + pd.Timedelta(days=1)
+    found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [metrics.Total("paid", "amount")], units)
+    assert found.unreadable == (3,)
+    assert found.sums[0].tolist() == [5.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_matches_on_properties_compare_texts_and_names_with_quotes_are_safe():
+    start = ramp_plan().window(STAGE)[0]
+    rows = [
+        {"event": "it's", "distinct_id": "a", "timestamp": start, 'the "big" one': True},
+        {"event": "it's", "distinct_id": "b", "timestamp": start, 'the "big" one': False},
+    ]
+    units = pd.DataFrame({"person_id": ["a", "b"], "canary": True, "entered_at": start})
+    units["leaves_at"] = start + pd.Timedelta(days=1)
+    spec = metrics.ErrorShare("it's", where={'the "big" one': True})
+    found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [spec], units)
+    assert (found.first[0] >= 0).tolist() == [True, False]
+    assert found.people(0)["person_id"].tolist() == ["a"]
+
+
+def test_units_without_a_column_or_people_are_answered():
+    log = make_release(n=50).log
+    with pytest.raises(DataError, match=r"units lack 'canary'; .* Did you mean 'canery'"):
+        metrics.outcomes(log, FIVE, pd.DataFrame({"person_id": [], "canery": []}))
+    empty = units_of(make_release(n=50)).head(0)
+    assert metrics.outcomes(log, FIVE, empty).first[0].tolist() == []
+
+
+def test_specs_survive_their_plain_form():
+    ratio = metrics.Ratio(metrics.Total("paid", "amount"), metrics.Total("$session_start"))
+    specs = [*FIVE, ratio, metrics.Retention(7), metrics.SurveyResponse("s"), metrics.SurveyScore("s"),
+             metrics.Average("paid", "amount", where={"plan": "pro"})]  # fmt: skip
+    for spec in specs:
+        guardrail = ck.Guardrail(spec, worse="lower", margin_ratio=0.9, critical=True)
+        assert ck.Guardrail.from_dict(guardrail.to_dict()) == guardrail
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: ck.Guardrail("x", margin_ratio=0.9), "expected above 1, since higher is worse"),
+        (lambda: ck.Guardrail("x", worse="lower", margin_ratio=1.1), "expected between 0 and 1"),
+        (lambda: ck.Guardrail("x", margin_ratio=1.1, margin_pp=1), "give one margin"),
+        (lambda: ck.Guardrail("x", margin_ratio=float("nan")), "margin_ratio is nan"),
+        (lambda: ck.Guardrail("x", margin=3), "margin is for values per person"),
+        (lambda: ck.Guardrail(metrics.Total("paid"), margin_pp=1), "margin_pp is for shares"),
+        (lambda: ck.Guardrail("x", worse="up"), "expected 'higher' or 'lower'"),
+        (lambda: ck.Guardrail("x", limit=5), "expected a fraction of people"),
+        (lambda: ck.Guardrail("x", weight=0), "expected a part in"),
+        (lambda: ck.Guardrail(3), "expected a spec such as"),
+        (lambda: metrics.Conversion("paid", within="7"), "number with its unit"),
+        (lambda: metrics.Conversion(""), "expected an event's name"),
+        (lambda: metrics.SlowShare("a", "b", slower_than=float("nan")), "expected a finite number"),
+        (lambda: metrics.Retention(0), "expected 1 or more days"),
+        (lambda: metrics.FunnelShare(("a", "a")), "expected distinct events"),
+        (lambda: metrics.Total("a", cap_quantile=1.5), "expected between 0.5 and 1"),
+        (lambda: metrics.metric_from_dict({"metric": "conversoin"}), "Did you mean 'conversion'"),
+        (lambda: metrics.metric_from_dict({"metric": "conversion"}), "cannot be built"),
+        (lambda: ck.Guardrail.from_dict({"worse": "lower"}), "needs a 'metric'"),
+        (
+            lambda: metrics.guardrail_weights([ck.Guardrail("x", weight=0.5), ck.Guardrail("y")]),
+            "all or none",
+        ),
+        (lambda: metrics.guardrail_weights([ck.Guardrail("x", weight=0.9)] * 2), "add up to 1.8"),
+    ],
+)
+def test_guardrails_that_cannot_be_meant_are_refused(build, message):
+    with pytest.raises(PlanError, match=message):
+        build()
