@@ -12,6 +12,7 @@ import canarykit as ck
 from canarykit.events import PRESENT
 
 START = pd.Timestamp("2026-09-07T00:00Z")
+OPEN = []
 ENGINES = ("pandas", "parquet", "folder", "jsonl", "relation", "arrow", "polars", "lazy", "ibis", "spark")
 
 
@@ -114,7 +115,8 @@ def opened(engine, homes, request, **options):
     if engine == "relation":
         import duckdb
 
-        return ck.EventLog(duckdb.connect().from_arrow(table), **options)
+        OPEN.append(duckdb.connect())  # older versions close a connection that nobody holds
+        return ck.EventLog(OPEN[-1].from_arrow(table), **options)
     if engine in {"polars", "lazy"}:
         import polars
 

@@ -96,7 +96,7 @@ class DuckDBEngine(Engine):
             cursor.execute("SET TimeZone = 'UTC'")
             _register(cursor, self.identities)
             relation = cursor.sql(self.sql(query))
-            read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+            read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
             for batch in read(1_000_000):
                 yield _as_contract(pa.Table.from_batches([batch]))
 
