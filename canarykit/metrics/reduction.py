@@ -145,6 +145,7 @@ def outcomes(
         [actor, "event", "timestamp", *properties],
         partial(shard_outcomes, units=table, metrics=specs, actor=actor),
         actor=actor,
+        native=["event", *_numbers(specs)],
         events=names,
         since=pd.Timestamp(int(entered.min()), unit="us", tz="UTC"),
         until=pd.Timestamp(int(leaves.max()), unit="us", tz="UTC"),
@@ -221,6 +222,8 @@ def reduce(
     now = (
         to_utc(as_of, name="as_of") if as_of is not None else log.time_range[1] + pd.Timedelta(microseconds=1)
     )
+    index = plan.aggregation_group_type_index
+    actor = "person_id" if index is None else f"$group_{index}"
     rows: list[tuple[Any, ...]] = []
     unreadable = np.zeros(len(specs), dtype=int)
     by_stage = exposures.by_stage
@@ -229,13 +232,13 @@ def reduce(
         people = by_stage[(by_stage["stage"] == stage) & by_stage["variant"].notna()]
         if stop <= start or people.empty:
             continue
-        for variant in sorted(people["variant"].astype(str).unique()):
-            units = people[people["variant"] == variant].assign(
-                canary=True, entered_at=lambda frame: frame["exposed_at"], leaves_at=stop
-            )
-            found = outcomes(log, specs, units)
-            unreadable += found.unreadable
-            rows += _statistics(found, stage, variant, start, stop, step)
+        units = people.assign(canary=True, entered_at=people["exposed_at"], leaves_at=stop)
+        units = units.assign(person_id=units[exposures.unit_column].astype(str))
+        found = outcomes(log, specs, units, actor=actor)
+        unreadable += found.unreadable
+        codes, variants = pd.factorize(found.units["variant"], sort=True)
+        for code, variant in enumerate(variants):
+            rows += _statistics(found, codes == code, stage, str(variant), start, stop, step)
     notes = tuple(
         Note("unreadable", f"events whose property is no number left out of {spec.label}", int(count))
         for spec, count in zip(specs, unreadable, strict=True)
@@ -244,21 +247,24 @@ def reduce(
     return Reduced(tuple(rows), interval, notes)
 
 
-def _statistics(found: Outcomes, stage: str, variant: str, start: Any, stop: Any, step: int) -> list[Any]:
+def _statistics(
+    found: Outcomes, arm: npt.NDArray[np.bool_], stage: str, variant: str, start: Any, stop: Any, step: int
+) -> list[Any]:
     import pandas as pd
 
     origin = start.value // 1000
     n_intervals = max(1, -(-(stop.value // 1000 - origin) // step))
-    entered = np.clip((_us(found.units["entered_at"]) - origin) // step, 0, n_intervals - 1)
+    entered = np.clip((_us(found.units["entered_at"])[arm] - origin) // step, 0, n_intervals - 1)
     people = np.bincount(entered, minlength=n_intervals)
     rows = []
     for i, spec in enumerate(found.metrics):
         per_person = found.sums[i]
         if per_person is None:
-            sets = found.risk_sets(i, origin=origin, step=step, n_intervals=n_intervals)
+            sets = found.risk_sets(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
             columns = [sets.at_risk_canary, sets.events_canary, people, None, None]
         else:
-            totals = [np.bincount(entered, v, minlength=n_intervals) for v in (per_person, per_person**2)]
+            mine = per_person[arm]
+            totals = [np.bincount(entered, v, minlength=n_intervals) for v in (mine, mine**2)]
             columns = [None, None, people, *totals]
         for k in range(n_intervals):
             cells = [None if column is None else column[k].item() for column in columns]
@@ -289,6 +295,13 @@ def _collect(specs: tuple[Metric, ...], units: pd.DataFrame, shards: list[Any]) 
         weights.append(None if is_share else both[1])
         unreadable.append(sum(shard["unreadable"][i] for shard in shards))
     return Outcomes(units, specs, tuple(first), tuple(sums), tuple(weights), tuple(unreadable))
+
+
+def _numbers(specs: Sequence[Metric]) -> list[str]:
+    """Properties that are only ever read as numbers, which may come as the engine stores them."""
+    matched = {key for spec in specs for key, _ in spec.filters}
+    read = dict.fromkeys(name for spec in specs for name in spec.properties)
+    return [name for name in read if name not in matched]
 
 
 def _window(spec: Metric, entered: npt.NDArray[np.int64], leaves: npt.NDArray[np.int64]) -> Any:

@@ -51,12 +51,13 @@ def shard_outcomes(
         connection.register("arrow_events", events)
         connection.register("units", units)
         connection.execute("SET preserve_insertion_order = false")
+        stored = {field.name for field in events.schema if _holds_numbers(field.type)}
         plain = [i for i, spec in enumerate(metrics) if not isinstance(spec, FunnelShare)]
         answer: dict[str, list[Any]] = {
             key: [None] * len(metrics) for key in ("unit", "first", "sums", "weights", "unreadable")
         }
         if plain:
-            _plain(connection, [metrics[i] for i in plain], plain, answer)
+            _plain(connection, [metrics[i] for i in plain], plain, answer, stored)
         for i, spec in enumerate(metrics):
             if isinstance(spec, FunnelShare):
                 _chain(connection, spec, i, answer)
@@ -65,14 +66,20 @@ def shard_outcomes(
         connection.close()
 
 
-def _plain(connection: Any, metrics: list[Metric], places: list[int], answer: dict[str, list[Any]]) -> None:
+def _plain(
+    connection: Any,
+    metrics: list[Metric],
+    places: list[int],
+    answer: dict[str, list[Any]],
+    stored: set[str],
+) -> None:
     columns = []
     for i, spec in enumerate(metrics):
-        counts, unreadable = _counts(spec)
+        counts, unreadable = _counts(spec, stored)
         if isinstance(spec, ShareMetric):
             columns.append(f"min(CASE WHEN {counts} THEN e.timestamp END) AS first_{i}")
         else:
-            value, weight = _value_and_weight(spec)
+            value, weight = _value_and_weight(spec, stored)
             columns.append(f"sum({value}) AS value_{i}, sum({weight}) AS weight_{i}")
         columns.append(f"count(CASE WHEN {unreadable} THEN 1 END) AS unreadable_{i}")
     names = _texts(name for spec in metrics for name in spec.events)
@@ -114,10 +121,10 @@ def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, lis
     answer["unreadable"][place] = 0
 
 
-def _counts(spec: MetricSpec) -> tuple[str, str]:
+def _counts(spec: MetricSpec, stored: set[str]) -> tuple[str, str]:
     """Conditions: the event counts; the event would count if its number could be read."""
     if isinstance(spec, Ratio):
-        parts = [_counts(part)[1] for part in (spec.numerator, spec.denominator)]
+        parts = [_counts(part, stored)[1] for part in (spec.numerator, spec.denominator)]
         return "TRUE", " OR ".join(f"({part})" for part in parts)
     after, before = spec.window
     tests = [f"e.event IN ({_texts(spec.events)})"]
@@ -130,20 +137,22 @@ def _counts(spec: MetricSpec) -> tuple[str, str]:
     name = getattr(spec, "property_name", None)
     if not name:
         return matches, "FALSE"
-    number = _number(name)
+    number = _number(name, stored)
     unreadable = f"{matches} AND e.{_name(name)} IS NOT NULL AND NOT coalesce(isfinite({number}), FALSE)"
     readable = f"{matches} AND isfinite({number})"
     threshold = spec.threshold if isinstance(spec, ShareMetric) else None
     return (f"{readable} AND {number} > {threshold[1]!r}" if threshold else readable), unreadable
 
 
-def _value_and_weight(spec: MetricSpec) -> tuple[str, str]:
+def _value_and_weight(spec: MetricSpec, stored: set[str]) -> tuple[str, str]:
     if isinstance(spec, Ratio):
-        numerator, denominator = (_value_and_weight(part) for part in (spec.numerator, spec.denominator))
+        numerator, denominator = (
+            _value_and_weight(part, stored) for part in (spec.numerator, spec.denominator)
+        )
         return numerator[0], denominator[0]
-    counts, _ = _counts(spec)
+    counts, _ = _counts(spec, stored)
     name = getattr(spec, "property_name", None)
-    value = _number(name) if name else "1"
+    value = _number(name, stored) if name else "1"
     return f"CASE WHEN {counts} THEN {value} END", f"CASE WHEN {counts} THEN 1 END"
 
 
@@ -153,8 +162,16 @@ def _stop(table: str, before: float) -> str:
     return f"least({table}.leaves, {table}.entered + {round(before * 1e6)})"
 
 
-def _number(name: str) -> str:
-    return f"TRY_CAST(CAST(e.{_name(name)} AS VARCHAR) AS DOUBLE)"
+def _number(name: str, stored: set[str]) -> str:
+    column = f"e.{_name(name)}"
+    return f"CAST({column} AS DOUBLE)" if name in stored else f"TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE)"
+
+
+def _holds_numbers(kind: pa.DataType) -> bool:
+    """Types that mean the same number as their text; a float of 32 bits does not."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_float64(kind) or pa.types.is_integer(kind))
 
 
 def _name(name: str) -> str:
