@@ -7,6 +7,7 @@ lists and of what does not fit the packed form.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["DoesNotFit", "run_batches"]
 
 TIME_BITS = 48  # about four years to either side of the first event
-SLICE = 1 << 20
+SLICE = 1 << 18
 BUCKET = 24_000  # events of a bucket: its tables stay in the second-level cache
 MOST_BUCKET_BITS = 12
 NONE = np.empty(0, dtype=np.int64)
@@ -67,6 +68,7 @@ class Packer:
     keys: list[np.ndarray] = field(default_factory=list)
     seconds: list[np.ndarray] = field(default_factory=list)
     packed: list[np.ndarray] = field(default_factory=list)
+    rooms: threading.local = field(default_factory=threading.local)
 
     def add(self, table: pa.Table, pool: ThreadPoolExecutor) -> None:
         """Pack the fed rows of a table."""
@@ -88,8 +90,6 @@ class Packer:
         if self.layout is None:
             entry_bits = max(1, codes.most_masks.bit_length())
             self.layout = Layout(int(time[len(time) // 2]), 63 - TIME_BITS - entry_bits, entry_bits)
-        if int(np.abs(time - self.layout.origin).max()) >= 1 << (TIME_BITS - 1):
-            raise DoesNotFit
         matches = self._codes(self.masks, codes.masks, self.layout.entry_bits, skipped=codes.skipped)
         values = self._codes(self.labels, codes.labels, self.layout.value_bits, skipped=codes.unlabelled)
         slices = [slice(at, at + SLICE) for at in range(0, len(time), SLICE)]
@@ -99,6 +99,13 @@ class Packer:
             self.packed.append(packed)
             if second is not None:
                 self.seconds.append(second)
+
+    def _room(self, name: str, size: int) -> np.ndarray:
+        """Room for a slice and one more, the same again for every slice of a thread."""
+        held = self.rooms.__dict__.get(name)
+        if held is None:
+            held = self.rooms.__dict__[name] = np.empty(SLICE + 1, dtype=np.int64)
+        return held[: size + 1]
 
     def _codes(self, known: dict[Any, int], found: Sequence[Any], bits: int, skipped: set[int]) -> np.ndarray:
         """This batch's codes in the packer's; -1 for the skipped ones."""
@@ -113,6 +120,10 @@ class Packer:
         self, ids: Ids, codes: BatchCodes, matches: np.ndarray, values: np.ndarray, part: slice
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         time = codes.time[part]
+        assert self.layout is not None
+        farthest = max(int(time.max()) - self.layout.origin, self.layout.origin - int(time.min()))
+        if farthest >= 1 << (TIME_BITS - 1):
+            raise DoesNotFit
         match = codes.match[part].astype(np.int32, copy=False)
         value = None if codes.value is None else codes.value[part].astype(np.int32, copy=False)
         low, high = self.query.date_from_us, self.query.date_to_us
@@ -122,10 +133,10 @@ class Packer:
         if ids.offsets is None:
             keys = ids.keys[part].astype(np.int64, copy=False)
         else:
-            keys, second = np.empty(len(time), np.int64), np.empty(len(time), np.int64)
+            keys, second = self._room("hash", len(time)), self._room("second hash", len(time))
             offsets = ids.offsets[part.start : part.start + len(time) + 1].astype(np.int64, copy=False)
             compiled("hash_texts")(offsets, ids.data, match, matches, keys, second)
-        out_key, out_packed = np.empty(len(time) + 1, np.int64), np.empty(len(time) + 1, np.int64)
+        out_key, out_packed = self._room("key", len(time)), self._room("packed", len(time))
         bounds = (earliest, latest, self.layout, out_key, out_packed)
         if value is None:
             kept = compiled("pack_unsplit")(keys, time, match, matches, *bounds)
@@ -133,7 +144,7 @@ class Packer:
         else:
             kept = compiled("pack_rows")(keys, time, match, matches, value, values, *bounds)
         if second is not None:
-            out_second = np.empty(len(time) + 1, np.int64)
+            out_second = self._room("kept second hash", len(time))
             compiled("pack_seconds")(
                 second, time, match, matches, value, values, earliest, latest, out_second
             )

@@ -11,7 +11,7 @@ import numpy as np
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.types import OTHER, FunnelRun, Label
 
-__all__ = ["common_labels", "label_key", "limit_labels", "merge_runs"]
+__all__ = ["common_labels", "label_key", "limit_labels", "merge_runs", "step_counts"]
 
 
 def label_key(label: Label) -> tuple[str, ...]:
@@ -41,6 +41,8 @@ def merge_runs(runs: Sequence[FunnelRun], n_steps: int) -> FunnelRun:
         none = np.empty(0, dtype=np.int64)
         return FunnelRun((), none.astype(np.int32), none.astype(np.int8), none, none.reshape(0, n_steps))
     labels, values = common_labels([run.labels for run in runs], [run.value for run in runs])
+    if len(runs) == 1 and labels == runs[0].labels:
+        return runs[0]
     if len(runs) == 1:
         return replace(runs[0], labels=labels, value=values[0])
     return FunnelRun(
@@ -57,20 +59,29 @@ def merge_runs(runs: Sequence[FunnelRun], n_steps: int) -> FunnelRun:
     )
 
 
+def step_counts(run: FunnelRun, query: FunnelQuery) -> np.ndarray:
+    """Entries per label (rows) that did each step (columns)."""
+    n, n_labels = query.n_steps, len(run.labels)
+    if not query.optional:  # then who reached a step did all before it
+        furthest = np.bincount(run.value * np.int64(n) + run.reached, minlength=n_labels * n)
+        return furthest.reshape(n_labels, n)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    counts = [np.bincount(run.value[(run.bits >> k) & 1 == 1], minlength=n_labels) for k in range(n)]
+    return np.stack(counts, axis=1)
+
+
 def limit_labels(run: FunnelRun, query: FunnelQuery) -> FunnelRun:
     """Values by their last step's count, then the step before, ...; those beyond the limit become Other."""
     n_labels = len(run.labels)
     if n_labels < 2 or query.breakdown is None:
         return run
-    counts = [
-        np.bincount(run.value[(run.bits >> k) & 1 == 1], minlength=n_labels) for k in range(query.n_steps)
-    ]
-    ranked = np.lexsort([np.arange(n_labels), *(-count for count in counts)])
+    ranked = np.lexsort([np.arange(n_labels), *(-step_counts(run, query).T)])
     limit = query.breakdown.limit
     shown = ranked if limit is None else ranked[:limit]
     place = np.full(n_labels, len(shown), dtype=np.int32)
     place[shown] = np.arange(len(shown))
     labels = tuple(run.labels[i] for i in shown)
+    if labels == run.labels:
+        return run
     if len(shown) == n_labels:
         return replace(run, labels=labels, value=place[run.value])
     several = isinstance(run.labels[0], tuple)

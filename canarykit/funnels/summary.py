@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from canarykit.funnels.merge import step_counts
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.refuse import check_range, refuse_optional
-from canarykit.funnels.types import MISSING_TIME, FunnelRun, TrendRun
+from canarykit.funnels.types import FunnelRun, TrendRun
 
 __all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert", "trend_rates"]
 
@@ -52,22 +53,30 @@ class TimeToConvert:
 def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
     """Counts, average and median seconds per label and step."""
     n, n_labels = query.n_steps, len(run.labels)
-    counts = np.zeros((n_labels, n), dtype=np.int64)
     average = np.full((n_labels, n), np.nan)
     median = np.full((n_labels, n), np.nan)
-    for k in range(n):
-        counts[:, k] = np.bincount(run.value[(run.bits >> k) & 1 == 1], minlength=n_labels)
     for k in range(1, n):
         later, earlier = run.times[:, k], run.times[:, k - 1]
-        timed = np.flatnonzero((later != MISSING_TIME) & (later > earlier))
+        timed = np.flatnonzero(later > earlier)  # a missing time has none after it
         gaps, value = later[timed] - earlier[timed], run.value[timed]
-        for label in np.unique(value).tolist():
-            mine = gaps[value == label] if n_labels > 1 else gaps
-            average[label, k] = int(mine.sum()) / len(mine) / MICROSECONDS  # whole sum: any order of rows
-            median[label, k] = float(np.median(mine)) / MICROSECONDS
+        for label, mine in enumerate(_by_value(gaps, value, n_labels)):
+            if len(mine):
+                average[label, k] = int(mine.sum()) / len(mine) / MICROSECONDS  # whole sum: any order of rows
+                median[label, k] = float(np.median(mine)) / MICROSECONDS
+    counts = step_counts(run, query)
     done = run.reached == n - 1
     total = run.times[done, n - 1] - run.times[done, 0]
     return StepTable(counts, average, median, float(np.median(total)) / MICROSECONDS if len(total) else None)
+
+
+def _by_value(numbers: np.ndarray, value: np.ndarray, n_labels: int) -> list[np.ndarray]:
+    """The numbers of each value."""
+    if n_labels == 1:
+        return [numbers]
+    if n_labels <= 4:
+        return [numbers[value == label] for label in range(n_labels)]
+    order = np.argsort(value, kind="stable")
+    return np.split(numbers[order], np.searchsorted(value[order], np.arange(1, n_labels)))
 
 
 def time_to_convert(
