@@ -3,8 +3,8 @@
 Two forms of every family: a scalar reference (`reference`: hashlib, zlib, mmh3, plain loops), which also
 serves small columns so that nobody waits for a compiler, and kernels compiled by numba that run over the
 offsets and data of an Arrow text column (`words`: one id at a time; `blocks` over `lanes`: sixteen ids at a
-time in the processor's vectors). A prefix and a suffix are folded in without building the texts. Each
-distinct value of a categorical or dictionary column is hashed once.
+time in the processor's vectors, for murmur3 where ids are short). A prefix and a suffix are folded in
+without building the texts. Each distinct value of a categorical or dictionary column is hashed once.
 
 What counts as an id, and as a missing one, is told in `ids`.
 """

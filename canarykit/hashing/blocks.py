@@ -1,4 +1,4 @@
-"""SHA-1, MD5 and SHA-256 of a whole Arrow text column, `prefix + id + suffix` per row.
+"""SHA-1, MD5, SHA-256 and murmur3 of a whole Arrow text column, `prefix + id + suffix` per row.
 
 The concatenated texts are never built: each 64-byte block is packed straight from the Arrow buffer with
 the prefix laid over its start and the suffix, padding included, after its end (see `lanes`).
@@ -16,12 +16,14 @@ from canarykit.hashing.lanes import (
     compress_md5,
     compress_sha1,
     compress_sha256,
+    mix_murmur3,
     pack_block,
+    pack_key,
     swap_bytes,
 )
-from canarykit.hashing.words import load_byte, load_word
+from canarykit.hashing.words import load_byte, load_word, murmur3_column
 
-__all__ = ["md5_column", "sha1_column", "sha256_column"]
+__all__ = ["md5_column", "murmur3_lanes", "sha1_column", "sha256_column"]
 
 
 @njit
@@ -148,3 +150,45 @@ def md5_column(offsets, data, size, prefix, suffix, out):
 def sha256_column(offsets, data, size, prefix, suffix, out):
     """SHA-256 per row, as `sha1_column`."""
     _digest_column(2, 8, offsets, data, size, prefix, suffix, out)
+
+
+@njit(nogil=True, boundscheck=False, cache=True)
+def murmur3_lanes(offsets, data, size, prefix, suffix, seed, out):
+    """MurmurHash3_x86_32 per row, sixteen rows at a time where none is longer than 64 bytes."""
+    before, after = len(prefix), len(suffix)
+    rows_memory, rows = _scratch(LANES * BLOCK)
+    words_memory, words = _scratch(2 * BLOCK)
+    lengths = _aligned_words(words_memory, words, 2 * LANES)
+    padded_prefix = np.zeros(before + BLOCK, dtype=np.uint8)
+    padded_prefix[:before] = prefix
+    padded_suffix = np.zeros(after + 2 * BLOCK, dtype=np.uint8)
+    padded_suffix[BLOCK : BLOCK + after] = suffix
+    prefix_address = np.int64(padded_prefix.ctypes.data)
+    suffix_address = np.int64(padded_suffix.ctypes.data) + BLOCK
+    target = np.int64(out.ctypes.data)
+    for base in range(0, len(out), LANES):
+        lanes = min(LANES, len(out) - base)
+        longest = 0
+        for lane in range(lanes):
+            longest = max(longest, np.int64(offsets[base + lane + 1]) - np.int64(offsets[base + lane]))
+        longest += before + after
+        first, last = np.int64(offsets[base]) - before, np.int64(offsets[base + lanes - 1]) - before
+        if longest > BLOCK or first < 0 or last + BLOCK > size or lanes < LANES:
+            murmur3_column(
+                offsets[base : base + lanes + 1], data, prefix, suffix, seed, out[base : base + lanes]
+            )
+            continue
+        offset = np.int64(offsets[base])
+        for lane in range(LANES):
+            following = np.int64(offsets[base + lane + 1])
+            key_end = before + following - offset
+            lengths[lane] = key_end + after
+            key = data + offset - before
+            row = rows + lane * BLOCK
+            if before + after == 0:
+                pack_key(key, key_end, row)
+            else:
+                pack_block(prefix_address, key, suffix_address - key_end, before, key_end, np.uint64(0), row)
+            offset = following
+        mix_murmur3(rows, words, np.uint32(seed), (longest + 3) // 4, target + 4 * base)
+    rows_memory[0] = words_memory[0] = padded_prefix[0] = padded_suffix[0] = 0

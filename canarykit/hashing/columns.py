@@ -14,7 +14,6 @@ __all__ = ["hash_buffers"]
 
 BLOCK_KERNELS = {"sha1": blocks.sha1_column, "md5": blocks.md5_column, "sha256": blocks.sha256_column}
 WORD_KERNELS = {
-    "murmur3": words.murmur3_column,
     "fnv1a": words.fnv1a_column,
     "fnv1a_utf16": words.fnv1a_utf16_column,
     "fnv1a_utf16_twice": words.fnv1a_utf16_column,
@@ -37,6 +36,9 @@ def hash_buffers(texts: Any, family: "Family", around: list[bytes], seed: int, o
         BLOCK_KERNELS[family.name](offsets, address, data.size, prefix, suffix, pairs)
         if out.ndim == 2:
             out[...] = pairs
+        return
+    if family.name == "murmur3":
+        blocks.murmur3_lanes(offsets, address, data.size, prefix, suffix, np.uint32(seed), out)
         return
     WORD_KERNELS[family.name](offsets, address, prefix, suffix, np.uint32(seed), out)
     if family.name == "fnv1a_utf16_twice":

@@ -1,4 +1,4 @@
-"""SHA-1, MD5 and SHA-256 of sixteen messages at once, in the processor's vectors.
+"""SHA-1, MD5, SHA-256 and murmur3 of sixteen messages at once, in the processor's vectors.
 
 One hash of a short id is a chain of dependent 32-bit steps that leaves most of a processor idle. Here
 each step works on sixteen messages, one per lane of a `<16 x i32>` vector; LLVM splits the vector where
@@ -11,7 +11,7 @@ reference counting out of the loops; whoever passes an address keeps its array a
 
 References
 ----------
-FIPS 180-4 (SHA-1, SHA-256), RFC 1321 (MD5).
+FIPS 180-4 (SHA-1, SHA-256), RFC 1321 (MD5), Appleby's MurmurHash3_x86_32.
 """
 
 # mypy: ignore-errors
@@ -23,7 +23,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function
+from numba.core.cgutils import alloca_once_value, get_or_insert_function
 from numba.extending import intrinsic
 
 LANES = 16
@@ -94,6 +94,23 @@ def pack_block(typingctx, prefix, key, suffix, key_start, key_end, length, row):
 
 
 @intrinsic
+def pack_key(typingctx, key, key_end, row):
+    """`pack_block` of a key alone, zeros after its end."""
+
+    def codegen(context, builder, signature, arguments):
+        key, key_end, row = arguments
+        positions = ir.Constant(BYTES, list(range(BLOCK)))
+        end = _spread(builder, builder.trunc(key_end, BYTE), BYTES)
+        kept = builder.icmp_unsigned("<", positions, end)
+        block = builder.select(kept, _load(builder, key, BYTES), _constant(BYTES, 0))
+        _store(builder, block, row)
+        return context.get_dummy_value()
+
+    long = types.int64
+    return types.void(long, long, long), codegen
+
+
+@intrinsic
 def swap_bytes(typingctx, value):
     """A 64-bit integer with its bytes in the other order."""
 
@@ -129,6 +146,9 @@ class _Vectors:
         for term in terms[1:]:
             total = self.builder.xor(total, term)
         return total
+
+    def times(self, x: Any, factor: int) -> Any:
+        return self.builder.mul(x, self.word(factor))
 
     def left(self, x: Any, bits: int) -> Any:
         return self.builder.call(self._funnel, [x, x, self.word(bits)])
@@ -267,6 +287,40 @@ def _compressor(rounds: Callable[..., list[Any]], start: tuple[int, ...], big_en
         return types.void(long, long, long, long), codegen
 
     return compress
+
+
+@intrinsic
+def mix_murmur3(typingctx, rows, lengths, start, count, out):
+    """MurmurHash3_x86_32 of sixteen texts of at most 64 bytes, from `start`, the state after the seed.
+
+    `rows` are the texts, zeros after their ends, `lengths` their bytes (32-bit), `count` the words of the
+    longest, `out` where the sixteen hashes go. A word beyond the end of a text is zero and scrambles to
+    zero, so the last, unfilled word and those after it need no case of their own.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        rows, lengths, start, count, out = arguments
+        v = _Vectors(builder)
+        packed = [_load(builder, rows, ROW, offset=BLOCK * lane, align=64) for lane in range(LANES)]
+        length = _load(builder, lengths, ROW, align=64)
+        whole = v.shift(length, 2)
+        state = alloca_once_value(builder, _spread(builder, start, ROW))
+        for number, word in enumerate(v.transposed(packed)):
+            there = builder.icmp_signed(">", count, ir.Constant(LONG, number))
+            with builder.if_then(there):
+                scrambled = v.times(v.left(v.times(word, 0xCC9E2D51), 15), 0x1B873593)
+                mixed = v.xor(builder.load(state), scrambled)
+                fed = v.add(v.times(v.left(mixed, 13), 5), v.word(0xE6546B64))
+                is_whole = builder.icmp_unsigned(">", whole, v.word(number))
+                builder.store(builder.select(is_whole, fed, mixed), state)
+        h = v.xor(builder.load(state), length)
+        h = v.times(v.xor(h, v.shift(h, 16)), 0x85EBCA6B)
+        h = v.times(v.xor(h, v.shift(h, 13)), 0xC2B2AE35)
+        _store(builder, v.xor(h, v.shift(h, 16)), out, align=4)
+        return context.get_dummy_value()
+
+    long = types.int64
+    return types.void(long, long, types.uint32, long, long), codegen
 
 
 compress_sha1 = _compressor(_sha1, INITIAL["sha1"], big_endian=True)
