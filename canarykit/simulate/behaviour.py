@@ -183,7 +183,7 @@ def _sessions(people: People, rules: Rules, draw: Streams, week: int) -> tuple[n
     packed.sort()
     person = packed >> 40
     start = (packed & (2**40 - 1)) + rules.week_start(week)
-    keep = (start >= rules.begins_at[person]) & (start < rules.ends_at)
+    keep = start >= rules.begins_at[person]  # what comes after the log's end is drawn, and cut as events
     return person[keep], start[keep]
 
 

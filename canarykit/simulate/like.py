@@ -142,7 +142,7 @@ def _habits(table: pa.Table) -> dict[str, Any]:
     first = _sessions(frame)
     at = first["timestamp"].dt
     hours = np.zeros((7, 24))
-    np.add.at(hours, (at.dayofweek.to_numpy(), at.hour.to_numpy()), 1)
+    np.add.at(hours, (at.day_of_week.to_numpy(), at.hour.to_numpy()), 1)
     people = frame.groupby("person_id", observed=True)[["$browser", "$group_0"]].first()
     return {
         "sessions": first.groupby("person_id", observed=True).size().to_numpy(),
@@ -196,7 +196,7 @@ def _behaviour(table: pa.Table, *, steps: tuple[str, ...], value: list[str]) -> 
 def _coverage(start: pd.Timestamp, end: pd.Timestamp) -> np.ndarray:
     """How many times each weekday is in the log's range, in days."""
     hours = pd.date_range(start.floor("h"), end, freq="h")
-    counted = np.bincount(hours.dayofweek, minlength=7) / 24
+    counted = np.bincount(hours.day_of_week, minlength=7) / 24
     return np.where(counted > 0, counted, np.inf)
 
 

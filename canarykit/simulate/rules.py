@@ -85,7 +85,6 @@ class Rules:
         self.off = names.index("false")
         self.values, self.anonymous_values = values, anonymous_values
         self.asks_anonymous = anonymous_values is not None
-        self.ends_at = clock.end
         arrival = clock.begin + (people.arrives * WEEK_US).astype(np.int64)
         self.begins_at = np.where(people.arrives > 0, arrival, clock.begin)
         wait = (people.identifies * WEEK_US).astype(np.int64)
