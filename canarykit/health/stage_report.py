@@ -141,11 +141,15 @@ class StageReport(Result):
 
     def to_markdown(self) -> str:
         """The report for a pull request: verdict, facts, checks with their meaning, next steps."""
-        facts = "\n".join(f"- {name}: {text}" for name, text in self._facts())
-        meanings = "\n".join(f"- {c.status.mark} **{c.name}**: {c.meaning}" for c in self.checks)
-        steps = "\n".join(f"1. {step}" for step in self.next_steps)
-        notes = "\n".join(f"- {note}" for note in self.notes)
-        parts = [f"## {self._headline()}", facts, self._table().to_markdown(), meanings]
+
+        def safe(text: object) -> str:
+            return escape(str(text), quote=False)
+
+        facts = "\n".join(f"- {name}: {safe(text)}" for name, text in self._facts())
+        meanings = "\n".join(f"- {c.status.mark} **{safe(c.name)}**: {safe(c.meaning)}" for c in self.checks)
+        steps = "\n".join(f"1. {safe(step)}" for step in self.next_steps)
+        notes = "\n".join(f"- {safe(note)}" for note in self.notes)
+        parts = [f"## {safe(self._headline())}", facts, self._table().to_markdown(), meanings]
         parts += [f"**Next**\n\n{steps}"] if steps else []
         parts += [f"**Notes**\n\n{notes}"] if notes else []
         return "\n\n".join(parts) + "\n"
