@@ -1,0 +1,145 @@
+"""Plans: people and power against closed forms, durations against the rules, ramps against each other."""
+
+import math
+
+import pandas as pd
+import pytest
+from statsmodels.stats.power import NormalIndPower, TTestIndPower
+
+import canarykit as ck
+from canarykit.metrics import Average, Conversion, ErrorShare
+from canarykit.simulate import Effect
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return ck.RolloutPlan.five_stages(
+        "new-checkout",
+        owner="ada@acme.io",
+        team_domain="acme.io",
+        starts_at="2026-09-07T09:00:00Z",
+        dwell="2d",
+    )
+
+
+def test_people_needed_are_the_published_ones():
+    harm = ck.sample_size(ck.Guardrail("$exception"), rate=0.02, ratio=1.25, goal="harm")
+    assert harm.n_canary == pytest.approx(10_877, abs=1)
+    tight = ck.Guardrail("$exception", margin_ratio=1.1)
+    assert ck.sample_size(tight, rate=0.02).n_canary == pytest.approx(60_589, abs=1)
+    assert ck.sample_size(tight, rate=0.02, guardrails=3).n_canary == pytest.approx(106_057, abs=1)
+
+
+def test_margins_in_points_and_in_ratios_are_the_same_question():
+    points = ck.Guardrail(Conversion("paid"), worse="lower", margin_pp=2)
+    ratio = ck.Guardrail(Conversion("paid"), worse="lower", margin_ratio=0.9)
+    assert ck.sample_size(points, rate=0.2).n == ck.sample_size(ratio, rate=0.2).n
+
+
+def test_power_of_means_agrees_with_statsmodels():
+    guardrail = ck.Guardrail(Average("paid", "amount"), worse="lower", margin=1.0)
+    n = ck.sample_size(guardrail, rate=50, sd=20).n_canary
+    theirs = TTestIndPower().solve_power(effect_size=1 / 20, alpha=0.05, power=0.8, alternative="larger")
+    assert n == pytest.approx(theirs, rel=0.002)
+    assert NormalIndPower().power(1 / 20, n, 0.05, alternative="larger") == pytest.approx(0.8, abs=0.001)
+    assert ck.power(guardrail, n, n, rate=50, sd=20).power == pytest.approx(0.8, abs=0.001)
+
+
+def test_watching_and_further_guardrails_cost_people():
+    guardrail = ck.Guardrail("$exception", margin_ratio=1.5)
+    once = ck.sample_size(guardrail, rate=0.01).n
+    assert ck.sample_size(guardrail, rate=0.01, looks=7).n > 1.3 * once
+    assert ck.sample_size(guardrail, rate=0.01, guardrails=2).n > 1.3 * once
+
+
+def test_a_guardrail_needs_its_rate():
+    with pytest.raises(ck.PlanError, match="give rate="):
+        ck.sample_size(ck.Guardrail("$exception"))
+    with pytest.raises(ck.PlanError, match="give sd="):
+        ck.sample_size(ck.Guardrail(Average("paid", "amount"), margin=1.0), rate=50)
+    with pytest.raises(ck.PlanError, match="expected 'safe' or 'harm'"):
+        ck.sample_size(ck.Guardrail("$exception"), rate=0.1, goal="unsafe")
+
+
+def test_more_traffic_makes_a_healthy_release_faster(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.5)
+    few, many = (
+        ck.expected_duration(plan, traffic, guardrail, n_runs=120, rng=4, min_dwell="6h")
+        for traffic in (1000, 8000)
+    )
+    assert many.days < few.days
+    frame = many.to_frame()
+    assert (frame["median"] <= frame["most"]).all()
+    assert frame["in_time"].between(0, 1).all()
+    assert "days" in repr(many)
+
+
+def test_people_who_return_make_traffic_too(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=2)
+    found = ck.expected_duration(
+        plan, ck.Population(300_000), guardrail, rates={guardrail.label: 0.02}, n_runs=60, rng=4
+    )
+    assert found.days is not None
+
+
+def test_the_blast_radius_is_what_the_flag_says(plan):
+    persons = pd.DataFrame({"distinct_id": [f"user-{i}" for i in range(3000)]})
+    persons["email"] = persons["distinct_id"] + "@mail.example"
+    persons.loc[:9, "email"] = [f"{i}@acme.io" for i in range(10)]
+    bad = ck.Scenario(effects=[Effect("errors", 4)], error_rate=0.01)
+    found = ck.blast_radius(plan, "expanded beta 25%", persons, bad)
+    values = ck.evaluate_flag(plan.flag_at("expanded beta 25%"), persons)["value"]
+    assert found.people == (values == "true").sum()
+    before = ck.evaluate_flag(plan.flag_at("expanded beta 5%"), persons)["value"]
+    assert found.new == ((values == "true") & (before != "true")).sum()
+    assert found.harms[0][-1] == pytest.approx(0.03 * found.people)
+    assert ck.blast_radius(plan, "internal team", persons).people == 10
+    with pytest.raises(ck.DataError, match="nobody to reach"):
+        ck.blast_radius(plan, "beta", persons.iloc[:0])
+
+
+def test_a_ramp_is_found_within_the_budget_and_beats_the_clock():
+    found = ck.plan_ramp(
+        harm_budget=45,
+        traffic=2000,
+        guardrails=ck.Guardrail(ErrorShare(), margin_ratio=1.5),
+        scenario=ck.Scenario(error_rate=0.01),
+        ramps=[(5, 50), (5, 25, 50)],
+        dwells=["4h", "12h"],
+        bad_ratios=[2, 5],
+        n_runs=100,
+        max_days=8,
+        rng=7,
+    )
+    assert found.best.harm <= 45
+    assert found.best.released >= 0.8
+    assert found.beats_usual
+    assert found.best.hours_low <= found.best.hours <= found.best.hours_high
+    front = found.frontier
+    assert [c.hours for c in front] == sorted(c.hours for c in front)
+    assert [c.harm for c in front] == sorted((c.harm for c in front), reverse=True)
+    assert found.plan.share(found.plan.stage_names[0]) == pytest.approx(0.05)
+    import matplotlib
+
+    matplotlib.use("Agg")
+    assert "hours" in found.plot().get_xlabel()
+    matplotlib.pyplot.close("all")
+
+
+def test_when_no_ramp_keeps_the_budget_it_says_so():
+    found = ck.plan_ramp(
+        harm_budget=0.5,
+        traffic=2000,
+        ramps=[(25, 50)],
+        dwells=["12h"],
+        bad_ratios=[5],
+        n_runs=40,
+        max_days=3,
+        rng=7,
+    )
+    assert found.best is None
+    assert not found.beats_usual
+    assert "no ramp keeps the harm below" in repr(found)
+    assert math.isfinite(found.usual.harm)
+    with pytest.raises(ck.PlanError, match="numbers above 1"):
+        ck.plan_ramp(harm_budget=5, traffic=10, bad_ratios=[0.5])

@@ -1,0 +1,255 @@
+"""Simulated decisions keep the promises of the decision table, and are those of `evaluate_stage` itself."""
+
+import importlib.util
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import canarykit as ck
+from canarykit.health.decision import Row, decide, first_decision
+from canarykit.metrics import Average, Conversion, ErrorShare
+from canarykit.simulate import Effect
+from canarykit.simulate.stage_runs import Judge
+from canarykit.stats.events import EventMixture
+
+RUNS = 400
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return ck.RolloutPlan.five_stages(
+        "new-checkout",
+        owner="ada@acme.io",
+        team_domain="acme.io",
+        ramp=(5, 25, 50),
+        starts_at="2026-09-07T09:00:00Z",
+        dwell="2d",
+    )
+
+
+def errors(ratio, **options):
+    return ck.Scenario(effects=[Effect("errors", ratio, **options)], error_rate=0.01)
+
+
+def allowed(rate, runs=RUNS):
+    return rate + 3 * math.sqrt(rate * (1 - rate) / runs)
+
+
+@pytest.fixture(scope="module")
+def calibrate():
+    path = Path(__file__).parents[1] / "benchmarks" / "calibrate.py"
+    spec = importlib.util.spec_from_file_location("calibrate", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_operating_characteristics_on_a_ramp_are_where_they_should_be(calibrate):
+    lines = list(calibrate.ramp(RUNS, rng=33))
+    assert [line for line in lines if not line["ok"]] == []
+    rates = {line["rule"]: line["share"] for line in lines if line["effect"] == 1}
+    assert rates["canarykit"] <= allowed(0.05) < rates["fixed p<.05"]
+
+
+def test_operating_characteristics_of_plain_boundaries_are_where_they_should_be(calibrate):
+    lines = list(calibrate.brownian(1000, rng=34))
+    off = [line for line in lines if not line["ok"]]
+    assert len(off) <= 1, off  # three standard errors, thirty-two lines
+
+
+@pytest.mark.parametrize("looks", ["hourly", "daily", "5h"])
+@pytest.mark.parametrize("control", ["rest", "equal"])
+def test_a_healthy_release_is_rarely_rolled_back_however_often_one_looks(plan, looks, control):
+    found = ck.simulate_decisions(
+        plan, errors(1), n_runs=RUNS, traffic=2000, looks=looks, control=control, on_hold="go on", rng=2
+    )
+    each = found.runs_of().verdicts == 2
+    assert not found.harmful
+    for stage in range(3):
+        assert each[:, stage].mean() <= allowed(0.05)
+
+
+def test_a_release_at_the_margin_is_rarely_promoted(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+    found = ck.simulate_decisions(plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2)
+    assert found.beyond_margin
+    assert found.probability("promote") <= allowed(0.05)
+    shipped = ck.simulate_decisions(
+        plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2, rules="growthbook", looks="daily"
+    )
+    assert shipped.rules == ("growthbook",)
+
+
+def test_worse_releases_are_caught_more_surely_sooner_and_with_fewer_people(plan):
+    found = [ck.simulate_decisions(plan, errors(r), n_runs=200, traffic=2000, rng=2) for r in (1.5, 2, 5)]
+    chances = [one.probability("roll back") for one in found]
+    assert chances == sorted(chances)
+    assert chances[-1] > 0.99
+    hours = [one.hours_to("roll back") for one in found]
+    assert hours == sorted(hours, reverse=True)
+    people = [one.people() for one in found]
+    assert people == sorted(people, reverse=True)
+
+
+def test_lost_payments_are_caught_like_errors_with_the_arms_swapped(plan):
+    guardrail = ck.Guardrail(Conversion("paid"), worse="lower", margin_ratio=0.9)
+    lost, kept = (
+        ck.simulate_decisions(
+            plan, ck.Scenario(effects=[Effect("paid", ratio)]), guardrail, 200, traffic=4000, rng=3
+        )
+        for ratio in (0.7, 1.0)
+    )
+    assert lost.probability("roll back") > 0.95
+    assert lost.extra_events() > 0
+    assert kept.probability("roll back") <= allowed(0.15, 200)
+    assert kept.probability("promote") > 0.5
+
+
+def test_means_are_judged_too(plan):
+    guardrail = ck.Guardrail(Average("signup started", "load_ms"), margin_ratio=1.1)
+    slow, same = (
+        ck.simulate_decisions(
+            plan, ck.Scenario(effects=[Effect("load time", ratio)]), guardrail, 200, traffic=500, rng=3
+        )
+        for ratio in (1.3, 1.0)
+    )
+    assert slow.probability("roll back") > 0.95
+    assert same.probability("promote") > 0.8
+
+
+def test_scenarios_and_rules_share_their_luck_and_more_runs_extend_fewer(plan):
+    alone = ck.simulate_decisions(plan, errors(1.5), n_runs=150, traffic=800, rng=5)
+    beside = ck.simulate_decisions(
+        plan, errors(1.5), n_runs=700, traffic=800, rng=5, rules=("growthbook", "canarykit"), workers=2
+    )
+    few, many = alone.runs_of(), beside.runs_of("canarykit")
+    for name in ("verdicts", "hours", "people", "extra"):
+        assert (getattr(few, name) == getattr(many, name)[:150]).all()
+    healthy = ck.simulate_decisions(plan, errors(1.0), n_runs=150, traffic=800, rng=5).runs_of()
+    both = (few.verdicts[:, 0] == 1) & (healthy.verdicts[:, 0] == 1)  # ran the whole first stage
+    assert both.sum() > 10
+    assert (few.people[both, 0] == healthy.people[both, 0]).all()
+
+
+def test_the_compiled_form_decides_as_the_plain_one(plan, monkeypatch):
+    from canarykit.simulate import decisions
+
+    found = []
+    for threshold in (0, 10**12):
+        monkeypatch.setattr(decisions, "COMPILED_FROM", threshold)
+        found.append(ck.simulate_decisions(plan, errors(1.4), n_runs=60, traffic=600, rng=9))
+    assert (found[0].runs_of().verdicts == found[1].runs_of().verdicts).all()
+    assert (found[0].runs_of().hours == found[1].runs_of().hours).all()
+
+
+def test_one_run_is_decided_as_evaluate_stage_would_decide_it(plan):
+    """The same counts through the plain e-process and the decision table, written out look by look."""
+    from canarykit.health.decision import Evidence, Rules
+    from canarykit.health.evidence import event_mixtures
+    from canarykit.simulate.rates import truth_of
+    from canarykit.simulate.schedule import schedule
+    from canarykit.simulate.stage_rates import stage_rates
+    from canarykit.simulate.stage_runs import draw_stage
+    from canarykit.simulate.streams import Streams, as_seed
+    from canarykit.stats.srm import sequential_srm_tilt
+
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+    truth = truth_of(guardrail, errors(1.6))
+    looks = schedule(plan, traffic=3000)
+    stage = stage_rates(looks, [truth], errors(1.6), ck.Population(1), ("false", "true"))[1]
+    drawn = draw_stage(stage, [truth], Streams(as_seed(4), 0, 1), 30)
+    rows = Judge([truth], (1.0,), Rules(), None, srm=True, compiled=False).rows("canarykit", drawn, [stage])
+    harm, safe = event_mixtures(1.25)
+    for run in range(30):
+        x, y = drawn.events_canary[0][run], drawn.events_control[0][run]
+        counts = np.stack([drawn.canary[run], drawn.control[run]], axis=-1)
+        evidence = Evidence(
+            units_canary=np.cumsum(drawn.canary[run]),
+            units_control=np.cumsum(drawn.control[run]),
+            harm_log_e=np.maximum.accumulate(harm.log_e(x, x + y, 0.25, 0.75))[None],
+            safe_log_e=safe.log_e(x, x + y, 0.25, 0.75)[None],
+            srm_log_e=np.maximum.accumulate(sequential_srm_tilt(counts, [0.25, 0.75]).log_e),
+            in_grace=True,
+            dwell_met=np.arange(48) == 47,
+        )
+        assert (decide(evidence) == rows[run]).all()
+    assert Row.HARM in first_decision(rows)[0]
+
+
+def test_simulated_counts_have_the_rates_that_were_put_in(plan):
+    found = ck.simulate_decisions(
+        plan,
+        errors(3, stage="expanded beta 25%"),
+        n_runs=300,
+        traffic=1000,
+        rng=6,
+        on_hold="go on",
+        rules="statsig",
+    )
+    people = found.runs_of().people
+    whole = np.isin(found.runs_of().verdicts, [0, 1])
+    for place, share in enumerate((0.05, 0.25, 0.5)):
+        expected = 1000 * 48 * share
+        if whole[:, place].sum() > 20:
+            assert people[whole[:, place], place].mean() == pytest.approx(expected, rel=0.02)
+    assert found.runs_of().extra[:, 0].max() == 0
+    assert found.runs_of().extra[:, 1].max() > 0
+
+
+def test_a_harm_budget_widens_the_early_gates(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+    options = {"traffic": 2000, "rng": 3, "min_dwell": "4h", "cap": "4d"}
+    strict, wide = (
+        ck.simulate_decisions(plan, errors(1), guardrail, 150, harm_budget=budget, **options)
+        for budget in (None, 60)
+    )
+    assert wide.probability("promote") > strict.probability("promote")
+    assert wide.to_frame()["hours"].iloc[0] < strict.to_frame()["hours"].iloc[0]
+
+
+def test_results_read_the_same_in_every_view(plan):
+    found = ck.simulate_decisions(
+        plan, errors(2), n_runs=100, traffic=500, rng=1, rules=("canarykit", "growthbook")
+    )
+    assert len(found.to_frame()) == 6
+    assert "rolled back in" in repr(found)
+    assert found.to_dict()["summary"][0]["rule"] == "canarykit"
+    summary = found.summary()
+    assert summary[["promote", "hold", "roll_back"]].sum(axis=1).tolist() == pytest.approx([1, 1])
+    again = ck.simulate_decisions(
+        plan, errors(2), n_runs=100, traffic=500, rng=1, rules=("canarykit", "growthbook")
+    )
+    assert found == again
+
+
+def test_pictures_of_decisions_are_drawn(plan):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from canarykit.plots.simulate import plot_detection, plot_stage_power
+
+    found = {r: ck.simulate_decisions(plan, errors(r), n_runs=60, traffic=500, rng=1) for r in (1, 3)}
+    assert "rollouts" in found[1].plot().get_ylabel()
+    assert "rolled back" in plot_detection(found).get_ylabel()
+    assert "hours" in plot_detection(found, delay=True).get_ylabel()
+    assert len(plot_stage_power(found).get_xticks()) == 3
+    matplotlib.pyplot.close("all")
+
+
+def test_mistakes_are_answered_with_what_there_is(plan):
+    with pytest.raises(ck.PlanError, match=r"no rule 'growthbok'.*Did you mean 'growthbook'"):
+        ck.simulate_decisions(plan, traffic=10, rules="growthbok")
+    with pytest.raises(ck.PlanError, match="people an hour"):
+        ck.simulate_decisions(plan, traffic=0)
+    with pytest.raises(ck.PlanError, match=r"no step 'payed'.*Did you mean 'paid'"):
+        ck.simulate_decisions(plan, None, ck.Guardrail(Conversion("payed"), worse="lower"), traffic=10)
+    with pytest.raises(ck.PlanError, match="expected between 0 and 1"):
+        ck.simulate_decisions(plan, errors(500), traffic=10)
+    full = replace(plan, stages=(plan.stages[0], plan.stages[-1]))
+    with pytest.raises(ck.PlanError, match="nothing is randomised"):
+        ck.simulate_decisions(full, traffic=10)
+    with pytest.raises(ck.PlanError, match="fixed length"):
+        ck.simulate_decisions(plan, traffic=10, evidence="ramp", min_dwell="1h", mixture=EventMixture())
