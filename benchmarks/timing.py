@@ -39,7 +39,9 @@ def compare(
 
     Every contender runs once untimed (which also compiles, fills caches and yields the answer for
     `same(ours, theirs)`), then `rounds` times in turn; the medians are compared. `peak_mb` is the memory
-    our own untimed call needed beyond what was loaded before it. `ratio` is peer_s / ours_s.
+    our own untimed call needed beyond what was loaded before it. `ratio` is peer_s / ours_s, `cpu_ratio` the
+    same of this process's processor time over all threads: on a busy machine the steadier number, and for
+    contenders of one thread the same thing; a peer that works in another process is not in it.
     """
     mine = ours if isinstance(ours, Contender) else Contender(ours)
     others = {name: peer if isinstance(peer, Contender) else Contender(peer) for name, peer in peers.items()}
@@ -53,13 +55,15 @@ def compare(
                 f"{bench}: {name} gives another answer than ours; a ratio would mean nothing"
             )
     del wanted
-    seconds: dict[str, list[float]] = {"": [], **{name: [] for name in others}}
+    spent: dict[str, list[tuple[float, float]]] = {"": [], **{name: [] for name in others}}
     for _ in range(rounds):
         for name, contender in {"": mine, **others}.items():
-            seconds[name].append(timed(contender.run) * (size / (contender.rows or size)))
-    ours_s = statistics.median(seconds[""])
+            scale = size / (contender.rows or size)
+            wall, cpu = stopwatch(contender.run)
+            spent[name].append((wall * scale, cpu * scale))
+    ours_s, ours_cpu = (statistics.median(clock) for clock in zip(*spent[""], strict=True))
     for name, peer in others.items():
-        peer_s = statistics.median(seconds[name])
+        peer_s, peer_cpu = (statistics.median(clock) for clock in zip(*spent[name], strict=True))
         line: dict[str, Any] = {
             "bench": bench,
             "size": size,
@@ -68,6 +72,7 @@ def compare(
             "peer_s": significant(peer_s),
             "ratio": significant(peer_s / ours_s),
             "peak_mb": round(peak_mb, 1),
+            "cpu_ratio": significant(peer_cpu / ours_cpu),
         }
         if peer.rows is not None and peer.rows != size:
             line["peer_rows"] = peer.rows
@@ -75,11 +80,16 @@ def compare(
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Seconds of one call; what it returns is freed after the clock has stopped."""
+    """Seconds of one call by the clock on the wall."""
+    return stopwatch(run)[0]
+
+
+def stopwatch(run: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of one call, on the wall and on the processor; its result is freed after the clocks stop."""
     gc.collect()
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     result = run()
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - wall, time.process_time() - cpu
     del result
     return seconds
 
