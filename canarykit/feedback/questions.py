@@ -27,10 +27,10 @@ RESPONSE = "$survey_response"
 
 def survey_definition(
     survey: str | Mapping[str, Any],
-) -> tuple[str, dict[str, tuple[str, QuestionKind | None]]]:
-    """Id of a survey, and text and kind of each question by the property that holds its answer."""
+) -> tuple[str, str, dict[str, tuple[str, QuestionKind | None]]]:
+    """Id and name of a survey, and text and kind of each question by the property that holds its answer."""
     if isinstance(survey, str):
-        return survey, {}
+        return survey, survey, {}
     if "id" not in survey:
         raise PlanError(f"the survey's definition has no 'id'; {did_you_mean('id', survey)}")
     found: dict[str, tuple[str, QuestionKind | None]] = {}
@@ -46,7 +46,7 @@ def survey_definition(
         names = [RESPONSE if place == 0 else f"{RESPONSE}_{place}"]
         names += [f"{RESPONSE}_{item['id']}"] if item.get("id") else []
         found |= dict.fromkeys(names, (text, kind))
-    return str(survey["id"]), found
+    return str(survey["id"]), str(survey.get("name") or survey["id"]), found
 
 
 def response_names(log: Any, defined: Mapping[str, Any], *, sample: int = 5000) -> list[str]:

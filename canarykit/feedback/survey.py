@@ -46,8 +46,8 @@ class SurveyByFlag(Result):
 
     Parameters
     ----------
-    survey, flag
-        Id (or name) of the survey, key of the flag.
+    survey, name, flag
+        Id and name of the survey, key of the flag.
     response
         One row per variant: exposed, shown, answered, dismissed, response rate with Wilson limits.
     answers
@@ -62,6 +62,7 @@ class SurveyByFlag(Result):
     """
 
     survey: str
+    name: str
     flag: str
     response: pd.DataFrame
     answers: pd.DataFrame
@@ -74,7 +75,7 @@ class SurveyByFlag(Result):
         asked = int(self.response["shown"].sum())
         answered = int(self.response["answered"].sum())
         gap = self.response_gap
-        words = f"{answered:,} of {asked:,} people who were asked answered {self.survey}"
+        words = f"{answered:,} of {asked:,} people who were asked answered {self.name!r}"
         if gap is None:
             return f"{words}; response rates cannot be compared"
         if gap.low > 0 or gap.high < 0:
@@ -168,7 +169,7 @@ def survey_by_flag(
         If the log has no event of that survey.
     """
     exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
-    survey, defined = survey_definition(survey)
+    survey, name, defined = survey_definition(survey)
     names = response_names(log, defined)
     extra = ["$survey_id", "$survey_name", "$survey_submission_id", "$survey_questions"]
     events = log.select(
@@ -200,7 +201,7 @@ def survey_by_flag(
     few = scores[scores["answers"] < FEW_ANSWERS]
     if len(few):
         notes.append(Note("few_answers", f"scores rest on fewer than {FEW_ANSWERS} answers", len(few)))
-    return SurveyByFlag(survey, flag, response, answers, scores, gap, chosen, tuple(notes))
+    return SurveyByFlag(survey, name, flag, response, answers, scores, gap, chosen, tuple(notes))
 
 
 def _response(after: pd.DataFrame, exposed: Exposed) -> pd.DataFrame:

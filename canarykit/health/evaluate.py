@@ -36,7 +36,7 @@ def evaluate_stage(
     cap: str | None = None,
     harm_budget: float | None = None,
     use_limits: bool = False,
-    pool: Pool = "stage",
+    evidence: Pool = "stage",
     survey: Any = None,
     segments: Sequence[str] = ("$browser", "$os"),
 ) -> StageReport:
@@ -85,7 +85,7 @@ def evaluate_stage(
         next stage. None: the guardrails' own margins.
     use_limits
         Roll back a randomised stage whose canary breaks a guardrail's `limit` while the control keeps it.
-    pool
+    evidence
         "stage" judges a percentage by what happened within it; "ramp" adds the evidence of the earlier
         percentages that led to it without a gap, each compared within itself and each person with one
         event at most, so the error statements hold for the whole ramp. Do not pool over a changed feature.
@@ -129,7 +129,7 @@ def evaluate_stage(
         use_limits=use_limits,
         segments=tuple(segments),
         survey=survey,
-        pool=pool,
+        pool=evidence,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     return judges[question.kind](question)
