@@ -51,8 +51,10 @@ def test_the_hash_at_the_very_edge_is_in():
     edge = hash01("f.user-7")
     flag = Flag("f", (share(100 * edge),))
     assert 100 * edge / 100 == edge
-    assert values(flag, people())[7] == "true"
-    assert values(Flag("f", (share(float(np.nextafter(100 * edge, 0))),)), people())[7] == "false"
+    under = Flag("f", (share(float(np.nextafter(100 * edge, 0))),))
+    for semantics in ("server", "sdk"):
+        assert values(flag, people(), semantics=semantics)[7] == "true"
+        assert values(under, people(), semantics=semantics)[7] == "false"
 
 
 def test_everyone_is_in_at_a_hundred_percent_or_without_a_percentage():

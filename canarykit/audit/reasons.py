@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,8 +43,8 @@ def reasons_of(
         (agrees, AGREES),
         (expected.isna().to_numpy(dtype=bool), "cannot be recomputed"),
         (_other_id_agrees(people), "evaluated before the id was known"),
-        (_neighbour_agrees(people, definitions, table, options), "kept from an earlier definition"),
-        (_neighbour_agrees(people, definitions[::-1], table, options), "given by a later definition"),
+        (_other_definition_agrees(people, definitions, table, options), "kept from an earlier definition"),
+        (_other_definition_agrees(people, definitions[::-1], table, options), "given by a later definition"),
         (held.to_numpy(dtype=bool), "held out"),
         (rule == "super_condition_value", "enrolled or opted out"),
         (by_set, "overridden or targeted"),
@@ -65,28 +64,27 @@ def _other_id_agrees(people: pd.DataFrame) -> np.ndarray:
     return found
 
 
-def _neighbour_agrees(
+def _other_definition_agrees(
     people: pd.DataFrame,
     definitions: list[tuple[str | None, Flag]],
     table: pd.DataFrame | None,
     options: dict[str, Any],
 ) -> np.ndarray:
-    """Whether the definition before this one in the list gives the observed value.
+    """Whether a definition before this one in the list gives the observed value, the nearest first.
 
-    An earlier one: a client that had not heard of the change. A later one: the change came before the plan
-    says it did.
+    An earlier one: a client that had not heard of the change, or a ramp later than planned. A later one:
+    the change came before the plan says it did.
     """
     found = np.zeros(len(people), dtype=bool)
-    for (_, before), (name, _) in pairwise(definitions):
-        rows = np.flatnonzero(
-            (people["stage"] == name)
-            & (people["observed"] != people["expected"])
-            & people["observed"].notna()
-        )
-        if rows.size:
-            part = people.iloc[rows].drop(columns=["expected", "rule", "condition", "has_properties"])
-            answers = evaluate_flag(before, with_properties(part, table), **options)
-            found[rows] = (answers["value"].to_numpy() == people["observed"].to_numpy()[rows]).astype(bool)
+    observed = people["observed"]
+    open_rows = ((observed != people["expected"]) & observed.notna()).to_numpy(dtype=bool)
+    for position, (name, _) in enumerate(definitions):
+        for _, before in reversed(definitions[:position]):
+            rows = np.flatnonzero(open_rows & ~found & (people["stage"] == name).to_numpy(dtype=bool))
+            if rows.size:
+                part = people.iloc[rows].drop(columns=["expected", "rule", "condition", "has_properties"])
+                answers = evaluate_flag(before, with_properties(part, table), **options)
+                found[rows] = (answers["value"].to_numpy() == observed.to_numpy()[rows]).astype(bool)
     return found
 
 

@@ -8,12 +8,15 @@ sum to 100 leave some people with plain true.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from canarykit.flags import Condition, Flag
+
+if TYPE_CHECKING:
+    from canarykit.stats.estimate import Estimate
 
 __all__ = ["ShareCheck", "check_shares", "expected_shares"]
 
@@ -41,6 +44,14 @@ class ShareCheck:
     expected: tuple[float, ...]
     observed: tuple[int, ...]
     p_value: float | None
+
+    @property
+    def shares(self) -> tuple[Estimate, ...]:
+        """Observed share of each arm with its Wilson interval."""
+        from canarykit.stats.proportions import wilson
+
+        found = (wilson(count, sum(self.observed)) for count in self.observed)
+        return tuple(estimate for estimate in found if estimate is not None)
 
     def to_row(self) -> dict[str, Any]:
         """The check as plain values."""

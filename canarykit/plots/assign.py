@@ -11,7 +11,8 @@ from canarykit.plots.style import (
     new_axes,
     percent_axis,
     title_finding,
-    variant_style,
+    variant_label,
+    variant_styles,
 )
 
 if TYPE_CHECKING:
@@ -26,21 +27,24 @@ __all__ = ["plot_audit", "plot_buckets"]
 def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Axes:
     """Observed share of each arm as a bar, the share by rule as a mark, stage by stage."""
     ax = new_axes(ax)
-    position, ticks, labels, named = 0, [], [], set()
+    styles = variant_styles(tuple(dict.fromkeys(arm for check in audit.shares for arm in check.arms)))
+    left, centres, named = 0.0, [], set()
     for check in audit.shares:
-        total = max(sum(check.observed), 1)
-        for arm, expected, count in zip(check.arms, check.expected, check.observed, strict=True):
-            label = None if arm in named else arm
-            ax.bar(position, count / total, width=0.8, label=label, **bar_style(variant_style(arm)))
-            ax.plot([position - 0.45, position + 0.45], [expected, expected], color=INK, linewidth=2)
+        for arm, expected, seen in zip(check.arms, check.expected, check.shares, strict=True):
+            label = None if arm in named else variant_label(arm)
+            ax.bar(left, seen.value, width=0.8, label=label, **bar_style(styles[arm]))
+            spread = [[seen.value - seen.low], [seen.high - seen.value]]
+            ax.errorbar(left, seen.value, yerr=spread, color=INK, capsize=3, linewidth=1)
+            ax.plot([left - 0.45, left + 0.45], [expected, expected], color=INK, linestyle=":", linewidth=1.5)
             named.add(arm)
-            ticks.append(position)
-            labels.append(arm if check.stage is None else f"{arm}\n{check.stage}")
-            position += 1
-        position += 1
-    ax.set_xticks(ticks, labels, fontsize=8)
+            left += 1
+        centres.append(left - (len(check.arms) + 1) / 2)
+        left += 0.6
+    ax.set_xticks(centres, [check.stage or "all" for check in audit.shares], fontsize=9)
     percent_axis(ax, "y")
-    ax.set_ylabel("share of randomised people (bar), by rule (line)")
+    ax.set_ylabel("share of randomised people\n(dotted: by rule)")
+    if named:
+        ax.legend(frameon=False)
     if audit.agreement is None:
         title_finding(ax, f"{audit.flag}: nothing to compare")
     else:
