@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,7 +34,7 @@ from canarykit.times import duration
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Crowd", "Layout", "export_table", "flat_table", "json_value"]
+__all__ = ["Crowd", "Layout", "export_table", "flat_frame", "json_value"]
 
 PAGES = ("/", "/products", "/cart", "/account", "/help")
 HOST = "https://shop.example"
@@ -66,7 +67,7 @@ class Layout:
     """Names shared by all columns of one log."""
 
     flag: str
-    values: tuple[str, ...]
+    answers: tuple[str, ...]
     scenario: Scenario
 
     @classmethod
@@ -153,8 +154,8 @@ def _event_codes(kind: np.ndarray, events: tuple[str, ...]) -> tuple[np.ndarray,
     return np.array([names.index(event) for event in events], np.int8)[kind], names
 
 
-def flat_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
-    """One column a property; text columns are dictionaries, so that memory stays small."""
+def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
+    """One column a property; text columns are categories, so that memory stays small."""
     kind, number, scenario = draft.kind, draft.number, layout.scenario
     whole = np.nan_to_num(number).astype(np.int8) if len(kind) else number.astype(np.int8)
     row = draft.person - np.int32(crowd.first)
@@ -163,9 +164,9 @@ def flat_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
     columns = _identity_columns(draft, crowd, layout)
     sessions = identities.session_ids(draft.session_start, draft.session_person)
     columns["$session_id"] = _coded(draft.session, sessions, draft.session < 0)
-    columns[f"$feature/{layout.flag}"] = _coded(value, layout.values, ~answered)
+    columns[f"$feature/{layout.flag}"] = _coded(value, layout.answers, ~answered)
     columns["$feature_flag"] = _only(kind, CALLED, 0, (layout.flag,))
-    columns["$feature_flag_response"] = _coded(value, layout.values, ~(answered & (kind == CALLED)))
+    columns["$feature_flag_response"] = _coded(value, layout.answers, ~(answered & (kind == CALLED)))
     columns["$browser"] = _coded(crowd.browser[row], crowd.browsers, draft.session < 0)
     groups = crowd.organisation
     codes = np.asarray(pc.fill_null(groups.indices, -1))[row]
@@ -187,7 +188,17 @@ def flat_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
         columns["$anon_distinct_id"] = _coded(place, before, kind != IDENTIFY)
     if (kind == ENROLL).any():
         columns["$feature_enrollment"] = _only(kind, ENROLL, 0, ("true",))
-    return pa.table(columns)
+    return pd.DataFrame({name: _series(column) for name, column in columns.items()}, copy=False)
+
+
+def _series(column: pa.Array) -> Any:
+    """A pandas column: dictionaries as categories without another look at every code."""
+    if not isinstance(column, pa.DictionaryArray):
+        return column.to_pandas()
+    codes = column.indices
+    numbers = (pc.fill_null(codes, -1) if codes.null_count else codes).to_numpy()
+    categories = pd.Index(column.dictionary.to_pandas())
+    return pd.Categorical.from_codes(numbers, dtype=pd.CategoricalDtype(categories), validate=False)
 
 
 def _exception_list(code: int) -> str:
@@ -224,9 +235,9 @@ def _what(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Array:
     survey, flag = layout.scenario.survey, json.dumps(layout.flag)
     say(kind == PAGEVIEW, [f'{{"$current_url":"{HOST}{page}",' for page in PAGES], number[kind == PAGEVIEW])
     called = np.flatnonzero(kind == CALLED)
-    texts = [f'{{"$feature_flag":{flag},"$feature_flag_response":{json_value(v)},' for v in layout.values]
+    texts = [f'{{"$feature_flag":{flag},"$feature_flag_response":{json_value(v)},' for v in layout.answers]
     texts.append(f'{{"$feature_flag":{flag},"$feature_flag_response":null,')
-    say(called, texts, np.where(draft.value[called] >= 0, draft.value[called], len(layout.values)))
+    say(called, texts, np.where(draft.value[called] >= 0, draft.value[called], len(layout.answers)))
     for which in (EXCEPTION, SERVER_EXCEPTION):
         rows = kind == which
         say(
@@ -259,7 +270,7 @@ def _what(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Array:
 
 
 def _value(draft: Draft, layout: Layout) -> pa.Array:
-    texts = ["", *(f'"$feature/{layout.flag}":{json_value(value)},' for value in layout.values)]
+    texts = ["", *(f'"$feature/{layout.flag}":{json_value(value)},' for value in layout.answers)]
     code = np.where(draft.value >= 0, draft.value + 1, 0)
     return pa.array(texts, pa.large_string()).take(pa.array(code))
 

@@ -18,7 +18,7 @@ from canarykit.errors import PlanError
 from canarykit.simulate import identities
 from canarykit.simulate.assignment import groups_frame, people_frame, value_names, values_by_stage
 from canarykit.simulate.behaviour import Draft, Memory, draw_week
-from canarykit.simulate.columns import Crowd, Layout, export_table, flat_table
+from canarykit.simulate.columns import Crowd, Layout, export_table, flat_frame
 from canarykit.simulate.population import People, Population, draw_people
 from canarykit.simulate.progress import Progress, watched
 from canarykit.simulate.rules import Clock, Rules
@@ -89,7 +89,7 @@ def simulate_rollout(
         )
     clock = Clock(plan, scenario, until)
     layout = Layout.of(plan, scenario, value_names(plan))
-    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.values)
+    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers)
     shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")
     if path is None:
         return _in_memory(shown, plan, layout, clock)
@@ -133,7 +133,7 @@ def _in_memory(
     drafts.clear()
     draft = draft.take(_time_order(draft.time))
     everyone = People.join(crowds)
-    frame = flat_table(draft, _crowd(everyone), layout).to_pandas()
+    frame = flat_frame(draft, _crowd(everyone), layout)
     return EventLog(
         frame,
         persons=pd.concat(persons, ignore_index=True),

@@ -11,7 +11,7 @@ import numpy as np
 
 __all__ = ["BLOCK", "Seed", "Streams", "as_seed", "hash_uniform"]
 
-BLOCK = 32_768
+BLOCK = 65_536
 """People per block. Part of the streams: changing it changes every simulated log."""
 
 Seed = int | np.random.Generator | np.random.SeedSequence | None
