@@ -1,0 +1,220 @@
+"""Batches of events into packed ones, as they arrive and by all processors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.funnels.compiled import compiled
+from canarykit.funnels.exposed import Exposed
+from canarykit.funnels.feed import actor_column
+from canarykit.funnels.partition import Layout
+from canarykit.funnels.query import FunnelQuery
+from canarykit.funnels.recode import BatchCodes, batch_codes
+from canarykit.funnels.types import Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Block", "DoesNotFit", "Packer"]
+
+TIME_BITS = 48  # about four years to either side of the first event
+SLICE = 1 << 18
+BLOCK = 1 << 22
+PIECE = 1 << 19
+NONE = np.empty(0, dtype=np.int64)
+
+
+class DoesNotFit(Exception):  # noqa: N818 - not an error: the general path takes over
+    """The log or the question does not fit the packed form."""
+
+
+@dataclass
+class Block:
+    """Packed events in memory of their own, given back as soon as they have moved on."""
+
+    keys: np.ndarray
+    seconds: np.ndarray
+    packed: np.ndarray
+    used: int = 0
+
+    @classmethod
+    def empty(cls, *, checked: bool) -> Block:
+        """Room for `BLOCK` events; untouched memory costs nothing."""
+        return cls(
+            np.empty(BLOCK, np.int64), np.empty(BLOCK if checked else 0, np.int64), np.empty(BLOCK, np.int64)
+        )
+
+    def pieces(self) -> list[Block]:
+        """The used part, cut into slices for several processors."""
+        cuts = [slice(at, min(at + PIECE, self.used)) for at in range(0, self.used, PIECE)]
+        return [Block(self.keys[c], self.seconds[c], self.packed[c], c.stop - c.start) for c in cuts]
+
+
+@dataclass
+class Packer:
+    """Batches in, packed events out; codes of matches and values grow as they are met."""
+
+    query: FunnelQuery
+    exposed: Exposed | None
+    threads: int
+    layout: Layout | None = None
+    masks: dict[int, int] = field(default_factory=dict)
+    labels: dict[Label, int] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    rooms: threading.local = field(default_factory=threading.local)
+
+    def add(self, table: pa.Table, pool: ThreadPoolExecutor) -> None:
+        """Pack the fed rows of a table."""
+        for batch in table.combine_chunks().to_batches() if _ragged(table) else table.to_batches():
+            if batch.num_rows:
+                self._add_batch(batch, pool)
+
+    def _add_batch(self, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> None:
+        name = actor_column(self.query)
+        column = _decoded(batch.column(batch.schema.get_field_index(name)))
+        ids = _ids(column)
+        if ids is None:
+            known = batch.filter(_has_id(column))
+            if known.num_rows:
+                self._add_batch(known, pool)
+            return
+        codes = batch_codes(batch, self.query, self.exposed)
+        time = codes.time
+        if self.layout is None:
+            entry_bits = max(1, codes.most_masks.bit_length())
+            self.layout = Layout(int(time[len(time) // 2]), 63 - TIME_BITS - entry_bits, entry_bits)
+        matches = self._codes(self.masks, codes.masks, self.layout.entry_bits, skipped=codes.skipped)
+        values = self._codes(self.labels, codes.labels, self.layout.value_bits, skipped=codes.unlabelled)
+        slices = [slice(at, at + SLICE) for at in range(0, len(time), SLICE)]
+        jobs = [(ids, codes, matches, values, part) for part in slices]
+        list(pool.map(lambda job: self._pack(*job), jobs))
+
+    @property
+    def n_events(self) -> int:
+        """Events packed so far."""
+        return sum(block.used for block in self.blocks)
+
+    @property
+    def checked(self) -> bool:
+        """Whether keys are hashes, with a second hash to tell them apart."""
+        return bool(self.blocks) and len(self.blocks[0].seconds) > 0
+
+    def _store(self, keys: np.ndarray, second: np.ndarray | None, packed: np.ndarray) -> None:
+        """Copy what a slice kept to the current block."""
+        with self.lock:
+            if not self.blocks or self.blocks[-1].used + len(keys) > BLOCK:
+                self.blocks.append(Block.empty(checked=second is not None))
+            block = self.blocks[-1]
+            place = slice(block.used, block.used + len(keys))
+            block.used = place.stop
+        block.keys[place] = keys
+        block.packed[place] = packed
+        if second is not None:
+            block.seconds[place] = second
+
+    def _room(self, name: str, size: int) -> np.ndarray:
+        """Room for a slice and one more, the same again for every slice of a thread."""
+        held = self.rooms.__dict__.get(name)
+        if held is None:
+            held = self.rooms.__dict__[name] = np.empty(SLICE + 1, dtype=np.int64)
+        return held[: size + 1]
+
+    def _codes(self, known: dict[Any, int], found: Sequence[Any], bits: int, skipped: set[int]) -> np.ndarray:
+        """This batch's codes in the packer's; -1 for the skipped ones."""
+        translated = [
+            -1 if i in skipped else known.setdefault(item, len(known)) for i, item in enumerate(found)
+        ]
+        if len(known) > 1 << bits:
+            raise DoesNotFit
+        return np.array(translated, dtype=np.int64)
+
+    def _pack(
+        self, ids: Ids, codes: BatchCodes, matches: np.ndarray, values: np.ndarray, part: slice
+    ) -> None:
+        time = codes.time[part]
+        assert self.layout is not None
+        farthest = max(int(time.max()) - self.layout.origin, self.layout.origin - int(time.min()))
+        if farthest >= 1 << (TIME_BITS - 1):
+            raise DoesNotFit
+        match = codes.match[part].astype(np.int32, copy=False)
+        value = None if codes.value is None else codes.value[part].astype(np.int32, copy=False)
+        low, high = self.query.date_from_us, self.query.date_to_us
+        earliest = -(1 << 62) if low is None else low
+        latest = 1 << 62 if high is None else high
+        second = None
+        if ids.offsets is None:
+            keys = ids.keys[part].astype(np.int64, copy=False)
+        else:
+            keys, second = self._room("hash", len(time)), self._room("second hash", len(time))
+            offsets = ids.offsets[part.start : part.start + len(time) + 1].astype(np.int64, copy=False)
+            compiled("hash_texts")(offsets, ids.data, match, matches, keys, second)
+        out_key, out_packed = self._room("key", len(time)), self._room("packed", len(time))
+        bounds = (earliest, latest, self.layout, out_key, out_packed)
+        if value is None:
+            kept = compiled("pack_unsplit")(keys, time, match, matches, *bounds)
+            value, values = np.zeros(len(time), np.int32), np.zeros(1, np.int64)
+        else:
+            kept = compiled("pack_rows")(keys, time, match, matches, value, values, *bounds)
+        if second is not None:
+            out_second = self._room("kept second hash", len(time))
+            compiled("pack_seconds")(
+                second, time, match, matches, value, values, earliest, latest, out_second
+            )
+            second = out_second[:kept]
+        self._store(out_key[:kept], second, out_packed[:kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Ids:
+    """An id column: integers, or the offsets and bytes of its texts."""
+
+    keys: np.ndarray
+    offsets: np.ndarray | None = None
+    data: np.ndarray | None = None
+
+
+def _ragged(table: pa.Table) -> bool:
+    """Whether a table's columns are cut at so many places that its batches would be tiny."""
+    return max(column.num_chunks for column in table.columns) > max(64, table.num_rows // 20_000)
+
+
+def _ids(column: pa.Array) -> Ids | None:
+    """The ids of a batch; None when some are missing or empty."""
+    import pyarrow as pa
+
+    if column.null_count:
+        return None
+    if pa.types.is_integer(column.type) and column.type != pa.uint64():
+        return Ids(column.to_numpy())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise DoesNotFit
+    width = np.int32 if pa.types.is_string(column.type) else np.int64
+    _, offsets, data = column.buffers()
+    at = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
+    if (at[1:] == at[:-1]).any():
+        return None
+    return Ids(NONE, at, np.frombuffer(data, np.uint8))
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _has_id(column: pa.Array) -> pa.Array:
+    """The rows that have an id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = column.is_valid()
+    if pa.types.is_integer(column.type):
+        return known
+    return pc.and_(known, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))
