@@ -151,6 +151,37 @@ def test_percentage_points_become_a_ratio_over_the_control():
     assert check.margin == pytest.approx(1 + 0.02 / check.control.value)
 
 
+def test_an_absolute_limit_rolls_back_a_randomised_stage_only_when_asked_to():
+    limit = ck.Guardrail("$exception", margin_ratio=9.0, limit=0.05)
+    release = make_release(harm=3.0)
+    asked = judge(release, guardrails=limit, use_limits=True)
+    assert asked.row is Row.LIMIT_BREACHED
+    assert asked.check("people with $exception").status.value == "limit breached"
+    assert recompute(asked.to_json()) == (asked.verdict, asked.row)
+    assert judge(release, guardrails=limit).row is not Row.LIMIT_BREACHED
+
+
+def test_a_flag_by_organisation_is_judged_by_organisation():
+    plan = ck.RolloutPlan(
+        FLAG,
+        (ck.Stage.for_share("half", 50),),
+        starts_at="2026-09-19T09:00:00Z",
+        aggregation_group_type="organization",
+    )
+    release = make_release("half", plan=plan, n=4000, share=0.5, harm=1.0)
+    org = release.events["distinct_id"].str[1:].astype(int) % 200
+    events = release.events.assign(**{"$group_0": "org" + org.astype(str)})
+    events["$feature_flag_response"] = np.where(
+        events["$feature_flag_response"].notna(), np.where(org % 2 == 0, "true", "false"), None
+    )
+    report = judge(ck.EventLog(events, persons=release.persons), "half", plan=plan, min_units=20)
+    assert report.unit == "organization groups"
+    assert (report.n_canary, report.n_control) == (100, 100)
+    check = report.check("people with $exception")
+    assert check.canary.total == 100
+    assert report.verdict is ck.Verdict.HOLD
+
+
 def test_a_holdout_makes_the_full_release_comparable():
     plan = ramp_plan(holdout={"id": 7, "exclusion_percentage": 10})
     release = make_release(

@@ -5,6 +5,7 @@ is three standard errors of the simulation); `python -m benchmarks calibrate` do
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
@@ -158,3 +159,31 @@ def test_the_sample_ratio_check_rarely_cries_wolf_and_finds_a_loss():
     assert (null >= np.log(100)).mean() <= at_most(0.01)
     assert (null >= np.log(1000)).mean() <= at_most(0.001)
     assert (evidence(0.2).max(axis=-1) >= np.log(100)).mean() > 0.95
+
+
+def revenue(rng, n, share_paying=0.05):
+    return np.where(rng.random(n) < share_paying, rng.lognormal(3, 2, n), 0.0)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_a_small_arm_with_heavy_tails_and_many_zeros_keeps_the_level(share):
+    from canarykit.health.evidence import value_evidence
+    from canarykit.health.moments import value_series
+    from canarykit.metrics import Guardrail, Outcomes, Total
+
+    rng = np.random.default_rng(43)
+    runs, people, hour = 120, 3000, 3_600_000_000
+    guardrail = Guardrail(Total("paid", "amount"), worse="lower", margin_ratio=0.8)
+    looks = np.arange(1, 49) * hour
+    false = 0
+    for _ in range(runs):
+        entered = pd.to_datetime(np.sort(rng.integers(0, 48 * hour, people)), unit="us", utc=True)
+        units = pd.DataFrame({"entered_at": entered, "canary": rng.random(people) < share})
+        found = Outcomes(
+            units, (guardrail.metric,), (None,), (revenue(rng, people),), (np.ones(people),), (0,)
+        )
+        series = value_series(found, 0, looks, 48 * hour)
+        plain, shifted = series.contrast(1.0), series.contrast(0.8)
+        judged = value_evidence(*plain, *shifted, guardrail, 1.0, margin=-1.0, gate=24)
+        false += bool(np.nanmax(judged.harm_log_e) >= np.log(20))
+    assert false / runs <= at_most(ALPHA, runs)

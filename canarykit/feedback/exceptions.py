@@ -119,6 +119,21 @@ def exceptions_by_flag(
         Groups nobody of the control met come first, then by how much more often the canary meets them.
         Shares are of all exposed people of the arm. Many groups are looked at: a ratio here is a hint
         where to look, not a test.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from canarykit.events import EventLog
+    >>> called = {"event": "$feature_flag_called", "timestamp": "2026-09-07T09:00:00Z", "$feature_flag": "f"}
+    >>> rows = [
+    ...     {**called, "distinct_id": "ada", "$feature_flag_response": "true"},
+    ...     {**called, "distinct_id": "bob", "$feature_flag_response": "false"},
+    ...     {"event": "$exception", "timestamp": "2026-09-07T09:05:00Z", "distinct_id": "ada",
+    ...      "$exception_type": "TypeError", "$exception_message": "x is undefined"},
+    ... ]
+    >>> found = exceptions_by_flag(EventLog(pd.DataFrame(rows)), "f")
+    >>> found.new_in_canary["exception"].tolist()
+    ['TypeError: x is undefined']
     """
     exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
     found = log.select(

@@ -125,6 +125,18 @@ def sessions_by_flag(
         Funnel steps in order: a session that reached one of them but not the last has dropped off there.
     rage_from
         Errors within a minute that make a burst.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from canarykit.events import EventLog
+    >>> who = {"timestamp": "2026-09-07T09:00:00Z", "distinct_id": "ada", "$session_id": "s1"}
+    >>> rows = [
+    ...     {**who, "event": "$feature_flag_called", "$feature_flag": "f", "$feature_flag_response": "true"},
+    ...     {**who, "event": "$exception", "timestamp": "2026-09-07T09:05:00Z"},
+    ... ]
+    >>> sessions_by_flag(EventLog(pd.DataFrame(rows)), "f").with_errors("true")["session_id"].tolist()
+    ['s1']
     """
     import pyarrow as pa
 

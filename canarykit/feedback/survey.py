@@ -167,6 +167,20 @@ def survey_by_flag(
     ------
     DataError
         If the log has no event of that survey.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from canarykit.events import EventLog
+    >>> who = {"timestamp": "2026-09-07T09:00:00Z", "distinct_id": "ada", "$survey_id": "s"}
+    >>> rows = [
+    ...     {**who, "event": "$feature_flag_called", "$feature_flag": "f", "$feature_flag_response": "true"},
+    ...     {**who, "event": "survey shown"},
+    ...     {**who, "event": "survey sent", "$survey_response": "5"},
+    ... ]
+    >>> found = survey_by_flag(EventLog(pd.DataFrame(rows)), "s", flag="f")
+    >>> found.response[["variant", "shown", "answered"]].to_dict("records")
+    [{'variant': 'true', 'shown': 1, 'answered': 1}]
     """
     exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
     survey, name, defined = survey_definition(survey)

@@ -109,6 +109,17 @@ def evaluate_stage(
     ----------
     Lindon & Malek (2022), arXiv:2011.03567, for evidence at every look; Howard, Ramdas, McAuliffe &
     Sekhon (2021), doi:10.1214/20-AOS1991, for intervals that hold together.
+
+    Examples
+    --------
+    >>> import canarykit as ck
+    >>> plan = ck.RolloutPlan(
+    ...     "new-checkout", (ck.Stage.for_share("half", 50, dwell="2d"),), starts_at="2026-09-07T09:00:00Z"
+    ... )
+    >>> log = ck.simulate_rollout(plan, ck.Population(500), rng=7)
+    >>> report = evaluate_stage(log, plan, "half", as_of="2026-09-08T09:00:00Z")
+    >>> report.verdict, report.exit_code
+    (<Verdict.HOLD: 'hold'>, 10)
     """
     rules = Rules(
         alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units

@@ -156,7 +156,10 @@ def guardrail_check(
     roll_back, promote, _, _ = log_thresholds(question.rules)
     safe = float(judged.standing_safe_log_e(roll_back)[-1])
     status, meaning = _guardrail_status(judged, harm, safe, roll_back, promote, comparison.missing)
-    if comparisons_off and status is not Status.UNCLEAR:
+    if guardrail.label in comparison.breached:
+        limit = format_value(guardrail.limit, "share")
+        status, meaning = Status.BREACH, f"Beyond the limit of {limit} for sure, while the control keeps it."
+    elif comparisons_off and status is not Status.UNCLEAR:
         status, meaning = Status.UNCLEAR, f"Not judged, because the comparison is not valid. ({meaning})"
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":

@@ -29,6 +29,8 @@ class ValueSeries:
         People behind each.
     cap
         Value at which both arms were capped, or None.
+    at_least
+        People each arm needs before its moments are used.
     """
 
     canary: Floats
@@ -38,13 +40,27 @@ class ValueSeries:
     n_canary: Floats
     n_control: Floats
     cap: float | None
+    at_least: int = 25
 
     def contrast(self, factor: float) -> tuple[Floats, Floats]:
-        """Canary minus `factor` times control, and its variance, at each look."""
-        return self.canary - factor * self.control, self.canary_variance + factor**2 * self.control_variance
+        """Canary minus `factor` times control, and its variance, at each look; NaN below the minimum.
+
+        A small arm in which nobody has paid yet has a spread of nearly zero, and would make chance look
+        like proof. So the variance is never less than it would be if both arms had the spread of all people
+        together, and an arm below the minimum says nothing.
+        """
+        separate = self.canary_variance + factor**2 * self.control_variance
+        n, m = self.n_canary, self.n_control
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = (n - 1) * n * self.canary_variance + (m - 1) * m * self.control_variance
+            pooled = spread / (n + m - 2) * (1 / n + factor**2 / m)
+        enough = (n >= self.at_least) & (m >= self.at_least)
+        return self.canary - factor * self.control, np.where(enough, np.maximum(separate, pooled), np.nan)
 
 
-def value_series(found: Outcomes, i: int, looks: npt.NDArray[np.int64], stop: int) -> ValueSeries:
+def value_series(
+    found: Outcomes, i: int, looks: npt.NDArray[np.int64], stop: int, *, at_least: int = 25
+) -> ValueSeries:
     """Moments of value metric `i` over the people who had come in by each look.
 
     A `Total` with a window counts only people who have had all of it. Averages and ratios are sums over
@@ -69,7 +85,7 @@ def value_series(found: Outcomes, i: int, looks: npt.NDArray[np.int64], stop: in
     place = np.searchsorted(looks, entered, side="right")
     arms = [_cumulative(place[arm], x[arm], y[arm], len(looks)) for arm in (canary, ~canary)]
     (n_t, mean_t, variance_t), (n_c, mean_c, variance_c) = arms
-    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap)
+    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, at_least)
 
 
 def _cumulative(

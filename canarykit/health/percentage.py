@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,9 @@ class Comparison:
         What the decision table read.
     missing
         Labels of guardrails whose event the export does not have at all.
+    breached
+        Labels of guardrails whose limit the canary breaks beyond doubt and the control does not, where
+        limits were asked for.
     notes
         What the reader must know.
     """
@@ -62,6 +65,7 @@ class Comparison:
     values: dict[int, ValueSeries]
     evidence: Evidence
     missing: tuple[str, ...]
+    breached: tuple[str, ...]
     notes: tuple[Note, ...]
 
 
@@ -110,10 +114,16 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
         else:
             sets.append(None)
             kept = _subset(found, used)
-            values[i] = value_series(kept, i, looks, int(question.stop.value // 1000))
+            values[i] = value_series(
+                kept, i, looks, int(question.stop.value // 1000), at_least=max(question.rules.min_units, 25)
+            )
             judged.append(_judge_value(question, guardrail, weight, values[i]))
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     evidence = _evidence(question, cohort, used, judged, srm_log_e, units_t, units_c, missing)
+    breached = broken_limits(question, found, used) if question.use_limits else ()
+    breaker = np.zeros(len(looks), dtype=bool)
+    breaker[-1] = bool(breached)
+    evidence = replace(evidence, breaker=breaker)
     rows = decide(evidence, question.rules)
     roll_back, promote, hold, invalid = (math.exp(t) for t in log_thresholds(question.rules))
     series = EvidenceSeries(
@@ -127,7 +137,7 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
         share=share,
         thresholds={"roll back": roll_back, "promote": promote, "hold": hold, "invalid": invalid},
     )
-    return Comparison(cohort, used, found, series, values, evidence, missing, tuple(notes))
+    return Comparison(cohort, used, found, series, values, evidence, missing, breached, tuple(notes))
 
 
 def _who_counts(cohort: Cohort, share: float) -> tuple[npt.NDArray[np.bool_], list[Note]]:
@@ -218,6 +228,30 @@ def margin_ratio(
     if budget is None:
         return own
     return max(own, budget) if guardrail.worse == "higher" else min(own, budget)
+
+
+def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    """Share guardrails whose limit the canary breaks by its exact bound while the control keeps it."""
+    from canarykit.stats.proportions import clopper_pearson
+
+    broken = []
+    for i, guardrail in enumerate(question.guardrails):
+        first = found.first[i]
+        if guardrail.limit is None or first is None:
+            continue
+        beyond = []
+        for arm in (used & found.canary, used & ~found.canary):
+            x, n = int((first[arm] >= 0).sum()), int(arm.sum())
+            lower = guardrail.worse == "lower"
+            side: Literal["upper", "lower"] = "upper" if lower else "lower"
+            level = question.rules.alpha_rollback * question.weights[i]
+            bound = clopper_pearson(x, n, confidence=1 - level, sided=side)
+            beyond.append(
+                bound is not None and (bound.high < guardrail.limit if lower else bound.low > guardrail.limit)
+            )
+        if beyond[0] and not beyond[1]:
+            broken.append(guardrail.label)
+    return tuple(broken)
 
 
 def _judge_value(

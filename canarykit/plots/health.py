@@ -81,7 +81,9 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
     ax.axvline(1.0, color=INK, linewidth=1, zorder=1)
     ax.set_xscale("log")
     ax.set_xlim(left, right)
-    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 3, 5, 10, 20) if left <= t <= right]
+    fine = (0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 3, 5, 10, 20)
+    coarse = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+    ticks = [t for t in (fine if right / left < 8 else coarse) if left <= t <= right]
     ax.set_xticks(ticks, [f"{t:g}x" for t in ticks])
     ax.minorticks_off()
     labels = [f"{check.name}\n{check.status.mark} {check.status.value}" for check in checks]
@@ -151,9 +153,13 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("look (UTC)")
     ax.set_ylabel("evidence of harm (weighted E)")
     crossed = [j.guardrail.label for j in series.guardrails if j.weighted_log_e[-1] >= math.log(needed)]
-    found = f"harm shown: {', '.join(crossed)}" if crossed else "no harm shown at any look"
+    found = "no harm shown at any look"
+    if crossed:
+        found = (
+            f"harm shown: {crossed[0]}" if len(crossed) == 1 else f"harm shown by {len(crossed)} guardrails"
+        )
     ax.set_title(f"{report.stage}: {found}", loc="left")
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=True, framealpha=0.9, edgecolor="white", fontsize=9)
     return ax
 
 
