@@ -145,7 +145,7 @@ class RowGroups:
                 opened = local.files = {}
             if path not in opened:
                 opened.clear()
-                opened[path] = pq.ParquetFile(path, read_dictionary=texts, memory_map=True)
+                opened[path] = pq.ParquetFile(path, read_dictionary=texts, memory_map=False)
             return _kept(opened[path], group, plan)
 
         workers = min(len(jobs) or 1, os.cpu_count() or 1)
