@@ -1,4 +1,4 @@
-"""Columns hash as the standard libraries do, whatever the text, its place in the buffer, the column's kind."""
+"""Columns hash as the standard libraries do, whatever the text, its place and the kind of column."""
 
 import decimal
 import hashlib
