@@ -5,23 +5,32 @@ sorts as many event times, and does nothing else. The decision loop judges one l
 another with the same evidence.
 """
 
+import bisect
+import hashlib
 import math
 import random
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import canarykit as ck
 from benchmarks.calibrate import ramp_plan
 from benchmarks.timing import Contender, compare
+from canarykit.simulate.columns import PAGES
+from canarykit.simulate.population import DAILY, WEEKLY
 from canarykit.stats.events import EventMixture
 
 ROWS = 1_000_000
+SESSIONS = 1.1
 SAMPLE = 2_000
 RUNS, LOOP_RUNS = 20_000, 20
 WEEKS = 4
+START = datetime(2026, 8, 31, 9, tzinfo=UTC)
+ENDS = START + timedelta(days=7 * WEEKS)
 
 
 def plan() -> ck.RolloutPlan:
@@ -44,7 +53,8 @@ def event_log(rows: int) -> Iterator[dict[str, Any]]:
     scenario, shape = ck.Scenario(), plan()
 
     def ours() -> int:
-        return len(ck.simulate_rollout(shape, rows, scenario, rng=1, progress=False).frame)
+        people = ck.Population(rows, sessions_per_week=SESSIONS)
+        return len(ck.simulate_rollout(shape, people, scenario, rng=1, until=ENDS, progress=False).frame)
 
     peers = {
         "one person after another": Contender(lambda: per_person(min(rows, SAMPLE)), rows=min(rows, SAMPLE)),
@@ -58,7 +68,7 @@ def floor(people: int, rng: int = 1) -> int:
     """The draws that the log of so many people needs, and their times sorted; nothing is made of them."""
     draw = np.random.Generator(np.random.SFC64(rng))
     draw.random((people, 8))
-    counts = draw.poisson(draw.standard_gamma(1.0, people) * 2.0 * WEEKS)
+    counts = draw.poisson(draw.standard_gamma(1.0, people) * SESSIONS * WEEKS)
     sessions = int(counts.sum())
     for _ in range(10):
         draw.random(sessions)
@@ -73,54 +83,80 @@ def floor(people: int, rng: int = 1) -> int:
 
 
 def per_person(people: int, seed: int = 1) -> int:
-    """A plain generator: one person, one session, one event at a time."""
+    """A plain generator of the same columns: one person, one session, one event at a time."""
     rng = random.Random(seed)
+    rhythm = [weekday * hour for weekday in WEEKLY for hour in DAILY]
+    steps = (("signup started", 0.35, 3.0), ("signup finished", 0.72, 5.5), ("paid", 0.6, 7.3))
+    starts = [7 + 2 * stage for stage in range(7)]
+    shares = [0.0, 0.0, 0.0, 0.05, 0.25, 0.5, 1.0]
     rows: list[dict[str, Any]] = []
+    persons: list[dict[str, Any]] = []
 
-    def add(event: str, time: float, person: int, session: str, **properties: Any) -> None:
-        rows.append(
-            {
-                "uuid": str(uuid.UUID(int=rng.getrandbits(128))),
-                "event": event,
-                "timestamp": time,
-                "distinct_id": f"user-{person}",
-                "$session_id": session,
-                **properties,
-            }
-        )
+    def add(base: dict[str, Any], event: str, day: float, value: str | None, **extra: Any) -> None:
+        now = START + timedelta(days=day)
+        row = {**base, "uuid": str(uuid.UUID(int=rng.getrandbits(128))), "event": event}
+        row |= {"timestamp": now, "created_at": now + timedelta(seconds=2), "$feature/new-checkout": value}
+        rows.append({**row, **extra})
 
     for person in range(people):
-        rate = rng.gammavariate(1.0, 2.0)
-        variant = "true" if rng.random() < 0.25 else "false"
-        browser = rng.choice(["Chrome", "Safari", "Firefox", "Edge"])
-        time = rng.expovariate(rate / 7)
-        while time < 7 * WEEKS:
-            session = str(uuid.UUID(int=rng.getrandbits(128)))
-            add("$feature_flag_called", time, person, session, value=variant, browser=browser)
-            clock = time
-            while True:
-                add("$pageview", clock, person, session, value=variant, browser=browser)
-                clock += rng.expovariate(1 / 40) / 86_400
-                if rng.random() < 1 / 3:
-                    break
-            for event, share in (("signup started", 0.35), ("signup finished", 0.72), ("paid", 0.6)):
-                if rng.random() >= share:
-                    break
-                clock += rng.lognormvariate(5, 1) / 86_400
-                add(
-                    event,
-                    clock,
-                    person,
-                    session,
-                    value=variant,
-                    browser=browser,
-                    amount=rng.lognormvariate(4, 0.5),
-                )
-            if rng.random() < 0.01:
-                add("$exception", clock, person, session, value=variant, browser=browser)
-            time += rng.expovariate(rate / 7)
-    rows.sort(key=lambda row: row["timestamp"])
-    return len(rows)
+        who, person_id = f"user-{person}", str(uuid.UUID(int=rng.getrandbits(128)))
+        group = f"firm-{int(rng.paretovariate(1.2) * 40)}" if rng.random() < 0.6 else None
+        browser = rng.choices(["Chrome", "Safari", "Firefox", "Edge"], [60, 22, 10, 8])[0]
+        enrolled, asked_survey = rng.random() < 0.02, False
+        email = f"{person}@{group or 'mail'}.example"
+        persons.append({"person_id": person_id, "distinct_id": who, "email": email, "organization": group})
+        bucket = int(hashlib.sha1(f"new-checkout.{who}".encode()).hexdigest()[:15], 16) / 2**60
+        rate = rng.gammavariate(1.0, SESSIONS)
+
+        own = {"distinct_id": who, "person_id": person_id, "$browser": browser, "$group_0": group}
+        for week in range(WEEKS):
+            for _ in range(poisson(rng, rate)):
+                hour = rng.choices(range(168), rhythm)[0]
+                day = 7 * week + (hour + rng.random()) / 24
+                base = {**own, "$session_id": str(uuid.UUID(int=rng.getrandbits(128)))}
+                stage = bisect.bisect(starts, day) - 1
+                on = stage >= 0 and (bucket <= shares[stage] or (enrolled and stage >= 2))
+                value = None if stage < 0 else "true" if on else "false"
+                clock = day
+                add(base, "$pageview", clock, None, **{"$current_url": rng.choice(PAGES)})
+                if value is not None:
+                    called = {"$feature_flag": "new-checkout", "$feature_flag_response": value}
+                    add(base, "$feature_flag_called", clock, value, **called)
+                while rng.random() > 1 / 3:
+                    clock += rng.expovariate(1 / 40) / 86_400
+                    add(base, "$pageview", clock, value, **{"$current_url": rng.choice(PAGES)})
+                moment = clock
+                for event, share, delay in steps:
+                    if rng.random() >= share:
+                        break
+                    moment += rng.lognormvariate(delay, 1) / 86_400
+                    number = {"amount": round(rng.lognormvariate(4, 0.5), 2)} if event == "paid" else {}
+                    number = (
+                        {"load_ms": round(rng.lognormvariate(6.7, 0.4))} if event == steps[0][0] else number
+                    )
+                    add(base, event, moment, value, **number)
+                for share in (0.01, 0.003):
+                    if rng.random() < share:
+                        add(
+                            base, "$exception", clock, value, **{"$exception_list": '[{"type": "TypeError"}]'}
+                        )
+                if value is not None and not asked_survey and rng.random() < 0.15:
+                    asked_survey = True
+                    add(base, "survey shown", clock, value, **{"$survey_id": "s"})
+                    if rng.random() < 0.4:
+                        answer = {"$survey_id": "s", "$survey_response": str(rng.randint(1, 5))}
+                        add(base, "survey sent", clock, value, **answer)
+    pd.DataFrame(persons)
+    return len(pd.DataFrame(rows).sort_values("timestamp"))
+
+
+def poisson(rng: random.Random, mean: float) -> int:
+    """One Poisson number, by Knuth's product of uniforms."""
+    limit, count, product = math.exp(-mean), 0, rng.random()
+    while product > limit:
+        count += 1
+        product *= rng.random()
+    return count
 
 
 def decisions() -> Iterator[dict[str, Any]]:

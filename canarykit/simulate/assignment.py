@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["groups_frame", "people_frame", "value_names", "values_by_stage"]
 
 
+COMPILED_FROM = 50_000
+
+
 def value_names(plan: RolloutPlan) -> tuple[str, ...]:
     """The flag's possible values; a code is a place in this tuple."""
     names = ["false", *(variant.key for variant in plan.variants)] if plan.variants else ["false", "true"]
@@ -85,13 +88,15 @@ def values_by_stage(
         rows, asked = np.arange(len(people)), flag
         if before is not None and _only_grows(before, flag):
             values[row] = values[row - 1]
-            rows = np.flatnonzero(values[row] == 0)
+            if len(people) < COMPILED_FROM:  # a full block hashes faster than it can be picked apart
+                rows = np.flatnonzero(values[row] == 0)
             asked = replace(flag, conditions=tuple(c for c in flag.conditions if c not in before.conditions))
         if len(rows) and (asked.conditions or asked.feature_enrollment):
             answer = evaluate_flag(
                 asked, frame.iloc[rows], groups=groups, group_type_mapping=dict(enumerate(plan.group_types))
             )["value"]
-            values[row, rows] = _codes(answer, names)
+            kept = values[row, rows]
+            values[row, rows] = np.where(kept == 0, _codes(answer, names), kept)
         before = flag
     return values
 

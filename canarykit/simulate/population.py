@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,13 +135,7 @@ class Population:
 
     def organisation_key(self, number: int) -> str:
         """The group key of an organisation by its rank of size."""
-        if number < len(self.organisation_names):
-            return self.organisation_names[number]
-        name = FIRST[number % len(FIRST)] + SECOND[number // len(FIRST) % len(SECOND)]
-        again = number // (len(FIRST) * len(SECOND))
-        if name in self.organisation_names:
-            return f"{name}-{number}"
-        return f"{name}{again}" if again else name
+        return _organisation_name(number, self.organisation_names)
 
     def plan_of(self, ranks: np.ndarray) -> np.ndarray:
         """Place in `plans` of organisations by rank: fixed by the rank alone."""
@@ -153,6 +148,17 @@ class Population:
         from canarykit.simulate.like import population_like
 
         return population_like(log, n)
+
+
+@lru_cache(maxsize=1 << 16)
+def _organisation_name(number: int, given: tuple[str, ...]) -> str:
+    if number < len(given):
+        return given[number]
+    name = FIRST[number % len(FIRST)] + SECOND[number // len(FIRST) % len(SECOND)]
+    again = number // (len(FIRST) * len(SECOND))
+    if name in given:
+        return f"{name}-{number}"
+    return f"{name}{again}" if again else name
 
 
 @dataclass(frozen=True)
