@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -177,30 +177,47 @@ def evaluate_units(
 def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
     """The public columns of an outcome."""
     names = arms_of(flag)
+    values = _spelled(found.arm, names)
     return pd.DataFrame(
         {
-            "value": text_column(found.arm, names),
-            "variant": text_column(np.where(found.arm < FIRST_VARIANT, -1, found.arm), names),
+            "value": _as_pandas(_only(values, found.arm >= 0)),
+            "variant": _as_pandas(_only(values, found.arm >= FIRST_VARIANT)),
             "reason": pd.Categorical.from_codes(found.reason, pd.Index(Reason)),
             "condition": pd.arrays.IntegerArray(found.condition.astype(np.int64), found.condition < 0),
             "bucket": found.bucket,
         },
         index=index,
+        copy=False,
     )
 
 
-def text_column(codes: np.ndarray, names: Any) -> Any:
-    """Texts by code, missing where the code is negative, without a Python object a row."""
+def text_column(codes: np.ndarray, names: Sequence[str]) -> Any:
+    """Texts by code as a pandas column, missing where the code is negative."""
+    return _as_pandas(_only(_spelled(codes, names), codes >= 0))
+
+
+def _spelled(codes: np.ndarray, names: Sequence[str]) -> Any:
+    """Texts by code, without a Python object a row; a negative code spells the first."""
     import pyarrow as pa
 
-    dictionary = pa.array(list(names), type=pa.large_string())
-    unknown = codes < 0
-    if unknown.all():
-        texts = pa.nulls(len(codes), pa.large_string())
-    elif unknown.any():
-        texts = dictionary.take(pa.array(codes, mask=unknown))
-    else:
-        texts = dictionary.take(pa.array(codes))
+    words = pa.array(list(names), type=pa.large_string())
+    return words.take(pa.array(np.maximum(codes, 0)))
+
+
+def _only(texts: Any, known: np.ndarray) -> Any:
+    """The same texts, missing where not known; the text itself is shared, not copied."""
+    import pyarrow as pa
+
+    if known.all():
+        return texts
+    if not known.any():
+        return pa.nulls(len(texts), pa.large_string())
+    _, offsets, data = texts.buffers()
+    bits = pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.LargeStringArray.from_buffers(len(texts), offsets, data, bits, int((~known).sum()))
+
+
+def _as_pandas(texts: Any) -> Any:
     return texts.to_pandas() if pd.__version__ < "3" else pd.array(texts, dtype="str")
 
 

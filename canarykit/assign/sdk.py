@@ -71,7 +71,7 @@ class SdkEvaluation:
         """Every row's answer for a flag."""
         refuse_unsupported(flag, continuity=False)
         units, everyone = self.units, np.ones(self.units.rows, dtype=bool)
-        found = Outcome.start(units.rows)
+        found = Outcome.start(units.rows, flag)
         person = Scope(units.persons, units.ids, units.ids)
         index = flag.aggregation_group_type_index
         if not flag.active:
@@ -151,7 +151,7 @@ class SdkEvaluation:
         holds = self._filters(condition, replace(scope, view=view), asked)
         share = condition.rollout_percentage
         rolled = np.ones(self.units.rows, dtype=bool)
-        if share is not None:
+        if share is not None and share < 100:
             rolled = ~(ids.hash01(f"{flag.key}.") > share / 100)
         found.give_up(asked & (holds == SERVER), SERVER)
         doubt = found.open & ((applies & unsure) | (asked & (holds == INCONCLUSIVE)))
@@ -165,7 +165,7 @@ class SdkEvaluation:
         if matched.any():
             if ids is not scope.bucketing:
                 found.bucket = np.where(matched, ids.hash01(f"{flag.key}."), found.bucket)
-            found.close(matched, "condition_match", variant_codes(flag, condition, ids, matched), position)
+            found.close(matched, "condition_match", variant_codes(flag, condition, ids), position)
         return doubt
 
     def _context(
@@ -192,6 +192,8 @@ class SdkEvaluation:
             server |= alive & (answers == SERVER) & ~doubt
             doubt |= alive & (answers >= INCONCLUSIVE)
             alive &= answers != NO
+        if not doubt.any():
+            return (alive | ~asked).view(np.uint8)
         holds = np.where(doubt, np.where(server, SERVER, INCONCLUSIVE), YES)
         return np.where(alive | ~asked, holds, NO).astype(np.uint8)
 
@@ -282,7 +284,7 @@ class SdkEvaluation:
             return np.full(self.units.rows, UNKNOWN)
         if flag.key in self._running:
             return np.full(self.units.rows, NEEDS_SERVER)
-        found = Outcome.start(self.units.rows)
+        found = Outcome.start(self.units.rows, flag)
         found.open = rows.copy()
         bucketing = scope.distinct
         if flag.aggregation_group_type_index is None:

@@ -63,7 +63,7 @@ class ServerEvaluation:
     def evaluate(self, flag: Flag) -> Outcome:
         """Every row's answer for a flag."""
         refuse_unsupported(flag)
-        found = Outcome.start(self.units.rows)
+        found = Outcome.start(self.units.rows, flag)
         found.bucket = self._ids(flag, flag.aggregation_group_type_index).hash01(f"{flag.key}.")
         everyone = np.ones(self.units.rows, dtype=bool)
         if flag.deleted or not flag.active:
@@ -134,7 +134,7 @@ class ServerEvaluation:
         if matched.any():
             if ids is not self._ids(flag, flag.aggregation_group_type_index):
                 found.bucket = np.where(matched, ids.hash01(f"{flag.key}."), found.bucket)
-            found.close(matched, "condition_match", variant_codes(flag, condition, ids, matched), index)
+            found.close(matched, "condition_match", variant_codes(flag, condition, ids), index)
 
     def _in_rollout(self, flag: Flag, condition: Condition, ids: Ids) -> np.ndarray:
         share = 100.0 if condition.rollout_percentage is None else condition.rollout_percentage

@@ -29,7 +29,33 @@ def _same(data, at, part, begin, size):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _skips(part, edges):  # type: ignore[no-untyped-def]
+    """How far each part may move on when a byte stands under its last place (Horspool 1980)."""
+    table = np.empty((edges.size - 1, 256), dtype=np.int64)
+    for which in range(edges.size - 1):
+        begin, size = edges[which], edges[which + 1] - edges[which]
+        table[which, :] = max(size, 1)
+        for step in range(size - 1):
+            byte = part[begin + step]
+            table[which, byte] = size - 1 - step
+            if 97 <= byte <= 122:
+                table[which, byte - 32] = size - 1 - step
+    return table
+
+
+@numba.njit(cache=True, nogil=True)
+def _holds(data, start, end, part, begin, size, skip):  # type: ignore[no-untyped-def]
+    at = start
+    while at <= end - size:
+        if _same(data, at, part, begin, size):
+            return True
+        at += skip[data[at + size - 1]]
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
 def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-def]
+    skips = _skips(part, edges)
     for row in range(out.size):
         start, end = offsets[row], offsets[row + 1]
         found = False
@@ -45,10 +71,7 @@ def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-de
             elif place == _ENDS:
                 found = _same(data, end - size, part, begin, size)
             else:
-                for at in range(start, end - size + 1):
-                    if _same(data, at, part, begin, size):
-                        found = True
-                        break
+                found = size == 0 or _holds(data, start, end, part, begin, size, skips[which])
             if found:
                 break
         out[row] = found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -58,7 +58,7 @@ class Ids:
 
         self.texts = ids if isinstance(ids, pa.Array) else id_texts(ids)
         self.empty_is_zero = empty_is_zero
-        self._hashes: dict[tuple[str, str], np.ndarray] = {}
+        self._known: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -79,12 +79,20 @@ class Ids:
 
     def hash01(self, prefix: str, suffix: str = "", *, of_flag: bool = True) -> np.ndarray:
         """PostHog's number of each id; for flags the server takes 0 where the id is empty."""
-        if (prefix, suffix) not in self._hashes:
-            found = posthog_hash01(self.texts, prefix=prefix, suffix=suffix)
-            if self.empty_is_zero and of_flag and self.empty.any():
-                found[self.empty & ~self.missing] = 0.0
-            self._hashes[prefix, suffix] = found
-        return self._hashes[prefix, suffix]
+        return self.remembered((prefix, suffix), lambda: self._hash01(prefix, suffix, of_flag))
+
+    def remembered(self, name: tuple[Any, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """What was computed from these ids under a name before, or is computed now."""
+        key = repr(name)
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+    def _hash01(self, prefix: str, suffix: str, of_flag: bool) -> np.ndarray:
+        found = posthog_hash01(self.texts, prefix=prefix, suffix=suffix)
+        if self.empty_is_zero and of_flag and self.empty.any():
+            found[self.empty & ~self.missing] = 0.0
+        return found
 
 
 class PersonView:
@@ -240,10 +248,12 @@ def id_texts(ids: Any) -> Any:
 def _cut(texts: Any, server: bool) -> Any:
     import pyarrow.compute as pc
 
-    longest = pc.max(pc.binary_length(texts)).as_py() if server and len(texts) else 0
-    return (
-        texts if (longest or 0) <= SERVER_ID_LENGTH else pc.utf8_slice_codeunits(texts, 0, SERVER_ID_LENGTH)
-    )
+    if not server or not len(texts):
+        return texts
+    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    if np.diff(offsets).max() <= SERVER_ID_LENGTH:
+        return texts
+    return pc.utf8_slice_codeunits(texts, 0, SERVER_ID_LENGTH)
 
 
 def _groups(keys: pd.Series, table: pd.DataFrame | None, name: str, properties: str, server: bool) -> Groups:
