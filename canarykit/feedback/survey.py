@@ -75,7 +75,8 @@ class SurveyByFlag(Result):
         asked = int(self.response["shown"].sum())
         answered = int(self.response["answered"].sum())
         gap = self.response_gap
-        words = f"{answered:,} of {asked:,} people who were asked answered {self.name!r}"
+        name = self.survey if self.name == self.survey else f"{self.name!r}"
+        words = f"{answered:,} of {asked:,} people who were asked answered {name}"
         if gap is None:
             return f"{words}; response rates cannot be compared"
         if gap.low > 0 or gap.high < 0:
