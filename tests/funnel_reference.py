@@ -207,14 +207,14 @@ def unordered(events, funnel, wanted):
     return set(range(1, best_step + 1)), [e.time for e in best], [e.id for e in best]
 
 
-def trend_of(events, funnel, from_step):
-    """{(value, period): converted} of one actor."""
+def trend_of(events, funnel, from_step, goal):
+    """{(value, period): converted} of one actor; `goal` steps convert."""
     found = {}
     for value in values_of(events, funnel):
         mine = [e for e in events if e.value == value] if funnel.attribution == "all_events" else events
         wanted = value if funnel.attribution == "step" else None
         scan = unordered_trend if funnel.order == "unordered" else ordered_trend
-        for period, converted in scan(mine, funnel, wanted, from_step).items():
+        for period, converted in scan(mine, funnel, wanted, from_step, goal).items():
             found[value, period] = converted
     return found
 
@@ -228,7 +228,7 @@ class Period:
     mark: str = "clean"
 
 
-def ordered_trend(events, funnel, wanted, from_step):
+def ordered_trend(events, funnel, wanted, from_step, goal):
     n = funnel.n
     periods, converted = {}, {}
     for event in events:
@@ -261,7 +261,7 @@ def ordered_trend(events, funnel, wanted, from_step):
                 poisoned = period.poisoned[s - 1]
                 if not poisoned:
                     period.starts[s], period.poisoned[s] = start, False
-                    if s == n:
+                    if s == goal:
                         converted[number] = True
                         del periods[number]
                         continue
@@ -281,7 +281,7 @@ def ordered_trend(events, funnel, wanted, from_step):
     return entered
 
 
-def unordered_trend(events, funnel, wanted, from_step):
+def unordered_trend(events, funnel, wanted, from_step, goal):
     queues = [[] for _ in range(funnel.n)]
     best = {}
 
@@ -309,4 +309,4 @@ def unordered_trend(events, funnel, wanted, from_step):
         queues[into - 1].append(event)
     while done():
         drop_oldest()
-    return {period: steps >= funnel.n for period, steps in best.items() if steps >= from_step + 1}
+    return {period: steps >= goal for period, steps in best.items() if steps >= from_step + 1}

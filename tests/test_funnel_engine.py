@@ -86,7 +86,7 @@ def value_code(event) -> int:
     return VALUES.index(event.value) if event.value is not None else 0
 
 
-def rules_of(funnel, *, thin=True, detail=False) -> Rules:
+def rules_of(funnel, *, thin=True, detail=False, goal=None) -> Rules:
     order = shapes.ORDERS[funnel.order]
     return Rules(
         n=funnel.n,
@@ -100,6 +100,7 @@ def rules_of(funnel, *, thin=True, detail=False) -> Rules:
         blank=0 if funnel.plain_values else -1,
         thin=int(thin or order != shapes.ORDERED or funnel.tie > 0),
         detail=int(detail),
+        goal=goal or funnel.n,
     )
 
 
@@ -177,13 +178,14 @@ def test_trends_of_every_order_and_attribution_agree_with_the_reference(form):
     for _ in range(SEQUENCES // 4 // ACTORS):
         funnel = random_funnel(rng, trend=True)
         from_step = int(rng.integers(funnel.n - 1))
+        goal = int(rng.integers(from_step + 2, funnel.n + 1))
         actors = [random_actor(rng, funnel, 0) for _ in range(ACTORS)]
         run, plain = kernel("run_trend_sorted", run_trend_sorted, 0, form)
         time, entry, value, starts, blank, period = columns_of(actors, plain)
         m, at = make_memory(funnel.n, 20, 3, plain=plain)
         p, inside = make_periods(funnel.n, 20, plain=plain)
         answers, used = np.empty(len(time) * TREND_FIELDS, np.int64), np.zeros(1, np.int64)
-        rules = rules_of(funnel)
+        rules = rules_of(funnel, goal=goal)
         run(time, entry, value, period, starts, from_step, rules, blank, m, at, p, inside, answers, used)
         found = [{} for _ in actors]
         rows = answers[: used[0] * TREND_FIELDS].reshape(-1, TREND_FIELDS)
@@ -191,4 +193,4 @@ def test_trends_of_every_order_and_attribution_agree_with_the_reference(form):
             label = None if funnel.attribution is None else VALUES[code]
             found[actor][label, number] = bool(converted)
         for actor, mine in zip(actors, found, strict=True):
-            assert mine == trend_of(actor, funnel, from_step), (funnel, from_step, actor)
+            assert mine == trend_of(actor, funnel, from_step, goal), (funnel, from_step, goal, actor)

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from canarykit.funnels.query import Breakdown, Entity, Exclusion, FunnelQuery, Step
-from canarykit.funnels.run import run_table
+from canarykit.events import EventLog
+from canarykit.funnels.query import Breakdown, Entity, Exclusion, FunnelQuery, Step, TrendSpec
+from canarykit.funnels.run import run_table, run_trend
 from canarykit.funnels.summary import step_table, time_to_convert
 
 
@@ -174,3 +175,25 @@ def test_20_times_to_convert_have_a_bin_more_and_sixty_seconds_without_spread(ev
     times = time_to_convert(run_table(table_of(events), query), query)
     assert np.stack([times.bin_starts, times.bin_counts], axis=1).tolist() == bins
     assert times.average_seconds == average
+
+
+@pytest.mark.parametrize(
+    "events, entered, reached",
+    [
+        ("A@0 C@1", 1, 1),  # any two of the three
+        ("A@0 B@1 X@2 C@3", 1, 0),  # what was queued is lost unless all three steps were done
+        ("A@0 B@1 C@2 X@3", 1, 1),
+    ],
+)
+def test_21_unordered_trends_to_an_earlier_step_count_how_many_of_all_steps_were_done(
+    events, entered, reached
+):
+    query = question("A B C", excluded=True, order="unordered")
+    trend = run_trend(EventLog(table_of(events).to_pandas()), query, TrendSpec(to_step=1))
+    assert (trend.entered.sum(), trend.reached.sum()) == (entered, reached)
+
+
+def test_22_trends_to_an_earlier_step_may_be_attributed_by_a_later_one():
+    query = question("A B C", attribution="step", step=2)
+    trend = run_trend(EventLog(table_of("A@0=x B@1=x C@2=y").to_pandas()), query, TrendSpec(to_step=1))
+    assert (trend.labels, trend.reached.sum()) == (("y",), 1)

@@ -5,7 +5,7 @@ Steps are 0-based everywhere a person or a program sees them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -189,10 +189,3 @@ class FunnelQuery:
     def looks_back(self) -> bool:
         """Whether events before `date_from` are needed, to know what came first."""
         return any(step.first_time for step in self.steps)
-
-    def truncated(self, last_step: int) -> FunnelQuery:
-        """The same question about the first steps only, as trends ask it."""
-        exclusions = tuple(
-            replace(e, to_step=min(e.to_step, last_step)) for e in self.exclusions if e.from_step < last_step
-        )
-        return replace(self, steps=self.steps[: last_step + 1], exclusions=exclusions)

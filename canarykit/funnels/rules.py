@@ -69,6 +69,7 @@ class Rules(NamedTuple):
     blank: int  # code of the blank value, -1 when it does not occur
     thin: int  # 1: drop repeated events between equal neighbours first; of no effect in plain ordered funnels
     detail: int  # 1: keep matched events
+    goal: int  # of trends: the number of steps that converts a period
 
 
 class Places(NamedTuple):

@@ -60,8 +60,10 @@ class TrendAnswers:
     event: np.ndarray
 
 
-def make_rules(query: FunnelQuery, *, blank: int = -1, detail: bool = False) -> Rules:
-    """The query as the scans read it."""
+def make_rules(
+    query: FunnelQuery, *, blank: int = -1, detail: bool = False, to_step: int | None = None
+) -> Rules:
+    """The query as the scans read it; `to_step` is the step that a trend follows (None = the last)."""
     breakdown = query.breakdown
     order = shapes.ORDERS[query.order]
     tie = query.tie_width_us if query.order == "ordered" else 0
@@ -77,6 +79,7 @@ def make_rules(query: FunnelQuery, *, blank: int = -1, detail: bool = False) -> 
         blank=blank if breakdown is not None and breakdown.is_plain else -1,
         thin=0 if order == shapes.ORDERED and not (tie or detail or query.exclusions) else 1,
         detail=int(detail),
+        goal=query.n_steps if to_step is None else to_step + 1,
     )
 
 
@@ -120,12 +123,18 @@ def read_answers(answers: np.ndarray, matched: np.ndarray, used: np.ndarray, n: 
 
 
 def scan_trend_feed(
-    feed: Feed, query: FunnelQuery, period: np.ndarray, from_step: int, *, form: str | None = None
+    feed: Feed,
+    query: FunnelQuery,
+    period: np.ndarray,
+    from_step: int,
+    to_step: int | None = None,
+    *,
+    form: str | None = None,
 ) -> TrendAnswers:
     """Answers per actor, value and period; `period` numbers the period of each fed event."""
     run, plain = kernel("run_trend_sorted", run_trend_sorted, len(feed.time), form)
     n, n_labels = query.n_steps, max(len(feed.values.labels), 1)
-    rules = make_rules(query, blank=blank_code(feed))
+    rules = make_rules(query, blank=blank_code(feed), to_step=to_step)
     memory, places = make_memory(n, feed.longest, n_labels, plain=plain)
     most = min(feed.longest, len(np.unique(period))) + 1
     periods, inside = make_periods(n, most, plain=plain)

@@ -208,7 +208,7 @@ def advance_period(
     if not poisoned:
         p[inside.start + here] = p[inside.start + here - 1]
         p[inside.excluded + here] = 0
-        if s == rules.n:
+        if s == rules.goal:
             p[inside.state + i] = CONVERTED
             p[inside.best_event + i] = event
             return
@@ -248,7 +248,8 @@ def scan_unordered_trend(
             first = m[at.head + oldest]
             if not ended and done < n and m[time + first] + rules.window >= m[time + here]:
                 break
-            found = record_period(period[m[origin + first]], done, m[origin + here], found, n, p, inside)
+            number, event = period[m[origin + first]], m[origin + here]
+            found = record_period(number, done, event, found, rules.goal, p, inside)
             done -= drop_oldest(oldest, m, at)
         if ended:
             break
@@ -261,7 +262,7 @@ def scan_unordered_trend(
 
 
 def record_period(
-    number: int, done: int, event: int, found: int, n: int, p: list[int], inside: PeriodPlaces
+    number: int, done: int, event: int, found: int, goal: int, p: list[int], inside: PeriodPlaces
 ) -> int:
     """Keep the most steps done in a period."""
     i = find_period(number, found, p, inside)
@@ -275,7 +276,7 @@ def record_period(
     if done > p[inside.best + i]:
         p[inside.best + i] = done
         p[inside.best_event + i] = event
-        p[inside.state + i] = CONVERTED if done >= n else OPEN
+        p[inside.state + i] = CONVERTED if done >= goal else OPEN
     return found
 
 

@@ -37,16 +37,15 @@ def run_trend(
     """The trend of a funnel; with `select`, the actors behind every period too."""
     spec = spec or TrendSpec()
     from_step, to_step = resolve_trend(query, spec)
-    short = query.truncated(to_step)
     exposed = exposed if query.flag_exposure else None
     begin, end = _range(log, query)
     grid = period_grid(begin, end + 1, spec.interval, timezone=query.timezone, week_start=spec.week_start)
-    columns = columns_needed(short, exposed)
+    columns = columns_needed(query, exposed)
     if select:
         columns = list(dict.fromkeys([*columns, "session_id"]))
-    shard = ShardTrend(short, from_step, grid, select, exposed)
+    shard = ShardTrend(query, from_step, to_step, grid, select, exposed)
     parts = log.reduce(
-        columns, shard, events=events_needed(short), actor=actor_column(short), **read_bounds(short)
+        columns, shard, events=events_needed(query), actor=actor_column(query), **read_bounds(query)
     )
     as_of = end if spec.as_of is None else micros(spec.as_of, name="as_of")
     return _finish(parts, query, spec, grid, as_of, exposed)
@@ -81,6 +80,7 @@ class ShardTrend:
 
     query: FunnelQuery
     from_step: int
+    to_step: int
     grid: PeriodGrid
     select: bool
     exposed: Exposed | None
@@ -90,7 +90,8 @@ class ShardTrend:
         import pyarrow as pa
 
         feed = feed_table(table, self.query, self.exposed)
-        found = scan_trend_feed(feed, self.query, self.grid.index(feed.time), self.from_step)
+        periods = self.grid.index(feed.time)
+        found = scan_trend_feed(feed, self.query, periods, self.from_step, self.to_step)
         ids = session = None
         if self.select:
             ids = pa.array([feed.actor_texts[i] for i in feed.actor_code[found.actor]], pa.string())
