@@ -151,6 +151,28 @@ def test_percentage_points_become_a_ratio_over_the_control():
     assert check.margin == pytest.approx(1 + 0.02 / check.control.value)
 
 
+def test_the_ramp_lends_its_evidence_and_a_person_still_counts_once():
+    plan = ramp_plan(dwell="1d")
+    first, second = (
+        make_release(stage, plan=plan, n=3000, harm=1.0, base=0.1, seed=seed)
+        for stage, seed in (("expanded beta 5%", 3), (STAGE, 4))
+    )
+    nested = first.events["distinct_id"].isin(set(second.events["distinct_id"].head(600)))
+    second.events["uuid"] = "second " + second.events["uuid"]
+    both = pd.concat([first.events[nested], second.events], ignore_index=True)
+    log = ck.EventLog(both, persons=first.persons)
+    as_of = plan.window(STAGE)[1]
+    alone = judge(log, plan=plan, as_of=as_of)
+    ramp = judge(log, plan=plan, as_of=as_of, evidence="ramp")
+    counted = ramp.audit["guardrails"][0]["counts"]
+    people = both.loc[both["event"] == "$exception", "distinct_id"].nunique()
+    total = sum(counted["events_canary"]) + sum(counted["events_control"])
+    assert total <= people
+    assert total > sum(alone.series.risk_sets[0].events)
+    assert "stratified by stage" in ramp.check("people with $exception").method
+    assert any("over the ramp" in str(note) for note in ramp.notes)
+
+
 def test_an_absolute_limit_rolls_back_a_randomised_stage_only_when_asked_to():
     limit = ck.Guardrail("$exception", margin_ratio=9.0, limit=0.05)
     release = make_release(harm=3.0)

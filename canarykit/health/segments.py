@@ -25,8 +25,9 @@ UNKNOWN = "unknown"
 def where_sections(question: Question, found: Outcomes, units: pd.DataFrame) -> tuple[Section, ...]:
     """Among people with the canary, to how many of each segment it happened; for stages without a control."""
     sections = []
+    known = _property_names(question)
     for name in question.segments:
-        values = _values(question, units, name)
+        values = _values(question, units, name, known)
         if values is None:
             continue
         rows = []
@@ -63,8 +64,9 @@ def segment_sections(question: Question, found: Outcomes, used: npt.NDArray[np.b
 
     tested: list[tuple[str, list[tuple[Any, ...]], list[tuple[str, float | None]]]] = []
     units = found.units
+    properties = _property_names(question)
     for name in question.segments:
-        values = _values(question, units, name)
+        values = _values(question, units, name, properties)
         if values is None:
             continue
         rows, tests = _segment_rows(question, found, used, values)
@@ -125,8 +127,10 @@ def _informative(table: list[list[int]]) -> bool:
     return x + y >= 5 and not_x + not_y >= 5 and x + not_x > 0 and y + not_y > 0
 
 
-def _values(question: Question, units: pd.DataFrame, name: str) -> npt.NDArray[Any] | None:
-    if units.empty or name not in _property_names(question):
+def _values(
+    question: Question, units: pd.DataFrame, name: str, known: frozenset[str]
+) -> npt.NDArray[Any] | None:
+    if units.empty or name not in known:
         return None
     values = first_values(question, units, name, actor=question.actor)
     if all(value is None for value in values):
@@ -134,8 +138,8 @@ def _values(question: Question, units: pd.DataFrame, name: str) -> npt.NDArray[A
     return np.array([UNKNOWN if value is None else value for value in values], dtype=object)
 
 
-def _property_names(question: Question) -> tuple[str, ...]:
-    return (*question.log.property_names(), *question.log.columns)
+def _property_names(question: Question) -> frozenset[str]:
+    return frozenset((*question.log.property_names(), *question.log.columns))
 
 
 def _largest(values: npt.NDArray[Any]) -> list[str]:
