@@ -110,21 +110,38 @@ def created_at(draft: Draft, layout: Layout) -> np.ndarray:
     return arrived
 
 
-def _coded(
-    codes: np.ndarray, names: tuple[str | None, ...] | pa.Array, missing: np.ndarray | None = None
-) -> pa.Array:
+@dataclass(frozen=True)
+class _Coded:
+    """A text column as codes into its distinct texts; -1 is missing."""
+
+    codes: np.ndarray
+    names: pa.Array
+
+    def text(self) -> pa.Array:
+        """The texts themselves; nothing may be missing."""
+        return self.names.take(pa.array(self.codes))
+
+    def categories(self) -> pd.Categorical[Any]:
+        """A pandas column, without another look at every code."""
+        dtype = pd.CategoricalDtype(pd.Index(self.names.to_pandas()))
+        return pd.Categorical.from_codes(self.codes, dtype=dtype, validate=False)
+
+
+def _coded(codes: np.ndarray, names: tuple[str, ...] | pa.Array, missing: np.ndarray | None = None) -> _Coded:
     known = names if isinstance(names, pa.Array) else pa.array(names, pa.large_string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=missing), known)
+    return _Coded(codes if missing is None else np.where(missing, codes.dtype.type(-1), codes), known)
 
 
-def _only(kind: np.ndarray, wanted: Any, codes: np.ndarray | int, names: Any) -> pa.Array:
+def _only(kind: np.ndarray, wanted: Any, codes: np.ndarray | int, names: Any) -> _Coded:
     """A coded column that exists only on some kinds of event."""
-    there = np.isin(kind, wanted) if isinstance(wanted, tuple) else kind == wanted
-    filled = np.where(there, codes, 0).astype(np.int8 if len(names) < 127 else np.int32)
-    return _coded(filled, names, ~there)
+    there = np.zeros(len(kind), bool)
+    for one in wanted if isinstance(wanted, tuple) else (wanted,):
+        there |= kind == one
+    kept = np.asarray(codes, np.int8)
+    return _coded(np.broadcast_to(kept, kind.shape), names, ~there)
 
 
-def _who(draft: Draft, crowd: Crowd, known: pa.Array, anonymous: pa.Array) -> pa.Array:
+def _who(draft: Draft, crowd: Crowd, known: pa.Array, anonymous: pa.Array) -> _Coded:
     """One dictionary of known and anonymous ids; the anonymous ones stand after the known."""
     row = draft.person - np.int32(crowd.first)
     if not draft.anonymous.any():
@@ -136,7 +153,7 @@ def _who(draft: Draft, crowd: Crowd, known: pa.Array, anonymous: pa.Array) -> pa
     return _coded(np.where(draft.anonymous, place[row], row).astype(np.int32), names)
 
 
-def _identity_columns(draft: Draft, crowd: Crowd, layout: Layout) -> dict[str, pa.Array]:
+def _identity_columns(draft: Draft, crowd: Crowd, layout: Layout) -> dict[str, Any]:
     utc = pa.timestamp("us", tz="UTC")
     return {
         "uuid": identities.event_ids(draft.time, draft.person, draft.kind),
@@ -160,17 +177,16 @@ def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
     whole = np.nan_to_num(number).astype(np.int8) if len(kind) else number.astype(np.int8)
     row = draft.person - np.int32(crowd.first)
     answered = draft.value >= 0
-    value = np.where(answered, draft.value, 0).astype(np.int8)
     columns = _identity_columns(draft, crowd, layout)
     sessions = identities.session_ids(draft.session_start, draft.session_person)
-    columns["$session_id"] = _coded(draft.session, sessions, draft.session < 0)
-    columns[f"$feature/{layout.flag}"] = _coded(value, layout.answers, ~answered)
+    columns["$session_id"] = _coded(draft.session, sessions)
+    columns[f"$feature/{layout.flag}"] = _coded(draft.value, layout.answers, ~answered)
     columns["$feature_flag"] = _only(kind, CALLED, 0, (layout.flag,))
-    columns["$feature_flag_response"] = _coded(value, layout.answers, ~(answered & (kind == CALLED)))
+    columns["$feature_flag_response"] = _coded(draft.value, layout.answers, ~(answered & (kind == CALLED)))
     columns["$browser"] = _coded(crowd.browser[row], crowd.browsers, draft.session < 0)
     groups = crowd.organisation
-    codes = np.asarray(pc.fill_null(groups.indices, -1))[row]
-    columns["$group_0"] = _coded(np.maximum(codes, 0).astype(np.int32), groups.dictionary, codes < 0)
+    codes = np.asarray(pc.fill_null(groups.indices, -1)).astype(np.int32)
+    columns["$group_0"] = _coded(codes[row], groups.dictionary)
     columns["$current_url"] = _only(kind, PAGEVIEW, whole, tuple(HOST + page for page in PAGES))
     columns["load_ms"] = pa.array(number, mask=kind != FIRST_STEP)
     columns["amount"] = pa.array(np.round(number.astype(float), 2), mask=kind != layout.last_step)
@@ -188,17 +204,11 @@ def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
         columns["$anon_distinct_id"] = _coded(place, before, kind != IDENTIFY)
     if (kind == ENROLL).any():
         columns["$feature_enrollment"] = _only(kind, ENROLL, 0, ("true",))
-    return pd.DataFrame({name: _series(column) for name, column in columns.items()}, copy=False)
-
-
-def _series(column: pa.Array) -> Any:
-    """A pandas column: dictionaries as categories without another look at every code."""
-    if not isinstance(column, pa.DictionaryArray):
-        return column.to_pandas()
-    codes = column.indices
-    numbers = (pc.fill_null(codes, -1) if codes.null_count else codes).to_numpy()
-    categories = pd.Index(column.dictionary.to_pandas())
-    return pd.Categorical.from_codes(numbers, dtype=pd.CategoricalDtype(categories), validate=False)
+    made = {
+        name: column.categories() if isinstance(column, _Coded) else column.to_pandas()
+        for name, column in columns.items()
+    }
+    return pd.DataFrame(made, copy=False)
 
 
 def _exception_list(code: int) -> str:
@@ -214,12 +224,8 @@ def export_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
         _what(draft, crowd, layout), _value(draft, layout), _whose(draft, crowd), _session(draft), empty
     )
     order = ("uuid", "event", "distinct_id", "person_id", "properties", "timestamp", "created_at")
-    table = pa.table({name: columns[name] for name in order})
-    text = [
-        pa.field(n, pa.large_string()) if n not in ("timestamp", "created_at") else table.schema.field(n)
-        for n in order
-    ]
-    return table.cast(pa.schema(text))
+    made = {name: columns[name] for name in order}
+    return pa.table({name: c.text() if isinstance(c, _Coded) else c for name, c in made.items()})
 
 
 def _what(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Array:
