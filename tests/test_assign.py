@@ -187,6 +187,15 @@ def test_early_exit_stops_where_the_filters_held_but_the_percentage_left_out():
     assert found["condition"].tolist() == [0, 1]
 
 
+def test_early_exit_keeps_the_doubt_of_an_earlier_set_in_the_sdk():
+    sets = (share(100, PropertyFilter("plan", "pro")), share(0), share(100))
+    found = ck.evaluate_flag(
+        Flag("f", sets, early_exit=True), people(2, plan=["free", None]), semantics="sdk"
+    )
+    assert found["value"].isna().tolist() == [False, True]
+    assert found["reason"].tolist() == ["out_of_rollout_bound", "inconclusive"]
+
+
 @pytest.mark.parametrize("sets, reason, condition", [
     ((share(100, PRO),), "no_condition_match", 0),
     ((share(100, PRO), share(100, PRO)), "no_condition_match", 1),
@@ -220,7 +229,8 @@ def test_the_first_touch_of_a_property_is_filled_from_the_property_on_the_server
 
 def test_the_distinct_id_is_a_property_on_the_server():
     flag = Flag("f", (share(100, PropertyFilter("distinct_id", "user-1")),))
-    assert values(flag, people(2)) == ["false", "true"]
+    for persons in (people(2), people(2).set_index("distinct_id")):
+        assert values(flag, persons) == ["false", "true"]
 
 
 # --- early access, holdouts ----------------------------------------------------------------------------
@@ -273,6 +283,14 @@ def test_a_holdout_hashes_the_bare_id_is_inclusive_and_clamped(percent, expected
     assert (found["value"] == "holdout-42").tolist() == held
     assert set(found.loc[held, "reason"]) <= {"holdout_condition_value"}
     assert found.loc[held, "condition"].isna().all()
+
+
+def test_a_hash_at_the_very_edge_of_a_holdout_is_held_out():
+    edges = [hash01(f"holdout-user-{i}") for i in range(400)]
+    at = next(i for i, edge in enumerate(edges) if 100 * edge / 100 == edge)
+    for semantics in ("server", "sdk"):
+        flag = Flag("f", (share(100),), holdout=Holdout(1, 100 * edges[at]))
+        assert values(flag, people(), semantics=semantics)[at] == "holdout-1"
 
 
 def test_a_holdout_is_the_same_people_for_every_flag():

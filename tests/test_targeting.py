@@ -79,7 +79,7 @@ ANSWERS = [
     ("gt", 5, 6, Y, Y), ("gt", 5, 5, N, N), ("gte", 5, 5, Y, Y), ("lt", "5", 4.5, Y, Y),
     ("lte", "5", "5", Y, Y),
     ("gt", "30", "100", Y, Y), ("lt", "30", "100", N, N), ("gt", 5, "x", N, N), ("gt", 5, None, N, N),
-    ("gt", 5, True, N, N), ("gt", "x", 6, N, I), ("gt", None, 6, N, I), ("gt", 5, ABSENT, N, I),
+    ("gt", 0, True, N, N), ("gt", "x", 6, N, I), ("gt", None, 6, N, I), ("gt", 5, ABSENT, N, I),
     ("gt", 5, " 6", N, N), ("gt", 5, "1e3", Y, Y), ("gt", 5, "inf", Y, N), ("lt", 5, "nan", N, N),
     ("gt", 5, "1_000", N, N), ("gt", 5, [6], N, N), ("gte", "1.0.0", "1.0.0", N, I),
     ("between", [1, 5], 1, Y, I), ("between", [1, 5], 5, Y, I), ("between", [1, 5], 5.1, N, I),
@@ -102,6 +102,7 @@ ANSWERS = [
     ("is_date_before", "2026-09-01", 1_000_000_000, Y, I),
     ("is_date_before", "2026-09-01", "1000000000", Y, I),
     ("is_date_after", "2026-09-01", "1000000000.5", N, I), ("is_date_before", "2026-09-01", True, N, I),
+    ("is_date_before", "2026-09-01", 20260831, Y, I),
     ("is_date_before", "2026-09-01", None, N, N), ("is_date_before", 20260901, "2020-01-01", N, Y),
     ("is_date_before", "2026-09-01", date(2026, 8, 31), Y, Y),
     ("is_date_before", "-7d", "2026-09-03T11:59:59Z", Y, Y),
@@ -424,6 +425,15 @@ def test_one_true_and_the_text_of_one_are_different_values():
     column = column_of_values([1, True, 1.0, "1", None])
     assert answers(column, "exact", "1") == [Y, N, N, Y, N]
     assert answers(column, "exact", "true") == [N, Y, N, N, N]
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_column_folds_letters_beyond_ascii_where_values_do(long, monkeypatch):
+    for module in ("matcher", "columns"):
+        monkeypatch.setattr(f"canarykit.targeting.{module}.LONG", 1 if long else 50_000)
+    column = column_of(pd.Series(["É", "é", "x", None, "STRASSE", "straße"]))
+    assert answers(column, "exact", ["é", "straße"]) == [Y, Y, N, N, N, Y]
+    assert answers(column, "icontains", "é") == [N, Y, N, N, N, N]
 
 
 def test_absent_and_null_differ_in_json_and_missing_cells_are_absent():
