@@ -414,6 +414,17 @@ def test_unusable_questions_are_refused():
 # ---- the report ------------------------------------------------------------------------------------
 
 
+def test_every_number_leads_to_the_people_behind_it():
+    report = judge(make_release(harm=3.0))
+    check = report.check("people with $exception")
+    canary = report.people("people with $exception")
+    assert len(canary) == check.canary.count
+    assert (canary["happened_at"] >= canary["exposed_at"]).all()
+    assert len(report.people("people with $exception", canary=False)) == check.control.count
+    with pytest.raises(DataError, match="Did you mean 'people with "):
+        report.people("people with exception")
+
+
 @pytest.mark.parametrize("harm", [1.0, 3.0])
 def test_the_verdict_can_be_recomputed_from_the_audit_record(harm):
     report = judge(make_release(harm=harm))

@@ -112,6 +112,7 @@ def _without_control(question: Question) -> StageReport:
         sections=(daily_section(question),),
         audit=audit_record(question, row, evidence, found=found),
         unit=who,
+        found=found,
         notes=(*question.log.notes, *question.exposures.notes, note),
     )
 

@@ -30,7 +30,7 @@ from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.share import ShareMetric
 from canarykit.stats.srm import sequential_srm_tilt
 
-__all__ = ["Comparison", "compare", "margin_ratio"]
+__all__ = ["Comparison", "compare", "margin_ratio", "used_only"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
             judged.append(evidence_of.last(len(looks)))
         else:
             sets.append(None)
-            kept = _subset(found, used)
+            kept = used_only(found, used)
             values[i] = value_series(
                 kept, i, looks, int(question.stop.value // 1000), at_least=max(question.rules.min_units, 25)
             )
@@ -320,7 +320,8 @@ def _evidence(
     )
 
 
-def _subset(found: Outcomes, used: npt.NDArray[np.bool_]) -> Outcomes:
+def used_only(found: Outcomes, used: npt.NDArray[np.bool_]) -> Outcomes:
+    """Outcomes of the units that are compared."""
     if used.all():
         return found
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from canarykit.health.evidence import EvidenceSeries
     from canarykit.health.rules import RuleComparison
+    from canarykit.metrics.reduction import Outcomes
 
 __all__ = ["StageReport", "recompute"]
 
@@ -59,6 +60,10 @@ class StageReport(Result):
         Evidence at each look, for the pictures; None where nothing was compared.
     audit
         Inputs' fingerprints, versions, parameters and counts; `recompute` gives the verdict from it.
+    unit
+        What was assigned: "people", or the groups' name.
+    found
+        What happened to each unit; `people` reads it.
     """
 
     flag: str
@@ -79,6 +84,7 @@ class StageReport(Result):
     series: EvidenceSeries | None = None
     audit: dict[str, Any] = field(default_factory=dict)
     unit: str = "people"
+    found: Outcomes | None = None
     notes: tuple[Note, ...] = ()
 
     @property
@@ -99,6 +105,22 @@ class StageReport(Result):
         raise DataError(
             f"the report has no check {name!r}; {did_you_mean(name, [c.name for c in self.checks])}"
         )
+
+    def people(self, name: str, *, canary: bool | None = True) -> pd.DataFrame:
+        """The people behind a share: to whom it happened, and when, earliest first.
+
+        Parameters
+        ----------
+        name
+            Name of a guardrail that is a share of people.
+        canary
+            People of the canary (True), of the control or the others (False), or all (None).
+        """
+        labels = [c.name for c in self.checks if c.kind in ("guardrail", "limit")]
+        if self.found is None or name not in labels:
+            raise DataError(f"the report has no guardrail {name!r}; {did_you_mean(name, labels)}")
+        rows = self.found.people(labels.index(name), canary=canary)
+        return rows[["person_id", "variant", "exposed_at", "happened_at"]]
 
     def _headline(self) -> str:
         return f"{self.verdict.icon} {self.verdict.value.upper()}: {self.reason}"

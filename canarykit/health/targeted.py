@@ -76,6 +76,7 @@ def judge_targeted(question: Question) -> StageReport:
         sections=sections,
         audit=audit_record(question, row, evidence, found=after),
         unit=who,
+        found=after,
         notes=(*question.log.notes, *question.exposures.notes, note),
     )
 
