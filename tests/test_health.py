@@ -453,6 +453,20 @@ def test_an_answer_does_not_depend_on_the_order_of_the_events():
     assert report.to_dict() == judge(release).to_dict()
 
 
+def test_events_on_disk_give_the_same_report_as_events_in_memory(tmp_path):
+    release = make_release(harm=2.0)
+    release.events.to_parquet(tmp_path / "events.parquet")
+    on_disk = ck.scan_posthog(str(tmp_path / "events.parquet"), persons=release.persons)
+    guardrails = [ERRORS, ck.Guardrail(metrics.Total("paid", "amount"), worse="lower")]
+    reports = [judge(log, guardrails=guardrails).to_dict() for log in (release.log, on_disk)]
+    engines = [report["audit"].pop("engine") for report in reports]
+    assert engines == ["pandas", "duckdb"]
+    here, there = reports
+    assert here["checks"] == there["checks"]
+    assert here["audit"]["fingerprints"] == there["audit"]["fingerprints"]
+    assert here["sections"] == there["sections"]
+
+
 def test_numbers_in_the_frame_are_raw_and_in_json_finite():
     report = judge(make_release())
     frame = report.to_frame().set_index("check")

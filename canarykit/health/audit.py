@@ -92,10 +92,12 @@ def _outcome_fingerprint(found: Outcomes) -> str:
         "\x00".join(found.units["person_id"].astype(str).to_numpy(object)[order]).encode()
     )
     digest.update(found.canary[order].tobytes())
-    for columns in (found.first, found.sums):
-        for column in columns:
-            if column is not None:
-                digest.update(np.ascontiguousarray(column[order]).tobytes())
+    for column in found.first:
+        if column is not None:
+            digest.update(np.ascontiguousarray(column[order]).tobytes())
+    for sums in found.sums:
+        if sums is not None:  # engines add in their own order: the last digits are theirs
+            digest.update(",".join(f"{value:.9g}" for value in sums[order]).encode())
     return digest.hexdigest()[:16]
 
 
