@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from canarykit.errors import PlanError
 from canarykit.events import EventLog
 from canarykit.funnels.query import Breakdown, Entity, Exclusion, FunnelQuery, Step, TrendSpec
 from canarykit.funnels.run import run_table, run_trend
 from canarykit.funnels.summary import step_table, time_to_convert
+from canarykit.funnels.types import ActorSelection
 
 
 def table_of(events: str) -> pa.Table:
@@ -197,3 +199,9 @@ def test_22_trends_to_an_earlier_step_may_be_attributed_by_a_later_one():
     query = question("A B C", attribution="step", step=2)
     trend = run_trend(EventLog(table_of("A@0=x B@1=x C@2=y").to_pandas()), query, TrendSpec(to_step=1))
     assert (trend.labels, trend.reached.sum()) == (("y",), 1)
+
+
+@pytest.mark.parametrize("step, dropped", [(-1, False), (0, True)])
+def test_23_nobody_is_at_a_step_before_the_first_or_drops_before_it(step, dropped):
+    with pytest.raises(PlanError, match=r"first step|no step"):
+        ActorSelection(step, dropped)

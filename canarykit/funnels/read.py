@@ -215,7 +215,7 @@ def read_breakdown(
     if "property" not in value:
         raise PlanError(f"the breakdown names no 'property'; {did_you_mean('property', value)}")
     names = value["property"]
-    if "attribution" in value:
+    if value.get("attribution") is not None:
         mode, number = _read_attribution(value["attribution"])
     kind: Any = value.get("type") or "event"
     if kind not in PROPERTY_TYPES:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.display import Note
+from canarykit.errors import PlanError
 from canarykit.funnels.query import (
     Breakdown,
     Entity,
@@ -87,6 +88,11 @@ class ActorSelection:
     label: Label = None
     any_label: bool = True
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.step is not None and self.step < (1 if self.dropped else 0):
+            what = "nobody drops before the first step" if self.dropped else f"there is no step {self.step}"
+            raise PlanError(f"{what}: steps are counted from 0, drop-offs from step 1")
 
 
 @dataclass(frozen=True, eq=False)
