@@ -18,7 +18,9 @@ STAGE = "expanded beta 5%"
 
 def main() -> None:
     """Funnel by flag on the left, verdict on the right."""
-    log = ck.read_posthog(DATA / "events.parquet", persons=DATA / "persons.parquet")
+    log = ck.read_posthog(
+        DATA / "events.parquet", persons=DATA / "persons.parquet", groups=DATA / "groups.parquet"
+    )
     plan = ck.RolloutPlan.from_json(DATA / "plan.json")
     _, end = plan.window(STAGE)
     steps = ["signup started", "signup finished", "paid"]

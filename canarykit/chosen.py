@@ -44,6 +44,12 @@ def chosen_people(
         matched = _matched(log, log.persons, plan, targeted[-1])
     except UnsupportedFlagError as problem:
         return chosen, (Note("chosen_by_exposure", f"the flag cannot be recomputed ({problem})"),)
+    if log.groups is None and _by_group(plan.flag_at(targeted[-1])):
+        text = (
+            "no groups export: members of chosen groups are told by their having the canary in an earlier "
+            "targeted stage; others of them may still be in the comparison"
+        )
+        return chosen | matched, (Note("chosen_by_exposure", text),)
     return chosen | matched, ()
 
 

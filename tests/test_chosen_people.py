@@ -3,7 +3,9 @@
 import pandas as pd
 
 from canarykit.assign import evaluate_flag
+from canarykit.chosen import chosen_people
 from canarykit.events import EventLog
+from canarykit.exposure import exposures
 from canarykit.flags import Condition, Flag, PropertyFilter
 from canarykit.funnels import funnel_by_flag
 from canarykit.plan import RolloutPlan
@@ -52,3 +54,32 @@ def test_a_funnel_of_a_percentage_stage_counts_only_people_whom_the_draw_put_int
     )
     assert funnel.counts == {"false": [1, 1], "true": [1, 1]}  # ada owns the flag
     assert "1 people have it by choice" in repr(funnel)
+
+
+def test_without_a_groups_export_the_answer_says_how_members_of_chosen_groups_were_told():
+    persons = pd.DataFrame({"distinct_id": ["bob"], "person_id": ["bob"], "email": ["b@x.io"]})
+    plan = RolloutPlan.five_stages(
+        "f",
+        owner="ada@acme.io",
+        team_domain="acme.io",
+        beta_groups={"organization": ["initech"]},
+        ramp=(50,),
+        starts_at="2026-09-01T00:00:00Z",
+        dwell="1d",
+    )
+    start, _ = plan.window("expanded beta 50%")
+    frame = pd.DataFrame(
+        {
+            "event": ["$feature_flag_called"],
+            "timestamp": [start],
+            "distinct_id": ["bob"],
+            "person_id": ["bob"],
+            "$feature_flag": ["f"],
+            "$feature_flag_response": ["true"],
+        }
+    )
+    log = EventLog(frame, persons=persons)
+    found = exposures(log, "f", plan=plan)
+    _, notes = chosen_people(log, plan, "expanded beta 50%", found.by_stage)
+    assert [note.code for note in notes] == ["chosen_by_exposure"]
+    assert "no groups export" in notes[0].text
