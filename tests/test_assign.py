@@ -556,6 +556,14 @@ def test_a_dependency_is_found_by_id_in_the_stored_form_and_by_key_in_the_evalua
     assert one(evaluated, {"flags": flags})["value"] == "false"
 
 
+def test_an_empty_chain_is_circular_for_the_sdk_even_where_the_value_is_known():
+    base = Flag("base", (share(100),))
+    known = depends("base", False, extra={"dependency_chain": ["base"]})
+    circular = depends("base", True, extra={"dependency_chain": []})
+    flag = Flag("f", (share(100, known), share(100, circular)))
+    assert pd.isna(one(flag, {"flags": flag_set(base, flag), "semantics": "sdk"})["value"])
+
+
 def test_a_dependency_with_another_operator_never_holds():
     base, flag = Flag("base", (share(100),)), Flag("f", (share(100, depends("base", operator="exact")),))
     for semantics in ("server", "sdk"):

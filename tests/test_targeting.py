@@ -463,3 +463,41 @@ def test_two_columns_of_one_name_are_refused():
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
     with pytest.raises(DataError, match="two columns are named 'a'"):
         PropertyTable(frame).column("a")
+
+
+JSON_ROWS = [
+    '{"a": "x", "$feature_enrollment/f": true}', '{"a": null}', "{}", None, '{"a": 1}',
+    '{"a": 1.0, "b": "q"}',
+    '{"a": "\\u00c9\\"t"}', '{"a": [1, "x"]}', '{"a": {"k": true}}', '{"a": "x"}', '{"a": "5"}', '{ "a" : "true" }',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["a", "b", "$feature_enrollment/f", 'odd"key', "nobody"])
+@pytest.mark.parametrize("operator, wanted", [
+    ("is_set", None), ("exact", "x"), ("exact", "1"), ("gt", 0), ("icontains", "é\"T"), ("icontains", "1"),
+    ("regex", "^x"),
+])  # fmt: skip
+def test_a_long_column_of_json_text_is_read_as_a_short_one(key, operator, wanted, monkeypatch):
+    frame = pd.DataFrame({"properties": pd.Series(JSON_ROWS, dtype="str")})
+    short = PropertyTable(frame).column(key)
+    monkeypatch.setattr("canarykit.targeting.columns.LONG", 1)
+    long = PropertyTable(frame).column(key)
+    assert (short is None) == (long is None)
+    if short is not None:
+        assert answers(long, operator, wanted) == answers(short, operator, wanted)
+
+
+def test_a_long_column_of_distinct_json_texts_stays_a_column(monkeypatch):
+    monkeypatch.setattr("canarykit.targeting.columns.LONG", 1)
+    frame = pd.DataFrame(
+        {"properties": pd.Series([f'{{"a": "P{i}@acme.io"}}' for i in range(9)] + ["{}"], dtype="str")}
+    )
+    column = PropertyTable(frame).column("a")
+    assert column.codes is None
+    assert answers(column, "starts_with", "p3") == [Y if i == 3 else N for i in range(10)]
+
+
+def test_a_long_column_with_broken_json_still_names_the_row(monkeypatch):
+    monkeypatch.setattr("canarykit.targeting.columns.LONG", 1)
+    with pytest.raises(DataError, match="properties of row 2 are not JSON"):
+        PropertyTable(pd.DataFrame({"properties": pd.Series(["{}", "{}", "{"], dtype="str")})).column("a")

@@ -138,6 +138,24 @@ class PropertyTable:
         self._parsed: list[dict[str, Any]] | None = None
         self._columns: dict[str, Column | None] = {}
 
+    @cached_property
+    def _texts(self) -> Any:
+        """The JSON column as Arrow texts if it is long and every text in it is a JSON object; else None."""
+        if self._json is None or self.rows < LONG or pd.api.types.is_object_dtype(self._json.dtype):
+            return None
+        import duckdb
+        import pyarrow as pa
+
+        texts = pa.table({"text": pa.array(self._json, from_pandas=True)})  # read by the query
+        query = (
+            "SELECT coalesce(bool_and(CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' ELSE false END),"
+            " true) FROM texts WHERE text IS NOT NULL"
+        )
+        with duckdb.connect() as connection:
+            connection.register("texts", texts)
+            answer = connection.sql(query).fetchone()
+        return texts if answer is not None and answer[0] else None
+
     def column(self, key: str) -> Column | None:
         """A property by name; None where no row has it."""
         if key not in self._columns:
@@ -157,6 +175,8 @@ class PropertyTable:
         return None
 
     def _from_json(self, key: str) -> Column | None:
+        if self._texts is not None and '"' not in key and "\\" not in key:
+            return _extracted(self._texts, key)
         if self._parsed is None:
             assert self._json is not None
             self._parsed = _parse_objects(self._json)
@@ -223,6 +243,28 @@ def column_of_values(values: Sequence[Any]) -> Column:
             distinct.append(value)
         codes[row] = code
     return Column(distinct, codes)
+
+
+def _extracted(texts: Any, key: str) -> Column | None:
+    """One property of JSON texts, without reading them in Python; None where no text has it."""
+    import duckdb
+    import pyarrow.compute as pc
+
+    with duckdb.connect() as connection:
+        connection.register("texts", texts)
+        query = "SELECT json_extract(text, ?)::VARCHAR AS value FROM texts"
+        found = connection.sql(query, params=[f'$."{key}"']).to_arrow_table()
+    written = found.column("value").combine_chunks()
+    if written.null_count == len(written):
+        return None
+    coded = written.dictionary_encode()
+    spelled = coded.dictionary
+    if len(spelled) > len(written) // 2:
+        plain = pc.and_(pc.starts_with(written, '"'), pc.invert(pc.match_substring(written, "\\")))
+        if pc.all(pc.fill_null(plain, True)).as_py():
+            return Column(pc.utf8_trim(written, '"'), None)
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+    return Column(json.loads(f"[{','.join(spelled.to_pylist())}]"), codes)
 
 
 def _booleans(function: str, texts: Any, *arguments: Any) -> np.ndarray:
