@@ -7,19 +7,21 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.ready-bench
 
-# make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… PLAN=… STAGE=… AS_OF=…] walks your own release
+# make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
 EXPORT ?=
 FLAG   ?=
 PERSONS ?=
+GROUPS ?=
 PLAN   ?=
 STAGE  ?=
 AS_OF  ?=
 
-.PHONY: walk test check lab bench calibrate notebooks constraints clean
+.PHONY: walk test check lab bench calibrate notebooks picture constraints clean
 
 walk: $(READY)
 	@$(BIN)/python -m canarykit.walk --notebooks notebooks --build build \
-	  --export "$(EXPORT)" --flag "$(FLAG)" --persons "$(PERSONS)" --plan "$(PLAN)" --stage "$(STAGE)" --as-of "$(AS_OF)"
+	  --export "$(EXPORT)" --flag "$(FLAG)" --persons "$(PERSONS)" --groups "$(GROUPS)" \
+	  --plan "$(PLAN)" --stage "$(STAGE)" --as-of "$(AS_OF)"
 
 test: check
 	$(BIN)/python -m pytest -q
@@ -42,6 +44,9 @@ calibrate: $(READY)
 notebooks: $(READY)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+picture: $(READY)
+	$(BIN)/python .ci/picture.py
 
 # One universal file of versions, without a single address in it. Needs uv.
 constraints:

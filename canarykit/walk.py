@@ -54,13 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
         "EXPORT": options.export,
         "FLAG": options.flag,
         "PERSONS": options.persons,
+        "GROUPS": options.groups,
         "PLAN": options.plan,
         "STAGE": options.stage,
         "AS_OF": options.as_of,
     }
     if any(own.values()) and not (own["EXPORT"] and own["FLAG"]):
         raise DataError("your own release needs both EXPORT= (the events) and FLAG= (the flag's key)")
-    for name in ("EXPORT", "PERSONS", "PLAN"):
+    for name in ("EXPORT", "PERSONS", "GROUPS", "PLAN"):
         own[name] = own[name] and str(_existing(own[name], name))
     folder = Path(options.notebooks)
     notebooks = [folder / OWN_RELEASE] if own["EXPORT"] else sorted(folder.glob(STAGE_NOTEBOOKS))
