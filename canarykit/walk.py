@@ -186,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--export", default="", help="your events: a PostHog export (Parquet, JSONL, CSV)")
     parser.add_argument("--flag", default="", help="key of the flag behind your release")
     parser.add_argument("--persons", default="", help="persons export, where the events have no person_id")
+    parser.add_argument("--groups", default="", help="groups export, where stages name organisations")
     parser.add_argument(
         "--plan", default="", help="plan as JSON; without it the stages are read from the events"
     )
