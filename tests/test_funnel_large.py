@@ -12,7 +12,7 @@ from canarykit.funnels import stream
 from canarykit.funnels.api import funnel_query
 from canarykit.funnels.feed import columns_needed
 from canarykit.funnels.large import DoesNotFit, run_batches
-from canarykit.funnels.run import finish_run, run_funnel, run_table
+from canarykit.funnels.run import ShardFunnel, finish_run, run_funnel, run_table
 from canarykit.funnels.summary import step_table
 
 EVENTS = ["open", "cart", "pay", "refund", "other"]
@@ -104,6 +104,16 @@ def test_what_does_not_fit_the_packed_form_is_left_to_the_general_path():
     frame.loc[0, "timestamp"] = pd.Timestamp("1999-01-01T00:00:00Z")
     with pytest.raises(DoesNotFit):
         run_batches(tables_of(frame, query, 1)[1], query)
+
+
+def test_a_large_shard_is_packed_where_it_is_and_gives_the_same(monkeypatch):
+    query = funnel_query(["open", "cart", "pay"], within="8s", flag="new")
+    table, _ = tables_of(random_frame(), query, 1)
+    small = run_table(table, query)
+    monkeypatch.setattr(stream, "PLAIN_LIMIT", 100)
+    packed = finish_run([ShardFunnel(query)(table)], query, None, None)
+    assert packed.actor_code is None
+    assert_same(packed, small, query)
 
 
 def test_a_log_above_the_limit_goes_through_buckets_and_says_the_same(monkeypatch):

@@ -13,7 +13,7 @@ from canarykit.funnels.feed import Feed, actor_column, columns_needed, events_ne
 from canarykit.funnels.merge import limit_labels, merge_runs
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.scan import Answers, scan_feed
-from canarykit.funnels.stream import stream_funnel
+from canarykit.funnels.stream import native_columns, shard_batches, stream_funnel
 from canarykit.funnels.trends import run_trend
 from canarykit.funnels.types import ActorSelection, FunnelRun
 
@@ -36,8 +36,10 @@ def run_funnel(
     elif (run := stream_funnel(log, query, columns, exposed)) is not None:
         return finish_run([run], query, select, exposed)
     shard = ShardFunnel(query, select, exposed)
+    actor = actor_column(query)
+    native = native_columns(actor) if select is None and exposed is None else []
     runs = log.reduce(
-        columns, shard, events=events_needed(query), actor=actor_column(query), **read_bounds(query)
+        columns, shard, events=events_needed(query), actor=actor, native=native, **read_bounds(query)
     )
     return finish_run(runs, query, select, exposed)
 
@@ -76,9 +78,11 @@ class ShardFunnel:
 
     def __call__(self, table: pa.Table) -> FunnelRun:
         """The run of one shard."""
-        return replace(
-            shard_run(table, self.query, self.select, self.exposed), row_actor=None, actor_code=None
-        )
+        packed = None if self.select else shard_batches(table, self.query, self.exposed)
+        if packed is not None:
+            return packed
+        run = shard_run(table, self.query, self.select, self.exposed)
+        return replace(run, row_actor=None, actor_code=None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from canarykit.funnels.types import FunnelRun
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["shard_batches", "stream_funnel"]
+__all__ = ["native_columns", "shard_batches", "stream_funnel"]
 
 ENGINES = ("pandas", "duckdb", "narwhals")
 MOST_EVENTS = 300_000_000
@@ -34,10 +34,14 @@ def stream_funnel(
         if sum(count for name, count in counts.items() if names is None or name in names) <= PLAIN_LIMIT:
             return None
         names = None  # the frame is at hand: rows are cheaper to skip than to copy
-    actor = actor_column(query)
-    native = [actor] if actor in ("person_id", "distinct_id") else []
+    native = native_columns(actor_column(query))
     tables = log.batches(columns, events=names, native=native, **read_bounds(query))
     return packed_run(tables, query, exposed)
+
+
+def native_columns(actor: str) -> list[str]:
+    """Columns whose stored type will do: ids are told apart as integers as well as by their text."""
+    return [actor] if actor in ("person_id", "distinct_id") else []
 
 
 def shard_batches(table: pa.Table, query: FunnelQuery, exposed: Exposed | None) -> FunnelRun | None:
