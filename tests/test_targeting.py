@@ -468,7 +468,8 @@ def test_two_columns_of_one_name_are_refused():
 JSON_ROWS = [
     '{"a": "x", "$feature_enrollment/f": true}', '{"a": null}', "{}", None, '{"a": 1}',
     '{"a": 1.0, "b": "q"}',
-    '{"a": "\\u00c9\\"t"}', '{"a": [1, "x"]}', '{"a": {"k": true}}', '{"a": "x"}', '{"a": "5"}', '{ "a" : "true" }',
+    '{"a": "\\u00c9\\"t"}', '{"a": [1, "x"]}', '{"a": {"k": true}}',
+    '{"a": "x"}', '{"a": "5"}', '{ "a" : "true" }',
 ]  # fmt: skip
 
 

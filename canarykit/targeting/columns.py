@@ -147,14 +147,12 @@ class PropertyTable:
         import pyarrow as pa
 
         texts = pa.table({"text": pa.array(self._json, from_pandas=True)})  # read by the query
-        query = (
-            "SELECT coalesce(bool_and(CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' ELSE false END),"
-            " true) FROM texts WHERE text IS NOT NULL"
-        )
+        is_object = "CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' ELSE false END"
+        query = f"SELECT count(*) FROM texts WHERE text IS NOT NULL AND NOT ({is_object})"
         with duckdb.connect() as connection:
             connection.register("texts", texts)
-            answer = connection.sql(query).fetchone()
-        return texts if answer is not None and answer[0] else None
+            others = connection.execute(query).fetchall()[0][0]
+        return None if others else texts
 
     def column(self, key: str) -> Column | None:
         """A property by name; None where no row has it."""
