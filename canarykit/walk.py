@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Table, format_value
-from canarykit.errors import DataError
+from canarykit.errors import CanarykitError, DataError
 
 if TYPE_CHECKING:
     from canarykit.health import StageReport
@@ -47,7 +47,14 @@ class Walked:
 
 def main(arguments: list[str] | None = None) -> int:
     """Walk the stages on the sample data, or one release of your own; 0 when every notebook ran."""
-    options = _parser().parse_args(arguments)
+    try:
+        return _walk(_parser().parse_args(arguments))
+    except CanarykitError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+
+
+def _walk(options: argparse.Namespace) -> int:
     build = Path(options.build).resolve()
     build.mkdir(parents=True, exist_ok=True)
     own = {
@@ -100,6 +107,7 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
 def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)
@@ -117,7 +125,13 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
         extra_arguments=["--log-level=40"],  # not the kernel's remarks about its own connection
         resources={"metadata": {"path": str(path.parent.resolve())}},
     )
-    client.execute()
+    try:
+        client.execute()
+    except CellExecutionError as stopped:
+        nbformat.write(notebook, build / path.name)
+        raise DataError(
+            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n(executed up to there: {build / path.name})"
+        ) from None
     said = "".join(output.get("text", "") for output in notebook.cells.pop().outputs)
     nbformat.write(notebook, build / path.name)
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
