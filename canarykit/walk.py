@@ -130,7 +130,8 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
     except CellExecutionError as stopped:
         nbformat.write(notebook, build / path.name)
         raise DataError(
-            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n(executed up to there: {build / path.name})"
+            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n"
+            f"(executed up to there: {_relative(build / path.name)})"
         ) from None
     said = "".join(output.get("text", "") for output in notebook.cells.pop().outputs)
     nbformat.write(notebook, build / path.name)
