@@ -314,7 +314,11 @@ def test_payloads_go_by_variant_and_an_opt_out_keeps_the_one_of_true():
     )
     server = ck.evaluate_flag(flag, rows, payload=True)
     assert server.loc[0, ["value", "payload"]].tolist() == ["false", "1"]
-    assert all((row.payload == "1") == (row.value == "true") for row in server.iloc[1:].itertuples())
+    on_and_off = ck.evaluate_flag(flag, people(40), payload=True)
+    assert set(zip(on_and_off["value"], on_and_off["payload"], strict=True)) == {
+        ("true", "1"),
+        ("false", None),
+    }
     plain = replace(flag, feature_enrollment=False)
     sdk = ck.evaluate_flag(plain, people(40), semantics="sdk", payload=True)
     assert set(zip(sdk["value"], sdk["payload"], strict=True)) == {("true", "1"), ("false", "0")}
@@ -474,6 +478,13 @@ def test_cohorts_nest_and_negate(number, operator, expected):
     assert "".join(value[0] for value in found) == expected
 
 
+def test_exact_is_in_for_cohorts_of_the_sdk_and_nobody_on_the_server():
+    flag = Flag("f", (share(100, in_cohort(2, "exact")),))
+    persons = people(2, vip=["true", "no"])
+    assert values(flag, persons, cohorts=NESTED, semantics="sdk") == ["true", "false"]
+    assert values(flag, persons, cohorts=NESTED) == ["false", "false"]
+
+
 def test_who_is_in_a_static_cohort_is_unknown_until_its_members_are_given():
     flag = Flag("f", (share(100, PRO, in_cohort(9)), share(100, PropertyFilter("plan", "free"))))
     persons = people(3, plan=["pro", "free", None])
@@ -562,6 +573,23 @@ def test_an_empty_chain_is_circular_for_the_sdk_even_where_the_value_is_known():
     circular = depends("base", True, extra={"dependency_chain": []})
     flag = Flag("f", (share(100, known), share(100, circular)))
     assert pd.isna(one(flag, {"flags": flag_set(base, flag), "semantics": "sdk"})["value"])
+
+
+def test_a_dependency_the_sdk_cannot_decide_leaves_the_flag_undecided():
+    base = Flag("base", (share(100, PRO),))
+    chain = {"dependency_chain": ["base"]}
+    flag = Flag(
+        "f", (share(100, depends("base", False, extra=chain)), share(0, depends("base", extra=chain)))
+    )
+    found = values(flag, people(2, plan=["free", None]), flags=flag_set(base, flag), semantics="sdk")
+    assert found[0] == "true"
+    assert pd.isna(found[1])
+    once_more = Flag(
+        "f", (share(100, depends("base", extra=chain)), share(100, depends("base", False, extra=chain)))
+    )
+    assert pd.isna(
+        values(once_more, people(1, plan=[None]), flags=flag_set(base, once_more), semantics="sdk")[0]
+    )
 
 
 def test_a_dependency_with_another_operator_never_holds():
