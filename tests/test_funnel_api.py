@@ -9,6 +9,7 @@ import pytest
 import canarykit as ck
 from canarykit.errors import PlanError
 from canarykit.funnels.api import funnel_query
+from canarykit.funnels.feed import shard_column
 from canarykit.funnels.filters import matcher
 from canarykit.funnels.query import Filter
 from canarykit.funnels.read import read_window
@@ -164,6 +165,14 @@ def test_a_first_time_step_looks_back_past_the_range_and_past_its_filters():
     assert ck.funnel_by_flag(log, [{**first, "filters": {"plan": "pro"}}, "pay"]).counts == {}
     filtered = {**first, "math": "first_time_for_user_with_filters", "filters": {"plan": "pro"}}
     assert ck.funnel_by_flag(log, [filtered, "pay"]).counts == {None: [1, 1]}
+
+
+def test_a_first_time_step_of_groups_is_refused_where_shards_part_a_persons_events():
+    step = {"event": "open", "math": "first_time_for_user"}
+    query = funnel_query([step, "pay"], aggregate_by="group:0")
+    assert shard_column(query, "pandas") == "$group_0"
+    with pytest.raises(PlanError, match=r"first-time step counted by 'group:0'.*count by person"):
+        shard_column(query, "spark")
 
 
 def test_values_beyond_the_limit_are_summed_as_other():

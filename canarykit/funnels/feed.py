@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from canarykit.errors import PlanError
 from canarykit.funnels.breakdowns import Values, breakdown_columns, breakdown_values
 from canarykit.funnels.columns import Columns
 from canarykit.funnels.exposed import Exposed
@@ -30,6 +31,7 @@ __all__ = [
     "feed_table",
     "read_bounds",
     "row_matches",
+    "shard_column",
 ]
 
 NO_VALUES = Values(np.empty(0, np.int64), (None,), np.zeros(1, np.int64))
@@ -109,6 +111,20 @@ def columns_needed(query: FunnelQuery, exposed: Exposed | None = None) -> list[s
     elif query.breakdown is not None and not query.flag_exposure:
         names += breakdown_columns(query.breakdown)
     return list(dict.fromkeys(names))
+
+
+def shard_column(query: FunnelQuery, engine: str | None) -> str:
+    """The column by which the log is cut into shards: all events of one actor are in one.
+
+    A first-time step looks at each person, so where shards are real the actors must be people too.
+    """
+    actor = actor_column(query)
+    if query.looks_back and actor != "person_id" and engine == "spark":
+        raise PlanError(
+            f"a first-time step counted by {query.aggregate_by!r} needs each person's events together, which "
+            "Spark's shards do not keep; count by person, or read the log into pandas or DuckDB"
+        )
+    return actor
 
 
 def read_bounds(query: FunnelQuery) -> dict[str, datetime | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.funnels.exposed import Exposed
-from canarykit.funnels.feed import Feed, actor_column, columns_needed, events_needed, feed_table, read_bounds
+from canarykit.funnels.feed import Feed, columns_needed, events_needed, feed_table, read_bounds, shard_column
 from canarykit.funnels.merge import limit_labels, merge_runs
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.scan import Answers, scan_feed
@@ -36,7 +36,7 @@ def run_funnel(
     elif (run := stream_funnel(log, query, columns, exposed)) is not None:
         return finish_run([run], query, select, exposed)
     shard = ShardFunnel(query, select, exposed)
-    actor = actor_column(query)
+    actor = shard_column(query, getattr(log, "engine", None))
     native = native_columns(actor) if select is None and exposed is None else []
     runs = log.reduce(
         columns, shard, events=events_needed(query), actor=actor, native=native, **read_bounds(query)
@@ -65,7 +65,8 @@ def reduce_funnel(
     entry and `run.row_actor` the actor of every row of the table (-1 = none), in the same codes.
     """
     needed = list(dict.fromkeys([*columns_needed(query), *columns]))
-    return log.reduce(needed, ShardCall(query, fn), actor=actor_column(query), **read_bounds(query))
+    actor = shard_column(query, getattr(log, "engine", None))
+    return log.reduce(needed, ShardCall(query, fn), actor=actor, **read_bounds(query))
 
 
 @dataclass(frozen=True)

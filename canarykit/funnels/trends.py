@@ -10,7 +10,7 @@ import numpy as np
 
 from canarykit.errors import DataError
 from canarykit.funnels.exposed import Exposed
-from canarykit.funnels.feed import Feed, actor_column, columns_needed, events_needed, feed_table, read_bounds
+from canarykit.funnels.feed import Feed, columns_needed, events_needed, feed_table, read_bounds, shard_column
 from canarykit.funnels.merge import common_labels, label_key
 from canarykit.funnels.periods import PeriodGrid, period_grid
 from canarykit.funnels.query import FunnelQuery
@@ -44,9 +44,8 @@ def run_trend(
     if select:
         columns = list(dict.fromkeys([*columns, "session_id"]))
     shard = ShardTrend(query, from_step, to_step, grid, select, exposed)
-    parts = log.reduce(
-        columns, shard, events=events_needed(query), actor=actor_column(query), **read_bounds(query)
-    )
+    actor = shard_column(query, getattr(log, "engine", None))
+    parts = log.reduce(columns, shard, events=events_needed(query), actor=actor, **read_bounds(query))
     as_of = end if spec.as_of is None else micros(spec.as_of, name="as_of")
     return _finish(parts, query, spec, grid, as_of, exposed)
 
