@@ -419,3 +419,11 @@ def test_a_flags_key_may_hold_dots_braces_spaces_and_newlines():
     for key in ("a.b", "{id}", "a b\nc", "{flag}"):
         expected = int(hashlib.sha1(f"{key}.u".encode()).hexdigest()[:15], 16) / 2**60
         assert ck.bucket("u", flag=key) == expected
+
+
+def test_variants_without_any_weight_and_no_variants_at_all_leave_only_the_fallback():
+    assert ck.split(["u"], vendor="unleash", flag="f", weights=[("a", 0), ("b", 0)]).tolist() == [None]
+    for weights in ([], [("a", 0)]):
+        assert ck.split(
+            ["u"], vendor="flagsmith", flag="f", weights=weights, otherwise="control"
+        ).tolist() == ["control"]

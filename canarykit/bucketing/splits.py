@@ -118,6 +118,8 @@ def split(
     pairs = list(weights.items() if isinstance(weights, Mapping) else weights or ())
     if total is None and pairs and vendor in SUMMED and spec.total is not None:
         total = round(sum(max(weight, 0) for _, weight in pairs) * spec.edge[0])
+        if not total and vendor == "unleash":  # no weight at all: on, without a variant
+            total = None
     column = read_ids(ids, unusual=spec.unusual)
     values = bucket_values(column, spec, fields, total=total)
     if rule.gate == "coverage":
@@ -168,7 +170,7 @@ def choose_by_weight(
     past = codes == len(names)
     codes[past] = -1
     left_over = past & ~np.isnan(values)
-    if not left_over.any() or not names:
+    if not left_over.any() or (not names and otherwise is None):
         return codes, names
     if otherwise is None and (rule.leftover == "last variant" or (spec.vendor == "posthog" and is_seeded)):
         codes[left_over] = len(names) - 1
