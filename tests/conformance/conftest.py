@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SHIPPED = Path(__file__).parent / "cases"
+SHIPPED = tuple(Path(__file__).parent / name for name in ("cases", "more_cases"))
 FILES = ("bucketing_vectors.jsonl", "conditions_cases.jsonl", "posthog_funnel_cases.jsonl")
 ABSENT = "no-such-file"
 TALLY = pytest.StashKey[dict]()
@@ -26,14 +26,14 @@ def pytest_configure(config):
     config.stash[TALLY] = {}
 
 
-def case_directory(config) -> Path:
+def case_directories(config) -> tuple[Path, ...]:
     chosen = config.getoption("cases", default=None)
     if chosen is None:
         return SHIPPED
     directory = Path(chosen)
     if not any((directory / name).is_file() for name in FILES):
         raise pytest.UsageError(f"--cases {chosen}: that directory holds none of {', '.join(FILES)}")
-    return directory
+    return (directory,)
 
 
 def read_cases(path: Path) -> list[dict]:
@@ -51,8 +51,8 @@ def read_cases(path: Path) -> list[dict]:
 def pytest_generate_tests(metafunc):
     if "case" not in metafunc.fixturenames:
         return
-    path = case_directory(metafunc.config) / metafunc.module.CASE_FILE
-    cases = read_cases(path) if path.is_file() else [{"id": ABSENT}]
+    paths = [directory / metafunc.module.CASE_FILE for directory in case_directories(metafunc.config)]
+    cases = [case for path in paths if path.is_file() for case in read_cases(path)] or [{"id": ABSENT}]
     metafunc.parametrize("case", cases, ids=[str(case.get("id", n)) for n, case in enumerate(cases)])
 
 
