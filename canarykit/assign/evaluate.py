@@ -183,7 +183,7 @@ def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
             "value": _as_pandas(_only(values, found.arm >= 0)),
             "variant": _as_pandas(_only(values, found.arm >= FIRST_VARIANT)),
             "reason": pd.Categorical.from_codes(found.reason, pd.Index(Reason)),
-            "condition": pd.arrays.IntegerArray(found.condition.astype(np.int64), found.condition < 0),
+            "condition": pd.arrays.IntegerArray(found.condition.astype(np.int16), found.condition < 0),
             "bucket": found.bucket,
         },
         index=index,

@@ -11,7 +11,17 @@ from canarykit.flags import Condition, Flag
 from canarykit.targeting.matcher import INCONCLUSIVE, SERVER
 from canarykit.targeting.units import Ids
 
-__all__ = ["OFF", "ON", "UNKNOWN", "Outcome", "Reason", "arms_of", "refuse_unsupported", "variant_codes"]
+__all__ = [
+    "OFF",
+    "ON",
+    "UNKNOWN",
+    "Outcome",
+    "Reason",
+    "arms_of",
+    "decide_matched",
+    "draw_variants",
+    "refuse_unsupported",
+]
 
 OFF, ON, FIRST_VARIANT = 0, 1, 2
 UNKNOWN, NEEDS_SERVER = -1, -2
@@ -39,6 +49,10 @@ class Outcome:
         Index of the condition set that decided, or that came nearest; -1 where there is none.
     bucket
         The rollout hash of the id that was bucketed; NaN where there is none.
+    open
+        Rows that are not decided yet.
+    to_draw
+        Rows that wait for a hashed variant, with the ids it is hashed from.
     """
 
     arm: np.ndarray
@@ -46,6 +60,7 @@ class Outcome:
     condition: np.ndarray
     bucket: np.ndarray
     open: np.ndarray = field(repr=False)
+    to_draw: list[tuple[np.ndarray, Ids]] = field(default_factory=list, repr=False)
 
     @classmethod
     def start(cls, rows: int, flag: Flag) -> Outcome:
@@ -96,27 +111,38 @@ def arms_of(flag: Flag) -> list[str]:
     return ["false", "true", *variants, *([flag.holdout.value] if flag.holdout else [])]
 
 
-def variant_codes(flag: Flag, condition: Condition, ids: Ids) -> np.ndarray | int:
-    """The arm of those who match a set: its override if that names a variant, else the hashed variant."""
-    if not flag.variants:
-        return ON
+def decide_matched(
+    found: Outcome, rows: np.ndarray, flag: Flag, condition: Condition, position: int, ids: Ids
+) -> None:
+    """Close the rows that match a set: with its override if that names a variant, else a hashed variant."""
     keys = [variant.key for variant in flag.variants]
     if condition.variant in keys:
-        return FIRST_VARIANT + keys.index(condition.variant)
-    return ids.remembered(("arms", flag.key, *flag.variants), lambda: _hashed_variants(flag, ids))
+        found.close(rows, "condition_match", FIRST_VARIANT + keys.index(condition.variant), position)
+        return
+    if keys:
+        found.to_draw.append((rows & found.open, ids))
+    found.close(rows, "condition_match", ON, position)
 
 
-def _hashed_variants(flag: Flag, ids: Ids) -> np.ndarray:
+def draw_variants(found: Outcome, flag: Flag) -> None:
+    """Give every row that waits for it its hashed variant; nothing is hashed where it decides nothing."""
     edges, edge = [], 0.0
     for variant in flag.variants:
         edge += variant.rollout_percentage / 100
         edges.append(edge)
-    numbers = ids.hash01(f"{flag.key}.", "variant")
-    arm = np.full(len(numbers), FIRST_VARIANT, dtype=np.int16)
-    for edge in edges:  # the first edge above the number; edges never fall
-        arm += numbers >= edge
-    _put(arm, arm == FIRST_VARIANT + len(edges), ON)
-    return arm
+    by_ids = {id(ids): ids for _, ids in found.to_draw}
+    for key, ids in by_ids.items():
+        rows = np.logical_or.reduce([waiting for waiting, theirs in found.to_draw if id(theirs) == key])
+        few = rows.mean() < 0.5 if len(rows) else False
+        numbers = (ids.only(rows) if few else ids).hash01(f"{flag.key}.", "variant")
+        arm = np.full(len(numbers), FIRST_VARIANT, dtype=found.arm.dtype)
+        for edge in edges:  # the first edge above the number; edges never fall
+            arm += numbers >= edge
+        _put(arm, arm == FIRST_VARIANT + len(edges), ON)
+        if few:
+            found.arm[rows] = arm
+        else:
+            _put(found.arm, rows, arm)
 
 
 def refuse_unsupported(flag: Flag, *, continuity: bool = True) -> None:

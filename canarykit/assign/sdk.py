@@ -19,8 +19,9 @@ from canarykit.assign.outcome import (
     UNKNOWN,
     Outcome,
     arms_of,
+    decide_matched,
+    draw_variants,
     refuse_unsupported,
-    variant_codes,
 )
 from canarykit.flags import UNSET, Condition, Flag, FlagSet, PropertyFilter
 from canarykit.targeting.dates import Clock
@@ -125,6 +126,7 @@ class SdkEvaluation:
                 break
             doubtful |= self._condition(flag, condition, position, scope, found, doubtful)
         found.give_up(doubtful, INCONCLUSIVE)
+        draw_variants(found, flag)
         found.open = np.zeros_like(found.open)
 
     def _enrollment(self, flag: Flag, scope: Scope, found: Outcome) -> None:
@@ -165,7 +167,7 @@ class SdkEvaluation:
         if matched.any():
             if ids is not scope.bucketing:
                 found.bucket = np.where(matched, ids.hash01(f"{flag.key}."), found.bucket)
-            found.close(matched, "condition_match", variant_codes(flag, condition, ids), position)
+            decide_matched(found, matched, flag, condition, position, ids)
         return doubt
 
     def _context(

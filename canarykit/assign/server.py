@@ -19,8 +19,9 @@ from canarykit.assign.outcome import (
     UNKNOWN,
     Outcome,
     arms_of,
+    decide_matched,
+    draw_variants,
     refuse_unsupported,
-    variant_codes,
 )
 from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter
 from canarykit.flags.lossless import Unset
@@ -76,6 +77,7 @@ class ServerEvaluation:
             self._holdout(flag, found)
             for index, condition in enumerate(flag.conditions):
                 self._condition(flag, condition, index, found)
+            draw_variants(found, flag)
             found.open = np.zeros_like(found.open)
         return found
 
@@ -134,7 +136,7 @@ class ServerEvaluation:
         if matched.any():
             if ids is not self._ids(flag, flag.aggregation_group_type_index):
                 found.bucket = np.where(matched, ids.hash01(f"{flag.key}."), found.bucket)
-            found.close(matched, "condition_match", variant_codes(flag, condition, ids), index)
+            decide_matched(found, matched, flag, condition, index, ids)
 
     def _in_rollout(self, flag: Flag, condition: Condition, ids: Ids) -> np.ndarray:
         share = 100.0 if condition.rollout_percentage is None else condition.rollout_percentage

@@ -78,18 +78,24 @@ def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-de
 
 
 @numba.njit(cache=True, nogil=True)
-def _equal_words(offsets, data, words, sizes, out):  # type: ignore[no-untyped-def]
-    """Equality with parts of at most eight bytes: each text is folded and compared as one number."""
+def _equal_words(offsets, data, whole, words, sizes, out):  # type: ignore[no-untyped-def]
+    """Equality with parts of at most eight bytes: each text is folded and compared as one number.
+
+    `whole` is the data as aligned numbers of eight bytes; a text is put together from two of them.
+    """
     ones = np.uint64(0x0101010101010101)
     high = np.uint64(0x8080808080808080)
     for row in range(out.size):
         start = offsets[row]
         size = offsets[row + 1] - start
-        word = np.uint64(0)
-        if start + 8 <= data.size:
-            for step in range(8):
-                word |= np.uint64(data[start + step]) << np.uint64(8 * step)
+        place = start >> 3
+        if place + 1 < whole.size:
+            shift = np.uint64((start & 7) * 8)
+            word = whole[place] >> shift
+            if shift:
+                word |= whole[place + 1] << (np.uint64(64) - shift)
         else:
+            word = np.uint64(0)
             for step in range(min(size, 8)):
                 word |= np.uint64(data[start + step]) << np.uint64(8 * step)
         low = word & ~high
@@ -118,9 +124,10 @@ def scan_texts(texts: Any, parts: Sequence[str], place: str) -> np.ndarray:
     encoded = [part.encode() for part in parts]
     edges = np.cumsum([0, *map(len, encoded)])
     out = np.empty(len(texts), dtype=np.bool_)
-    if place == "equal" and len(encoded) > 1 and max(map(len, encoded)) <= 8:
+    if place == "equal" and max(map(len, encoded)) <= 8 and data.ctypes.data % 8 == 0:
+        whole = data[: len(data) // 8 * 8].view(np.uint64)
         words = np.array([int.from_bytes(part, "little") for part in encoded], dtype=np.uint64)
-        _equal_words(offsets, data, words, np.diff(edges), out)
+        _equal_words(offsets, data, whole, words, np.diff(edges), out)
         return out
     _scan(offsets, data, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), edges, _PLACES[place], out)
     return out

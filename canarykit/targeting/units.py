@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -58,7 +58,7 @@ class Ids:
 
         self.texts = ids if isinstance(ids, pa.Array) else id_texts(ids)
         self.empty_is_zero = empty_is_zero
-        self._known: dict[str, np.ndarray] = {}
+        self._hashes: dict[tuple[str, str], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -79,14 +79,15 @@ class Ids:
 
     def hash01(self, prefix: str, suffix: str = "", *, of_flag: bool = True) -> np.ndarray:
         """PostHog's number of each id; for flags the server takes 0 where the id is empty."""
-        return self.remembered((prefix, suffix), lambda: self._hash01(prefix, suffix, of_flag))
+        if (prefix, suffix) not in self._hashes:
+            self._hashes[prefix, suffix] = self._hash01(prefix, suffix, of_flag)
+        return self._hashes[prefix, suffix]
 
-    def remembered(self, name: tuple[Any, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """What was computed from these ids under a name before, or is computed now."""
-        key = repr(name)
-        if key not in self._known:
-            self._known[key] = compute()
-        return self._known[key]
+    def only(self, rows: np.ndarray) -> Ids:
+        """The ids of some rows."""
+        import pyarrow as pa
+
+        return Ids(self.texts.filter(pa.array(rows)), empty_is_zero=self.empty_is_zero)
 
     def _hash01(self, prefix: str, suffix: str, of_flag: bool) -> np.ndarray:
         found = posthog_hash01(self.texts, prefix=prefix, suffix=suffix)
