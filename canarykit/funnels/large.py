@@ -23,18 +23,22 @@ from canarykit.funnels.partition import make_groups
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.rules import (
     ALL_EVENTS,
+    BITS,
     FIRST_TOUCH,
     LAST_TOUCH,
     NO_VALUE,
     ORDERED,
+    REACHED,
     STEPS_MASK,
+    TIMES,
     UNORDERED,
+    VALUE,
     Rules,
     answer_fields,
     make_memory,
     tie_rank,
 )
-from canarykit.funnels.scan import Answers, make_rules, read_answers
+from canarykit.funnels.scan import make_rules
 from canarykit.funnels.types import FunnelRun, Label
 
 if TYPE_CHECKING:
@@ -89,26 +93,47 @@ class Buckets:
 
 def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
     labels = tuple(sorted(packer.labels, key=label_key)) or (None,)
-    n_events = packer.n_events
+    n_events, n = packer.n_events, packer.query.n_steps
     found = _scan_buckets(packer, labels, pool)
-    if any(actors < 0 for actors, _ in found):
+    if any(part.actors < 0 for part in found):
         raise DoesNotFit
-    parts = [answers for _, answers in found]
-    return FunnelRun(
+    ends = np.cumsum([len(part.rows) for part in found])
+    total = int(ends[-1])
+    run = FunnelRun(
         labels=labels,
-        value=np.concatenate([part.value for part in parts]),
-        reached=np.concatenate([part.reached for part in parts]),
-        bits=np.concatenate([part.bits for part in parts]),
-        times=np.concatenate([part.times for part in parts]),
-        n_actors=sum(actors for actors, _ in found),
+        value=np.empty(total, np.int32),
+        reached=np.empty(total, np.int8),
+        bits=np.empty(total, np.int64),
+        times=np.empty((total, n), np.int64, order="F"),  # whole columns are what is read of them
+        n_actors=sum(part.actors for part in found),
         n_events=n_events,
     )
 
+    def fill(i: int) -> None:
+        rows, found[i] = found[i].rows, NO_ANSWERS
+        place = slice(int(ends[i]) - len(rows), int(ends[i]))
+        run.value[place] = rows[:, VALUE]
+        run.reached[place] = rows[:, REACHED]
+        run.bits[place] = rows[:, BITS]
+        run.times[place] = rows[:, TIMES:]
 
-def _scan_buckets(
-    packer: Packer, labels: tuple[Label, ...], pool: ThreadPoolExecutor
-) -> list[tuple[int, Answers]]:
-    """Number of actors and answers of every range of buckets."""
+    list(pool.map(fill, range(len(found))))
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Number of actors of a range of buckets (-1: two ids share a hash), and their answers, one a row."""
+
+    actors: int
+    rows: np.ndarray
+
+
+NO_ANSWERS = Part(0, np.empty((0, 0), np.int64))
+
+
+def _scan_buckets(packer: Packer, labels: tuple[Label, ...], pool: ThreadPoolExecutor) -> list[Part]:
+    """Answers of every range of buckets."""
     query, layout = packer.query, packer.layout
     assert layout is not None
     place = {label: i for i, label in enumerate(labels)}
@@ -124,7 +149,7 @@ def _scan_buckets(
     rules = make_rules(query, blank=place.get("", -1))
     short = _short_scan_will_do(rules, met)
 
-    def scan(chunk: tuple[int, int]) -> tuple[int, Answers]:
+    def scan(chunk: tuple[int, int]) -> Part:
         first, last = chunk
         sizes = np.diff(buckets.starts[first : last + 1])
         most = int(sizes.max())
@@ -143,7 +168,8 @@ def _scan_buckets(
                 queues=rules.order == UNORDERED,
             )
             actors = compiled("run_buckets")(*buckets.columns, *bounds, *memory)
-        return actors, read_answers(answers, NONE, used, query.n_steps)
+        width = answer_fields(query.n_steps)
+        return Part(actors, answers[: used[0] * width].reshape(-1, width))
 
     return list(pool.map(scan, buckets.chunks(4 * packer.threads)))
 

@@ -7,6 +7,8 @@ reached the last step, zeros included.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from canarykit.funnels.types import FunnelRun, TrendRun
 __all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert", "trend_rates"]
 
 MICROSECONDS = 1e6
+MANY_ENTRIES = 200_000  # from here on steps are summed up side by side
 AUTO_BINS, MOST_BINS = 60, 90
 WIDTH_WITHOUT_SPREAD = 60
 
@@ -55,7 +58,8 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
     n, n_labels = query.n_steps, len(run.labels)
     average = np.full((n_labels, n), np.nan)
     median = np.full((n_labels, n), np.nan)
-    for k in range(1, n):
+
+    def step(k: int) -> None:
         later, earlier = run.times[:, k], run.times[:, k - 1]
         timed = np.flatnonzero(later > earlier)  # a missing time has none after it
         gaps, value = later[timed] - earlier[timed], run.value[timed]
@@ -63,6 +67,12 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
             if len(mine):
                 average[label, k] = int(mine.sum()) / len(mine) / MICROSECONDS  # whole sum: any order of rows
                 median[label, k] = float(np.median(mine)) / MICROSECONDS
+
+    if len(run) < MANY_ENTRIES:
+        list(map(step, range(1, n)))
+    else:
+        with ThreadPoolExecutor(min(n, os.cpu_count() or 1)) as pool:
+            list(pool.map(step, range(1, n)))
     counts = step_counts(run, query)
     done = run.reached == n - 1
     total = run.times[done, n - 1] - run.times[done, 0]
