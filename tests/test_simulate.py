@@ -1,6 +1,7 @@
 """A simulated log must be reproducible, stable as it grows, and hold the truth that was put in."""
 
 import json
+import uuid
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 
 import canarykit as ck
 from canarykit.bucketing import posthog_hash01
-from canarykit.simulate import Effect, Fault, Step
+from canarykit.simulate import Effect, Fault, Step, identities
+from canarykit.simulate.kernels import sort_words
 
 FLAG = "new-checkout"
 VALUE = f"$feature/{FLAG}"
@@ -314,3 +316,19 @@ def test_a_progress_bar_is_silent_unless_asked_for(plan, capsys):
     ck.simulate_rollout(plan, 50, rng=1)
     assert len(seen) == 1
     assert capsys.readouterr() == ("", "")
+
+
+def test_compiled_uuids_are_those_of_python():
+    words = np.random.default_rng(3).integers(0, 2**64, (2, 500), dtype=np.uint64)
+    expected = [str(uuid.UUID(int=int(high) << 64 | int(low))) for high, low in words.T]
+    assert identities.uuid_text(*words).to_pylist() == expected
+    assert identities._compiled_text(*words).tobytes().decode() == "".join(expected)
+
+
+def test_the_compiled_sort_keeps_equal_times_in_order():
+    draw = np.random.default_rng(4)
+    words = draw.integers(0, 50, 3_000).astype(np.uint64) << np.uint64(20) | draw.permutation(3_000).astype(
+        np.uint64
+    )
+    expected = words[np.argsort(words >> np.uint64(20), kind="stable")]
+    np.testing.assert_array_equal(sort_words(words.copy(), 20, 40), expected)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from canarykit.flags import UNSET
 from canarykit.simulate.identities import anonymous_ids, distinct_ids, emails, organisation_keys
 from canarykit.simulate.population import People, Population
 from canarykit.simulate.scenario import Scenario
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
 
-__all__ = ["groups_frame", "people_frame", "value_names", "values_by_stage"]
+__all__ = ["as_anonymous", "groups_frame", "people_frame", "value_names", "values_by_stage"]
 
 
 COMPILED_FROM = 50_000
@@ -65,8 +66,16 @@ def groups_frame(population: Population, ranks: np.ndarray) -> pd.DataFrame:
     )
 
 
+def as_anonymous(frame: pd.DataFrame, people: People) -> pd.DataFrame:
+    """The same people under the ids they have before they identify; what they told of themselves is gone."""
+    unknown = [name for name in map(str, frame) if name == "email" or name.startswith("$feature_enrollment/")]
+    frame = frame.assign(distinct_id=anonymous_ids(people.index).to_pandas())
+    frame[unknown] = None
+    return frame
+
+
 def values_by_stage(
-    people: People, plan: RolloutPlan, scenario: Scenario, stages: tuple[str, ...], *, anonymous: bool = False
+    people: People, frame: pd.DataFrame, plan: RolloutPlan, scenario: Scenario, stages: tuple[str, ...]
 ) -> np.ndarray:
     """Codes of the flag's value, one row a stage and one column a person.
 
@@ -75,10 +84,6 @@ def values_by_stage(
     """
     from canarykit.assign import evaluate_flag
 
-    frame = people_frame(people, plan)
-    if anonymous:
-        frame["distinct_id"] = anonymous_ids(people.index).to_pandas()
-        frame[["email", f"$feature_enrollment/{plan.flag}"]] = None
     groups = {plan.group_types[0]: groups_frame(people.population, people.organisation)}
     names = value_names(plan)
     values = np.zeros((len(stages), len(people)), np.int8)
@@ -92,13 +97,20 @@ def values_by_stage(
                 rows = np.flatnonzero(values[row] == 0)
             asked = replace(flag, conditions=tuple(c for c in flag.conditions if c not in before.conditions))
         if len(rows) and (asked.conditions or asked.feature_enrollment):
-            answer = evaluate_flag(
-                asked, frame.iloc[rows], groups=groups, group_type_mapping=dict(enumerate(plan.group_types))
-            )["value"]
+            types = dict(enumerate(plan.group_types)) if _asks_groups(asked) else {}
+            answer = evaluate_flag(asked, frame.iloc[rows], groups=groups, group_type_mapping=types)["value"]
             kept = values[row, rows]
             values[row, rows] = np.where(kept == 0, _codes(answer, names), kept)
         before = flag
     return values
+
+
+def _asks_groups(flag: Flag) -> bool:
+    """Whether any condition set looks at a group or its properties."""
+    sets = (*flag.conditions, *flag.super_conditions)
+    own = [c.aggregation_group_type_index for c in sets if c.aggregation_group_type_index is not UNSET]
+    filters = [p.type == "group" or p.group_type_index is not None for c in sets for p in c.properties]
+    return any(filters) or any(index is not None for index in (flag.aggregation_group_type_index, *own))
 
 
 def _only_grows(before: Flag, flag: Flag) -> bool:

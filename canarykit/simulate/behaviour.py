@@ -34,7 +34,7 @@ FIXED_EVENTS = (
 )
 FIRST_STEP = len(FIXED_EVENTS)
 NO_VALUE, UNKNOWN = -1, -2
-SECOND = 1_000_000
+SECOND, MILLISECOND = 1_000_000, 1_000
 
 
 @dataclass
@@ -62,10 +62,11 @@ class Draft:
         parts["session"] = moved
         return cls(**{name: np.concatenate(arrays) for name, arrays in parts.items()})
 
-    def take(self, rows: np.ndarray) -> Draft:
-        """These events, sessions untouched."""
-        names = ("time", "session", "person", "kind", "value", "number", "anonymous")
+    def take(self, rows: np.ndarray, *, time: np.ndarray | None = None) -> Draft:
+        """These events (and their times, where they are known already), sessions untouched."""
+        names = ("session", "person", "kind", "value", "number", "anonymous")
         picked = {name: getattr(self, name)[rows] for name in names}
+        picked["time"] = self.time[rows] if time is None else time
         return Draft(**picked, session_person=self.session_person, session_start=self.session_start)
 
 
@@ -152,7 +153,7 @@ def _draft(
     known: np.ndarray,
 ) -> Draft:
     time, rows, kind, value, number = pieces.joined()
-    time -= time % 1000  # clients send milliseconds
+    time -= time % MILLISECOND  # clients send milliseconds
     keep = rules.arrives(time)
     if not keep.all():
         time, rows, kind, value, number = (a[keep] for a in (time, rows, kind, value, number))

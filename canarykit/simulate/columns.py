@@ -116,6 +116,8 @@ class _Coded:
 
     codes: np.ndarray
     names: pa.Array
+    ids: bool = False
+    """The texts are ids: many, and distinct by how they were made."""
 
     def text(self) -> pa.Array:
         """The texts themselves; nothing may be missing."""
@@ -123,7 +125,11 @@ class _Coded:
 
     def categories(self) -> pd.Categorical[Any]:
         """A pandas column, without another look at every code."""
-        dtype = pd.CategoricalDtype(pd.Index(self.names.to_pandas()))
+        names = pd.Index(self.names.to_pandas())
+        if self.ids:  # the public constructor would hash them all to see whether they are distinct
+            dtype = pd.CategoricalDtype._from_fastpath(names, ordered=False)  # type: ignore[attr-defined]
+        else:
+            dtype = pd.CategoricalDtype(names)
         return pd.Categorical.from_codes(self.codes, dtype=dtype, validate=False)
 
 
@@ -145,23 +151,22 @@ def _who(draft: Draft, crowd: Crowd, known: pa.Array, anonymous: pa.Array) -> _C
     """One dictionary of known and anonymous ids; the anonymous ones stand after the known."""
     row = draft.person - np.int32(crowd.first)
     if not draft.anonymous.any():
-        return _coded(row, known)
+        return _Coded(row, known, ids=True)
     rows = np.flatnonzero(np.asarray(pc.is_valid(anonymous)))
     place = np.arange(len(known), dtype=np.int32)
     place[rows] = len(known) + np.arange(len(rows), dtype=np.int32)
     names = pa.concat_arrays([known, anonymous.take(pa.array(rows))])
-    return _coded(np.where(draft.anonymous, place[row], row).astype(np.int32), names)
+    return _Coded(np.where(draft.anonymous, place[row], row).astype(np.int32), names, ids=True)
 
 
 def _identity_columns(draft: Draft, crowd: Crowd, layout: Layout) -> dict[str, Any]:
-    utc = pa.timestamp("us", tz="UTC")
     return {
         "uuid": identities.event_ids(draft.time, draft.person, draft.kind),
         "event": _coded(*_event_codes(draft.kind, layout.events)),
         "distinct_id": _who(draft, crowd, crowd.distinct_id, crowd.anonymous_id),
         "person_id": _who(draft, crowd, crowd.person_id, crowd.anonymous_person_id),
-        "timestamp": pa.array(draft.time).cast(utc),
-        "created_at": pa.array(created_at(draft, layout)).cast(utc),
+        "timestamp": draft.time,
+        "created_at": created_at(draft, layout),
     }
 
 
@@ -179,7 +184,7 @@ def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
     answered = draft.value >= 0
     columns = _identity_columns(draft, crowd, layout)
     sessions = identities.session_ids(draft.session_start, draft.session_person)
-    columns["$session_id"] = _coded(draft.session, sessions)
+    columns["$session_id"] = _Coded(draft.session, sessions, ids=True)
     columns[f"$feature/{layout.flag}"] = _coded(draft.value, layout.answers, ~answered)
     columns["$feature_flag"] = _only(kind, CALLED, 0, (layout.flag,))
     columns["$feature_flag_response"] = _coded(draft.value, layout.answers, ~(answered & (kind == CALLED)))
@@ -204,11 +209,23 @@ def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
         columns["$anon_distinct_id"] = _coded(place, before, kind != IDENTIFY)
     if (kind == ENROLL).any():
         columns["$feature_enrollment"] = _only(kind, ENROLL, 0, ("true",))
-    made = {
-        name: column.categories() if isinstance(column, _Coded) else column.to_pandas()
-        for name, column in columns.items()
-    }
-    return pd.DataFrame(made, copy=False)
+    return pd.DataFrame({name: _pandas_column(column) for name, column in columns.items()}, copy=False)
+
+
+def _pandas_column(column: Any) -> Any:
+    if isinstance(column, _Coded):
+        return column.categories()
+    if isinstance(column, np.ndarray):  # times
+        return pd.DatetimeIndex(column, dtype=pd.DatetimeTZDtype("us", "UTC"))
+    return column.to_pandas()
+
+
+def _arrow_column(column: Any) -> pa.Array:
+    if isinstance(column, _Coded):
+        return column.text()
+    if isinstance(column, np.ndarray):  # times
+        return pa.array(column).cast(pa.timestamp("us", tz="UTC"))
+    return column
 
 
 def _exception_list(code: int) -> str:
@@ -224,8 +241,7 @@ def export_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
         _what(draft, crowd, layout), _value(draft, layout), _whose(draft, crowd), _session(draft), empty
     )
     order = ("uuid", "event", "distinct_id", "person_id", "properties", "timestamp", "created_at")
-    made = {name: columns[name] for name in order}
-    return pa.table({name: c.text() if isinstance(c, _Coded) else c for name, c in made.items()})
+    return pa.table({name: _arrow_column(columns[name]) for name in order})
 
 
 def _what(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Array:

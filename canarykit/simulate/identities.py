@@ -6,6 +6,7 @@ Everything here is a pure function of the person's number: an id never depends o
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -42,19 +43,33 @@ NAMES = (
 )
 _HEX = np.frombuffer(b"".join(b"%04x" % i for i in range(1 << 16)), np.uint32)
 _PLACES = (0, 4, 9, 14, 19, 24, 28, 32)
+COMPILED_FROM = 200_000
 
 
 def uuid_text(high: np.ndarray, low: np.ndarray) -> pa.Array:
     """UUIDs as text from their upper and lower 64 bits; the caller sets version and variant bits."""
+    size = len(high)
+    text = _compiled_text(high, low) if size >= COMPILED_FROM else _plain_text(high, low)
+    offsets = np.arange(size + 1, dtype=np.int64) * 36
+    return pa.LargeStringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def _compiled_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    from canarykit.simulate.kernels import write_uuids
+
+    words = np.empty(9 * len(high), np.uint32)
+    write_uuids(high, low, words)
+    return words
+
+
+def _plain_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     size = len(high)
     text = np.full((size, 36), ord("-"), np.uint8)
     for word, places in ((high, _PLACES[:4]), (low, _PLACES[4:])):
         for shift, place in zip((48, 32, 16, 0), places, strict=True):
             part = _HEX[(word >> np.uint64(shift)) & np.uint64(0xFFFF)]
             text[:, place : place + 4] = part.view(np.uint8).reshape(size, 4)
-    offsets = np.arange(size + 1, dtype=np.int64) * 36
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text.ravel())]
-    return pa.LargeStringArray.from_buffers(size, buffers[1], buffers[2])
+    return text.ravel()
 
 
 def event_ids(time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> pa.Array:
@@ -89,7 +104,9 @@ def distinct_ids(index: np.ndarray) -> pa.Array:
 
 def organisation_keys(population: Population, ranks: np.ndarray) -> pa.Array:
     """Group keys of organisations by rank; null below 0. Returned as a dictionary array."""
-    known, codes = np.unique(ranks, return_inverse=True)
+    codes, found = pd.factorize(ranks)  # by hash: ranks repeat, and there are far fewer of them than people
+    places = np.argsort(found)
+    known, codes = found[places], np.argsort(places)[codes]
     names = [None if rank < 0 else population.organisation_key(int(rank)) for rank in known]
     null = bool(len(known)) and known[0] < 0
     indices = pa.array((codes - null).astype(np.int32), mask=ranks < 0)

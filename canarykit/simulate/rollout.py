@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from canarykit.errors import PlanError
 from canarykit.simulate import identities
-from canarykit.simulate.assignment import groups_frame, people_frame, value_names, values_by_stage
-from canarykit.simulate.behaviour import Draft, Memory, draw_week
+from canarykit.simulate.assignment import (
+    as_anonymous,
+    groups_frame,
+    people_frame,
+    value_names,
+    values_by_stage,
+)
+from canarykit.simulate.behaviour import MILLISECOND, Draft, Memory, draw_week
 from canarykit.simulate.columns import Crowd, Layout, export_table, flat_frame
 from canarykit.simulate.population import People, Population, draw_people
 from canarykit.simulate.progress import Progress, watched
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["simulate_rollout"]
 
 _WEEKS = 2
+_Block = tuple[People, pd.DataFrame, Draft]
+"""Some people, their rows of the persons export, and their events."""
 
 
 def simulate_rollout(
@@ -92,8 +99,8 @@ def simulate_rollout(
     blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers)
     shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")
     if path is None:
-        return _in_memory(shown, plan, layout, clock)
-    return _to_folder(shown, plan, layout, clock, Path(path))
+        return _in_memory(shown, layout)
+    return _to_folder(shown, layout, Path(path))
 
 
 def _blocks(
@@ -103,35 +110,36 @@ def _blocks(
     clock: Clock,
     seed: np.random.SeedSequence,
     names: tuple[str, ...],
-) -> Iterator[tuple[People, Draft]]:
+) -> Iterator[_Block]:
     """One block of people at a time, with all its events."""
     flips = any(fault.kind == "flip at login" for fault in scenario.faults)
     for block in range(population.blocks):
         people = draw_people(population, seed, block)
-        values = values_by_stage(people, plan, scenario, clock.stages)
-        before = values_by_stage(people, plan, scenario, clock.stages, anonymous=True) if flips else None
+        frame = people_frame(people, plan)
+        values = values_by_stage(people, frame, plan, scenario, clock.stages)
+        before = None
+        if flips:
+            before = values_by_stage(people, as_anonymous(frame, people), plan, scenario, clock.stages)
         rules = Rules(people, scenario, clock, plan, names, values, before)
         memory = Memory.of(people)
         weeks = [
             draw_week(people, rules, memory, Streams(seed, _WEEKS, block, week), week)
             for week in range(clock.weeks)
         ]
-        yield people, Draft.join(weeks)
+        yield people, _persons(people, frame, clock), Draft.join(weeks)
 
 
-def _in_memory(
-    blocks: Iterator[tuple[People, Draft]], plan: RolloutPlan, layout: Layout, clock: Clock
-) -> EventLog:
+def _in_memory(blocks: Iterator[_Block], layout: Layout) -> EventLog:
     from canarykit.events import EventLog
 
     crowds, drafts, persons = [], [], []
-    for people, draft in blocks:
+    for people, listed, draft in blocks:
         crowds.append(people)
         drafts.append(draft)
-        persons.append(_persons(people, plan, clock))
+        persons.append(listed)
     draft = Draft.join(drafts)
     drafts.clear()
-    draft = draft.take(_time_order(draft.time))
+    draft = _in_time_order(draft)
     everyone = People.join(crowds)
     frame = flat_frame(draft, _crowd(everyone), layout)
     return EventLog(
@@ -142,9 +150,7 @@ def _in_memory(
     )
 
 
-def _to_folder(
-    blocks: Iterator[tuple[People, Draft]], plan: RolloutPlan, layout: Layout, clock: Clock, folder: Path
-) -> EventLog:
+def _to_folder(blocks: Iterator[_Block], layout: Layout, folder: Path) -> EventLog:
     from canarykit.exports import scan_posthog
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,10 +159,10 @@ def _to_folder(
     members: list[np.ndarray] = []
     population = None
     try:
-        for people, draft in blocks:
+        for people, listed, draft in blocks:
             population = people.population
-            table = export_table(draft.take(_time_order(draft.time)), _crowd(people), layout)
-            persons = _exported_persons(_persons(people, plan, clock))
+            table = export_table(_in_time_order(draft), _crowd(people), layout)
+            persons = _exported_persons(listed)
             if events is None or people_file is None:
                 events = _writer(folder / "events.parquet", table.schema)
                 people_file = _writer(folder / "persons.parquet", persons.schema)
@@ -181,55 +187,63 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=9, store_schema=False)
 
 
-def _time_order(time: np.ndarray) -> np.ndarray:
-    """Rows in order of time, equal times in row order: time and row packed into one word and sorted."""
-    if not len(time):
-        return np.arange(0)
-    bits = max(len(time) - 1, 1).bit_length()
-    since = (time - time.min()).astype(np.uint64)
-    part = since >> np.uint64(63 - bits)
-    order = []
-    for piece in range(int(part.max()) + 1):
-        rows = np.flatnonzero(part == piece)
-        inside = since[rows] & np.uint64((1 << (63 - bits)) - 1)
-        packed = (inside << np.uint64(bits)) | np.arange(len(rows), dtype=np.uint64)
+def _in_time_order(draft: Draft) -> Draft:
+    """Events in order of time, equal times in row order: time and row are packed into one word and sorted."""
+    if not len(draft.time):
+        return draft
+    bits = max(len(draft.time) - 1, 1).bit_length()
+    first = draft.time.min()
+    packed = (draft.time - first) // MILLISECOND  # times are whole milliseconds
+    used = bits + int(packed.max()).bit_length()
+    if used > 63:
+        return draft.take(np.argsort(draft.time, kind="stable"))
+    packed <<= bits
+    packed |= np.arange(len(packed))
+    if len(packed) < identities.COMPILED_FROM:
         packed.sort()
-        order.append(rows[(packed & np.uint64((1 << bits) - 1)).astype(np.int64)])
-    return np.concatenate(order)
+    else:
+        from canarykit.simulate.kernels import sort_words
+
+        packed = sort_words(packed.view(np.uint64), bits, used).view(np.int64)
+    rows = packed & ((1 << bits) - 1)
+    packed >>= bits
+    packed *= MILLISECOND
+    packed += first
+    return draft.take(rows, time=packed)
 
 
 def _crowd(people: People) -> Crowd:
     index, population = people.index, people.population
-    known = identities.person_ids(index)
     anonymous = people.identifies > 0
-    ids = [identities.anonymous_ids(index), identities.person_ids(index, salt=9)]
-    missing = pa.scalar(None, pa.large_string())
-    was = pa.array(anonymous)
-    merged = pa.array(anonymous & (index % 2 == 1))  # every other had an account already: two persons merge
+    merged = anonymous & (index % 2 == 1)  # every other had an account already: two persons merge
     return Crowd(
         first=people.first,
         distinct_id=identities.distinct_ids(index),
-        anonymous_id=pc.if_else(was, ids[0], missing),
-        person_id=known,
-        anonymous_person_id=pc.if_else(merged, ids[1], missing),
+        anonymous_id=_spread(identities.anonymous_ids(index[anonymous]), anonymous),
+        person_id=identities.person_ids(index),
+        anonymous_person_id=_spread(identities.person_ids(index[merged], salt=9), merged),
         browser=people.browser,
         browsers=tuple(population.browsers),
         organisation=identities.organisation_keys(population, people.organisation),
     )
 
 
-def _persons(people: People, plan: RolloutPlan, clock: Clock) -> pd.DataFrame:
+def _spread(texts: pa.Array, chosen: np.ndarray) -> pa.Array:
+    """The texts at the chosen places, null elsewhere."""
+    return texts.take(pa.array(np.cumsum(chosen) - 1, mask=~chosen))
+
+
+def _persons(people: People, frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
     """One row a distinct id: who was anonymous has two, both of the person that remained."""
-    frame = people_frame(people, plan).drop(columns="$group_0")
-    crowd = _crowd(people)
-    frame.insert(0, "person_id", crowd.person_id.to_pandas())
+    frame = frame.drop(columns="$group_0")
+    frame.insert(0, "person_id", identities.person_ids(people.index).to_pandas())
     arrived = clock.begin + np.round(people.arrives * 7 * 86_400_000_000).astype(np.int64)
     frame["created_at"] = pd.to_datetime(np.minimum(arrived, clock.end), unit="us", utc=True)
     rows = np.flatnonzero(people.identifies > 0)
     if not len(rows):
         return frame
     twice = frame.iloc[rows].copy()
-    twice["distinct_id"] = crowd.anonymous_id.take(pa.array(rows)).to_pandas().to_numpy()
+    twice["distinct_id"] = identities.anonymous_ids(people.index[rows]).to_pandas().to_numpy()
     return pd.concat([frame, twice], ignore_index=True)
 
 
