@@ -7,9 +7,11 @@ another with the same evidence.
 
 import bisect
 import hashlib
+import itertools
 import math
 import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,16 +69,22 @@ def event_log(rows: int) -> Iterator[dict[str, Any]]:
 def floor(people: int, rng: int = 1) -> int:
     """The draws that the log of so many people needs, and their times sorted; nothing is made of them."""
     draw = np.random.Generator(np.random.SFC64(rng))
-    draw.random((people, 8))
-    counts = draw.poisson(draw.standard_gamma(1.0, people) * SESSIONS * WEEKS)
-    sessions = int(counts.sum())
-    for _ in range(10):
+    for _ in range(9):  # organisation, membership, plan, browser, country, arrival, ...
+        draw.random(people)
+    draw.standard_exponential(people)
+    rates = draw.standard_gamma(1.0, people) * SESSIONS
+    sessions = sum(int(draw.poisson(rates).sum()) for _ in range(WEEKS))
+    for _ in range(
+        9
+    ):  # when it starts, three steps, both kinds of errors and when, the survey and its answer
         draw.random(sessions)
-    for _ in range(6):
+    for _ in range(5):  # delays of the steps, load time, amount
         draw.standard_normal(sessions, dtype=np.float32)
+    draw.standard_normal(sessions)  # the survey's score
+    draw.standard_exponential(sessions)  # the time to answer
     views = 1 + (draw.standard_exponential(sessions) / math.log(1.5)).astype(np.int64)
     draw.standard_exponential(int(views.sum()), dtype=np.float32)
-    events = int(views.sum() + 1.8 * sessions)
+    events = int(views.sum() + 1.64 * sessions)  # as many others as the log holds
     times = draw.integers(0, WEEKS * 7 * 86_400_000_000, events)
     times.argsort()
     return events
@@ -85,12 +93,14 @@ def floor(people: int, rng: int = 1) -> int:
 def per_person(people: int, seed: int = 1) -> int:
     """A plain generator of the same columns: one person, one session, one event at a time."""
     rng = random.Random(seed)
-    rhythm = [weekday * hour for weekday in WEEKLY for hour in DAILY]
+    rhythm = list(itertools.accumulate(weekday * hour for weekday in WEEKLY for hour in DAILY))
+    hours = range(168)
     steps = (("signup started", 0.35, 3.0), ("signup finished", 0.72, 5.5), ("paid", 0.6, 7.3))
     starts = [7 + 2 * stage for stage in range(7)]
     shares = [0.0, 0.0, 0.0, 0.05, 0.25, 0.5, 1.0]
     rows: list[dict[str, Any]] = []
     persons: list[dict[str, Any]] = []
+    sizes: Counter[str] = Counter()
 
     def add(base: dict[str, Any], event: str, day: float, value: str | None, **extra: Any) -> None:
         now = START + timedelta(days=day)
@@ -102,22 +112,30 @@ def per_person(people: int, seed: int = 1) -> int:
         who, person_id = f"user-{person}", str(uuid.UUID(int=rng.getrandbits(128)))
         group = f"firm-{int(rng.paretovariate(1.2) * 40)}" if rng.random() < 0.6 else None
         browser = rng.choices(["Chrome", "Safari", "Firefox", "Edge"], [60, 22, 10, 8])[0]
-        enrolled, asked_survey = rng.random() < 0.02, False
+        country = rng.choices(["US", "DE", "GB", "IN", "BR"], [40, 20, 15, 15, 10])[0]
+        tariff = rng.choices(["free", "pro", "enterprise"], [6, 3, 1])[0]
+        enrolled, joined, asked_survey = rng.random() < 0.02, False, False
         email = f"{person}@{group or 'mail'}.example"
-        persons.append({"person_id": person_id, "distinct_id": who, "email": email, "organization": group})
+        listed = {"person_id": person_id, "distinct_id": who, "email": email, "organization": group}
+        listed |= {"plan": tariff, "$browser": browser, "$geoip_country_code": country, "created_at": START}
+        persons.append({**listed, "$feature_enrollment/new-checkout": "true" if enrolled else None})
+        sizes.update([group] if group else [])
         bucket = int(hashlib.sha1(f"new-checkout.{who}".encode()).hexdigest()[:15], 16) / 2**60
         rate = rng.gammavariate(1.0, SESSIONS)
 
         own = {"distinct_id": who, "person_id": person_id, "$browser": browser, "$group_0": group}
         for week in range(WEEKS):
             for _ in range(poisson(rng, rate)):
-                hour = rng.choices(range(168), rhythm)[0]
+                hour = rng.choices(hours, cum_weights=rhythm)[0]
                 day = 7 * week + (hour + rng.random()) / 24
                 base = {**own, "$session_id": str(uuid.UUID(int=rng.getrandbits(128)))}
                 stage = bisect.bisect(starts, day) - 1
                 on = stage >= 0 and (bucket <= shares[stage] or (enrolled and stage >= 2))
                 value = None if stage < 0 else "true" if on else "false"
                 clock = day
+                if enrolled and stage >= 2 and not joined:
+                    joined = True
+                    add(base, "$feature_enrollment_update", clock, None, **{"$feature_enrollment": "true"})
                 add(base, "$pageview", clock, None, **{"$current_url": rng.choice(PAGES)})
                 if value is not None:
                     called = {"$feature_flag": "new-checkout", "$feature_flag_response": value}
@@ -146,7 +164,10 @@ def per_person(people: int, seed: int = 1) -> int:
                     if rng.random() < 0.4:
                         answer = {"$survey_id": "s", "$survey_response": str(rng.randint(1, 5))}
                         add(base, "survey sent", clock, value, **answer)
+                    else:
+                        add(base, "survey dismissed", clock, value, **{"$survey_id": "s"})
     pd.DataFrame(persons)
+    pd.DataFrame([{"group_key": key, "members": size} for key, size in sizes.items()])
     return len(pd.DataFrame(rows).sort_values("timestamp"))
 
 
