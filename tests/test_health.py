@@ -145,6 +145,21 @@ def test_the_harm_budget_widens_the_margin_of_an_early_stage():
     assert wide > tight == 1.25
 
 
+@pytest.mark.parametrize("worse", ["higher", "lower"])
+def test_a_larger_harm_budget_never_narrows_the_margin(worse):
+    guardrail = ck.Guardrail(metrics.Conversion("paid"), worse=worse)
+    release = make_release(n=400)
+    checks = [
+        judge(release, guardrails=guardrail, harm_budget=budget).check("paid within 7d")
+        for budget in (None, 20, 50, 100, 200)
+    ]
+    widths = [abs(np.log(check.margin)) for check in checks]
+    assert widths == sorted(widths)
+    assert widths[-1] > widths[0]
+    if worse == "lower":  # nothing is left to lose: any loss is tolerated
+        assert checks[-1].margin == 0.01
+
+
 def test_percentage_points_become_a_ratio_over_the_control():
     points = ck.Guardrail("$exception", margin_pp=2.0)
     check = judge(make_release(n=8000), guardrails=points).check("people with $exception")
@@ -324,6 +339,14 @@ def test_a_handful_of_organisations_cannot_tell_their_spread():
         "org1",
         "everybody without it",
     }
+
+
+def test_organisations_of_fewer_than_five_people_share_one_line():
+    report = changed(0.10, 0.50, 0.05, 0.06, n=12, orgs=10)
+    assert [row[1:3] for row in report.section("organisations").rows] == [
+        ("10 smaller organisations", 12),
+        ("everybody without it", 600),
+    ]
 
 
 def test_at_full_release_nothing_is_comparable_without_a_holdout():

@@ -1,7 +1,9 @@
 """The report as a page, as pictures, as words: self-contained, escaped, light, and the same every time."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import matplotlib
 import pandas as pd
@@ -139,6 +141,17 @@ def test_the_forest_draws_the_numbers_of_the_report(report):
     points = {round(float(x), 6) for line in ax.lines for x in line.get_xdata()}
     assert {round(check.effect, 6), round(check.margin, 6)} <= points
     assert "roll back" in ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize("low, high", [(0.12, 4.2), (0.9, 1.2), (0.04, 30.0)])
+def test_tick_labels_of_the_forest_do_not_touch(report, low, high):
+    spread = {"effect": 1.1, "effect_low": low, "effect_high": high, "effect_unit": "ratio"}
+    checks = tuple(dataclasses.replace(c, **spread) if c.kind == "guardrail" else c for c in report.checks)
+    ax = dataclasses.replace(report, checks=checks).plot()
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) >= 3
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_the_evidence_picture_draws_the_threshold_and_the_series(report):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["groups_of", "organisation_section"]
 
 MOST_ROWS = 12
+SMALLEST = 5
+"""People from which an organisation has a line of its own."""
 
 
 def groups_of(question: Question, units: pd.DataFrame) -> npt.NDArray[Any] | None:
@@ -46,10 +48,7 @@ def organisation_section(
         was, now = before.first[i], after.first[i]
         if was is None or now is None:
             continue
-        names, counts = np.unique(groups[inside].astype(str), return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:MOST_ROWS]
-        masks = [(str(names[k]), inside & (groups == names[k])) for k in order]
-        for name, mask in [*masks, ("everybody without it", ~after.canary)]:
+        for name, mask in [*_largest(groups, inside), ("everybody without it", ~after.canary)]:
             n = int(mask.sum())
             if n:
                 shares = float((was[mask] >= 0).mean()), float((now[mask] >= 0).mean())
@@ -64,7 +63,21 @@ def organisation_section(
         Column("after", "with it", "share"),
     )
     text = (
-        "Organisations in the stage, largest first. Who was chosen differs from the rest, often before ever "
-        "seeing the feature: compare each line with its own past first."
+        f"Organisations with at least {SMALLEST} people in the stage, largest first, the others together. "
+        "Who was chosen differs from the rest, often before ever seeing the feature: compare each line with "
+        "its own past first."
     )
     return (Section("organisations", text, Table.of(columns, rows)),)
+
+
+def _largest(
+    groups: npt.NDArray[Any], inside: npt.NDArray[np.bool_]
+) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Organisations worth a line of their own, and one line for all the others."""
+    names, counts = np.unique(groups[inside].astype(str), return_counts=True)
+    order = [k for k in np.argsort(-counts, kind="stable") if counts[k] >= SMALLEST][:MOST_ROWS]
+    shown = [(str(names[k]), inside & (groups == names[k])) for k in order]
+    if n := len(names) - len(order):
+        words = f"{n:,} smaller organisation{'s' if n > 1 else ''}"
+        shown.append((words, inside & ~np.isin(groups.astype(str), names[order])))
+    return shown

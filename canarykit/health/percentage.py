@@ -23,7 +23,7 @@ from canarykit.health.evidence import (
 from canarykit.health.moments import ValueSeries, value_series
 from canarykit.health.people import by_stage_rows
 from canarykit.health.question import Question
-from canarykit.health.settle import stage_margin_ratio
+from canarykit.health.settle import ANY_LOSS, stage_margin_ratio
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.reduction import Outcomes, outcomes
 from canarykit.metrics.risk import RiskSets
@@ -214,9 +214,7 @@ def margin_ratio(
         if not share > 0:
             return None
         points = guardrail.margin_pp / 100
-        own = 1 + points / share if guardrail.worse == "higher" else 1 - points / share
-        if own <= 0:
-            return None
+        own = 1 + points / share if guardrail.worse == "higher" else max(1 - points / share, ANY_LOSS)
     following = question.next_stage
     if question.harm_budget is None or following is None or question.plan.stage(following).kind == "full":
         return own

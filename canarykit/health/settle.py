@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["events_to_safety", "settle_share", "stage_margin_ratio"]
+__all__ = ["ANY_LOSS", "events_to_safety", "settle_share", "stage_margin_ratio"]
+
+ANY_LOSS = 0.01
+"""Margin as a ratio where any loss is tolerated: a ratio of 0 has no logarithm."""
 
 
 def events_to_safety(
@@ -75,6 +78,9 @@ def stage_margin_ratio(
 ) -> float | None:
     """Margin that keeps the extra harm of the next stage within a budget of people.
 
+    A larger budget never narrows it; one that exceeds everything there is to lose tolerates any loss. None
+    when the control had nobody, of whom no budget is a share.
+
     Parameters
     ----------
     harm_budget
@@ -96,8 +102,7 @@ def stage_margin_ratio(
         return None
     if worse == "higher":
         return 1 + harm_budget / baseline
-    left = 1 - harm_budget / baseline
-    return left if left > 0 else None
+    return max(1 - harm_budget / baseline, ANY_LOSS)
 
 
 def _rounded(number: float) -> str:

@@ -35,6 +35,8 @@ _LINES = (
     (PALETTE["sky"], (0, (5, 1, 1, 1))),
     ("#8C6D1F", (0, (3, 1))),
 )
+_LABEL_SHARE = 0.1
+"""Share of the axis that a tick's label needs."""
 _STATUS = {
     "ok": PALETTE["green"],
     "harm": PALETTE["vermillion"],
@@ -81,9 +83,7 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
     ax.axvline(1.0, color=INK, linewidth=1, zorder=1)
     ax.set_xscale("log")
     ax.set_xlim(left, right)
-    fine = (0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 3, 5, 10, 20)
-    coarse = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
-    ticks = [t for t in (fine if right / left < 8 else coarse) if left <= t <= right]
+    ticks = _ratio_ticks(left, right)
     ax.set_xticks(ticks, [f"{t:g}x" for t in ticks])
     ax.minorticks_off()
     labels = [f"{check.name}\n{check.status.mark} {check.status.value}" for check in checks]
@@ -92,6 +92,16 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
     ax.set_xlabel("canary over control (interval valid at every look)")
     ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value}", loc="left")
     return ax
+
+
+def _ratio_ticks(left: float, right: float) -> list[float]:
+    """Ratios worth a label, the most telling first, none so close to another that they run together."""
+    chosen: list[float] = []
+    for tick in (1, 0.5, 2, 5, 0.2, 10, 0.1, 20, 0.05, 0.8, 1.25, 3):
+        apart = _LABEL_SHARE * math.log(right / left)
+        if left <= tick <= right and all(abs(math.log(tick / other)) >= apart for other in chosen):
+            chosen.append(tick)
+    return sorted(chosen)
 
 
 def _as_ratio(check: Check) -> tuple[float | None, float | None, float | None, float | None]:
