@@ -119,6 +119,30 @@ def test_strata_share_one_odds_ratio():
     assert one_sided.notes
 
 
+def test_whether_strata_differ_is_tested_as_statsmodels_does_and_also_at_a_ratio_of_exactly_one():
+    from statsmodels.stats.contingency_tables import StratifiedTable
+
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        tables = rng.integers(1, 60, (rng.integers(2, 5), 2, 2))
+        other = StratifiedTable(np.moveaxis(tables, 0, -1).astype(float)).test_equal_odds()
+        found = stats.homogeneity(list(tables))
+        assert (found.statistic, found.p_value) == pytest.approx((other.statistic, other.pvalue), rel=1e-6)
+    assert stats.homogeneity([[[5, 5], [5, 5]], [[6, 6], [6, 6]]]).p_value == 1.0
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        [[[0, 5], [3, 5]], [[0, 4], [2, 8]]],
+        [[[3, 0], [0, 5]], [[2, 0], [0, 8]]],
+        [[[3, 0], [1, 5]], [[2, 0], [1, 8]]],
+    ],
+)
+def test_strata_without_a_common_odds_ratio_are_not_tested(tables):
+    assert stats.homogeneity(tables) is None
+
+
 @pytest.mark.parametrize(
     "table", [[[1, 2]], [[1, 2, 3], [4, 5, 6]], [[1, -2], [3, 4]], [[1, math.nan], [3, 4]]]
 )
