@@ -99,6 +99,19 @@ def test_a_person_with_a_thousand_errors_counts_once():
     assert before.check("people with $exception") == after.check("people with $exception")
 
 
+def test_people_with_thousands_of_events_are_listed_and_left_out_of_one_line():
+    release = make_release(n=600)
+    bot = release.events["distinct_id"].iloc[0]
+    moment = ramp_plan().window(STAGE)[0] + pd.Timedelta(hours=20)
+    loop = pd.DataFrame({"event": "$pageview", "distinct_id": bot, "person_id": bot, "timestamp": moment},
+                        index=range(2000))  # fmt: skip
+    loop["uuid"] = [f"loop{i}" for i in loop.index]
+    report = judge(ck.EventLog(pd.concat([release.events, loop], ignore_index=True), persons=release.persons))
+    assert [row[0] for row in report.section("unusually busy").rows] == [bot]
+    people = {row[1]: row[2] + row[3] for row in report.section("other choices of people").rows}
+    assert people["without unusually busy people"] == people["everybody compared"] - 1
+
+
 def test_errors_before_the_exposure_and_after_the_evaluation_do_not_count():
     release = make_release(harm=1.0)
     start = ramp_plan().window(STAGE)[0]

@@ -15,7 +15,7 @@ from canarykit.health.decision import Row
 from canarykit.health.lines import comparison_checks
 from canarykit.health.percentage import Comparison, compare, used_only
 from canarykit.health.question import Question
-from canarykit.health.second_looks import busiest_section, novelty_sections, sensitivity_sections
+from canarykit.health.second_looks import busiest_section, busy_people, novelty_sections, sensitivity_sections
 from canarykit.health.segments import segment_sections
 from canarykit.health.settle import settle_share
 from canarykit.health.stage_report import StageReport
@@ -36,12 +36,13 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
     row = Row(int(series.rows[-1]))
     checks: tuple[Check, ...] = comparison_checks(question, comparison)
     settle = _settle(question, comparison)
+    busy = busy_people(question)
     sections = (
         _people_section(comparison),
-        *sensitivity_sections(question, comparison),
+        *sensitivity_sections(question, comparison, busy),
         *segment_sections(question, comparison.found, comparison.used),
         *novelty_sections(question, comparison),
-        *busiest_section(question, comparison),
+        *busiest_section(comparison, busy),
         *answer_sections(question),
     )
     return StageReport(

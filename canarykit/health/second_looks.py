@@ -20,14 +20,16 @@ from canarykit.health.question import Question
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BUSY_FROM", "busiest_section", "novelty_sections", "sensitivity_sections"]
+__all__ = ["BUSY_FROM", "busiest_section", "busy_people", "novelty_sections", "sensitivity_sections"]
 
 BUSY_FROM = 1000
 """Events within a stage from which a person looks like a bot."""
 _DAY = 86_400_000_000
 
 
-def sensitivity_sections(question: Question, comparison: Comparison) -> tuple[Section, ...]:
+def sensitivity_sections(
+    question: Question, comparison: Comparison, busy: dict[str, int]
+) -> tuple[Section, ...]:
     """Each share guardrail over other choices of people, with intervals for one planned look."""
     from canarykit.stats.proportions import risk_difference
 
@@ -41,6 +43,7 @@ def sensitivity_sections(question: Question, comparison: Comparison) -> tuple[Se
         ("first seen in this stage", used & ~columns["returning"]),
         ("without people who saw both variants", used & ~columns["several"]),
         ("without people who changed arm as the ramp grew", used & ~columns["crossed"]),
+        ("without unusually busy people", used & ~units["person_id"].isin(busy).to_numpy(bool)),
         ("everybody of the stage", np.ones(len(units), dtype=bool)),
     ]
     rows = []
@@ -118,8 +121,8 @@ def novelty_sections(
     return (Section("days since exposure", text, Table.of(columns, rows)),)
 
 
-def busiest_section(question: Question, comparison: Comparison) -> tuple[Section, ...]:
-    """People with so many events that they look like machines; they count once like everybody else."""
+def busy_people(question: Question) -> dict[str, int]:
+    """Events within the stage of everybody with so many that they look like machines."""
     parts = question.log.reduce(
         [question.actor],
         partial(_busy, actor=question.actor, at_least=BUSY_FROM),
@@ -131,6 +134,11 @@ def busiest_section(question: Question, comparison: Comparison) -> tuple[Section
     for part in parts:
         for who, count in part:
             totals[who] = totals.get(who, 0) + count
+    return totals
+
+
+def busiest_section(comparison: Comparison, totals: dict[str, int]) -> tuple[Section, ...]:
+    """The busiest of them with their arm; they count once like everybody else."""
     if not totals:
         return ()
     units = comparison.found.units
