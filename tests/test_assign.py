@@ -753,3 +753,19 @@ def test_people_a_plan_never_reaches_have_no_entry_stage():
 def test_every_arm_has_a_name():
     flag = Flag("f", (), HALVES, holdout=Holdout(3, 5))
     assert arms_of(flag) == ["false", "true", "control", "test", "holdout-3"]
+
+
+def test_a_column_long_enough_for_two_threads_gives_every_row_the_answer_of_one(monkeypatch):
+    from canarykit.targeting import halves
+
+    ids = [f"person {number}" for number in range(120_001)]
+    mails = [("x@acme.io", "Y@ACME.IO", "z@example.org", None)[number % 4] for number in range(len(ids))]
+    persons = pd.DataFrame({"distinct_id": ids, "email": mails})
+    sets = (
+        Condition((PropertyFilter("email", "@acme.io", "icontains"),), 30),
+        Condition((PropertyFilter("email", "z@example.org"),), 70),
+    )
+    flag = Flag("f", sets, (Variant("control", 50), Variant("test", 50)))
+    alone = ck.evaluate_flag(flag, persons)
+    monkeypatch.setattr(halves, "THREADS_FROM", 1000)
+    pd.testing.assert_frame_equal(ck.evaluate_flag(flag, persons), alone)

@@ -11,6 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from canarykit.targeting.halves import in_halves
+
 __all__ = ["all_ascii", "scan_texts"]
 
 _EQUAL, _STARTS, _ENDS, _CONTAINS = range(4)
@@ -127,9 +129,13 @@ def scan_texts(texts: Any, parts: Sequence[str], place: str) -> np.ndarray:
     if place == "equal" and max(map(len, encoded)) <= 8 and data.ctypes.data % 8 == 0:
         whole = data[: len(data) // 8 * 8].view(np.uint64)
         words = np.array([int.from_bytes(part, "little") for part in encoded], dtype=np.uint64)
-        _equal_words(offsets, data, whole, words, np.diff(edges), out)
+        sizes = np.diff(edges)
+        in_halves(
+            len(out), lambda a, b: _equal_words(offsets[a : b + 1], data, whole, words, sizes, out[a:b])
+        )
         return out
-    _scan(offsets, data, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), edges, _PLACES[place], out)
+    part = np.frombuffer(b"".join(encoded) or b"\0", np.uint8)
+    in_halves(len(out), lambda a, b: _scan(offsets[a : b + 1], data, part, edges, _PLACES[place], out[a:b]))
     return out
 
 

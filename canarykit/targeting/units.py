@@ -14,6 +14,7 @@ from canarykit.bucketing import posthog_hash01
 from canarykit.errors import DataError
 from canarykit.hashing.texts import text_chunks, well_formed
 from canarykit.targeting.columns import Column, PropertyTable, require_column
+from canarykit.targeting.halves import in_halves
 from canarykit.targeting.matcher import Matcher
 
 __all__ = [
@@ -90,7 +91,13 @@ class Ids:
         return Ids(self.texts.filter(pa.array(rows)), empty_is_zero=self.empty_is_zero)
 
     def _hash01(self, prefix: str, suffix: str, of_flag: bool) -> np.ndarray:
-        found = posthog_hash01(self.texts, prefix=prefix, suffix=suffix)
+        found = np.empty(len(self.texts))
+
+        def fill(first: int, stop: int) -> None:
+            part = self.texts.slice(first, stop - first)
+            found[first:stop] = posthog_hash01(part, prefix=prefix, suffix=suffix)
+
+        in_halves(len(found), fill)
         if self.empty_is_zero and of_flag and self.empty.any():
             found[self.empty & ~self.missing] = 0.0
         return found
