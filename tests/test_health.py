@@ -230,6 +230,10 @@ def test_a_flag_by_organisation_is_judged_by_organisation():
     check = report.check("people with $exception")
     assert check.canary.total == 100
     assert report.verdict is ck.Verdict.HOLD
+    few = ck.EventLog(events[org % 200 < 20], persons=release.persons)
+    held = judge(few, "half", plan=plan, min_units=5)
+    assert held.row is Row.TOO_LITTLE_AFTER_GRACE
+    assert "the canary has 10 where at least 20 are needed" in held.reason
 
 
 def test_a_holdout_makes_the_full_release_comparable():

@@ -17,13 +17,12 @@ import numpy.typing as npt
 from canarykit.display import Column, Table
 from canarykit.health.check import Check, Section, Status
 from canarykit.health.lines import share_arm
+from canarykit.health.question import MIN_CLUSTERS
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.reduction import Outcomes
 
-__all__ = ["MIN_CLUSTERS", "Change", "change_check", "changes_section", "find_change"]
+__all__ = ["Change", "change_check", "changes_section", "find_change"]
 
-MIN_CLUSTERS = 20
-"""Organisations per arm below which their spread cannot be told."""
 MIN_PEOPLE = 5
 """People per arm below which a change is only listed."""
 _Z = 1.6448536269514722

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,11 +18,13 @@ from canarykit.times import duration, to_utc
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Pool", "Question", "ask"]
+__all__ = ["MIN_CLUSTERS", "Pool", "Question", "ask"]
 
 Pool = Literal["stage", "ramp"]
 
 MAX_LOOKS = 5000
+MIN_CLUSTERS = 20
+"""Groups below which their spread cannot be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +169,8 @@ def ask(
         If the log is empty.
     """
     kind = plan.stage(stage).kind
+    if plan.aggregation_group_type_index is not None:
+        rules = replace(rules, min_units=max(rules.min_units, MIN_CLUSTERS))
     now = to_utc(as_of, name="as_of")
     start, end = plan.window(stage)
     if now <= start:
