@@ -54,13 +54,15 @@ class Draft:
     @classmethod
     def join(cls, drafts: list[Draft]) -> Draft:
         """One draft of many, session numbers shifted."""
-        shift, moved = 0, []
+        names = cls.__dataclass_fields__
+        joined = {name: np.concatenate([getattr(draft, name) for draft in drafts]) for name in names}
+        first = shift = 0
         for draft in drafts:
-            moved.append(np.where(draft.session >= 0, draft.session + np.int32(shift), np.int32(-1)))
+            part = joined["session"][first : first + len(draft.session)]
+            np.add(part, np.int32(shift), out=part, where=part >= 0)
+            first += len(draft.session)
             shift += len(draft.session_start)
-        parts = {name: [getattr(draft, name) for draft in drafts] for name in cls.__dataclass_fields__}
-        parts["session"] = moved
-        return cls(**{name: np.concatenate(arrays) for name, arrays in parts.items()})
+        return cls(**joined)
 
     def take(self, rows: np.ndarray, *, time: np.ndarray | None = None) -> Draft:
         """These events (and their times, where they are known already), sessions untouched."""
@@ -185,6 +187,7 @@ def _sessions(people: People, rules: Rules, draw: Streams, week: int) -> tuple[n
     person = packed >> 40
     start = (packed & (2**40 - 1)) + rules.week_start(week)
     keep = start >= rules.begins_at[person]  # what comes after the log's end is drawn, and cut as events
+    keep[1:] &= np.diff(packed) >= MILLISECOND  # a session's id is its person and millisecond
     return person[keep], start[keep]
 
 

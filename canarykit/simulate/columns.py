@@ -102,7 +102,9 @@ def json_value(name: str) -> str:
 
 def created_at(draft: Draft, layout: Layout) -> np.ndarray:
     """When each event reached the server: a second or two later, or hours where data is late."""
-    arrived = (draft.time // 1_000_000 + 2) * 1_000_000
+    arrived = draft.time // 1_000_000
+    arrived += 2  # in place: at this size, fresh memory costs more than the sums
+    arrived *= 1_000_000
     for fault in layout.scenario.faults:
         if fault.kind == "late data":
             late = hash_uniform(draft.time + draft.person, 11) < fault.share
@@ -147,6 +149,14 @@ def _only(kind: np.ndarray, wanted: Any, codes: np.ndarray | int, names: Any) ->
     return _coded(np.broadcast_to(kept, kind.shape), names, ~there)
 
 
+def _number_on(kind: np.ndarray, wanted: int, number: np.ndarray, digits: int | None = None) -> np.ndarray:
+    """A number that exists only on one kind of event, rounded as a double if digits are given."""
+    column = np.full(len(kind), np.nan, number.dtype if digits is None else np.float64)
+    rows = np.flatnonzero(kind == wanted)
+    column[rows] = number[rows] if digits is None else np.round(number[rows].astype(float), digits)
+    return column
+
+
 def _who(draft: Draft, crowd: Crowd, known: pa.Array, anonymous: pa.Array) -> _Coded:
     """One dictionary of known and anonymous ids; the anonymous ones stand after the known."""
     row = draft.person - np.int32(crowd.first)
@@ -179,7 +189,8 @@ def _event_codes(kind: np.ndarray, events: tuple[str, ...]) -> tuple[np.ndarray,
 def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
     """One column a property; text columns are categories, so that memory stays small."""
     kind, number, scenario = draft.kind, draft.number, layout.scenario
-    whole = np.nan_to_num(number).astype(np.int8) if len(kind) else number.astype(np.int8)
+    with np.errstate(invalid="ignore"):  # what is no small whole number is not looked at
+        whole = number.astype(np.int8)
     row = draft.person - np.int32(crowd.first)
     answered = draft.value >= 0
     columns = _identity_columns(draft, crowd, layout)
@@ -193,8 +204,8 @@ def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
     codes = np.asarray(pc.fill_null(groups.indices, -1)).astype(np.int32)
     columns["$group_0"] = _coded(codes[row], groups.dictionary)
     columns["$current_url"] = _only(kind, PAGEVIEW, whole, tuple(HOST + page for page in PAGES))
-    columns["load_ms"] = pa.array(number, mask=kind != FIRST_STEP)
-    columns["amount"] = pa.array(np.round(number.astype(float), 2), mask=kind != layout.last_step)
+    columns["load_ms"] = _number_on(kind, FIRST_STEP, number)
+    columns["amount"] = _number_on(kind, layout.last_step, number, digits=2)
     texts = tuple(_exception_list(code) for code in range(len(EXCEPTIONS)))
     columns["$exception_list"] = _only(kind, (EXCEPTION, SERVER_EXCEPTION), whole, texts)
     if scenario.survey:
@@ -215,9 +226,11 @@ def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
 def _pandas_column(column: Any) -> Any:
     if isinstance(column, _Coded):
         return column.categories()
-    if isinstance(column, np.ndarray):  # times
-        return pd.DatetimeIndex(column, dtype=pd.DatetimeTZDtype("us", "UTC"))
-    return column.to_pandas()
+    if isinstance(column, pa.Array):
+        return column.to_pandas()
+    if column.dtype == np.int64:  # times
+        return pd.DatetimeIndex(column, dtype=pd.DatetimeTZDtype("us", "UTC"), copy=False)
+    return column
 
 
 def _arrow_column(column: Any) -> pa.Array:

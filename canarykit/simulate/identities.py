@@ -5,6 +5,8 @@ Everything here is a pure function of the person's number: an id never depends o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -44,22 +46,29 @@ NAMES = (
 _HEX = np.frombuffer(b"".join(b"%04x" % i for i in range(1 << 16)), np.uint32)
 _PLACES = (0, 4, 9, 14, 19, 24, 28, 32)
 COMPILED_FROM = 200_000
+CHUNK = 1 << 16
+"""Rows worked on at once, so that what lies between stays in the cache."""
 
 
 def uuid_text(high: np.ndarray, low: np.ndarray) -> pa.Array:
     """UUIDs as text from their upper and lower 64 bits; the caller sets version and variant bits."""
-    size = len(high)
-    text = _compiled_text(high, low) if size >= COMPILED_FROM else _plain_text(high, low)
-    offsets = np.arange(size + 1, dtype=np.int64) * 36
+    return _uuid_column(len(high), lambda rows: (high[rows], low[rows]))
+
+
+def _uuid_column(size: int, words: Callable[[slice], tuple[np.ndarray, np.ndarray]]) -> pa.Array:
+    """UUIDs as text, from a function that gives the halves of some rows: many are written piece by piece."""
+    text = _compiled_text(size, words) if size >= COMPILED_FROM else _plain_text(*words(slice(None)))
+    offsets = np.arange(0, 36 * size + 1, 36, dtype=np.int64)
     return pa.LargeStringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def _compiled_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+def _compiled_text(size: int, words: Callable[[slice], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     from canarykit.simulate.kernels import write_uuids
 
-    words = np.empty(9 * len(high), np.uint32)
-    write_uuids(high, low, words)
-    return words
+    text = np.empty(9 * size, np.uint32)
+    for start in range(0, size, CHUNK):
+        write_uuids(*words(slice(start, start + CHUNK)), text[9 * start : 9 * (start + CHUNK)])
+    return text
 
 
 def _plain_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -74,15 +83,25 @@ def _plain_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
 
 def event_ids(time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> pa.Array:
     """UUIDv7 of events: the time, then whose and what, so that no draw is needed and none collides."""
-    high = ((time_us // 1000).astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000)
-    low = np.uint64(1 << 63) | (person.astype(np.uint64) << np.uint64(16)) | kind.astype(np.uint64)
-    return uuid_text(high, low)
+
+    def words(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        low = (person[rows].astype(np.uint64) << np.uint64(16)) | kind[rows].astype(np.uint64)
+        return _seventh_version(time_us[rows]), np.uint64(1 << 63) | low
+
+    return _uuid_column(len(time_us), words)
 
 
 def session_ids(start_us: np.ndarray, person: np.ndarray) -> pa.Array:
     """UUIDv7 of sessions: when they start, and whose they are."""
-    high = ((start_us // 1000).astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000)
-    return uuid_text(high, np.uint64(1 << 63) | person.astype(np.uint64))
+    return _uuid_column(
+        len(start_us),
+        lambda rows: (_seventh_version(start_us[rows]), np.uint64(1 << 63) | person[rows].astype(np.uint64)),
+    )
+
+
+def _seventh_version(time_us: np.ndarray) -> np.ndarray:
+    """The upper half of a UUIDv7."""
+    return ((time_us // 1000).astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000)
 
 
 def person_ids(index: np.ndarray, salt: int = 1) -> pa.Array:

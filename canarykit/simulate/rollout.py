@@ -24,6 +24,7 @@ from canarykit.simulate.assignment import (
 )
 from canarykit.simulate.behaviour import MILLISECOND, Draft, Memory, draw_week
 from canarykit.simulate.columns import Crowd, Layout, export_table, flat_frame
+from canarykit.simulate.identities import CHUNK, COMPILED_FROM
 from canarykit.simulate.population import People, Population, draw_people
 from canarykit.simulate.progress import Progress, watched
 from canarykit.simulate.rules import Clock, Rules
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["simulate_rollout"]
 
 _WEEKS = 2
-_Block = tuple[People, pd.DataFrame, Draft]
-"""Some people, their rows of the persons export, and their events."""
+_Block = tuple[People, pd.DataFrame, list[Draft]]
+"""Some people, their rows of the persons export, and their events week by week."""
 
 
 def simulate_rollout(
@@ -126,16 +127,16 @@ def _blocks(
             draw_week(people, rules, memory, Streams(seed, _WEEKS, block, week), week)
             for week in range(clock.weeks)
         ]
-        yield people, _persons(people, frame, clock), Draft.join(weeks)
+        yield people, _persons(people, frame, clock), weeks
 
 
 def _in_memory(blocks: Iterator[_Block], layout: Layout) -> EventLog:
     from canarykit.events import EventLog
 
     crowds, drafts, persons = [], [], []
-    for people, listed, draft in blocks:
+    for people, listed, weeks in blocks:
         crowds.append(people)
-        drafts.append(draft)
+        drafts.extend(weeks)
         persons.append(listed)
     draft = Draft.join(drafts)
     drafts.clear()
@@ -159,9 +160,9 @@ def _to_folder(blocks: Iterator[_Block], layout: Layout, folder: Path) -> EventL
     members: list[np.ndarray] = []
     population = None
     try:
-        for people, listed, draft in blocks:
+        for people, listed, weeks in blocks:
             population = people.population
-            table = export_table(_in_time_order(draft), _crowd(people), layout)
+            table = export_table(_in_time_order(Draft.join(weeks)), _crowd(people), layout)
             persons = _exported_persons(listed)
             if events is None or people_file is None:
                 events = _writer(folder / "events.parquet", table.schema)
@@ -193,13 +194,15 @@ def _in_time_order(draft: Draft) -> Draft:
         return draft
     bits = max(len(draft.time) - 1, 1).bit_length()
     first = draft.time.min()
-    packed = (draft.time - first) // MILLISECOND  # times are whole milliseconds
+    packed = draft.time - first
+    packed //= MILLISECOND  # times are whole milliseconds
     used = bits + int(packed.max()).bit_length()
     if used > 63:
         return draft.take(np.argsort(draft.time, kind="stable"))
     packed <<= bits
-    packed |= np.arange(len(packed))
-    if len(packed) < identities.COMPILED_FROM:
+    for start in range(0, len(packed), CHUNK):
+        packed[start : start + CHUNK] |= np.arange(start, min(start + CHUNK, len(packed)))
+    if len(packed) < COMPILED_FROM:
         packed.sort()
     else:
         from canarykit.simulate.kernels import sort_words
