@@ -23,7 +23,7 @@ class Status(StrEnum):
     INVALID = "invalid"
     UNCLEAR = "cannot tell"
     INFO = "for information"
-    TODO = "to do"
+    OPEN = "to do"
 
     @property
     def mark(self) -> str:
@@ -44,7 +44,7 @@ _MARKS = {
     Status.INVALID: "✗",
     Status.UNCLEAR: "?",
     Status.INFO: "·",
-    Status.TODO: "□",
+    Status.OPEN: "□",
 }
 
 

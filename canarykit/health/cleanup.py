@@ -31,10 +31,10 @@ def _left_behind(question: Question) -> Check:
     holdout = None if plan.holdout is None else plan.holdout.value
     rows = rows[rows["variant"] != holdout]
     total, without = len(rows), int((rows["variant"] != plan.canary).sum())
-    status = Status.UNCLEAR if not total else Status.TODO if without else Status.OK
+    status = Status.UNCLEAR if not total else Status.OPEN if without else Status.OK
     words = {
         Status.UNCLEAR: "Nobody was seen at full release.",
-        Status.TODO: (
+        Status.OPEN: (
             f"{without:,} of {total:,} {question.unit_words} still got another value after full release: "
             "look for old clients, bootstrapped values, opt-outs, or a second place that decides."
         ),
@@ -71,7 +71,7 @@ def _still_asked(question: Question) -> Check:
     return Check(
         name="still asked for",
         kind="clean-up",
-        status=Status.TODO,
+        status=Status.OPEN,
         meaning=words,
         measured="calls of the flag in the 7 days before the evaluation",
         canary=Arm(total=count),
@@ -82,7 +82,7 @@ def _stale(question: Question) -> Check:
     days = (question.as_of - question.start).total_seconds() / 86_400
     age = format_value(days * 86_400, "seconds")
     if days > STALE_AFTER_DAYS:
-        status, words = Status.TODO, f"At 100 % for {age}: the flag is stale. Its clean-up is overdue."
+        status, words = Status.OPEN, f"At 100 % for {age}: the flag is stale. Its clean-up is overdue."
     else:
         status = Status.OK
         words = f"At 100 % for {age}: it becomes stale after {STALE_AFTER_DAYS} days."

@@ -131,7 +131,7 @@ def _reason(question: Question, row: Row, checks: tuple[Check, ...]) -> str:
         return f"{stage}: {checks[0].meaning}"
     if row is Row.LIMIT_BREACHED:
         return f"{stage}: " + " ".join(c.meaning for c in checks if c.status is Status.BREACH)
-    open_items = sum(c.kind == "clean-up" and c.status is Status.TODO for c in checks)
+    open_items = sum(c.kind == "clean-up" and c.status is Status.OPEN for c in checks)
     tail = f" {open_items} clean-up item(s) open." if open_items else ""
     if row is Row.SAFE:
         return f"{stage}: every limit is kept, by exact bounds.{tail}"
@@ -142,7 +142,7 @@ def _reason(question: Question, row: Row, checks: tuple[Check, ...]) -> str:
 
 
 def _steps(row: Row, checks: tuple[Check, ...]) -> tuple[str, ...]:
-    steps = [c.meaning for c in checks if c.kind == "clean-up" and c.status is Status.TODO]
+    steps = [c.meaning for c in checks if c.kind == "clean-up" and c.status is Status.OPEN]
     if row is Row.LIMIT_BREACHED:
         return ("Set the flag back to the last percentage.", *steps)
     if row is not Row.SAFE:
