@@ -24,6 +24,7 @@ __all__ = [
     "Retention",
     "ShareMetric",
     "SlowShare",
+    "SurveyAnswers",
     "SurveyResponse",
 ]
 
@@ -92,6 +93,28 @@ class MetricSpec:
                 value = dict(value)
             content[spec.name] = list(value) if isinstance(value, tuple) else value
         return content
+
+
+@dataclass(frozen=True)
+class SurveyAnswers(MetricSpec):
+    """What every metric of a survey reads: the answers to it."""
+
+    survey: str
+
+    @property
+    def label(self) -> str:
+        """How people call it."""
+        return getattr(self, "name", "") or self._words()
+
+    @property
+    def filters(self) -> Filters:
+        """The survey's id."""
+        return (("$survey_id", self.survey),)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """PostHog's event of an answer."""
+        return ("survey sent",)
 
 
 @dataclass(frozen=True)
@@ -233,7 +256,7 @@ class Retention(ShareMetric):
 
 
 @dataclass(frozen=True)
-class SurveyResponse(ShareMetric):
+class SurveyResponse(SurveyAnswers, ShareMetric):
     """Share of the exposed who answered a survey: compare it before any score.
 
     Examples
@@ -243,26 +266,10 @@ class SurveyResponse(ShareMetric):
     """
 
     kind: ClassVar[str] = "survey response"
-    survey: str
     name: str = ""
 
     def _words(self) -> str:
         return f"answered survey {self.survey}"
-
-    @property
-    def label(self) -> str:
-        """How people call it."""
-        return self.name or self._words()
-
-    @property
-    def filters(self) -> Filters:
-        """The survey's id."""
-        return (("$survey_id", self.survey),)
-
-    @property
-    def events(self) -> tuple[str, ...]:
-        """PostHog's event of an answer."""
-        return ("survey sent",)
 
 
 @dataclass(frozen=True)

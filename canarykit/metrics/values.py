@@ -11,12 +11,12 @@ from canarykit.errors import PlanError, did_you_mean
 from canarykit.metrics.share import (
     Conversion,
     ErrorShare,
-    Filters,
     FunnelShare,
     MetricSpec,
     Retention,
     ShareMetric,
     SlowShare,
+    SurveyAnswers,
     SurveyResponse,
 )
 
@@ -91,7 +91,7 @@ class Average(ValueMetric):
 
 
 @dataclass(frozen=True)
-class SurveyScore(ValueMetric):
+class SurveyScore(SurveyAnswers, ValueMetric):
     """Mean score of a survey's answers.
 
     Only people who chose to answer are in it: compare the response first (`SurveyResponse`).
@@ -103,27 +103,11 @@ class SurveyScore(ValueMetric):
     """
 
     kind: ClassVar[str] = "survey score"
-    survey: str
     property_name: str = "$survey_response"
     name: str = ""
 
     def _words(self) -> str:
         return f"mean score of survey {self.survey}"
-
-    @property
-    def label(self) -> str:
-        """How people call it."""
-        return self.name or self._words()
-
-    @property
-    def filters(self) -> Filters:
-        """The survey's id."""
-        return (("$survey_id", self.survey),)
-
-    @property
-    def events(self) -> tuple[str, ...]:
-        """PostHog's event of an answer."""
-        return ("survey sent",)
 
 
 @dataclass(frozen=True)
