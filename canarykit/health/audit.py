@@ -95,7 +95,8 @@ def _outcome_fingerprint(found: Outcomes) -> str:
     for column in found.first:
         if column is not None:
             digest.update(np.ascontiguousarray(column[order]).tobytes())
-    for sums in found.sums:
+    past = [column for before in found.before if before for column in (before.sums, before.weights)]
+    for sums in (*found.sums, *past):
         if sums is not None:  # engines add in their own order: the last digits are theirs
             digest.update(",".join(f"{value:.9g}" for value in sums[order]).encode())
     return digest.hexdigest()[:16]

@@ -205,6 +205,7 @@ def value_evidence(
     gate: int,
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
+    units: tuple[Floats, Floats] | None = None,
     counts: dict[str, Any] | None = None,
 ) -> GuardrailEvidence:
     """Evidence of a value guardrail at each look, from moments (asymptotic).
@@ -219,6 +220,9 @@ def value_evidence(
         Look at which the evidence is to be sharpest: the first planned gate.
     margin
         The margin in the metric's unit, as reported.
+    units
+        Number of units behind each comparison at each look, to tell by it how far the evidence has come
+        against the gate; by default the variances tell.
     """
     from canarykit.stats.sequential import mixture_boundary, mixture_log_e
 
@@ -226,16 +230,18 @@ def value_evidence(
     n_looks = len(differences)
     harm, safe = np.zeros(n_looks), np.zeros(n_looks)
     low, high = np.full(n_looks, -np.inf), np.full(n_looks, np.inf)
-    for series, spread, target, side in (
-        (differences, variances, harm, "harm"),
-        (shifted, shifted_variances, safe, "safe"),
+    behind = (None, None) if units is None else units
+    for series, spread, count, target, side in (
+        (differences, variances, behind[0], harm, "harm"),
+        (shifted, shifted_variances, behind[1], safe, "safe"),
     ):
         good = np.isfinite(series) & np.isfinite(spread) & (spread > 0)
         if not good.any():
             target[:] = np.nan
             continue
-        reference = spread[good][min(int(np.sum(good[: gate + 1])), int(good.sum())) - 1]
-        k = np.where(good, 6.3 * reference / np.where(good, spread, 1.0), 0.0)
+        uncertainty = spread if count is None else 1 / np.where(good, count, 1.0)
+        reference = uncertainty[good][min(int(np.sum(good[: gate + 1])), int(good.sum())) - 1]
+        k = np.where(good, 6.3 * reference / np.where(good, uncertainty, 1.0), 0.0)
         z = np.where(good, sign * series / np.sqrt(np.where(good, spread, 1.0)), 0.0)
         oriented = z if side == "harm" else -z
         target[:] = np.where(good, mixture_log_e(oriented, k, "one"), np.nan if side == "safe" else 0.0)

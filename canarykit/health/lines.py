@@ -11,6 +11,7 @@ from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence import GuardrailEvidence
 from canarykit.health.percentage import Comparison
 from canarykit.health.question import Question
+from canarykit.health.values import adjustment_words
 from canarykit.metrics.share import ShareMetric
 from canarykit.stats.proportions import wilson
 
@@ -166,7 +167,13 @@ def guardrail_check(
         where = "over the ramp so far, stratified by stage; " if question.pool == "ramp" else ""
         method = f"exact event e-process, one first event per person, every look valid; {where}{weight}"
     else:
-        method = f"normal mixture e-process on means, asymptotic, every look valid; {weight}"
+        values = comparison.values[i]
+        rows = "" if question.actor == "person_id" else ", spread between groups (cluster-robust)"
+        past = (
+            "" if values.adjustment is None else f", CUPED by the {values.adjustment.window} before exposure"
+        )
+        method = f"normal mixture e-process on means{rows}{past}, asymptotic, every look valid; {weight}"
+        meaning += adjustment_words(values)
     return Check(
         name=guardrail.label,
         kind="guardrail",

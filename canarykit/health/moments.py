@@ -1,4 +1,12 @@
-"""Cumulative moments of a value metric at each look, in the order in which people came in."""
+"""Cumulative moments of a value metric at each look, in the order in which units came in.
+
+A mean is a ratio whose denominator is 1 for everybody; averages and ratios are sums over sums, with the
+assigned unit as the row: people, or whole groups when groups were assigned. Their spread is that of the
+residual x - ratio * y (delta method), which for groups is the cluster-robust one.
+
+What the same units did before they were ever exposed can be taken out (CUPED): the earlier ratio has
+residuals of its own, and both kinds of residuals vary together.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +15,50 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.metrics.reduction import Outcomes
+from canarykit.metrics.reduction import Outcomes, micros_of
 from canarykit.metrics.values import Total, ValueMetric
 
-__all__ = ["ValueSeries", "value_series"]
+__all__ = ["Adjustment", "ValueSeries", "value_series"]
 
 Floats = npt.NDArray[np.float64]
+MIN_PEOPLE = 25
+"""People below which the moments of an arm are not used."""
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Adjustment:
+    """What both arms were like before exposure, at each look, and how that goes with the metric (CUPED).
+
+    Parameters
+    ----------
+    window
+        Length of the time before the first exposure, such as "14d".
+    canary, control
+        The metric before exposure, in each arm.
+    canary_variance, control_variance
+        Variance of each.
+    canary_covariance, control_covariance
+        Covariance of each with the arm's metric after exposure.
+    slope
+        Change of the metric per unit of the earlier one, within the arms and pooled over them; 0 where
+        nothing varied before exposure.
+    correlation
+        Of both within the arms, pooled over them; NaN where one does not vary.
+    without
+        Units, of those behind the last look, without any such event before exposure.
+    """
+
+    window: str
+    canary: Floats
+    control: Floats
+    canary_variance: Floats
+    control_variance: Floats
+    canary_covariance: Floats
+    control_covariance: Floats
+    slope: Floats
+    correlation: Floats
+    without: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,15 +68,17 @@ class ValueSeries:
     Parameters
     ----------
     canary, control
-        The metric in each arm.
+        The metric in each arm, as it was seen.
     canary_variance, control_variance
         Variance of each.
     n_canary, n_control
-        People behind each.
+        Units behind each.
     cap
         Value at which both arms were capped, or None.
     at_least
-        People each arm needs before its moments are used.
+        Units each arm needs before its moments are used.
+    adjustment
+        What is taken out of the comparison, or None.
     """
 
     canary: Floats
@@ -40,71 +88,193 @@ class ValueSeries:
     n_canary: Floats
     n_control: Floats
     cap: float | None
-    at_least: int = 25
+    at_least: int = MIN_PEOPLE
+    adjustment: Adjustment | None = None
 
-    def contrast(self, factor: float) -> tuple[Floats, Floats]:
+    def contrast(self, factor: float, *, adjusted: bool = True) -> tuple[Floats, Floats]:
         """Canary minus `factor` times control, and its variance, at each look; NaN below the minimum.
 
         A small arm in which nobody has paid yet has a spread of nearly zero, and would make chance look
         like proof. So the variance is never less than it would be if both arms had the spread of all people
         together, and an arm below the minimum says nothing.
+
+        Both arms are moved to what their common past predicts: the difference of the pasts is taken out
+        times the slope, and times the mean of 1 and `factor`, weighted by how far each arm is moved.
         """
-        separate = self.canary_variance + factor**2 * self.control_variance
         n, m = self.n_canary, self.n_control
+        value = self.canary - factor * self.control
+        own, other = self.canary_variance, self.control_variance
+        separate = own + factor**2 * other
+        past: Floats | float = 0.0
+        before = self.adjustment
         with np.errstate(invalid="ignore", divide="ignore"):
-            spread = (n - 1) * n * self.canary_variance + (m - 1) * m * self.control_variance
-            pooled = spread / (n + m - 2) * (1 / n + factor**2 / m)
+            if before is not None and adjusted:
+                slope = before.slope
+                moved = slope * (m + factor * n) / (n + m)
+                value = value - moved * (before.canary - before.control)
+                separate = (
+                    separate
+                    - 2 * moved * (before.canary_covariance + factor * before.control_covariance)
+                    + moved**2 * (before.canary_variance + before.control_variance)
+                )
+                own = _residual(own, before.canary_covariance, before.canary_variance, slope)
+                other = _residual(other, before.control_covariance, before.control_variance, slope)
+                spread = (n - 1) * n * before.canary_variance + (m - 1) * m * before.control_variance
+                past = (slope * (1 - factor)) ** 2 * spread / (n + m - 2) / (n + m)
+            spread = (n - 1) * n * own + (m - 1) * m * other
+            pooled = spread / (n + m - 2) * (1 / n + factor**2 / m) + past
         enough = (n >= self.at_least) & (m >= self.at_least)
-        return self.canary - factor * self.control, np.where(enough, np.maximum(separate, pooled), np.nan)
+        return value, np.where(enough, np.maximum(np.maximum(separate, pooled), 0.0), np.nan)
+
+    def units(self, factor: float = 1.0) -> Floats:
+        """Units behind a comparison: the variance of `contrast` falls as one over this."""
+        with np.errstate(divide="ignore"):
+            return 1 / (1 / self.n_canary + factor**2 / self.n_control)
 
 
 def value_series(
-    found: Outcomes, i: int, looks: npt.NDArray[np.int64], stop: int, *, at_least: int = 25
+    found: Outcomes,
+    i: int,
+    looks: npt.NDArray[np.int64],
+    stop: int,
+    *,
+    at_least: int = MIN_PEOPLE,
+    sizes: tuple[Floats, Floats | None] | None = None,
 ) -> ValueSeries:
-    """Moments of value metric `i` over the people who had come in by each look.
+    """Moments of value metric `i` over the units that had come in by each look.
 
-    A `Total` with a window counts only people who have had all of it. Averages and ratios are sums over
-    sums with the person as the unit, their variance by the delta method.
+    A `Total` with a window counts only units that have had all of it.
+
+    Parameters
+    ----------
+    found
+        Outcomes of the units that are compared.
+    looks, stop
+        End of each look, and of the evaluation, in microseconds.
+    at_least
+        Units each arm needs.
+    sizes
+        For a `Total` of groups: the people of each group after and before its exposure, so that the metric
+        is per person. None: one person a unit.
     """
     spec = found.metrics[i]
     assert isinstance(spec, ValueMetric)
-    entered = found.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
-    x, y, canary = _numbers(found.sums[i]), _numbers(found.weights[i]), found.canary
+    is_total = isinstance(spec, Total)
+    x, y = (_numbers(column[i]) for column in (found.sums, found.weights))
+    before = found.before[i] if found.before else None
+    had = None if before is None else before.weights > 0
+    u, v = (None, None) if before is None else (before.sums, before.weights)
+    if is_total:
+        y = np.ones_like(x) if sizes is None else sizes[0]
+        if u is not None:
+            v = np.ones_like(x) if sizes is None or sizes[1] is None else sizes[1]
+    entered, canary = micros_of(found.units["entered_at"]), found.canary
     window = spec.window[1]
-    keep = entered + (0 if np.isinf(window) else round(window * 1e6)) <= stop
-    if not isinstance(spec, Total):
-        keep &= y > 0
+    keep = (entered + (0 if np.isinf(window) else round(window * 1e6)) <= stop) & (y > 0)
     x, y, canary, entered = x[keep], y[keep], canary[keep], entered[keep]
     cap = None
-    if isinstance(spec, Total):
-        y = np.ones_like(x)
-        if spec.cap is not None and bool(np.any(~canary)):
-            cap = float(np.quantile(x[~canary], spec.cap))
-            x = np.minimum(x, cap) if cap > 0 else x
-            cap = cap if cap > 0 else None
+    if is_total and spec.cap is not None and bool(np.any(~canary)):
+        x, cap = _capped(x, y, float(np.quantile((x / y)[~canary], spec.cap)))
+    pairs = [x, y]
+    if u is not None and v is not None:
+        u, v = u[keep], v[keep]
+        if is_total and spec.cap is not None and bool(np.any(v > 0)):
+            u, _ = _capped(u, v, float(np.quantile(u[v > 0] / v[v > 0], spec.cap)))
+        pairs += [u, v]
     place = np.searchsorted(looks, entered, side="right")
-    arms = [_cumulative(place[arm], x[arm], y[arm], len(looks)) for arm in (canary, ~canary)]
-    (n_t, mean_t, variance_t), (n_c, mean_c, variance_c) = arms
-    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, at_least)
+    arms = [_Sums.of(place[arm], [column[arm] for column in pairs], len(looks)) for arm in (canary, ~canary)]
+    (mean_t, variance_t), (mean_c, variance_c) = (arm.ratio() for arm in arms)
+    adjustment = None
+    if u is not None and had is not None:
+        seen = place < len(looks)
+        adjustment = _adjustment(str(getattr(spec, "cuped", "")), arms, int((~had[keep])[seen].sum()))
+    n_t, n_c = (arm.n for arm in arms)
+    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, at_least, adjustment)
 
 
-def _cumulative(
-    place: npt.NDArray[np.intp], x: Floats, y: Floats, n_looks: int
-) -> tuple[Floats, Floats, Floats]:
-    columns = (np.ones(len(x)), x, y, x**2, y**2, x * y)
-    binned = (np.bincount(place, column, minlength=n_looks + 1)[:n_looks] for column in columns)
-    sums = [np.cumsum(column).astype(float) for column in binned]
-    return sums[0], *_ratio(*sums)
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Units, sums and sums of products of the quantities of one arm, up to each look."""
+
+    n: Floats
+    sums: list[Floats]
+    products: dict[tuple[int, int], Floats]
+
+    @classmethod
+    def of(cls, place: npt.NDArray[np.intp], columns: list[Floats], n_looks: int) -> _Sums:
+        def up_to(weights: Floats | None) -> Floats:
+            binned = np.bincount(place, weights, minlength=n_looks + 1)[:n_looks]
+            return np.cumsum(binned).astype(float)
+
+        pairs = [(a, b) for a in range(len(columns)) for b in range(a, len(columns))]
+        products = {(a, b): up_to(columns[a] * columns[b]) for a, b in pairs}
+        return cls(up_to(None), [up_to(column) for column in columns], products)
+
+    def together(self, a: int, b: int) -> Floats:
+        """Covariance of the ratios that start at columns `a` and `b` (a variance when they are the same)."""
+        x, y, u, v = a, a + 1, b, b + 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            one, other = self.sums[x] / self.sums[y], self.sums[u] / self.sums[v]
+            spread = (
+                self._product(x, u)
+                - other * self._product(x, v)
+                - one * self._product(y, u)
+                + one * other * self._product(y, v)
+            ) / (self.n - 1)
+            if a == b:  # values that are all the same leave a remainder of rounding, which is no spread
+                scale = (self._product(x, x) + one**2 * self._product(y, y)) / (self.n - 1)
+                spread = np.where(spread > _ROUNDING * scale, spread, 0.0)
+            found = spread * self.n / self.sums[y] / self.sums[v]
+        good = (self.n >= 2) & (self.sums[y] != 0) & (self.sums[v] != 0)
+        return np.where(good, found, np.nan)
+
+    def ratio(self, a: int = 0) -> tuple[Floats, Floats]:
+        """Ratio of sums and its variance; a plain mean when every denominator is 1."""
+        x, y = self.sums[a], self.sums[a + 1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(y != 0, x / y, np.nan), self.together(a, a)
+
+    def _product(self, a: int, b: int) -> Floats:
+        return self.products[min(a, b), max(a, b)]
 
 
-def _ratio(n: Floats, x: Floats, y: Floats, xx: Floats, yy: Floats, xy: Floats) -> tuple[Floats, Floats]:
-    """Ratio of sums and the delta-method variance of it; a plain mean when every y is 1."""
+def _adjustment(window: str, arms: list[_Sums], without: int) -> Adjustment:
+    """The slope is pooled within the arms, as `stats.cuped_difference` does."""
+    (past_t, variance_t), (past_c, variance_c) = (arm.ratio(2) for arm in arms)
+    covariance_t, covariance_c = (arm.together(0, 2) for arm in arms)
+    known = np.isfinite(variance_t) & np.isfinite(variance_c)
+    past_t, past_c, variance_t, variance_c, covariance_t, covariance_c = (
+        np.where(known, column, 0.0)
+        for column in (past_t, past_c, variance_t, variance_c, covariance_t, covariance_c)
+    )
+    weights = [(arm.n - 1) * arm.n for arm in arms]
+    own = sum(w * arm.together(0, 0) for w, arm in zip(weights, arms, strict=True))
+    before = weights[0] * variance_t + weights[1] * variance_c
+    both = weights[0] * covariance_t + weights[1] * covariance_c
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = x / y
-        spread = np.maximum(xx - 2 * ratio * xy + ratio**2 * yy, 0.0) / (n - 1)
-        variance = spread * n / y**2
-    good = (n >= 2) & (y != 0)
-    return np.where(y != 0, ratio, np.nan), np.where(good, variance, np.nan)
+        slope = np.where(before > 0, both / before, 0.0)
+        correlation = both / np.sqrt(before * own)
+    return Adjustment(
+        window,
+        past_t,
+        past_c,
+        variance_t,
+        variance_c,
+        covariance_t,
+        covariance_c,
+        slope,
+        correlation,
+        without,
+    )
+
+
+def _residual(variance: Floats, covariance: Floats, before: Floats, slope: Floats) -> Floats:
+    return np.maximum(variance - 2 * slope * covariance + slope**2 * before, 0.0)
+
+
+def _capped(x: Floats, y: Floats, cap: float) -> tuple[Floats, float | None]:
+    """Values per unit of the denominator of at most `cap`; a cap of nothing would erase everything."""
+    return (np.minimum(x, cap * y), cap) if cap > 0 else (x, None)
 
 
 def _numbers(values: Floats | None) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +13,19 @@ from canarykit.display import Note
 from canarykit.health.cohort import Cohort, stage_cohort
 from canarykit.health.decision import Evidence, decide, log_thresholds
 from canarykit.health.earlier import Earlier, earlier_counts
-from canarykit.health.evidence import (
-    EvidenceSeries,
-    GuardrailEvidence,
-    no_evidence,
-    share_evidence,
-    value_evidence,
-)
-from canarykit.health.moments import ValueSeries, value_series
+from canarykit.health.evidence import EvidenceSeries, GuardrailEvidence, no_evidence, share_evidence
+from canarykit.health.moments import ValueSeries
 from canarykit.health.people import by_stage_rows
 from canarykit.health.question import Question
 from canarykit.health.settle import ANY_LOSS, stage_margin_ratio
+from canarykit.health.values import judge_value, past_notes, value_moments, with_past
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.reduction import Outcomes, outcomes
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.share import ShareMetric
 from canarykit.stats.srm import sequential_srm_tilt
 
-__all__ = ["Comparison", "compare", "margin_ratio", "used_only"]
+__all__ = ["Comparison", "compare", "margin_ratio"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +84,7 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
     used, more = _who_counts(cohort, share)
     notes += more
     metrics = [g.metric for g in question.guardrails]
-    found = outcomes(question.log, metrics, cohort.units, actor=question.actor)
+    found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
     looks = question.looks
     new = _arrivals(found, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
@@ -99,7 +94,8 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
     sets: list[RiskSets | None] = []
-    values: dict[int, ValueSeries] = {}
+    values = value_moments(question, found, used)
+    notes += past_notes(question, values, found.only(used))
     for i, guardrail in enumerate(question.guardrails):
         weight = question.weights[i]
         if isinstance(guardrail.metric, ShareMetric):
@@ -113,11 +109,7 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
             judged.append(evidence_of.last(len(looks)))
         else:
             sets.append(None)
-            kept = used_only(found, used)
-            values[i] = value_series(
-                kept, i, looks, int(question.stop.value // 1000), at_least=max(question.rules.min_units, 25)
-            )
-            judged.append(_judge_value(question, guardrail, weight, values[i]))
+            judged.append(judge_value(question, guardrail, weight, values[i]))
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     evidence = _evidence(question, cohort, used, judged, srm_log_e, units_t, units_c, missing)
     breached = broken_limits(question, found, used) if question.use_limits else ()
@@ -252,36 +244,6 @@ def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool
     return tuple(broken)
 
 
-def _judge_value(
-    question: Question, guardrail: Guardrail, weight: float, values: ValueSeries
-) -> GuardrailEvidence:
-    sign = -1.0 if guardrail.worse == "lower" else 1.0
-    plain = values.contrast(1.0)
-    if guardrail.margin is not None:
-        margin = sign * guardrail.margin
-        shifted = plain[0] - margin, plain[1]
-    else:
-        factor = guardrail.tolerated_ratio
-        shifted = values.contrast(factor)
-        margin = (factor - 1) * float(values.control[-1])
-    gate = int(question.min_dwell * 1e6 // question.step)
-    return value_evidence(
-        *plain,
-        *shifted,
-        guardrail,
-        weight,
-        margin=margin,
-        gate=gate,
-        alpha_rollback=question.rules.alpha_rollback,
-        alpha_promote=question.rules.alpha_promote,
-        counts={
-            "canary": [values.n_canary[-1], values.canary[-1], values.canary_variance[-1]],
-            "control": [values.n_control[-1], values.control[-1], values.control_variance[-1]],
-            "cap": values.cap,
-        },
-    )
-
-
 def _evidence(
     question: Question,
     cohort: Cohort,
@@ -315,22 +277,4 @@ def _evidence(
         critical_missing=critical,
         dwell_met=seconds >= question.min_dwell,
         cap_reached=cap,
-    )
-
-
-def used_only(found: Outcomes, used: npt.NDArray[np.bool_]) -> Outcomes:
-    """Outcomes of the units that are compared."""
-    if used.all():
-        return found
-
-    def kept(columns: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(None if column is None else column[used] for column in columns)
-
-    return Outcomes(
-        found.units[used].reset_index(drop=True),
-        found.metrics,
-        kept(found.first),
-        kept(found.sums),
-        kept(found.weights),
-        found.unreadable,
     )

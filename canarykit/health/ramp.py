@@ -13,7 +13,7 @@ from canarykit.health.audit import audit_record
 from canarykit.health.check import Check, Section
 from canarykit.health.decision import Row
 from canarykit.health.lines import comparison_checks
-from canarykit.health.percentage import Comparison, compare, used_only
+from canarykit.health.percentage import Comparison, compare
 from canarykit.health.question import Question
 from canarykit.health.second_looks import busiest_section, busy_people, novelty_sections, sensitivity_sections
 from canarykit.health.segments import segment_sections
@@ -64,7 +64,7 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
         series=series,
         audit=audit_record(question, row, comparison.evidence, series=series, found=comparison.found),
         unit=question.unit_words,
-        found=used_only(comparison.found, comparison.used),
+        found=comparison.found.only(comparison.used),
         notes=_notes(question, comparison),
     )
 

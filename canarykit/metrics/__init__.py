@@ -25,6 +25,7 @@ from canarykit.metrics.values import (
 
 __all__ = [
     "Average",
+    "Before",
     "Conversion",
     "ErrorShare",
     "FunnelShare",
@@ -40,16 +41,25 @@ __all__ = [
     "SurveyScore",
     "Total",
     "ValueMetric",
+    "before_exposure",
     "guardrail_weights",
     "metric_from_dict",
     "outcomes",
     "reduce",
 ]
 
+_LAZY = {
+    "Before": "reduction",
+    "Outcomes": "reduction",
+    "before_exposure": "reduction",
+    "outcomes": "reduction",
+    "reduce": "reduced",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("Outcomes", "outcomes", "reduce"):
-        from canarykit.metrics import reduction
+    from importlib import import_module
 
-        return getattr(reduction, name)
-    raise AttributeError(f"module 'canarykit.metrics' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'canarykit.metrics' has no attribute {name!r}")
+    return getattr(import_module(f"canarykit.metrics.{_LAZY[name]}"), name)

@@ -15,20 +15,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.metrics.risk import RiskSets, risk_sets
-from canarykit.metrics.share import MetricSpec, ShareMetric
+from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.sql import shard_outcomes
-from canarykit.metrics.values import Metric
-from canarykit.times import duration, to_utc
+from canarykit.metrics.values import Metric, ValueMetric
+from canarykit.times import duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcomes", "Reduced", "outcomes", "reduce"]
+__all__ = ["Before", "Outcomes", "before_exposure", "micros_of", "outcomes"]
 
 _UNIT_COLUMNS = ("person_id", "canary", "entered_at", "leaves_at")
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What each unit did before it was ever exposed, by the same metric.
+
+    Parameters
+    ----------
+    sums, weights
+        The sum per unit, and the number of events (or the denominator) behind it; 0 where there was none.
+    """
+
+    sums: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +61,8 @@ class Outcomes:
         Per value metric: the sum per person, and the number of events (or the denominator) behind it.
     unreadable
         Per metric: events left out because their property is no finite number.
+    before
+        Per metric: what `before_exposure` found, None for metrics without `cuped`; empty when not asked.
     """
 
     units: pd.DataFrame
@@ -56,6 +71,7 @@ class Outcomes:
     sums: tuple[npt.NDArray[np.float64] | None, ...]
     weights: tuple[npt.NDArray[np.float64] | None, ...]
     unreadable: tuple[int, ...]
+    before: tuple[Before | None, ...] = ()
 
     @property
     def canary(self) -> npt.NDArray[np.bool_]:
@@ -64,7 +80,9 @@ class Outcomes:
 
     def time_at_risk(self, i: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Microseconds between which each unit's event counts for metric `i`, half-open."""
-        return _window(self.metrics[i], _us(self.units["entered_at"]), _us(self.units["leaves_at"]))
+        return _window(
+            self.metrics[i], micros_of(self.units["entered_at"]), micros_of(self.units["leaves_at"])
+        )
 
     def risk_sets(
         self, i: int, *, origin: int, step: int, n_intervals: int, where: npt.NDArray[np.bool_] | None = None
@@ -84,6 +102,19 @@ class Outcomes:
             step=step,
             n_intervals=n_intervals,
         )
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> Outcomes:
+        """The same for some of the units."""
+        if mask.all():
+            return self
+
+        def kept(columns: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(None if column is None else column[mask] for column in columns)
+
+        before = tuple(b and Before(b.sums[mask], b.weights[mask]) for b in self.before)
+        units = self.units[mask].reset_index(drop=True)
+        columns = kept(self.first), kept(self.sums), kept(self.weights)
+        return Outcomes(units, self.metrics, *columns, self.unreadable, before)
 
     def people(self, i: int, *, canary: bool | None = None) -> pd.DataFrame:
         """The people to whom metric `i` happened, with the time of it, earliest first."""
@@ -130,7 +161,7 @@ def outcomes(
     units = units.reset_index(drop=True)
     if units.empty or not specs:
         return _collect(specs, units, [])
-    entered, leaves = _us(units["entered_at"]), _us(units["leaves_at"])
+    entered, leaves = micros_of(units["entered_at"]), micros_of(units["leaves_at"])
     table = pa.table(
         {
             "unit": pa.array(np.arange(len(units), dtype=np.int32)),
@@ -153,125 +184,45 @@ def outcomes(
     return _collect(specs, units, shards)
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Reduced(Result):
-    """Sufficient statistics per metric, stage, interval and variant."""
+def before_exposure(
+    log: Any, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
+) -> tuple[Before | None, ...]:
+    """What each unit did in the time before its exposure, for the metrics that say `cuped`.
 
-    rows: tuple[tuple[Any, ...], ...]
-    interval: str
-    notes: tuple[Note, ...] = ()
-
-    _COLUMNS = (
-        Column("metric", "metric"),
-        Column("stage", "stage"),
-        Column("interval", "interval from (UTC)", "time"),
-        Column("variant", "variant"),
-        Column("at_risk", "people at risk", "count"),
-        Column("events", "people with it", "count"),
-        Column("entered", "people exposed", "count"),
-        Column("total", "sum", "number"),
-        Column("total_squares", "sum of squares", "number"),
-    )
-
-    def _headline(self) -> str:
-        metrics = len({row[0] for row in self.rows})
-        return f"{metrics} metrics by stage, {self.interval} interval and variant: {len(self.rows)} rows"
-
-    def _table(self) -> Table:
-        return Table(self._COLUMNS, self.rows)
-
-
-def reduce(
-    log: Any,
-    metrics: Sequence[Metric] | Metric,
-    exposures: Any,
-    plan: Any,
-    *,
-    interval: str = "1h",
-    as_of: Any = None,
-) -> Reduced:
-    """Sufficient statistics of metrics per stage, interval and variant.
-
-    Share metrics give people at risk and first events in each interval; value metrics give the number,
-    sum and sum of squares over the people who were first exposed in it.
+    One more pass over those metrics' events for each length of time; only sums per unit come back.
 
     Parameters
     ----------
-    log
-        `EventLog` over any engine.
-    metrics
-        One spec or several.
-    exposures
-        The answer of `canarykit.exposures(log, flag, plan=plan)`.
-    plan
-        `RolloutPlan` with windows.
-    interval
-        Length of an interval, "1h" or "1d".
-    as_of
-        Events from this moment on are not looked at; default: the last event of the log.
+    log, metrics, actor
+        As in `outcomes`.
+    units
+        As in `outcomes`. A column `unexposed_until` (UTC) says until when each unit had never been exposed;
+        without it that is `entered_at`. For people who saw the feature in an earlier stage it must be the
+        earlier moment: what somebody did with the feature already there would bias the comparison.
 
     Returns
     -------
-    Reduced
-        One row per metric, stage, interval and variant, intervals without anybody left out.
+    tuple
+        Per metric, `Before` or None.
     """
-    import pandas as pd
+    until = units["unexposed_until" if "unexposed_until" in units else "entered_at"]
+    answer: list[Before | None] = [None] * len(metrics)
+    spans: dict[float, list[int]] = {}
+    for i, spec in enumerate(metrics):
+        window = getattr(spec, "cuped", None)
+        if window is not None:
+            spans.setdefault(duration(window, name="cuped"), []).append(i)
+    for seconds, places in spans.items():
+        import pandas as pd
 
-    specs = (metrics,) if isinstance(metrics, MetricSpec) else tuple(metrics)
-    step = round(duration(interval, name="interval") * 1_000_000)
-    now = (
-        to_utc(as_of, name="as_of") if as_of is not None else log.time_range[1] + pd.Timedelta(microseconds=1)
-    )
-    index = plan.aggregation_group_type_index
-    actor = "person_id" if index is None else f"$group_{index}"
-    rows: list[tuple[Any, ...]] = []
-    unreadable = np.zeros(len(specs), dtype=int)
-    by_stage = exposures.by_stage
-    for stage, (start, end) in plan.windows().items():
-        stop = now if end is None else min(end, now)
-        people = by_stage[(by_stage["stage"] == stage) & by_stage["variant"].notna()]
-        if stop <= start or people.empty:
-            continue
-        units = people.assign(canary=True, entered_at=people["exposed_at"], leaves_at=stop)
-        units = units.assign(person_id=units[exposures.unit_column].astype(str))
-        found = outcomes(log, specs, units, actor=actor)
-        unreadable += found.unreadable
-        codes, variants = pd.factorize(found.units["variant"], sort=True)
-        for code, variant in enumerate(variants):
-            rows += _statistics(found, codes == code, stage, str(variant), start, stop, step)
-    notes = tuple(
-        Note("unreadable", f"events whose property is no number left out of {spec.label}", int(count))
-        for spec, count in zip(specs, unreadable, strict=True)
-        if count
-    )
-    return Reduced(tuple(rows), interval, notes)
-
-
-def _statistics(
-    found: Outcomes, arm: npt.NDArray[np.bool_], stage: str, variant: str, start: Any, stop: Any, step: int
-) -> list[Any]:
-    import pandas as pd
-
-    origin = start.value // 1000
-    n_intervals = max(1, -(-(stop.value // 1000 - origin) // step))
-    entered = np.clip((_us(found.units["entered_at"])[arm] - origin) // step, 0, n_intervals - 1)
-    people = np.bincount(entered, minlength=n_intervals)
-    rows = []
-    for i, spec in enumerate(found.metrics):
-        per_person = found.sums[i]
-        if per_person is None:
-            sets = found.risk_sets(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
-            columns = [sets.at_risk_canary, sets.events_canary, people, None, None]
-        else:
-            mine = per_person[arm]
-            totals = [np.bincount(entered, v, minlength=n_intervals) for v in (mine, mine**2)]
-            columns = [None, None, people, *totals]
-        for k in range(n_intervals):
-            cells = [None if column is None else column[k].item() for column in columns]
-            if any(cells):
-                moment = pd.Timestamp(origin + k * step, unit="us", tz="UTC")
-                rows.append((spec.label, stage, moment, variant, *cells))
-    return rows
+        earlier = units.assign(entered_at=until - pd.Timedelta(seconds=seconds), leaves_at=until)
+        specs = [spec.unlimited() for spec in (metrics[i] for i in places) if isinstance(spec, ValueMetric)]
+        found = outcomes(log, specs, earlier, actor=actor)
+        for i, sums, weights in zip(places, found.sums, found.weights, strict=True):
+            assert sums is not None
+            assert weights is not None
+            answer[i] = Before(sums, weights)
+    return tuple(answer)
 
 
 def _collect(specs: tuple[Metric, ...], units: pd.DataFrame, shards: list[Any]) -> Outcomes:
@@ -311,5 +262,6 @@ def _window(spec: Metric, entered: npt.NDArray[np.int64], leaves: npt.NDArray[np
     return starts, stops
 
 
-def _us(times: Any) -> npt.NDArray[np.int64]:
+def micros_of(times: Any) -> npt.NDArray[np.int64]:
+    """Times of a column as whole microseconds."""
     return times.dt.as_unit("us").astype("int64").to_numpy()

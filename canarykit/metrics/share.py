@@ -48,6 +48,8 @@ class MetricSpec:
             raise PlanError(f"the event of a {self.kind} metric is {event!r}; expected an event's name")
         if getattr(self, "within", None) is not None:
             duration(self.within, name="within")  # type: ignore[attr-defined]
+        if getattr(self, "cuped", None) is not None:
+            duration(self.cuped, name="cuped")  # type: ignore[attr-defined]
 
     @property
     def label(self) -> str:

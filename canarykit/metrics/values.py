@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.metrics.share import (
@@ -32,6 +32,12 @@ class ValueMetric(MetricSpec):
         """Quantile of the control's values at which both arms are capped, or None."""
         return getattr(self, "cap_quantile", None)
 
+    def unlimited(self) -> Self:
+        """The same metric over whatever time it is given: what is read from before the exposure."""
+        plain = {"within": None, "cuped": None}
+        mine = {spec.name for spec in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{key: value for key, value in plain.items() if key in mine})
+
 
 @dataclass(frozen=True)
 class Total(ValueMetric):
@@ -44,10 +50,17 @@ class Total(ValueMetric):
     cap_quantile
         Both arms are capped at this quantile of the control's people (0.995), which tames a few huge
         values; None turns it off.
+    cuped
+        Take out what the same people did by this metric in the time before their first exposure, such as
+        "14d" (CUPED): a narrower interval the more the past tells of the present. None turns it off.
+
+    References
+    ----------
+    Deng, Xu, Kohavi & Walker (2013), doi:10.1145/2433396.2433413, for `cuped`.
 
     Examples
     --------
-    >>> Total("paid", "amount").label
+    >>> Total("paid", "amount", cuped="14d").label
     'sum of amount per person'
     """
 
@@ -58,6 +71,7 @@ class Total(ValueMetric):
     where: Any = ()
     cap_quantile: float | None = 0.995
     name: str = ""
+    cuped: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +87,16 @@ class Total(ValueMetric):
 class Average(ValueMetric):
     """Mean of a property over events, with the person as the unit (a ratio of two sums).
 
+    Parameters
+    ----------
+    event, property_name
+        Whose mean is taken.
+    within, where
+        Only events this soon after the exposure, and with these properties.
+    cuped
+        Take out what the same people did by this metric in the time before their first exposure, such as
+        "14d" (CUPED): a narrower interval the more the past tells of the present. None turns it off.
+
     Examples
     --------
     >>> Average("$web_vitals", "$web_vitals_LCP_value").label
@@ -85,6 +109,7 @@ class Average(ValueMetric):
     within: str | None = None
     where: Any = ()
     name: str = ""
+    cuped: str | None = field(default=None, kw_only=True)
 
     def _words(self) -> str:
         return f"mean {self.property_name}"
@@ -114,6 +139,14 @@ class SurveyScore(SurveyAnswers, ValueMetric):
 class Ratio(ValueMetric):
     """Sum of one thing over the sum of another, with the person as the unit (delta method).
 
+    Parameters
+    ----------
+    numerator, denominator
+        Two `Total` metrics; their caps are not used.
+    cuped
+        Take out what the same people did by this metric in the time before their first exposure, such as
+        "14d" (CUPED): a narrower interval the more the past tells of the present. None turns it off.
+
     Examples
     --------
     >>> Ratio(Total("paid", "amount"), Total("$session_start")).label
@@ -124,12 +157,20 @@ class Ratio(ValueMetric):
     numerator: Total
     denominator: Total
     name: str = ""
+    cuped: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for part in (self.numerator, self.denominator):
             if not isinstance(part, Total):
                 raise PlanError(f"a ratio is built from two Total metrics, not {type(part).__name__}")
+            if part.cuped is not None:
+                raise PlanError(f"cuped={part.cuped!r} stands in a part of a ratio; give it to the ratio")
+
+    def unlimited(self) -> Self:
+        """The same ratio over whatever time it is given."""
+        parts = self.numerator.unlimited(), self.denominator.unlimited()
+        return dataclasses.replace(self, numerator=parts[0], denominator=parts[1], cuped=None)
 
     def _words(self) -> str:
         return " / ".join(t.label.removesuffix(" per person") for t in (self.numerator, self.denominator))
