@@ -10,7 +10,7 @@ import pytest
 import canarykit as ck
 from canarykit.bucketing import posthog_hash01
 from canarykit.simulate import Effect, Fault, Step, identities
-from canarykit.simulate.kernels import sort_words
+from canarykit.simulate.kernels import sort_words, write_uuids
 
 FLAG = "new-checkout"
 VALUE = f"$feature/{FLAG}"
@@ -51,6 +51,19 @@ def test_the_same_seed_gives_the_same_log(plan, truth):
     first, second = (ck.simulate_rollout(plan, 300, truth, rng=11).frame for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
     assert not first["uuid"].isin(ck.simulate_rollout(plan, 300, truth, rng=12).frame["uuid"]).all()
+
+
+def test_the_log_does_not_depend_on_the_number_of_threads_or_slices(plan, truth, monkeypatch):
+    from canarykit.simulate import order, population, streams
+
+    for module in (streams, population):
+        monkeypatch.setattr(module, "BLOCK", 64)
+    whole = ck.simulate_rollout(plan, 300, truth, rng=11, workers=1)
+    assert whole.frame["timestamp"].is_monotonic_increasing
+    monkeypatch.setattr(order, "SLICE", 256)
+    cut = ck.simulate_rollout(plan, 300, truth, rng=11, workers=3)
+    pd.testing.assert_frame_equal(whole.frame, cut.frame)
+    pd.testing.assert_frame_equal(whole.persons, cut.persons)
 
 
 def test_more_people_do_not_change_the_fate_of_the_first(plan, truth):
@@ -322,7 +335,9 @@ def test_compiled_uuids_are_those_of_python():
     words = np.random.default_rng(3).integers(0, 2**64, (2, 500), dtype=np.uint64)
     expected = [str(uuid.UUID(int=int(high) << 64 | int(low))) for high, low in words.T]
     assert identities.uuid_text(*words).to_pylist() == expected
-    assert identities._compiled_text(500, lambda rows: words[:, rows]).tobytes().decode() == "".join(expected)
+    text = np.empty(9 * 500, np.uint32)
+    write_uuids(*words, text)
+    assert text.tobytes().decode() == "".join(expected)
 
 
 def test_the_compiled_sort_keeps_equal_times_in_order():

@@ -8,7 +8,7 @@ days, and the difference between the two logs is the effect alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,6 +41,8 @@ SECOND, MILLISECOND = 1_000_000, 1_000
 class Draft:
     """Events as parallel arrays, times in microseconds; `session` points into session arrays, or is -1."""
 
+    EVENTS: ClassVar = ("time", "session", "person", "kind", "value", "number", "anonymous")
+
     time: np.ndarray
     session: np.ndarray
     person: np.ndarray
@@ -53,21 +55,31 @@ class Draft:
 
     @classmethod
     def join(cls, drafts: list[Draft]) -> Draft:
-        """One draft of many, session numbers shifted."""
-        names = cls.__dataclass_fields__
-        joined = {name: np.concatenate([getattr(draft, name) for draft in drafts]) for name in names}
-        first = shift = 0
-        for draft in drafts:
-            part = joined["session"][first : first + len(draft.session)]
-            np.add(part, np.int32(shift), out=part, where=part >= 0)
-            first += len(draft.session)
-            shift += len(draft.session_start)
-        return cls(**joined)
+        """One draft of many; their sessions are numbered through."""
+        return cls.together(cls.numbered_through(drafts))
 
-    def take(self, rows: np.ndarray, *, time: np.ndarray | None = None) -> Draft:
+    @classmethod
+    def numbered_through(cls, drafts: list[Draft]) -> list[Draft]:
+        """The same drafts, all with the sessions of all; session numbers are shifted in place."""
+        people = np.concatenate([draft.session_person for draft in drafts])
+        starts = np.concatenate([draft.session_start for draft in drafts])
+        shift = 0
+        for draft in drafts:
+            np.add(draft.session, np.int32(shift), out=draft.session, where=draft.session >= 0)
+            shift += len(draft.session_start)
+            draft.session_person, draft.session_start = people, starts
+        return drafts
+
+    @classmethod
+    def together(cls, drafts: list[Draft]) -> Draft:
+        """The events of drafts that have their sessions in common."""
+        joined = {name: np.concatenate([getattr(draft, name) for draft in drafts]) for name in cls.EVENTS}
+        first = drafts[0]
+        return cls(**joined, session_person=first.session_person, session_start=first.session_start)
+
+    def take(self, rows: np.ndarray | slice, *, time: np.ndarray | None = None) -> Draft:
         """These events (and their times, where they are known already), sessions untouched."""
-        names = ("session", "person", "kind", "value", "number", "anonymous")
-        picked = {name: getattr(self, name)[rows] for name in names}
+        picked = {name: getattr(self, name)[rows] for name in self.EVENTS[1:]}
         picked["time"] = self.time[rows] if time is None else time
         return Draft(**picked, session_person=self.session_person, session_start=self.session_start)
 

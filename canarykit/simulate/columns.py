@@ -1,4 +1,4 @@
-"""Arrays of simulated events as columns: flat ones for a log in memory, JSON text for an export file."""
+"""What simulated events say, and the columns of an export file: properties as JSON text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,7 +33,18 @@ from canarykit.times import duration
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Crowd", "Layout", "export_table", "flat_frame", "json_value"]
+__all__ = [
+    "EXCEPTIONS",
+    "HOST",
+    "PAGES",
+    "Crowd",
+    "Ids",
+    "Layout",
+    "created_at",
+    "exception_list",
+    "export_table",
+    "json_value",
+]
 
 PAGES = ("/", "/products", "/cart", "/account", "/help")
 HOST = "https://shop.example"
@@ -113,148 +123,63 @@ def created_at(draft: Draft, layout: Layout) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Coded:
-    """A text column as codes into its distinct texts; -1 is missing."""
+class Ids:
+    """Known ids, and after them those anonymous ids that are others."""
 
-    codes: np.ndarray
     names: pa.Array
-    ids: bool = False
-    """The texts are ids: many, and distinct by how they were made."""
+    anonymous_place: np.ndarray | None
+    """Code of each person's id while anonymous; None where no anonymous id is another."""
 
-    def text(self) -> pa.Array:
-        """The texts themselves; nothing may be missing."""
-        return self.names.take(pa.array(self.codes))
+    @classmethod
+    def of(cls, known: pa.Array, anonymous: pa.Array) -> Ids:
+        """Of ids by person; the anonymous ones are null where they are none or the same."""
+        rows = np.flatnonzero(anonymous.is_valid().to_numpy(zero_copy_only=False))
+        if not len(rows):
+            return cls(known, None)
+        place = np.arange(len(anonymous), dtype=np.int32)
+        place[rows] = len(known) + np.arange(len(rows), dtype=np.int32)
+        return cls(pa.concat_arrays([known, anonymous.take(pa.array(rows))]), place)
 
-    def categories(self) -> pd.Categorical[Any]:
-        """A pandas column, without another look at every code."""
-        names = pd.Index(self.names.to_pandas())
-        if self.ids:  # the public constructor would hash them all to see whether they are distinct
-            dtype = pd.CategoricalDtype._from_fastpath(names, ordered=False)  # type: ignore[attr-defined]
-        else:
-            dtype = pd.CategoricalDtype(names)
-        return pd.Categorical.from_codes(self.codes, dtype=dtype, validate=False)
+    def codes(self, row: np.ndarray, anonymous: Any) -> np.ndarray:
+        """Codes of the ids of these people, of whom some are anonymous yet."""
+        if self.anonymous_place is None:
+            return row
+        return np.where(anonymous, self.anonymous_place[row], row)
 
-
-def _coded(codes: np.ndarray, names: tuple[str, ...] | pa.Array, missing: np.ndarray | None = None) -> _Coded:
-    known = names if isinstance(names, pa.Array) else pa.array(names, pa.large_string())
-    return _Coded(codes if missing is None else np.where(missing, codes.dtype.type(-1), codes), known)
-
-
-def _only(kind: np.ndarray, wanted: Any, codes: np.ndarray | int, names: Any) -> _Coded:
-    """A coded column that exists only on some kinds of event."""
-    there = np.zeros(len(kind), bool)
-    for one in wanted if isinstance(wanted, tuple) else (wanted,):
-        there |= kind == one
-    kept = np.asarray(codes, np.int8)
-    return _coded(np.broadcast_to(kept, kind.shape), names, ~there)
+    def texts(self, row: np.ndarray, anonymous: np.ndarray) -> pa.Array:
+        """The ids themselves."""
+        return self.names.take(pa.array(self.codes(row, anonymous)))
 
 
-def _number_on(kind: np.ndarray, wanted: int, number: np.ndarray, digits: int | None = None) -> np.ndarray:
-    """A number that exists only on one kind of event, rounded as a double if digits are given."""
-    column = np.full(len(kind), np.nan, number.dtype if digits is None else np.float64)
-    rows = np.flatnonzero(kind == wanted)
-    column[rows] = number[rows] if digits is None else np.round(number[rows].astype(float), digits)
-    return column
-
-
-def _who(draft: Draft, crowd: Crowd, known: pa.Array, anonymous: pa.Array) -> _Coded:
-    """One dictionary of known and anonymous ids; the anonymous ones stand after the known."""
-    row = draft.person - np.int32(crowd.first)
-    if not draft.anonymous.any():
-        return _Coded(row, known, ids=True)
-    rows = np.flatnonzero(np.asarray(pc.is_valid(anonymous)))
-    place = np.arange(len(known), dtype=np.int32)
-    place[rows] = len(known) + np.arange(len(rows), dtype=np.int32)
-    names = pa.concat_arrays([known, anonymous.take(pa.array(rows))])
-    return _Coded(np.where(draft.anonymous, place[row], row).astype(np.int32), names, ids=True)
-
-
-def _identity_columns(draft: Draft, crowd: Crowd, layout: Layout) -> dict[str, Any]:
-    return {
-        "uuid": identities.event_ids(draft.time, draft.person, draft.kind),
-        "event": _coded(*_event_codes(draft.kind, layout.events)),
-        "distinct_id": _who(draft, crowd, crowd.distinct_id, crowd.anonymous_id),
-        "person_id": _who(draft, crowd, crowd.person_id, crowd.anonymous_person_id),
-        "timestamp": draft.time,
-        "created_at": created_at(draft, layout),
-    }
-
-
-def _event_codes(kind: np.ndarray, events: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Kinds as codes of distinct event names: both exceptions are one event."""
-    names = tuple(dict.fromkeys(events))
-    return np.array([names.index(event) for event in events], np.int8)[kind], names
-
-
-def flat_frame(draft: Draft, crowd: Crowd, layout: Layout) -> pd.DataFrame:
-    """One column a property; text columns are categories, so that memory stays small."""
-    kind, number, scenario = draft.kind, draft.number, layout.scenario
-    with np.errstate(invalid="ignore"):  # what is no small whole number is not looked at
-        whole = number.astype(np.int8)
-    row = draft.person - np.int32(crowd.first)
-    answered = draft.value >= 0
-    columns = _identity_columns(draft, crowd, layout)
-    sessions = identities.session_ids(draft.session_start, draft.session_person)
-    columns["$session_id"] = _Coded(draft.session, sessions, ids=True)
-    columns[f"$feature/{layout.flag}"] = _coded(draft.value, layout.answers, ~answered)
-    columns["$feature_flag"] = _only(kind, CALLED, 0, (layout.flag,))
-    columns["$feature_flag_response"] = _coded(draft.value, layout.answers, ~(answered & (kind == CALLED)))
-    columns["$browser"] = _coded(crowd.browser[row], crowd.browsers, draft.session < 0)
-    groups = crowd.organisation
-    codes = np.asarray(pc.fill_null(groups.indices, -1)).astype(np.int32)
-    columns["$group_0"] = _coded(codes[row], groups.dictionary)
-    columns["$current_url"] = _only(kind, PAGEVIEW, whole, tuple(HOST + page for page in PAGES))
-    columns["load_ms"] = _number_on(kind, FIRST_STEP, number)
-    columns["amount"] = _number_on(kind, layout.last_step, number, digits=2)
-    texts = tuple(_exception_list(code) for code in range(len(EXCEPTIONS)))
-    columns["$exception_list"] = _only(kind, (EXCEPTION, SERVER_EXCEPTION), whole, texts)
-    if scenario.survey:
-        columns["$survey_id"] = _only(kind, (SHOWN, SENT, DISMISSED), 0, (scenario.survey.id,))
-        scores = tuple(str(score) for score in range(scenario.survey.scale + 1))
-        columns[layout.answer_key] = _only(kind, SENT, whole, scores)
-    if (kind == IDENTIFY).any():
-        rows = np.flatnonzero(kind == IDENTIFY)
-        place = np.zeros(len(kind), np.int32)
-        place[rows] = np.arange(len(rows))
-        before = crowd.anonymous_id.take(pa.array(row[rows]))
-        columns["$anon_distinct_id"] = _coded(place, before, kind != IDENTIFY)
-    if (kind == ENROLL).any():
-        columns["$feature_enrollment"] = _only(kind, ENROLL, 0, ("true",))
-    return pd.DataFrame({name: _pandas_column(column) for name, column in columns.items()}, copy=False)
-
-
-def _pandas_column(column: Any) -> Any:
-    if isinstance(column, _Coded):
-        return column.categories()
-    if isinstance(column, pa.Array):
-        return column.to_pandas()
-    if column.dtype == np.int64:  # times
-        return pd.DatetimeIndex(column, dtype=pd.DatetimeTZDtype("us", "UTC"), copy=False)
-    return column
-
-
-def _arrow_column(column: Any) -> pa.Array:
-    if isinstance(column, _Coded):
-        return column.text()
-    if isinstance(column, np.ndarray):  # times
-        return pa.array(column).cast(pa.timestamp("us", tz="UTC"))
-    return column
-
-
-def _exception_list(code: int) -> str:
+def exception_list(code: int) -> str:
+    """The property of an exception, as JSON text."""
     kind, text = EXCEPTIONS[code]
     return json.dumps([{"type": kind, "value": text, "mechanism": {"handled": False, "type": "generic"}}])
 
 
 def export_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
     """The columns of a PostHog batch export, properties as JSON text."""
-    columns = _identity_columns(draft, crowd, layout)
+    row = draft.person - np.int32(crowd.first)
     empty = pa.scalar("", pa.large_string())
-    columns["properties"] = pc.binary_join_element_wise(
+    properties = pc.binary_join_element_wise(
         _what(draft, crowd, layout), _value(draft, layout), _whose(draft, crowd), _session(draft), empty
     )
-    order = ("uuid", "event", "distinct_id", "person_id", "properties", "timestamp", "created_at")
-    return pa.table({name: _arrow_column(columns[name]) for name in order})
+    events = pa.array(layout.events, pa.large_string())
+    return pa.table(
+        {
+            "uuid": identities.event_ids(draft.time, draft.person, draft.kind),
+            "event": events.take(pa.array(draft.kind)),
+            "distinct_id": Ids.of(crowd.distinct_id, crowd.anonymous_id).texts(row, draft.anonymous),
+            "person_id": Ids.of(crowd.person_id, crowd.anonymous_person_id).texts(row, draft.anonymous),
+            "properties": properties,
+            "timestamp": _moments(draft.time),
+            "created_at": _moments(created_at(draft, layout)),
+        }
+    )
+
+
+def _moments(time: np.ndarray) -> pa.Array:
+    return pa.array(time).cast(pa.timestamp("us", tz="UTC"))
 
 
 def _what(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Array:
@@ -275,9 +200,7 @@ def _what(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Array:
     say(called, texts, np.where(draft.value[called] >= 0, draft.value[called], len(layout.answers)))
     for which in (EXCEPTION, SERVER_EXCEPTION):
         rows = kind == which
-        say(
-            rows, [f'{{"$exception_list":{_exception_list(c)},' for c in range(len(EXCEPTIONS))], number[rows]
-        )
+        say(rows, [f'{{"$exception_list":{exception_list(c)},' for c in range(len(EXCEPTIONS))], number[rows])
     if survey:
         opening = f'{{"$survey_id":"{survey.id}",'
         say((kind == SHOWN) | (kind == DISMISSED), [opening])

@@ -5,8 +5,6 @@ Everything here is a pure function of the person's number: an id never depends o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +14,7 @@ from canarykit.simulate.population import People, Population
 from canarykit.simulate.streams import mix64
 
 __all__ = [
+    "EventIds",
     "anonymous_ids",
     "distinct_ids",
     "emails",
@@ -46,29 +45,33 @@ NAMES = (
 _HEX = np.frombuffer(b"".join(b"%04x" % i for i in range(1 << 16)), np.uint32)
 _PLACES = (0, 4, 9, 14, 19, 24, 28, 32)
 COMPILED_FROM = 200_000
+_WORDS = 9
+"""32-bit words of the text of a UUID: 36 characters."""
+_PIECE = 1 << 20
 CHUNK = 1 << 16
 """Rows worked on at once, so that what lies between stays in the cache."""
 
 
 def uuid_text(high: np.ndarray, low: np.ndarray) -> pa.Array:
     """UUIDs as text from their upper and lower 64 bits; the caller sets version and variant bits."""
-    return _uuid_column(len(high), lambda rows: (high[rows], low[rows]))
-
-
-def _uuid_column(size: int, words: Callable[[slice], tuple[np.ndarray, np.ndarray]]) -> pa.Array:
-    """UUIDs as text, from a function that gives the halves of some rows: many are written piece by piece."""
-    text = _compiled_text(size, words) if size >= COMPILED_FROM else _plain_text(*words(slice(None)))
+    size = len(high)
+    words = np.empty(_WORDS * size, np.uint32)
+    for start in range(0, size, CHUNK):
+        rows = slice(start, start + CHUNK)
+        part = words[_WORDS * start : _WORDS * (start + CHUNK)]
+        _write_text(high[rows], low[rows], part, size >= COMPILED_FROM)
     offsets = np.arange(0, 36 * size + 1, 36, dtype=np.int64)
-    return pa.LargeStringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
+    return pa.LargeStringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(words))
 
 
-def _compiled_text(size: int, words: Callable[[slice], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _write_text(high: np.ndarray, low: np.ndarray, words: np.ndarray, compiled: bool) -> None:
+    """Write UUIDs as text, four characters a word."""
+    if not compiled:
+        words[:] = _plain_text(high, low).view(np.uint32)
+        return
     from canarykit.simulate.kernels import write_uuids
 
-    text = np.empty(9 * size, np.uint32)
-    for start in range(0, size, CHUNK):
-        write_uuids(*words(slice(start, start + CHUNK)), text[9 * start : 9 * (start + CHUNK)])
-    return text
+    write_uuids(high, low, words)
 
 
 def _plain_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -81,22 +84,49 @@ def _plain_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     return text.ravel()
 
 
-def event_ids(time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> pa.Array:
+class EventIds:
     """UUIDv7 of events: the time, then whose and what, so that no draw is needed and none collides."""
 
-    def words(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        low = (person[rows].astype(np.uint64) << np.uint64(16)) | kind[rows].astype(np.uint64)
-        return _seventh_version(time_us[rows]), np.uint64(1 << 63) | low
+    def __init__(self, size: int) -> None:
+        self._words = np.empty(_WORDS * size, np.uint32)
+        self._compiled = size >= COMPILED_FROM
 
-    return _uuid_column(len(time_us), words)
+    def write(self, start: int, time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> None:
+        """Write the ids of some events, from row `start` on."""
+        low = person.astype(np.uint64)
+        low <<= np.uint64(16)
+        low |= kind.astype(np.uint64)
+        low |= np.uint64(1 << 63)
+        words = self._words[_WORDS * start : _WORDS * (start + len(low))]
+        _write_text(_seventh_version(time_us), low, words, self._compiled)
+
+    def column(self) -> pa.ChunkedArray:
+        """The ids; as all are equally long, long pieces of the column have their offsets in common."""
+        size = len(self._words) // _WORDS
+        offsets = pa.py_buffer(np.arange(0, 36 * min(size, _PIECE) + 1, 36, dtype=np.int64))
+        pieces = [
+            pa.LargeStringArray.from_buffers(
+                min(size - start, _PIECE),
+                offsets,
+                pa.py_buffer(self._words[_WORDS * start : _WORDS * (start + _PIECE)]),
+            )
+            for start in range(0, size, _PIECE)
+        ]
+        return pa.chunked_array(pieces, pa.large_string())
+
+
+def event_ids(time_us: np.ndarray, person: np.ndarray, kind: np.ndarray) -> pa.ChunkedArray:
+    """The ids of all events of a table."""
+    ids = EventIds(len(time_us))
+    for start in range(0, len(time_us), CHUNK):
+        rows = slice(start, start + CHUNK)
+        ids.write(start, time_us[rows], person[rows], kind[rows])
+    return ids.column()
 
 
 def session_ids(start_us: np.ndarray, person: np.ndarray) -> pa.Array:
     """UUIDv7 of sessions: when they start, and whose they are."""
-    return _uuid_column(
-        len(start_us),
-        lambda rows: (_seventh_version(start_us[rows]), np.uint64(1 << 63) | person[rows].astype(np.uint64)),
-    )
+    return uuid_text(_seventh_version(start_us), np.uint64(1 << 63) | person.astype(np.uint64))
 
 
 def _seventh_version(time_us: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from canarykit.errors import PlanError
 from canarykit.simulate import identities
+from canarykit.simulate.ahead import ahead
 from canarykit.simulate.assignment import (
     as_anonymous,
     groups_frame,
@@ -22,9 +23,11 @@ from canarykit.simulate.assignment import (
     value_names,
     values_by_stage,
 )
-from canarykit.simulate.behaviour import MILLISECOND, Draft, Memory, draw_week
-from canarykit.simulate.columns import Crowd, Layout, export_table, flat_frame
-from canarykit.simulate.identities import CHUNK, COMPILED_FROM
+from canarykit.simulate.behaviour import Draft, Memory, draw_week
+from canarykit.simulate.columns import Crowd, Layout, export_table
+from canarykit.simulate.flat import FlatColumns
+from canarykit.simulate.identities import COMPILED_FROM
+from canarykit.simulate.order import Slices, in_time_order
 from canarykit.simulate.population import People, Population, draw_people
 from canarykit.simulate.progress import Progress, watched
 from canarykit.simulate.rules import Clock, Rules
@@ -50,6 +53,7 @@ def simulate_rollout(
     rng: Seed = None,
     until: Any = None,
     path: str | PathLike[str] | None = None,
+    workers: int | None = None,
     progress: Progress = None,
 ) -> EventLog:
     """Simulate a rollout: the log that the plan, these people and this truth would leave behind.
@@ -70,6 +74,8 @@ def simulate_rollout(
     path
         Write a PostHog export instead of holding the log in memory: a folder for `events.parquet`,
         `persons.parquet` and `groups.parquet`. The log that comes back reads from there.
+    workers
+        Threads; by default one a processor core. The log does not depend on them.
     progress
         `True`, `False`, or a wrapper of an iterable; by default a bar where a person is watching.
 
@@ -97,10 +103,10 @@ def simulate_rollout(
         )
     clock = Clock(plan, scenario, until)
     layout = Layout.of(plan, scenario, value_names(plan))
-    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers)
+    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers, workers)
     shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")
     if path is None:
-        return _in_memory(shown, layout)
+        return _in_memory(shown, layout, workers)
     return _to_folder(shown, layout, Path(path))
 
 
@@ -111,10 +117,12 @@ def _blocks(
     clock: Clock,
     seed: np.random.SeedSequence,
     names: tuple[str, ...],
+    workers: int | None,
 ) -> Iterator[_Block]:
     """One block of people at a time, with all its events."""
     flips = any(fault.kind == "flip at login" for fault in scenario.faults)
-    for block in range(population.blocks):
+
+    def make(block: int) -> _Block:
         people = draw_people(population, seed, block)
         frame = people_frame(people, plan)
         values = values_by_stage(people, frame, plan, scenario, clock.stages)
@@ -127,10 +135,14 @@ def _blocks(
             draw_week(people, rules, memory, Streams(seed, _WEEKS, block, week), week)
             for week in range(clock.weeks)
         ]
-        yield people, _persons(people, frame, clock), weeks
+        compiled = population.blocks > 1 or sum(len(week.time) for week in weeks) >= COMPILED_FROM
+        weeks = [in_time_order(week, compiled=compiled) for week in weeks]
+        return people, _persons(people, frame, clock), weeks
+
+    return ahead(make, population.blocks, workers)
 
 
-def _in_memory(blocks: Iterator[_Block], layout: Layout) -> EventLog:
+def _in_memory(blocks: Iterator[_Block], layout: Layout, workers: int | None) -> EventLog:
     from canarykit.events import EventLog
 
     crowds, drafts, persons = [], [], []
@@ -138,17 +150,28 @@ def _in_memory(blocks: Iterator[_Block], layout: Layout) -> EventLog:
         crowds.append(people)
         drafts.extend(weeks)
         persons.append(listed)
-    draft = Draft.join(drafts)
-    drafts.clear()
-    draft = _in_time_order(draft)
     everyone = People.join(crowds)
-    frame = flat_frame(draft, _crowd(everyone), layout)
+    frame = _frame(drafts, _crowd(everyone), layout, workers)
     return EventLog(
         frame,
         persons=pd.concat(persons, ignore_index=True),
         groups=groups_frame(everyone.population, everyone.organisation),
         group_types={"organization": 0},
     )
+
+
+def _frame(drafts: list[Draft], crowd: Crowd, layout: Layout, workers: int | None) -> pd.DataFrame:
+    """The events of all blocks in order of time."""
+    drafts = Draft.numbered_through(drafts)
+    kinds = frozenset(
+        int(kind) for kind in np.flatnonzero(sum(np.bincount(d.kind, minlength=16) for d in drafts))
+    )
+    sessions = identities.session_ids(drafts[0].session_start, drafts[0].session_person)
+    slices = Slices(drafts)
+    columns = FlatColumns(int(slices.starts[-1]), crowd, layout, sessions, kinds)
+    for _ in ahead(lambda n: columns.write(slices.starts[n], slices[n]), len(slices), workers):
+        pass
+    return columns.frame()
 
 
 def _to_folder(blocks: Iterator[_Block], layout: Layout, folder: Path) -> EventLog:
@@ -162,7 +185,7 @@ def _to_folder(blocks: Iterator[_Block], layout: Layout, folder: Path) -> EventL
     try:
         for people, listed, weeks in blocks:
             population = people.population
-            table = export_table(_in_time_order(Draft.join(weeks)), _crowd(people), layout)
+            table = export_table(in_time_order(Draft.join(weeks)), _crowd(people), layout)
             persons = _exported_persons(listed)
             if events is None or people_file is None:
                 events = _writer(folder / "events.parquet", table.schema)
@@ -186,33 +209,6 @@ def _to_folder(blocks: Iterator[_Block], layout: Layout, folder: Path) -> EventL
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=9, store_schema=False)
-
-
-def _in_time_order(draft: Draft) -> Draft:
-    """Events in order of time, equal times in row order: time and row are packed into one word and sorted."""
-    if not len(draft.time):
-        return draft
-    bits = max(len(draft.time) - 1, 1).bit_length()
-    first = draft.time.min()
-    packed = draft.time - first
-    packed //= MILLISECOND  # times are whole milliseconds
-    used = bits + int(packed.max()).bit_length()
-    if used > 63:
-        return draft.take(np.argsort(draft.time, kind="stable"))
-    packed <<= bits
-    for start in range(0, len(packed), CHUNK):
-        packed[start : start + CHUNK] |= np.arange(start, min(start + CHUNK, len(packed)))
-    if len(packed) < COMPILED_FROM:
-        packed.sort()
-    else:
-        from canarykit.simulate.kernels import sort_words
-
-        packed = sort_words(packed.view(np.uint64), bits, used).view(np.int64)
-    rows = packed & ((1 << bits) - 1)
-    packed >>= bits
-    packed *= MILLISECOND
-    packed += first
-    return draft.take(rows, time=packed)
 
 
 def _crowd(people: People) -> Crowd:
