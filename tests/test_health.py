@@ -266,10 +266,13 @@ def targeted(stage, *, n=10, errors=0, both=True, sessions=4, others=200, error_
             rows.append({"event": "$pageview", "timestamp": moment, **session})
         if i < errors or i == n + 1:
             rows.append({"event": error_name, "timestamp": moment, **session})
-    rows.append(
-        {"event": "$pageview", "distinct_id": "z", "timestamp": start + pd.Timedelta(days=2, hours=23)}
-    )
+    rows += somebody_every_hour(start, 71)
     return ck.EventLog(pd.DataFrame(rows))
+
+
+def somebody_every_hour(start, hours):
+    moments = [start + pd.Timedelta(hours=k) for k in range(hours + 1)]
+    return [{"event": "$pageview", "distinct_id": "z", "timestamp": at} for at in moments]
 
 
 def targeted_report(stage="internal team", guardrails=ERRORS, **story):
@@ -325,7 +328,7 @@ def changed(before, after, others_before, others_after, n=60, others=600, orgs=N
         ):
             if place < share:
                 rows.append({**base, "event": "$exception", "timestamp": moment})
-    rows.append({"event": "$pageview", "distinct_id": "z", "timestamp": start + pd.Timedelta(hours=71)})
+    rows += somebody_every_hour(start, 71)
     log = ck.EventLog(pd.DataFrame(rows))
     return judge(log, "beta", as_of=ramp_plan().window("beta")[1])
 

@@ -51,6 +51,8 @@ def audit_record(
             "harm_budget": question.harm_budget,
             "use_limits": question.use_limits,
             "pool": question.pool,
+            "known_gaps": [list(gap) for gap in question.known_gaps],
+            "judged_until": question.stop,
         },
         "guardrails": [
             {**g.to_dict(), "weight": w} for g, w in zip(question.guardrails, question.weights, strict=True)

@@ -96,7 +96,7 @@ class Check:
     canary, control
         Both arms, where there are two.
     effect, effect_low, effect_high, effect_unit
-        The comparison with its interval; "ratio", "points", or the metric's unit.
+        The comparison with its interval; "ratio", "points", "hours", or the metric's unit.
     margin
         What is tolerated, in the effect's unit.
     evidence, needed
@@ -127,6 +127,8 @@ class Check:
         """The effect and its interval as people read them."""
         if self.effect is None and self.effect_low is None and self.effect_high is None:
             return "–"
+        if self.effect_unit == "hours" and self.effect is not None:
+            return format_value(self.effect * 3600, "seconds")
         kind = {"ratio": "ratio", "points": "points", "share": "share"}.get(self.effect_unit, "number")
         value, low, high = (
             format_value(number, kind)  # type: ignore[arg-type]

@@ -9,11 +9,13 @@ row   condition                                                              ver
 20    the same after the grace                                               hold, and tell somebody
 21    the same after the grace, and a critical metric is missing             roll back (policy)
 30    the canary breaches an absolute limit that the control keeps           roll back (policy, optional)
-40    sample-ratio evidence >= 100, or too many people saw both variants     hold, comparisons off
+40    sample-ratio evidence >= 100, too many people saw both variants, an    hold, comparisons off
+      arm was silent by itself, or people of one segment or day are missing
 41    sample-ratio evidence >= 1000                                          hold, invalid: start again
 50    a guardrail's weighted harm evidence >= 1/alpha, margin not excluded   roll back
 60    harm proven, and proven to be smaller than the margin                  hold, a person decides
-70    every guardrail proven within its margin, dwell and success rule met   promote
+70    every guardrail proven within its margin, dwell and success rule met,  promote
+      and no hole in the data that nobody has explained
 80    time cap reached                                                       hold, inconclusive
 90    otherwise                                                              hold, go on
 ====  =====================================================================  ==========================
@@ -176,10 +178,12 @@ class Evidence:
         Log e-value against the planned shares. NaN means it cannot be told and holds the release.
     crosser_share
         Share of people seen with several variants within the stage. NaN holds the release.
+    comparable
+        No arm has a hole of its own, and no segment or day lacks people of one arm.
     fresh, in_grace, critical_missing, breaker, dwell_met, success_met, cap_reached
         Booleans: data reach up to the look; still within the grace period; a critical metric has no
         data; the canary breaches a limit that the control keeps; the minimum stay is over; the
-        success rule (if any) is met; the time cap is reached.
+        success rule (if any) is met and no hole in the data is unexplained; the time cap is reached.
     """
 
     units_canary: npt.ArrayLike
@@ -188,6 +192,7 @@ class Evidence:
     safe_log_e: npt.ArrayLike
     srm_log_e: npt.ArrayLike = 0.0
     crosser_share: npt.ArrayLike = 0.0
+    comparable: npt.ArrayLike = True
     fresh: npt.ArrayLike = True
     in_grace: npt.ArrayLike = False
     critical_missing: npt.ArrayLike = False
@@ -288,7 +293,7 @@ def decide(evidence: Evidence, rules: Rules = Rules()) -> npt.NDArray[np.int8]:
         _flags(evidence.breaker),
         srm < log_hold,  # "require the good": NaN does not hold
         (srm < log_invalid) | np.isnan(srm),
-        np.asarray(evidence.crosser_share, float) < rules.max_crosser_share,
+        (np.asarray(evidence.crosser_share, float) < rules.max_crosser_share) & _flags(evidence.comparable),
         harmed,
         tolerated,
         all_safe,

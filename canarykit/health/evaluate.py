@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import pandas as pd
+
+from canarykit.health.cohort import Cohort, stage_cohort
 from canarykit.health.decision import Rules
-from canarykit.health.full import judge_full
-from canarykit.health.question import Pool, ask
+from canarykit.health.full import holdout_cohort, judge_full
+from canarykit.health.people import by_stage_rows
+from canarykit.health.pulse import read_pulse
+from canarykit.health.question import Pool, Question, ask
 from canarykit.health.ramp import judge_percentage
 from canarykit.health.stage_report import StageReport
 from canarykit.health.targeted import judge_targeted
@@ -38,7 +44,8 @@ def evaluate_stage(
     use_limits: bool = False,
     evidence: Pool = "stage",
     survey: Any = None,
-    segments: Sequence[str] = ("$browser", "$os"),
+    segments: Sequence[str] = ("$browser", "$os", "$geoip_country_code"),
+    known_gaps: Sequence[tuple[Any, Any]] = (),
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
 
@@ -92,7 +99,11 @@ def evaluate_stage(
     survey
         Id (or definition) of a survey whose answers are quoted in the report.
     segments
-        Event properties by which exposure and errors are broken down.
+        Properties of events (or of persons, where no event has them) by which exposure and errors are
+        broken down, and by which people may be missing from one arm.
+    known_gaps
+        Times (since, until) without data whose cause is known, such as a maintenance or a public holiday;
+        a gap that nobody explains holds the promotion.
 
     Returns
     -------
@@ -141,6 +152,29 @@ def evaluate_stage(
         segments=tuple(segments),
         survey=survey,
         pool=evidence,
+        known_gaps=known_gaps,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
-    return judges[question.kind](question)
+    return judges[question.kind](_with_pulse(question))
+
+
+def _with_pulse(question: Question) -> Question:
+    """The question with what the data say of themselves; judged until the newest hour that is complete."""
+    cohort = _cohort(question)
+    pulse = read_pulse(question, None if cohort is None else cohort.units)
+    known = replace(question, pulse=pulse, cohort=cohort)
+    if pulse.delays is None or pulse.delays.complete_until is None or not known.is_complete:
+        return known
+    until = pd.Timestamp(pulse.delays.complete_until, unit="us", tz="UTC")
+    earlier = replace(known, stop=min(question.stop, until))
+    return replace(earlier, cohort=_cohort(earlier))
+
+
+def _cohort(question: Question) -> Cohort | None:
+    """People of both arms, where the stage has two."""
+    if question.kind == "full":
+        return holdout_cohort(question)
+    if question.kind != "percentage":
+        return None
+    rows = by_stage_rows(question)
+    return stage_cohort(question.log, question.plan, question.stage, rows, stop=question.stop)

@@ -21,29 +21,28 @@ from canarykit.health.ramp import comparison_report
 from canarykit.health.stage_report import StageReport
 from canarykit.health.targeted import policy_evidence
 from canarykit.health.trend import daily_section
+from canarykit.health.validity import log_checks
 from canarykit.metrics.reduction import outcomes
 
-__all__ = ["judge_full"]
+__all__ = ["holdout_cohort", "judge_full"]
 
 
 def judge_full(question: Question) -> StageReport:
     """Judge a full release."""
-    holdout = question.plan.holdout
-    if holdout is not None:
-        rows = by_stage_rows(question)
-        rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
-        if (rows["variant"] == holdout.value).any():
-            return _with_holdout(question, rows)
-    return _without_control(question)
+    cohort = holdout_cohort(question) if question.cohort is None else question.cohort
+    return _without_control(question) if cohort is None else _with_holdout(question, cohort)
 
 
-def _with_holdout(question: Question, rows: object) -> StageReport:
-    """The holdout was drawn before any condition, so everybody else is comparable with it."""
-    import pandas as pd
-
-    assert isinstance(rows, pd.DataFrame)
+def holdout_cohort(question: Question) -> Cohort | None:
+    """Everybody against the holdout, which was drawn before any condition; None without anybody in it."""
     plan = question.plan
+    if plan.holdout is None:
+        return None
     value = plan.holdout.value
+    rows = by_stage_rows(question)
+    rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
+    if not (rows["variant"] == value).any():
+        return None
     rows = rows[rows["variant"].isin([plan.canary, value])].reset_index(drop=True)
     before = by_stage_rows(question)
     earlier = set(before.loc[before["stage"] != question.stage, "person_id"])
@@ -59,9 +58,14 @@ def _with_holdout(question: Question, rows: object) -> StageReport:
         ("compared: everybody against the holdout", len(units)),
         ("of them in the holdout", int((~units["canary"]).sum())),
     )
+    return Cohort(units, counts)
+
+
+def _with_holdout(question: Question, cohort: Cohort) -> StageReport:
+    plan = question.plan
     shares = plan.shares(question.stage)
-    share = shares[plan.canary] / (shares[plan.canary] + shares[value])
-    report = comparison_report(question, compare(question, share=share, cohort=Cohort(units, counts)), share)
+    share = shares[plan.canary] / (shares[plan.canary] + shares[plan.holdout.value])
+    report = comparison_report(question, compare(question, share=share, cohort=cohort), share)
     return dataclasses.replace(report, checks=(*report.checks, *cleanup_checks(question)))
 
 
@@ -86,10 +90,11 @@ def _without_control(question: Question) -> StageReport:
     cleanup = cleanup_checks(question)
     checks: tuple[Check, ...] = (
         data_check(question, len(units), None),
+        *log_checks(question),
         *(line.check for line in lines),
         *cleanup,
     )
-    evidence = policy_evidence(question, lines, len(units), held=False, proven_only=True)
+    evidence = policy_evidence(question, lines, len(units), held=bool(question.open_gaps), proven_only=True)
     row = Row(int(np.ravel(decide(evidence, question.rules))[-1]))
     note = Note(
         "not_comparable", "at 100 % nobody is without the feature: nothing can be compared at the same time"
@@ -135,7 +140,7 @@ def _reason(question: Question, row: Row, checks: tuple[Check, ...]) -> str:
     tail = f" {open_items} clean-up item(s) open." if open_items else ""
     if row is Row.SAFE:
         return f"{stage}: every limit is kept, by exact bounds.{tail}"
-    above = [c for c in checks if c.kind == "limit" and c.status is Status.HOLD]
+    above = [c for c in checks if c.kind in ("validity", "limit") and c.status is Status.HOLD]
     if above:
         return f"{stage}: {above[0].name}: {above[0].meaning}{tail}"
     return f"{stage}: not comparable, since everybody has the feature; nothing here proves it safe.{tail}"

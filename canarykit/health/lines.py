@@ -11,8 +11,10 @@ from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence import GuardrailEvidence
 from canarykit.health.percentage import Comparison
 from canarykit.health.question import Question
+from canarykit.health.validity import log_checks
 from canarykit.health.values import adjustment_words
 from canarykit.metrics.share import ShareMetric
+from canarykit.metrics.values import Total
 from canarykit.stats.proportions import wilson
 
 __all__ = ["comparison_checks", "data_check", "guardrail_check", "share_arm"]
@@ -28,16 +30,22 @@ def share_arm(count: int, total: int, *, exact: bool = False) -> Arm:
     return Arm(count, total, found.value, found.low, found.high)
 
 
-def comparison_checks(question: Question, comparison: Comparison) -> tuple[Check, ...]:
-    """Validity first, then every guardrail."""
+def comparison_checks(question: Question, comparison: Comparison, *more: Check) -> tuple[Check, ...]:
+    """Validity first (`more` of it behind what is always there), then every guardrail."""
     validity = (
         data_check(
             question, int(comparison.series.units_canary[-1]), int(comparison.series.units_control[-1])
         ),
+        *log_checks(question),
         _ratio_check(question, comparison),
         _crosser_check(question, comparison),
+        *more,
     )
-    off = any(check.status in (Status.HOLD, Status.INVALID) for check in validity[1:])
+    off = question.one_sided or any(
+        check.status in (Status.HOLD, Status.INVALID)
+        for check in validity
+        if check.name not in ("data", "gaps", "late events")
+    )
     guardrails = tuple(
         guardrail_check(question, comparison, i, comparisons_off=off) for i in range(len(question.guardrails))
     )
@@ -51,7 +59,9 @@ def data_check(question: Question, n_canary: int, n_control: int | None) -> Chec
     problems = []
     if not question.is_fresh:
         age = "there is none" if newest is None else f"the newest is of {format_value(newest, 'time')}"
-        problems.append(f"no fresh events ({age})")
+        problems.append(
+            f"no fresh events ({age})" if question.is_complete else "no hour of the stage is complete yet"
+        )
     for name, count in (("canary", n_canary), ("control", n_control)):
         if count is not None and count < needed:
             problems.append(f"the {name} has {count:,} where at least {needed:,} are needed")
@@ -151,7 +161,7 @@ def guardrail_check(
     """One guardrail: both arms, the effect with limits valid at every look, and what it means."""
     judged = comparison.series.guardrails[i]
     guardrail = judged.guardrail
-    canary, control, measured = _arms(comparison, i)
+    canary, control, measured = _arms(comparison, i, by_group=question.actor != "person_id")
     value, low, high = (_finite(series[-1]) for series in (judged.value, judged.low, judged.high))
     harm = float(judged.weighted_log_e[-1])
     roll_back, promote, _, _ = log_thresholds(question.rules)
@@ -194,7 +204,7 @@ def guardrail_check(
     )
 
 
-def _arms(comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
+def _arms(comparison: Comparison, i: int, *, by_group: bool) -> tuple[Arm, Arm, str]:
     found, used = comparison.found, comparison.used
     metric = found.metrics[i]
     if isinstance(metric, ShareMetric):
@@ -218,6 +228,8 @@ def _arms(comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
         return canary, control, words
     values = comparison.values[i]
     words = f"{metric.label} after the exposure"
+    if by_group and isinstance(metric, Total):
+        words += ", per person of each group seen since then"
     if values.cap is not None:
         words += f"; capped at the control's {format_value(metric.cap, 'share')} quantile, {values.cap:,.4g}"
     pairs = (

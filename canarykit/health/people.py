@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from canarykit.health.question import Question
 
-__all__ = ["Sessions", "before_and_after", "first_values", "sessions_of", "stage_units"]
+__all__ = ["Sessions", "before_and_after", "first_values", "first_values_of", "sessions_of", "stage_units"]
 
 
 def stage_units(question: Question) -> pd.DataFrame:
@@ -108,38 +108,49 @@ def before_and_after(question: Question, units: pd.DataFrame, *, actor: str) -> 
 
 def first_values(question: Question, units: pd.DataFrame, column: str, *, actor: str) -> npt.NDArray[Any]:
     """The first known value of an event property per unit within the stage, or None."""
-    wanted = set(units["person_id"].astype(str))
+    return first_values_of(question, units, (column,), actor=actor)[column]
+
+
+def first_values_of(
+    question: Question, units: pd.DataFrame, columns: tuple[str, ...], *, actor: str
+) -> dict[str, npt.NDArray[Any]]:
+    """The first known value of several properties per unit within the stage, or None; in one pass."""
     parts = question.log.reduce(
-        [actor, "timestamp", column],
-        partial(_first_known, column=column, actor=actor),
+        [actor, "timestamp", *columns],
+        partial(_first_known, columns=columns, actor=actor),
         since=question.start,
         until=question.stop,
         actor=actor,
     )
-    known: dict[str, tuple[int, str]] = {}
-    for part in parts:
-        for who, at, value in part:
-            if who in wanted and (who not in known or (at, value) < known[who]):
-                known[who] = (at, value)
-    return np.array([known.get(who, (0, None))[1] for who in units["person_id"].astype(str)], dtype=object)
+    who = units["person_id"].astype(str).to_numpy(object)
+    wanted = set(who)
+    found = {}
+    for place, column in enumerate(columns):
+        known: dict[str, tuple[int, str]] = {}
+        for part in parts:
+            for name, at, value in part[place]:
+                if name in wanted and (name not in known or (at, value) < known[name]):
+                    known[name] = (at, value)
+        found[column] = np.array([known.get(name, (0, None))[1] for name in who], dtype=object)
+    return found
 
 
-def _first_known(table: pa.Table, *, column: str, actor: str) -> list[tuple[str, int, str]]:
+def _first_known(
+    table: pa.Table, *, columns: tuple[str, ...], actor: str
+) -> list[list[tuple[str, int, str]]]:
     import pyarrow as pa
 
     at = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    table = pa.table(
-        {
-            "who": table.column(actor).cast(pa.string()),
-            "at": at,
-            "value": table.column(column).cast(pa.string()),
-        }
-    )
-    table = table.filter(table.column("value").is_valid())
-    first = table.sort_by([("at", "ascending"), ("value", "ascending")]).group_by("who", use_threads=False)
-    found = first.aggregate([("at", "first"), ("value", "first")])
-    columns = (found["who"], found["at_first"], found["value_first"])
-    return list(zip(*(column.to_pylist() for column in columns), strict=True))
+    who = table.column(actor).cast(pa.string())
+    answers = []
+    for column in columns:
+        narrow = pa.table({"who": who, "at": at, "value": table.column(column).cast(pa.string())})
+        narrow = narrow.filter(narrow.column("value").is_valid())
+        first = narrow.sort_by([("at", "ascending"), ("value", "ascending")])
+        found = first.group_by("who", use_threads=False).aggregate([("at", "first"), ("value", "first")])
+        rows = (found["who"], found["at_first"], found["value_first"])
+        answers.append(list(zip(*(row.to_pylist() for row in rows), strict=True)))
+    return answers
 
 
 def _us(times: Any) -> npt.NDArray[np.int64]:

@@ -18,6 +18,9 @@ from canarykit.times import duration, to_utc
 if TYPE_CHECKING:
     import pandas as pd
 
+    from canarykit.health.pulse import Pulse
+    from canarykit.health.rhythm import Silence
+
 __all__ = ["MIN_CLUSTERS", "Pool", "Question", "ask"]
 
 Pool = Literal["stage", "ramp"]
@@ -38,7 +41,8 @@ class Question:
     guardrails, weights
         What must not get worse, and each one's part of the rollback error.
     as_of, start, end, stop
-        Moment of the evaluation; the stage's window; until when events count (the earlier of both).
+        Moment of the evaluation; the stage's window; until when events count: the earlier of both, or
+        earlier still where the newest hours are not complete.
     rules
         Error rates and policies of the decision table.
     step
@@ -56,6 +60,10 @@ class Question:
         Event properties to break down by, and a survey to quote.
     pool
         "stage" judges by this stage's evidence alone, "ramp" adds that of the ramp's earlier percentages.
+    known_gaps
+        Times without data whose cause is known.
+    pulse, cohort
+        What `with_pulse` read of the data themselves, and the people of both arms where there are two.
     """
 
     log: Any
@@ -80,6 +88,9 @@ class Question:
     segments: tuple[str, ...] = ()
     survey: Any = None
     pool: Pool = "stage"
+    known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
+    pulse: Pulse | None = None
+    cohort: Any = None
 
     @property
     def actor(self) -> str:
@@ -105,16 +116,51 @@ class Question:
         return np.append(ends, last)
 
     @property
+    def asked_stop(self) -> pd.Timestamp:
+        """Until when events would count if all of them were there."""
+        return self.as_of if self.end is None else min(self.as_of, self.end)
+
+    @property
     def newest_event(self) -> pd.Timestamp | None:
-        """The newest event before the stop, as far as the log's range tells."""
+        """The newest event before the end of the evaluation."""
+        if self.pulse is not None:
+            return self.pulse.newest
         newest = self.log.time_range[1]
-        return None if newest is None else min(newest, self.stop)
+        return None if newest is None else min(newest, self.asked_stop)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether any hour of the stage is complete, as far as the delays of the events tell."""
+        found = None if self.pulse is None else self.pulse.delays
+        return found is None or found.complete_until is None or found.complete_until > self.origin
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the events reach up to the stop, give or take the freshness."""
+        """Whether the events reach up to the end, give or take the freshness, and are complete at all."""
         newest = self.newest_event
-        return newest is not None and (self.stop - newest).total_seconds() <= self.freshness
+        if newest is None or not self.is_complete:
+            return False
+        return (self.asked_stop - newest).total_seconds() <= self.freshness
+
+    @property
+    def open_gaps(self) -> tuple[Silence, ...]:
+        """Times without any event, or without any call of a flag, that nobody has explained."""
+        found = () if self.pulse is None else (*self.pulse.silences, *self.pulse.calls)
+        return tuple(silence for silence in found if not self.is_explained(silence))
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether one arm alone was silent for a time, so that nothing can be compared."""
+        return self.pulse is not None and bool(self.pulse.arms)
+
+    def is_explained(self, silence: Silence) -> bool:
+        """Whether a silence lies within a known gap, give or take an hour at its ends."""
+        slack = 3_600_000_000
+        return any(
+            int(since.value // 1000) - slack <= silence.since
+            and silence.until <= int(until.value // 1000) + slack
+            for since, until in self.known_gaps
+        )
 
     @property
     def in_grace(self) -> bool:
@@ -158,6 +204,7 @@ def ask(
     segments: tuple[str, ...] = (),
     survey: Any = None,
     pool: Pool = "stage",
+    known_gaps: Sequence[tuple[Any, Any]] = (),
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -198,6 +245,7 @@ def ask(
         raise PlanError(
             f"looks={looks!r} over {stop - start} makes {n_looks:,} looks; expected at most {MAX_LOOKS:,}"
         )
+    gaps = tuple(_gap(gap) for gap in known_gaps)
     from canarykit.exposure import exposures
 
     return Question(
@@ -223,4 +271,16 @@ def ask(
         segments=segments,
         survey=survey,
         pool=pool,
+        known_gaps=gaps,
     )
+
+
+def _gap(gap: tuple[Any, Any]) -> tuple[pd.Timestamp, pd.Timestamp]:
+    if isinstance(gap, str) or len(gap) != 2:
+        raise PlanError(f"known_gaps holds {gap!r}; expected pairs of times (since, until)")
+    since, until = (to_utc(moment, name="a time of known_gaps") for moment in gap)
+    if not since < until:
+        raise PlanError(
+            f"known_gaps has one from {since.isoformat()} until {until.isoformat()}, which is empty"
+        )
+    return since, until

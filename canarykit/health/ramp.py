@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from canarykit.display import Column, Note, Table
 from canarykit.health.answers import answer_sections
 from canarykit.health.audit import audit_record
 from canarykit.health.check import Check, Section
-from canarykit.health.decision import Row
+from canarykit.health.decision import Row, decide
 from canarykit.health.lines import comparison_checks
+from canarykit.health.missing import Missing, find_missing, missing_check, missing_sections
 from canarykit.health.percentage import Comparison, compare
+from canarykit.health.planned_look import planned_sections
 from canarykit.health.question import Question
-from canarykit.health.second_looks import busiest_section, busy_people, novelty_sections, sensitivity_sections
-from canarykit.health.segments import segment_sections
+from canarykit.health.second_looks import busiest_section, novelty_sections, sensitivity_sections
+from canarykit.health.segments import segment_sections, segment_values
 from canarykit.health.settle import settle_share
 from canarykit.health.stage_report import StageReport
 from canarykit.health.words import comparison_reason, comparison_steps
@@ -27,20 +30,27 @@ __all__ = ["comparison_report", "judge_percentage"]
 def judge_percentage(question: Question) -> StageReport:
     """Judge a percentage stage on the people whom chance put into an arm."""
     share = question.plan.share(question.stage)
-    return comparison_report(question, compare(question, share=share), share)
+    return comparison_report(question, compare(question, share=share, cohort=question.cohort), share)
 
 
 def comparison_report(question: Question, comparison: Comparison, share: float) -> StageReport:
     """Lines, verdict, words and audit record of a randomised comparison."""
+    segments = segment_values(question, comparison.found.units)
+    missing = find_missing(question, comparison, segments)
+    comparison = _with_validity(question, comparison, missing)
     series = comparison.series
     row = Row(int(series.rows[-1]))
-    checks: tuple[Check, ...] = comparison_checks(question, comparison)
+    checks: tuple[Check, ...] = comparison_checks(
+        question, comparison, missing_check(question, comparison, missing)
+    )
     settle = _settle(question, comparison)
-    busy = busy_people(question)
+    busy = {} if question.pulse is None else question.pulse.busy
     sections = (
         _people_section(comparison),
         *sensitivity_sections(question, comparison, busy),
-        *segment_sections(question, comparison.found, comparison.used),
+        *planned_sections(question, comparison),
+        *segment_sections(question, comparison.found, comparison.used, segments),
+        *missing_sections(question, missing),
         *novelty_sections(question, comparison),
         *busiest_section(comparison, busy),
         *answer_sections(question),
@@ -67,6 +77,17 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
         found=comparison.found.only(comparison.used),
         notes=_notes(question, comparison),
     )
+
+
+def _with_validity(question: Question, comparison: Comparison, missing: Missing) -> Comparison:
+    """The decision with what the data themselves say: holes hold, and one in an arm ends comparisons."""
+    looks = len(comparison.series.looks)
+    comparable, whole = np.ones(looks, dtype=bool), np.ones(looks, dtype=bool)
+    comparable[-1] = not (question.one_sided or missing.holds(question))
+    whole[-1] = not question.open_gaps
+    evidence = replace(comparison.evidence, comparable=comparable, success_met=whole)
+    rows = decide(evidence, question.rules)
+    return replace(comparison, evidence=evidence, series=replace(comparison.series, rows=rows))
 
 
 def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:

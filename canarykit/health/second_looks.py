@@ -6,8 +6,7 @@ whether it hangs on a choice.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +14,11 @@ import numpy.typing as npt
 from canarykit.display import Column, Table
 from canarykit.health.check import Section
 from canarykit.health.percentage import Comparison
+from canarykit.health.pulse import BUSY_FROM
 from canarykit.health.question import Question
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = ["busiest_section", "novelty_sections", "sensitivity_sections"]
 
-__all__ = ["BUSY_FROM", "busiest_section", "busy_people", "novelty_sections", "sensitivity_sections"]
-
-BUSY_FROM = 1000
-"""Events within a stage from which a person looks like a bot."""
 _DAY = 86_400_000_000
 
 
@@ -121,22 +116,6 @@ def novelty_sections(
     return (Section("days since exposure", text, Table.of(columns, rows)),)
 
 
-def busy_people(question: Question) -> dict[str, int]:
-    """Events within the stage of everybody with so many that they look like machines."""
-    parts = question.log.reduce(
-        [question.actor],
-        partial(_busy, actor=question.actor, at_least=BUSY_FROM),
-        since=question.start,
-        until=question.stop,
-        actor=question.actor,
-    )
-    totals: dict[str, int] = {}
-    for part in parts:
-        for who, count in part:
-            totals[who] = totals.get(who, 0) + count
-    return totals
-
-
 def busiest_section(comparison: Comparison, totals: dict[str, int]) -> tuple[Section, ...]:
     """The busiest of them with their arm; they count once like everybody else."""
     if not totals:
@@ -150,15 +129,6 @@ def busiest_section(comparison: Comparison, totals: dict[str, int]) -> tuple[Sec
         f"{len(totals):,} with {BUSY_FROM:,} events or more in the stage: bots, tests, or a loop in the code?"
     )
     return (Section("unusually busy", text, Table.of(columns, rows)),)
-
-
-def _busy(table: pa.Table, *, actor: str, at_least: int) -> list[tuple[str, int]]:
-    import pyarrow.compute as pc
-
-    counts = table.column(actor).value_counts()
-    many = counts.filter(pc.greater_equal(counts.field("counts"), at_least))
-    names, numbers = many.field("values").to_pylist(), many.field("counts").to_pylist()
-    return [(str(name), int(n)) for name, n in zip(names, numbers, strict=True) if name is not None]
 
 
 def _count(first: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]) -> tuple[int, int]:

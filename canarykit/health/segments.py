@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from canarykit.display import Column, Table
 from canarykit.health.check import Section
-from canarykit.health.people import first_values
+from canarykit.health.people import first_values_of
 from canarykit.health.question import Question
 from canarykit.metrics.reduction import Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_SEGMENTS", "segment_sections", "where_sections"]
+__all__ = ["MOST_SEGMENTS", "UNKNOWN", "largest", "segment_sections", "segment_values", "where_sections"]
 
 MOST_SEGMENTS = 10
 UNKNOWN = "unknown"
@@ -25,17 +25,13 @@ UNKNOWN = "unknown"
 def where_sections(question: Question, found: Outcomes, units: pd.DataFrame) -> tuple[Section, ...]:
     """Among people with the canary, to how many of each segment it happened; for stages without a control."""
     sections = []
-    known = _property_names(question)
-    for name in question.segments:
-        values = _values(question, units, name, known)
-        if values is None:
-            continue
+    for name, values in segment_values(question, units).items():
         rows = []
         for i, guardrail in enumerate(question.guardrails):
             first = found.first[i]
             if first is None or guardrail.worse == "lower":
                 continue
-            for segment in _largest(values[found.canary]):
+            for segment in largest(values[found.canary]):
                 arms = [found.canary & (values == segment), ~found.canary & (values == segment)]
                 counts = [(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms]
                 shares = [x / n if n else None for x, n in counts]
@@ -54,7 +50,12 @@ def where_sections(question: Question, found: Outcomes, units: pd.DataFrame) -> 
     return tuple(sections)
 
 
-def segment_sections(question: Question, found: Outcomes, used: npt.NDArray[np.bool_]) -> tuple[Section, ...]:
+def segment_sections(
+    question: Question,
+    found: Outcomes,
+    used: npt.NDArray[np.bool_],
+    segments: dict[str, npt.NDArray[Any]],
+) -> tuple[Section, ...]:
     """Per property: the canary's share of each segment, and each guardrail's ratio by segment.
 
     Whether segments differ at all is tested first (homogeneity of odds ratios, Holm over all tests); a
@@ -63,12 +64,7 @@ def segment_sections(question: Question, found: Outcomes, used: npt.NDArray[np.b
     from canarykit.stats.multiplicity import adjust_p_values
 
     tested: list[tuple[str, list[tuple[Any, ...]], list[tuple[str, float | None]]]] = []
-    units = found.units
-    properties = _property_names(question)
-    for name in question.segments:
-        values = _values(question, units, name, properties)
-        if values is None:
-            continue
+    for name, values in segments.items():
         rows, tests = _segment_rows(question, found, used, values)
         tested.append((name, rows, tests))
     known = [p for _, _, tests in tested for _, p in tests if p is not None]
@@ -97,7 +93,7 @@ def _segment_rows(
 ) -> tuple[list[tuple[Any, ...]], list[tuple[str, float | None]]]:
     from canarykit.stats.association import homogeneity
 
-    segments = _largest(values[used])
+    segments = largest(values[used])
     rows: list[tuple[Any, ...]] = []
     tables: dict[int, list[list[list[int]]]] = {i: [] for i, f in enumerate(found.first) if f is not None}
     for segment in segments:
@@ -127,22 +123,36 @@ def _informative(table: list[list[int]]) -> bool:
     return x + y >= 5 and not_x + not_y >= 5 and x + not_x > 0 and y + not_y > 0
 
 
-def _values(
-    question: Question, units: pd.DataFrame, name: str, known: frozenset[str]
-) -> npt.NDArray[Any] | None:
-    if units.empty or name not in known:
-        return None
-    values = first_values(question, units, name, actor=question.actor)
-    if all(value is None for value in values):
-        return None
-    return np.array([UNKNOWN if value is None else value for value in values], dtype=object)
+def segment_values(question: Question, units: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
+    """Per property that anybody has, each unit's first value in the stage; "unknown" without one.
+
+    What no event carries is looked up among the persons.
+    """
+    if units.empty or not question.segments:
+        return {}
+    on_events = {*question.log.property_names(), *question.log.columns}
+    persons = question.log.persons
+    on_persons = set() if persons is None else set(persons.columns)
+    by_person = question.actor == "person_id"
+    columns = {}
+    for name in question.segments:
+        if name in on_events:
+            columns[name] = name
+        elif name in on_persons and by_person:
+            columns[name] = f"person.{name}"
+    if not columns:
+        return {}
+    found = first_values_of(question, units, tuple(columns.values()), actor=question.actor)
+    values = {}
+    for name, column in columns.items():
+        known = found[column]
+        if any(value is not None for value in known):
+            values[name] = np.array([UNKNOWN if value is None else value for value in known], dtype=object)
+    return values
 
 
-def _property_names(question: Question) -> frozenset[str]:
-    return frozenset((*question.log.property_names(), *question.log.columns))
-
-
-def _largest(values: npt.NDArray[Any]) -> list[str]:
+def largest(values: npt.NDArray[Any]) -> list[str]:
+    """The most frequent values, at most ten."""
     names, counts = np.unique(values.astype(str), return_counts=True)
     return [str(names[k]) for k in np.argsort(-counts, kind="stable")[:MOST_SEGMENTS]]
 

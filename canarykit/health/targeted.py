@@ -16,7 +16,8 @@ from canarykit.health.people import before_and_after, sessions_of, stage_units
 from canarykit.health.question import Question
 from canarykit.health.segments import where_sections
 from canarykit.health.stage_report import StageReport
-from canarykit.health.words import listed
+from canarykit.health.validity import log_checks
+from canarykit.health.words import GAP_STEP, listed
 
 __all__ = ["PROVEN", "judge_targeted", "policy_evidence"]
 
@@ -41,7 +42,7 @@ def judge_targeted(question: Question) -> StageReport:
     paired = [change_check(change, who=who) for change in changes]
     events = tuple(dict.fromkeys(name for g in question.guardrails for name in g.metric.events))
     sessions = sessions_of(question.log, units[units["canary"]], events, actor=actor)
-    checks = [data_check(question, n_canary, None)]
+    checks = [data_check(question, n_canary, None), *log_checks(question)]
     if question.plan.index(question.stage) == 0:
         checks.append(_switch_check(question, units))
     checks += [line.check for line in lines] + paired
@@ -159,6 +160,8 @@ def _steps(question: Question, row: Row, checks: list[Check]) -> tuple[str, ...]
     for check in checks:
         if check.status is Status.HOLD and check.name == "switched on and off":
             steps.append("Turn the flag off for the owner, check the old way, and turn it on again.")
+        elif check.status is Status.HOLD and check.name == "gaps":
+            steps.append(GAP_STEP)
         elif check.status is Status.HOLD and check.kind in ("limit", "descriptive"):
             steps.append(f"Watch the sessions behind {check.name!r} before anybody else gets it.")
     if row in (Row.TOO_LITTLE, Row.TOO_LITTLE_AFTER_GRACE):

@@ -9,7 +9,9 @@ from canarykit.health.check import Check, Status
 from canarykit.health.decision import Row
 from canarykit.health.question import Question
 
-__all__ = ["comparison_reason", "comparison_steps", "listed"]
+__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed"]
+
+GAP_STEP = "Find out what the gaps are; load what is missing, or name the time in known_gaps."
 
 
 def listed(names: Sequence[str]) -> str:
@@ -51,6 +53,9 @@ def comparison_reason(question: Question, row: Row, checks: Sequence[Check]) -> 
             return f"{stage}: {names} got slightly worse, proven to be within the margin; a person decides."
         case Row.SAFE:
             return f"{stage}: {_all(guardrails)} shown to be within the margin, at every look so far."
+    holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD]
+    if holes:
+        return f"{stage}: no harm shown, but the data are not whole. " + " ".join(c.meaning for c in holes)
     waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
     if not waiting and question.dwell_left > 0:
         left = format_value(question.dwell_left, "seconds")
@@ -78,13 +83,15 @@ def comparison_steps(question: Question, row: Row, settle: Sequence[str]) -> tup
                 "Find out who is missing from an arm: by browser, day and client version.",
                 "Then start the percentage again with a new flag key, so that new buckets are drawn.",
             )
+        case Row.NOT_VALID_YET if question.one_sided:
+            return ("Load what is missing from the arm, or start the stage again after the gap.",)
         case Row.NOT_VALID_YET:
             return ("Find out who is missing or flickering, by browser, day and client version.",)
         case Row.TOLERATED_HARM:
             return ("Decide whether the small loss is worth it; write down who decided.",)
         case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
             return ("Check that the flag is on at this share and that events arrive.",)
-    steps = list(settle)
+    steps = [GAP_STEP, *settle] if question.open_gaps else list(settle)
     if question.dwell_left > 0:
         steps.append(f"The minimum stay ends in {format_value(question.dwell_left, 'seconds')}.")
     if row is Row.TIME_CAP:

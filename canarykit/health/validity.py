@@ -1,0 +1,128 @@
+"""Are the data all there? Holes in the log or in one arm, and events that are still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from canarykit.display import format_value
+from canarykit.health.check import Arm, Check, Status
+from canarykit.health.delays import COMPLETE, Delays
+from canarykit.health.pulse import ArmSilence
+from canarykit.health.question import Question
+from canarykit.health.rhythm import Silence
+
+__all__ = ["log_checks"]
+
+
+def log_checks(question: Question) -> tuple[Check, ...]:
+    """Holes in the stage, and late events where the log knows when each arrived.
+
+    A hole in the whole log hits both arms alike: it holds a promotion until somebody says what it was,
+    and hides no harm. A hole in one arm makes every comparison wrong and switches it off.
+    """
+    pulse = question.pulse
+    if pulse is None:
+        return ()
+    late = () if pulse.delays is None else (_late_check(question, pulse.delays),)
+    return (_gap_check(question), *late)
+
+
+def _gap_check(question: Question) -> Check:
+    pulse = question.pulse
+    assert pulse is not None
+    found = (
+        *(_silence_words("No event at all", silence) for silence in pulse.silences),
+        *(_silence_words("No call of a flag", silence) for silence in pulse.calls),
+    )
+    gaps = (*pulse.silences, *pulse.calls)
+    known = [question.is_explained(silence) for silence in gaps]
+    hours = sum(silence.hours for silence in gaps) + sum(item.silence.hours for item in pulse.arms)
+    if pulse.arms:
+        status = Status.HOLD
+        meaning = _some([_arm_words(item, question.unit_words) for item in pulse.arms]) + (
+            " What is missing from one arm makes it look better or worse than it is: comparisons are off. "
+            "Load what is missing, or start the stage again after it."
+        )
+    elif not all(known):
+        status = Status.HOLD
+        meaning = _some([words for words, told in zip(found, known, strict=True) if not told]) + (
+            " Were events lost, or was the product down? Load what is missing, or name the time in "
+            "known_gaps once its cause is known."
+        )
+    elif found:
+        status, meaning = Status.INFO, _some(found) + " The cause is known."
+    else:
+        status = Status.OK
+        meaning = "No hour without events in which the other days say there should have been some."
+    strongest = max((s.log_evidence for s in (*gaps, *(item.silence for item in pulse.arms))), default=None)
+    return Check(
+        name="gaps",
+        kind="validity",
+        status=status,
+        meaning=meaning,
+        measured="hours of the stage without events or flag calls, and hours in which one arm was silent",
+        effect=hours if strongest is not None else None,
+        effect_unit="hours",
+        method=(
+            "quarter hours against the same ones of other days (one arm: against the other); a stage without "
+            "a gap is held by mistake once in a thousand"
+        ),
+    )
+
+
+def _silence_words(what: str, silence: Silence) -> str:
+    days = "1 other day" if silence.days == 1 else f"{silence.days:,} other days"
+    return f"{what} {_when(silence)}; by {days} {silence.expected:,.0f} visits would be usual."
+
+
+def _arm_words(item: ArmSilence, unit: str) -> str:
+    other = "control" if item.arm == "canary" else "canary"
+    return (
+        f"Nobody of the {item.arm} was seen {_when(item.silence)}, while {item.others:,} {unit} of the "
+        f"{other} were; with those, {item.silence.expected:,.0f} would be usual."
+    )
+
+
+def _when(silence: Silence) -> str:
+    import pandas as pd
+
+    since, until = (pd.Timestamp(at, unit="us", tz="UTC") for at in (silence.since, silence.until))
+    hours = format_value(silence.hours * 3600, "seconds")
+    return f"from {format_value(since, 'time')} to {format_value(until, 'time')} ({hours})"
+
+
+def _some(words: Sequence[str]) -> str:
+    """The first two, and how many more there are."""
+    more = len(words) - 2
+    return " ".join(words[:2]) + (f" And {more:,} more." if more > 0 else "")
+
+
+def _late_check(question: Question, found: Delays) -> Check:
+    usual = format_value(found.usual * 3600, "seconds")
+    late = f"{format_value(found.late_share, 'share')} of the events arrived more than an hour late"
+    enough = f"{COMPLETE:.0%}".replace("%", " %")
+    if found.complete_until is None:
+        status = Status.OK
+        meaning = f"{late}; {enough} are there after {usual}, so the newest hour is complete."
+    elif not question.is_complete:
+        status = Status.WAIT if question.in_grace else Status.HOLD
+        meaning = f"{late}; {enough} are there only after {usual}: no hour of the stage is complete yet."
+    else:
+        import pandas as pd
+
+        until = pd.Timestamp(found.complete_until, unit="us", tz="UTC")
+        left_out = format_value((question.asked_stop - until).total_seconds(), "seconds")
+        status = Status.INFO
+        meaning = (
+            f"{late}; {enough} are there after {usual}. The newest {left_out} are not complete and decide "
+            f"nothing: judged until {format_value(until, 'time')}."
+        )
+    return Check(
+        name="late events",
+        kind="validity",
+        status=status,
+        meaning=meaning,
+        measured="time between an event and its arrival (created_at), among hours old enough to show it",
+        canary=Arm(found.late, found.events, found.late_share),
+        method=f"hours count once {enough} of their events are to be expected there",
+    )
