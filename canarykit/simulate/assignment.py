@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["as_anonymous", "groups_frame", "people_frame", "value_names", "values_by_stage"]
 
 
-COMPILED_FROM = 50_000
-
-
 def value_names(plan: RolloutPlan) -> tuple[str, ...]:
     """The flag's possible values; a code is a place in this tuple."""
     names = ["false", *(variant.key for variant in plan.variants)] if plan.variants else ["false", "true"]
@@ -79,28 +76,37 @@ def values_by_stage(
 ) -> np.ndarray:
     """Codes of the flag's value, one row a stage and one column a person.
 
-    A boolean flag only ever lets more people in: at each stage only those who are out are asked again,
-    and only under the condition sets that are new.
+    The people are read and hashed once for all stages. A boolean flag only ever lets more people in: at
+    each stage only the condition sets that are new are asked.
     """
-    from canarykit.assign import evaluate_flag
+    from canarykit.assign.evaluate import evaluate_units, evaluation_clock
+    from canarykit.flags import FlagSet
+    from canarykit.targeting.units import read_units
 
+    served = [_as_served(plan.flag_at(stage), scenario) for stage in stages]
     groups = {plan.group_types[0]: groups_frame(people.population, people.organisation)}
-    names = value_names(plan)
+    types = dict(enumerate(plan.group_types)) if any(map(_asks_groups, served)) else {}
+    units = read_units(
+        frame,
+        groups=groups,
+        group_types={str(index): name for index, name in types.items()},
+        distinct_id="distinct_id",
+        device_id="$device_id",
+        properties="properties",
+        group_columns={},
+        server=True,
+    )
+    names, clock = value_names(plan), evaluation_clock(None, "UTC")
     values = np.zeros((len(stages), len(people)), np.int8)
     before: Flag | None = None
-    for row, stage in enumerate(stages):
-        flag = _as_served(plan.flag_at(stage), scenario)
-        rows, asked = np.arange(len(people)), flag
+    for row, flag in enumerate(served):
+        asked = flag
         if before is not None and _only_grows(before, flag):
             values[row] = values[row - 1]
-            if len(people) < COMPILED_FROM:  # a full block hashes faster than it can be picked apart
-                rows = np.flatnonzero(values[row] == 0)
             asked = replace(flag, conditions=tuple(c for c in flag.conditions if c not in before.conditions))
-        if len(rows) and (asked.conditions or asked.feature_enrollment):
-            types = dict(enumerate(plan.group_types)) if _asks_groups(asked) else {}
-            answer = evaluate_flag(asked, frame.iloc[rows], groups=groups, group_type_mapping=types)["value"]
-            kept = values[row, rows]
-            values[row, rows] = np.where(kept == 0, _codes(answer, names), kept)
+        if asked.conditions or asked.feature_enrollment:
+            arms = evaluate_units(asked, units, FlagSet(()), {}, clock, "server").arm
+            values[row] = np.where(values[row] == 0, _codes(arms, asked, names), values[row])
         before = flag
     return values
 
@@ -132,13 +138,12 @@ def _as_served(flag: Flag, scenario: Scenario) -> Flag:
     return flag
 
 
-def _codes(answer: pd.Series, names: tuple[str, ...]) -> np.ndarray:
-    """Places in `names` of flag values; True and False read as "true" and "false"."""
-    known: dict[Any, int] = {name: place for place, name in enumerate(names)}
-    known |= {value: known[text] for value, text in ((True, "true"), (False, "false")) if text in known}
-    codes, values = pd.factorize(answer)
-    places = np.array([known.get(value, -2) for value in values] or [-2], np.int8)
-    return np.where(codes >= 0, places[codes], np.int8(-2))
+def _codes(arms: np.ndarray, flag: Flag, names: tuple[str, ...]) -> np.ndarray:
+    """Places in `names` of a flag's arms; -2 where none could be told."""
+    from canarykit.assign.outcome import arms_of
+
+    places = [names.index(arm) if arm in names else -2 for arm in arms_of(flag)]
+    return np.where(arms >= 0, np.array(places, np.int8)[np.maximum(arms, 0)], np.int8(-2))
 
 
 def _named(codes: np.ndarray, shares: Mapping[str, float]) -> pd.Categorical[Any]:
