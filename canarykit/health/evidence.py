@@ -47,7 +47,8 @@ class GuardrailEvidence:
         The margin used, in the effect's unit (a ratio, or the metric's unit).
     value, low, high
         Effect, canary against control, and limits that hold at every look: the harmful side at the
-        weighted rollback level, the safe side at the promotion level.
+        weighted rollback level, the safe side at the promotion level; it is within the margin exactly
+        where safety is shown.
     unit
         "ratio", or "value" for a difference in the metric's unit.
     counts
@@ -229,7 +230,7 @@ def value_evidence(
     sign = -1.0 if guardrail.worse == "lower" else 1.0
     n_looks = len(differences)
     harm, safe = np.zeros(n_looks), np.zeros(n_looks)
-    low, high = np.full(n_looks, -np.inf), np.full(n_looks, np.inf)
+    harmful, safest = np.full(n_looks, -sign * np.inf), np.full(n_looks, sign * np.inf)
     behind = (None, None) if units is None else units
     for series, spread, count, target, side in (
         (differences, variances, behind[0], harm, "harm"),
@@ -247,12 +248,18 @@ def value_evidence(
         target[:] = np.where(good, mixture_log_e(oriented, k, "one"), np.nan if side == "safe" else 0.0)
         level = weight * alpha_rollback if side == "harm" else alpha_promote
         half = np.where(good, mixture_boundary(np.where(good, k, 1.0), level, "one"), np.inf) * np.sqrt(
-            np.where(good, variances, 1.0)
+            np.where(good, spread, 1.0)
         )
-        if (side == "harm") == (sign > 0):
-            low = np.where(good, differences - half, low)
-        else:
-            high = np.where(good, differences + half, high)
+        if side == "harm":
+            harmful = np.where(good, differences - sign * half, -sign * np.inf)
+            continue
+        # how far from the margin: once shown it stays shown, as the evidence does, unless harm is
+        present = np.where(good, sign * series + half, np.inf)
+        shown = np.maximum.accumulate(harm + math.log(weight)) >= -math.log(alpha_rollback)
+        distance = np.where(shown, present, np.minimum.accumulate(present))
+        bound = differences - series + sign * distance
+        safest = np.where(np.isfinite(bound), bound, sign * np.inf)
+    low, high = (harmful, safest) if sign > 0 else (safest, harmful)
     return GuardrailEvidence(
         guardrail, weight, harm, safe, margin, differences, low, high, "value", counts or {}
     )

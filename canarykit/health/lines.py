@@ -229,7 +229,7 @@ def _arms(comparison: Comparison, i: int, *, by_group: bool) -> tuple[Arm, Arm, 
     values = comparison.values[i]
     words = f"{metric.label} after the exposure"
     if by_group and isinstance(metric, Total):
-        words += ", per person of each group seen since then"
+        words += ", of every person of each group seen since then"
     if values.cap is not None:
         words += f"; capped at the control's {format_value(metric.cap, 'share')} quantile, {values.cap:,.4g}"
     pairs = (

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from canarykit.metrics.reduction import Outcomes, micros_of
 from canarykit.metrics.values import Total, ValueMetric
+from canarykit.stats.moments import PairMoments
 
 __all__ = ["Adjustment", "ValueSeries", "value_series"]
 
@@ -77,6 +78,8 @@ class ValueSeries:
         Value at which both arms were capped, or None.
     at_least
         Units each arm needs before its moments are used.
+    last
+        Moments of numerator and denominator at the last look, of the canary and of the control.
     adjustment
         What is taken out of the comparison, or None.
     """
@@ -88,6 +91,7 @@ class ValueSeries:
     n_canary: Floats
     n_control: Floats
     cap: float | None
+    last: tuple[PairMoments, PairMoments]
     at_least: int = MIN_PEOPLE
     adjustment: Adjustment | None = None
 
@@ -189,7 +193,8 @@ def value_series(
         seen = place < len(looks)
         adjustment = _adjustment(str(getattr(spec, "cuped", "")), arms, int((~had[keep])[seen].sum()))
     n_t, n_c = (arm.n for arm in arms)
-    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, at_least, adjustment)
+    last = arms[0].last(), arms[1].last()
+    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, last, at_least, adjustment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +238,12 @@ class _Sums:
         x, y = self.sums[a], self.sums[a + 1]
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(y != 0, x / y, np.nan), self.together(a, a)
+
+    def last(self) -> PairMoments:
+        """Moments of the first two columns at the last look."""
+        x, y = (float(column[-1]) for column in self.sums[:2])
+        products = (float(self._product(a, b)[-1]) for a, b in ((0, 0), (1, 1), (0, 1)))
+        return PairMoments.of_sums(int(self.n[-1]), x, y, *products)
 
     def _product(self, a: int, b: int) -> Floats:
         return self.products[min(a, b), max(a, b)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -200,16 +201,18 @@ def _moments(
         "before": None if before is None else before.sums,
         "before_weight": None if is_total or before is None else before.weights,
     }
-    held = {key: None if q is None else np.where(with_it, q, 0.0)[arm] for key, q in quantities.items()}
+    mine = arm if is_total else arm & with_it
+    held = {key: None if q is None else q[mine] for key, q in quantities.items()}
+    places = entered[mine[arm]]
 
-    def binned(one: Any, other: Any) -> Any:
-        if one is None or other is None:
+    def binned(*factors: Any) -> Any:
+        if any(factor is None for factor in factors):
             return None
-        return np.bincount(entered, one * other, minlength=n_intervals)
+        return np.bincount(places, math.prod(factors), minlength=n_intervals)
 
     columns = []
     for q in held.values():
-        columns += [binned(q, 1.0), binned(q, q)]
+        columns += [binned(q), binned(q, q)]
     columns += [binned(held[one], held[other]) for one, other in combinations(held, 2)]
     return None if is_total else np.bincount(entered, with_it[arm], minlength=n_intervals), columns
 
