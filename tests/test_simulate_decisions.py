@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 import canarykit as ck
-from canarykit.health.decision import Row, decide, first_decision
+from canarykit.health.decision import Evidence, Row, Rules, decide, first_decision
+from canarykit.health.evidence import event_mixtures
 from canarykit.metrics import Average, Conversion, ErrorShare
 from canarykit.simulate import Effect
-from canarykit.simulate.stage_runs import Judge
-from canarykit.stats.events import EventMixture
+from canarykit.simulate.rates import truth_of
+from canarykit.simulate.schedule import schedule
+from canarykit.simulate.stage_rates import stage_rates
+from canarykit.simulate.stage_runs import Judge, draw_stage
+from canarykit.simulate.streams import Streams, as_seed
+from canarykit.stats.srm import sequential_srm_tilt
 
 RUNS = 400
 
@@ -145,17 +150,15 @@ def test_the_compiled_form_decides_as_the_plain_one(plan, monkeypatch):
     assert (found[0].runs_of().hours == found[1].runs_of().hours).all()
 
 
+def standing(harm, safe, x, n):
+    """Safety once shown stays shown, unless harm is."""
+    shown = np.maximum.accumulate(harm.log_e(x, n, 0.25, 0.75)) >= math.log(20)
+    now = safe.log_e(x, n, 0.25, 0.75)
+    return np.where(shown, now, np.maximum.accumulate(now))
+
+
 def test_one_run_is_decided_as_evaluate_stage_would_decide_it(plan):
     """The same counts through the plain e-process and the decision table, written out look by look."""
-    from canarykit.health.decision import Evidence, Rules
-    from canarykit.health.evidence import event_mixtures
-    from canarykit.simulate.rates import truth_of
-    from canarykit.simulate.schedule import schedule
-    from canarykit.simulate.stage_rates import stage_rates
-    from canarykit.simulate.stage_runs import draw_stage
-    from canarykit.simulate.streams import Streams, as_seed
-    from canarykit.stats.srm import sequential_srm_tilt
-
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
     truth = truth_of(guardrail, errors(1.6))
     looks = schedule(plan, traffic=3000)
@@ -170,7 +173,7 @@ def test_one_run_is_decided_as_evaluate_stage_would_decide_it(plan):
             units_canary=np.cumsum(drawn.canary[run]),
             units_control=np.cumsum(drawn.control[run]),
             harm_log_e=np.maximum.accumulate(harm.log_e(x, x + y, 0.25, 0.75))[None],
-            safe_log_e=safe.log_e(x, x + y, 0.25, 0.75)[None],
+            safe_log_e=standing(harm, safe, x, x + y)[None],
             srm_log_e=np.maximum.accumulate(sequential_srm_tilt(counts, [0.25, 0.75]).log_e),
             in_grace=True,
             dwell_met=np.arange(48) == 47,
@@ -208,6 +211,71 @@ def test_a_harm_budget_widens_the_early_gates(plan):
     )
     assert wide.probability("promote") > strict.probability("promote")
     assert wide.to_frame()["hours"].iloc[0] < strict.to_frame()["hours"].iloc[0]
+
+
+def test_evidence_of_earlier_stages_counts_as_if_their_looks_stood_before(plan):
+    """One column a stage that was passed, against every look of it written out."""
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+    truth = truth_of(guardrail, errors(1.3))
+    table = stage_rates(
+        schedule(plan, traffic=3000), [truth], errors(1.3), ck.Population(1), ("false", "true")
+    )
+    first, second = (
+        draw_stage(stage, [truth], Streams(as_seed(4), 0, place), 40) for place, stage in enumerate(table[:2])
+    )
+    last = np.random.default_rng(4).integers(5, 48, 40)
+    judge = Judge([truth], (1.0,), Rules(), None, srm=False, compiled=False)
+    carried = judge.rows("canarykit", second, [table[1]], first.total(last), [table[0]])
+    harm, safe = event_mixtures(1.25)
+    for run in range(40):
+        seen = slice(None, last[run] + 1)
+        x, y = (
+            np.concatenate([counts[0][run, seen], more[0][run]])
+            for counts, more in (
+                (first.events_canary, second.events_canary),
+                (first.events_control, second.events_control),
+            )
+        )
+        share = np.repeat([0.05, 0.25], [last[run] + 1, 48])
+        against, fine = (mixture.log_e(x, x + y, share, 1 - share)[-48:] for mixture in (harm, safe))
+        shown = np.maximum.accumulate(against) >= math.log(20)
+        evidence = Evidence(
+            units_canary=np.cumsum(second.canary[run]),
+            units_control=np.cumsum(second.control[run]),
+            harm_log_e=np.maximum.accumulate(against)[None],
+            safe_log_e=np.where(shown, fine, np.maximum.accumulate(fine))[None],
+            in_grace=True,
+            dwell_met=np.arange(48) == 47,
+        )
+        assert (decide(evidence) == carried[run]).all()
+
+
+def test_evidence_through_the_ramp_proves_safety_sooner_than_stage_by_stage(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.5)
+    alone, carried = (
+        ck.simulate_decisions(
+            plan, errors(1), guardrail, 200, traffic=2000, rng=3, min_dwell="6h", cap="8d", evidence=evidence
+        )
+        for evidence in ("stage", "ramp")
+    )
+    assert carried.hours_to("promote") < alone.hours_to("promote")
+    assert carried.probability("promote") >= alone.probability("promote")
+
+
+def test_threads_and_processes_give_the_same_answer(plan):
+    options = {"n_runs": 1100, "traffic": 300, "rng": 8, "looks": "daily"}
+    alone = ck.simulate_decisions(plan, errors(2), **options)
+    assert ck.simulate_decisions(plan, errors(2), workers=2, **options) == alone
+    assert ck.simulate_decisions(plan, errors(2), workers=2, processes=True, **options) == alone
+
+
+def test_a_margin_of_more_points_than_there_are_tolerates_any_loss(plan):
+    generous = ck.Guardrail(Conversion("paid"), worse="lower", margin_pp=50)
+    found = ck.simulate_decisions(plan, ck.Scenario(), generous, 50, traffic=4000, rng=3)
+    assert not found.beyond_margin
+    assert found.probability("roll back") == 0.0  # harm may be shown by chance, but all of it is tolerated
+    assert found.probability("promote") > 0.8
+    assert ck.sample_size(generous, rate=0.15).n < 200
 
 
 def test_results_read_the_same_in_every_view(plan):
@@ -251,5 +319,5 @@ def test_mistakes_are_answered_with_what_there_is(plan):
     full = replace(plan, stages=(plan.stages[0], plan.stages[-1]))
     with pytest.raises(ck.PlanError, match="nothing is randomised"):
         ck.simulate_decisions(full, traffic=10)
-    with pytest.raises(ck.PlanError, match="fixed length"):
-        ck.simulate_decisions(plan, traffic=10, evidence="ramp", min_dwell="1h", mixture=EventMixture())
+    with pytest.raises(ck.PlanError, match="expected 'stage' or 'ramp'"):
+        ck.simulate_decisions(plan, traffic=10, evidence="whole")

@@ -54,6 +54,7 @@ def simulate_decisions(
     rules: Sequence[str] | str = ("canarykit",),
     rng: Seed = None,
     workers: int = 1,
+    processes: bool = False,
     progress: Progress = None,
     rates: Mapping[str, float] | None = None,
     drift: Sequence[float] | None = None,
@@ -86,11 +87,12 @@ def simulate_decisions(
         "hourly", "daily", another interval like "6h", or the times themselves.
     rules
         "canarykit" and any of "fixed p<.05", "growthbook", "statsig", "threshold". The others are
-        published formulas on the first guardrail that ship what they did not stop.
+        published formulas on the first guardrail that ship what they did not stop; the threshold counts
+        the looks of a stage, or of a whole ramp of fixed length.
     rng
         Seed. Scenarios and rules under one seed see the same people.
-    workers
-        Threads; the answer does not depend on them.
+    workers, processes
+        How many threads, or processes, share the work; the answer does not depend on them.
     rates
         The control's rate by guardrail label, over what the scenario says.
     drift
@@ -103,14 +105,15 @@ def simulate_decisions(
     on_hold
         What follows a stage that ends undecided: "stop" leaves the release there, "go on" ships on.
     evidence
-        "stage" starts anew at each stage, as `evaluate_stage` does; "ramp" carries evidence through a ramp
-        of fixed length.
+        "stage" starts anew at each stage, "ramp" carries what was counted through the whole ramp: as
+        `evaluate_stage(..., pool=)`. Without `min_dwell`, a "ramp" goes by the clock: its stages last as
+        planned, and only a rollback ends it.
     control
         "rest": everybody without the canary. "equal": as many as the canary has.
     harm_budget
         Extra people harmed that the next stage may cost; widens the margins of the stages before the last.
     mixture
-        Alternatives of the harm evidence, instead of those that follow from the margin.
+        Spread of the alternatives for harm, and for safety, instead of those that follow from the margin.
     srm
         Whether the split of the people is watched too.
 
@@ -142,8 +145,8 @@ def simulate_decisions(
         raise PlanError("give at least one guardrail and one rule")
     if not n_runs >= 1:
         raise PlanError(f"n_runs is {n_runs}; expected at least 1")
-    if evidence == "ramp" and min_dwell is not None:
-        raise PlanError("evidence through the whole ramp needs stages of fixed length; leave min_dwell out")
+    if evidence not in ("stage", "ramp"):
+        raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates) for item in chosen]
@@ -160,10 +163,13 @@ def simulate_decisions(
     judge = Judge(
         truths, guardrail_weights(chosen), decision or Rules(), mixture, srm, compiled=size >= COMPILED_FROM
     )
-    parts = [list(table)] if evidence == "ramp" else [[stage] for stage in table]
-    walk = _Walk(parts, judge, named, on_hold == "go on", as_seed(rng), n_runs)
+    by_clock = evidence == "ramp" and min_dwell is None
+    parts = [list(table)] if by_clock else [[stage] for stage in table]
+    carried = evidence == "ramp" and not by_clock
+    walk = _Walk(parts, judge, named, on_hold == "go on", carried, as_seed(rng), n_runs)
     blocks = range(-(-n_runs // RUNS_PER_BLOCK))
-    results = list(watched(_each(walk, blocks, workers), progress, total=len(blocks), unit="blocks of runs"))
+    done = _each(walk, blocks, workers, processes)
+    results = list(watched(done, progress, total=len(blocks), unit="blocks of runs"))
     worst = [
         truth.harm(stage.control[g], stage.canary[g]) for stage in table for g, truth in enumerate(truths)
     ]
@@ -186,6 +192,7 @@ class _Walk:
     judge: Judge
     rules: tuple[str, ...]
     ships_on: bool
+    carries: bool
     seed: np.random.SeedSequence
     n_runs: int
 
@@ -197,26 +204,30 @@ class _Walk:
             for rule in self.rules
         }
         alive = {rule: np.ones(runs, bool) for rule in self.rules}
+        truths = self.judge.truths
+        earlier = {rule: Drawn.before(runs, len(truths)) for rule in self.rules}
+        passed: list[StageRates] = []
         for part in self.parts:
+            draws = (Streams(self.seed, block, stage.looks.position) for stage in part)
             drawn = Drawn.join(
-                [
-                    draw_stage(
-                        stage, self.judge.truths, Streams(self.seed, block, stage.looks.position), shape[0]
-                    )
-                    for stage in part
-                ]
+                [draw_stage(stage, truths, draw, runs) for stage, draw in zip(part, draws, strict=True)]
             )
             for rule in self.rules:
-                rows = self.judge.rows(rule, drawn, part)
+                rows = self.judge.rows(rule, drawn, part, earlier[rule], passed)
                 if len(part) > 1:  # through a ramp only a rollback stops, stages follow by time
                     rows = np.where(rows == Row.SAFE, np.int8(Row.GO_ON), rows)
-                alive[rule] &= self._record(found[rule], alive[rule], rows, drawn, part)
+                on, last = self._record(found[rule], alive[rule], rows, drawn, part)
+                alive[rule] &= on
+                if self.carries:
+                    earlier[rule] = Drawn.join([earlier[rule], drawn.total(last)])
+            if self.carries:
+                passed += part
         return found
 
     def _record(
         self, runs: RuleRuns, alive: np.ndarray, rows: np.ndarray, drawn: Drawn, part: list[StageRates]
-    ) -> np.ndarray:
-        """Write down what each run came to in these stages; returns which of them go on."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Write down what each run came to in these stages; returns which go on, and their last looks."""
         row, look = first_decision(rows)
         back = _ROLLS_BACK[row] & (look >= 0)
         going = (row == Row.SAFE) & (look >= 0)
@@ -233,19 +244,31 @@ class _Walk:
             runs.verdicts[inside, place] = verdict[inside]
             runs.hours[inside, place] = stage.looks.hours[last[inside]]
             people = drawn.canary[:, begin : begin + size]
-            extra = people * self.judge.truths[0].extra(stage.control[0], stage.canary[0])
-            for target, amount in ((runs.people, people), (runs.extra, extra)):
-                total = np.cumsum(amount, axis=1)[np.arange(len(last)), last]
-                target[inside, place] = total[inside]
+            worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
+            total = _up_to(people, last)
+            extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(people * worse, last)
+            runs.people[inside, place] = total[inside]
+            runs.extra[inside, place] = extra[inside]
             begin += size
-        return np.asarray(~back & (going | by_time))
+        return np.asarray(~back & (going | by_time)), stop
 
 
-def _each(walk: _Walk, blocks: range, workers: int) -> Iterator[dict[str, RuleRuns]]:
+def _up_to(amounts: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Sum of each row up to and with its own last column."""
+    return np.asarray(np.cumsum(amounts, axis=1)[np.arange(len(last)), last])
+
+
+def _each(walk: _Walk, blocks: range, workers: int, processes: bool) -> Iterator[dict[str, RuleRuns]]:
     if workers <= 1:
         yield from map(walk, blocks)
         return
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+    from multiprocessing import get_context
 
-    with ThreadPoolExecutor(workers) as pool:
+    pool: Executor
+    if processes:  # started afresh: a copy of a process with threads may hang
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    else:
+        pool = ThreadPoolExecutor(workers)
+    with pool:
         yield from pool.map(walk, blocks)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.health.settle import ANY_LOSS
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
 from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.metrics.values import Average, SurveyScore
@@ -48,15 +49,14 @@ class Truth:
 
     @property
     def margin_ratio(self) -> float:
-        """The guardrail's own margin as canary over control."""
+        """The guardrail's own margin as canary over control; points beyond the rate tolerate any loss."""
         item = self.guardrail
         points = item.margin_pp / 100 if item.margin_pp is not None else item.margin
         if points is None:
             return item.tolerated_ratio
-        ratio = 1 + points / self.base if item.worse == "higher" else 1 - points / self.base
-        if not ratio > 0:
-            raise PlanError(f"{item.label}: the margin is larger than the rate itself, {self.base:.3g}")
-        return ratio
+        if item.worse == "higher":
+            return 1 + points / self.base
+        return max(1 - points / self.base, ANY_LOSS)
 
     @property
     def margin_harm(self) -> float:

@@ -14,8 +14,7 @@ from canarykit.stats.sequential import mixture_boundary
 
 __all__ = ["RIVALS", "Counts"]
 
-STATSIG_SHARES = (0.01, 0.05, 0.10, 0.50)
-STATSIG_BOUNDARIES = (10.902, 5.516, 4.417, 3.451)
+Z_ONE_SIDED = 1.6448536269514722
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def fixed_p(counts: Counts) -> np.ndarray:
     pooled = (x + y) / (n + m)
     error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(error > 0, (x / n - y / m) / error, 0.0) > 1.6448536269514722
+        return np.where(error > 0, (x / n - y / m) / error, 0.0) > Z_ONE_SIDED
 
 
 def growthbook(counts: Counts) -> np.ndarray:
@@ -54,11 +53,12 @@ def growthbook(counts: Counts) -> np.ndarray:
 
 
 def statsig(counts: Counts) -> np.ndarray:
-    """Constant one-sided boundary that depends on the canary's share alone (interpolated between shares)."""
+    """One-sided boundary that depends on the canary's share so far alone, and not on the time."""
     z, total = _unpooled(counts)
-    share = np.cumsum(counts.canary, axis=-1) / total
-    share = np.minimum(share, 1 - share)
-    return z >= np.interp(np.log(share), np.log(STATSIG_SHARES), STATSIG_BOUNDARIES)
+    _, _, canary, _ = counts.running
+    share = canary / total
+    k = 2 * Z_ONE_SIDED**2 * share * (1 - share)
+    return z >= np.sqrt((1 + k) / k * (np.log1p(k) - 2 * np.log(0.05)))
 
 
 def threshold(counts: Counts) -> np.ndarray:

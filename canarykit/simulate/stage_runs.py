@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,25 @@ class Drawn:
             np.concatenate([part.control for part in parts], axis=1),
             tuple(np.concatenate([part.events_canary[g] for part in parts], axis=1) for g in many),
             tuple(np.concatenate([part.events_control[g] for part in parts], axis=1) for g in many),
+        )
+
+    @classmethod
+    def before(cls, runs: int, guardrails: int) -> Drawn:
+        """Nothing yet: no column."""
+        none = np.zeros((runs, 0), np.int64)
+        return cls(none, none, (none,) * guardrails, (none,) * guardrails)
+
+    def total(self, last: np.ndarray) -> Drawn:
+        """What each run has seen up to and with a look of its own, as one column."""
+
+        def added(counts: np.ndarray) -> np.ndarray:
+            return np.cumsum(counts, axis=1)[np.arange(len(last)), last][:, None]
+
+        return Drawn(
+            added(self.canary),
+            added(self.control),
+            tuple(added(counts) for counts in self.events_canary),
+            tuple(added(counts) for counts in self.events_control),
         )
 
 
@@ -114,16 +134,27 @@ class Judge:
     srm: bool
     compiled: bool
 
-    def rows(self, rule: str, drawn: Drawn, stages: list[StageRates]) -> np.ndarray:
-        """Row codes at every look of these stages; the rivals' harm is row 50, their go-ahead row 70."""
+    def rows(
+        self,
+        rule: str,
+        drawn: Drawn,
+        stages: list[StageRates],
+        earlier: Drawn | None = None,
+        passed: Sequence[StageRates] = (),
+    ) -> np.ndarray:
+        """Row codes at every look of these stages; the rivals' harm is row 50, their go-ahead row 70.
+
+        `earlier` holds one column of counts for each stage that was `passed`: evidence carried over.
+        """
         dwell_met = np.concatenate([stage.looks.dwell_met for stage in stages])
         if rule == "canarykit":
-            return self._table(drawn, stages, dwell_met)
-        harm = RIVALS[rule](self._first(drawn, stages))
+            return self._table(drawn, stages, dwell_met, earlier, passed)
+        seen = drawn if earlier is None or rule == "threshold" else Drawn.join([earlier, drawn])
+        harm = RIVALS[rule](self._first(seen))[:, seen.canary.shape[1] - len(dwell_met) :]
         may_go = np.where(dwell_met, Row.SAFE, Row.GO_ON)
         return np.where(harm, Row.HARM, may_go).astype(np.int8)
 
-    def _first(self, drawn: Drawn, stages: list[StageRates]) -> Counts:
+    def _first(self, drawn: Drawn) -> Counts:
         truth = self.truths[0]
         if not truth.is_share:
             raise PlanError(f"{truth.guardrail.label}: the other rules are written for shares of people")
@@ -137,26 +168,36 @@ class Judge:
             return theirs, ours, drawn.control, drawn.canary
         return ours, theirs, drawn.canary, drawn.control
 
-    def _table(self, drawn: Drawn, stages: list[StageRates], dwell_met: np.ndarray) -> np.ndarray:
+    def _table(
+        self,
+        drawn: Drawn,
+        stages: list[StageRates],
+        dwell_met: np.ndarray,
+        earlier: Drawn | None,
+        passed: Sequence[StageRates],
+    ) -> np.ndarray:
         roll_back, promote, _, invalid = log_thresholds(self.rules)
         shape = drawn.canary.shape
         harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
-        shares = np.repeat(
-            [[stage.looks.share, stage.looks.control_share] for stage in stages],
-            [len(stage.looks.people) for stage in stages],
-            axis=0,
-        )
+        shares = _shares(stages, [len(stage.looks.people) for stage in stages])
+        seen, exposure = drawn, shares
+        if earlier is not None and passed:
+            seen = Drawn.join([earlier, drawn])
+            exposure = np.concatenate([_shares(passed, [1] * len(passed)), shares])
         for place, truth in enumerate(self.truths):
             weight = math.log(self.weights[place])
             margin = stages[-1].margins[place]
             if truth.is_share:
-                harm[place], safe[place] = self._share(
-                    place, drawn, shares, margin, roll_back - weight, promote
+                harm[place], safe[place] = (
+                    log_e[:, seen.canary.shape[1] - shape[1] :]
+                    for log_e in self._share(place, seen, exposure, margin, roll_back - weight, promote)
                 )
             else:
                 harm[place], safe[place] = self._value(place, drawn, margin, int(np.argmax(dwell_met)))
             harm[place] += weight
-        np.maximum.accumulate(harm, axis=-1, out=harm)
+        np.maximum.accumulate(harm, axis=-1, out=harm)  # once shown, harm and safety stay shown;
+        standing = np.maximum.accumulate(safe, axis=-1)  # where both are, the present look decides
+        safe = np.where(harm >= roll_back, safe, standing)
         watched: Any = 0.0
         if self.srm:
             people = drawn.canary + drawn.control
@@ -184,7 +225,9 @@ class Judge:
         exposure = shares[:, ::-1] if lower else shares
         own = self.truths[place].margin_ratio
         harm, safe = event_mixtures(1 / own if lower else own)
-        harm, safe = self.mixture or harm, replace(safe, null_ratio=1 / margin if lower else margin)
+        if self.mixture is not None:
+            harm, safe = self.mixture, replace(self.mixture, side="safe")
+        safe = replace(safe, null_ratio=1 / margin if lower else margin)
         both = ours + theirs
         return (
             self._log_e(harm, ours, both, exposure[:, 0], exposure[:, 1], needed),
@@ -199,10 +242,13 @@ class Judge:
         ours = np.cumsum(drawn.events_canary[place], axis=-1) / n
         theirs = np.cumsum(drawn.events_control[place], axis=-1) / m
         found = []
-        for factor, side in ((1.0, 1.0), (margin, -1.0)):
+        points = truth.guardrail.margin  # in the metric's unit, or else a ratio
+        beyond = (1.0, sign * points) if points is not None else (margin, 0.0)
+        for (factor, offset), side in (((1.0, 0.0), 1.0), (beyond, -1.0)):
             variance = truth.spread**2 * (1 / n + factor**2 / m)
             k = 6.3 * variance[:, gate : gate + 1] / variance
-            found.append(mixture_log_e(side * sign * (ours - factor * theirs) / np.sqrt(variance), k, "one"))
+            difference = ours - factor * theirs - offset
+            found.append(mixture_log_e(side * sign * difference / np.sqrt(variance), k, "one"))
         return found[0], found[1]
 
     def _log_e(
@@ -225,3 +271,8 @@ class Judge:
             x.astype(np.float64), n.astype(np.float64), terms, grid.log_ratios, grid.log_weights, needed, out
         )
         return out
+
+
+def _shares(stages: Sequence[StageRates], looks: list[int]) -> np.ndarray:
+    """Parts of the people in the canary and in the control, one row a look."""
+    return np.repeat([[stage.looks.share, stage.looks.control_share] for stage in stages], looks, axis=0)
