@@ -22,11 +22,14 @@ from canarykit.health.decision import log_thresholds
 from canarykit.health.percentage import Comparison
 from canarykit.health.question import Question
 from canarykit.health.segments import MOST_SEGMENTS, UNKNOWN, largest
+from canarykit.stats.events import EventMixture
 from canarykit.stats.srm import sequential_srm_tilt
 
 __all__ = ["Missing", "find_missing", "missing_check", "missing_sections"]
 
 _DAY = 86_400_000_000
+_MIXTURE = EventMixture(side="two", sd=0.5, low=0.02, high=1.5, points=40)
+"""Odds up to 4.5 times off: a segment is small, and where people are missing from it, many are."""
 DAYS = "day of arrival"
 
 
@@ -84,7 +87,7 @@ def find_missing(
 
     def follow(by: str, value: str, mask: npt.NDArray[np.bool_], weight: float) -> None:
         new = counts(used & mask)
-        tested = sequential_srm_tilt(new, [share, 1 - share])
+        tested = sequential_srm_tilt(new, [share, 1 - share], mixture=_MIXTURE)
         if tested is not None and new.any():
             log_e = np.asarray(tested.log_e, dtype=float)
             total = new.sum(axis=0)

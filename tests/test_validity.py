@@ -1,0 +1,326 @@
+"""Holes in the data, late events and people who are missing hold a release; quiet nights do not."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import canarykit as ck
+from canarykit.health import Row, recompute
+from canarykit.health.delays import DELAYS, delays_of
+from canarykit.health.missing import find_missing
+from canarykit.health.rhythm import FALSE_ALARMS, QUARTER, find_silences
+from canarykit.simulate import Effect, Fault
+from tests.release import make_release, ramp_plan
+
+PLAN = ck.RolloutPlan.five_stages(
+    "f", owner="ada@acme.io", team_domain="acme.io", ramp=(25,), starts_at="2026-09-07T09:00:00Z", dwell="2d"
+)
+STAGE = "expanded beta 25%"
+START, END = PLAN.window(STAGE)
+ERRORS = ck.Guardrail("$exception", margin_ratio=3.0)
+OUTAGE = ("2026-09-14T10:00:00Z", "2026-09-14T16:00:00Z")
+MONDAY = int(pd.Timestamp("2026-09-07T00:00:00Z").value // 1000)
+NIGHTS = np.maximum(0.02, np.sin(np.linspace(0, 2 * np.pi, 96) - 1.5) + 0.6)
+
+
+def simulated(*faults, effects=(), people=4000):
+    scenario = ck.Scenario(faults=list(faults), effects=list(effects))
+    return ck.simulate_rollout(PLAN, ck.Population(people), scenario, rng=1, progress=False, until=END)
+
+
+def judge(log, *, as_of=END, stage=STAGE, **options):
+    return ck.evaluate_stage(log, PLAN, stage, ERRORS, as_of=as_of, **options)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return simulated()
+
+
+# ---- the rhythm of the days -----------------------------------------------------------------------
+
+
+def days_of(rng, per_day, days, *, level=None, stay=1.0):
+    """Visits per quarter hour with quiet nights, and people present when visits last for `stay` quarters."""
+    levels = np.ones(days) if level is None else level
+    visits = rng.poisson((levels[:, None] * NIGHTS / NIGHTS.sum() * per_day).ravel())
+    if stay == 1.0:
+        return visits, visits
+    present = np.zeros_like(visits)
+    for start in np.repeat(np.arange(len(visits)), visits):
+        present[start : start + rng.geometric(1 / stay)] += 1
+    return present, visits
+
+
+def silences(people, visits, days, stage_days=3):
+    seen = np.flatnonzero(people)
+    if not len(seen):
+        return ()
+    covered = MONDAY + int(seen[0]) * QUARTER, MONDAY + (int(seen[-1]) + 1) * QUARTER
+    since = MONDAY + (days - stage_days) * 96 * QUARTER
+    return find_silences(people, visits, origin=MONDAY, since=since, covered=covered)
+
+
+@pytest.mark.parametrize("per_day", [3, 20, 60, 400])
+@pytest.mark.parametrize("days, stay", [(3, 1.0), (7, 4.0), (17, 1.0)])
+def test_quiet_nights_and_small_logs_are_no_holes(per_day, days, stay):
+    """Poisson visits: promised is one stage in a thousand; 150 stages may show two (P < 0.001)."""
+    rng = np.random.default_rng(per_day + days)
+    alarms = sum(bool(silences(*days_of(rng, per_day, days, stay=stay), days)) for _ in range(150))
+    assert 150 * FALSE_ALARMS < 1
+    assert alarms <= 2
+
+
+def test_days_that_differ_and_weekends_without_anybody_are_no_holes():
+    rng = np.random.default_rng(4)
+    for days in (4, 9):
+        weekend = np.array([k % 7 in (5, 6) for k in range(days)])
+        for _ in range(40):
+            level = np.where(weekend, 0.0, np.exp(rng.normal(0, 0.5, days)))
+            assert not silences(*days_of(rng, 300, days, level=level), days, stage_days=days)
+
+
+@pytest.mark.parametrize("days", [3, 9])
+def test_six_hours_and_whole_days_without_anybody_are_holes_where_people_are_usual(days):
+    rng = np.random.default_rng(days)
+    found = 0
+    for k in range(40):
+        people, _ = days_of(rng, 200, days)
+        begin = (days - 2) * 96 + (40 if k % 2 else 0)
+        people[begin : begin + (24 if k % 2 else 96)] = 0
+        holes = silences(people, people, days)
+        found += any(h.since <= MONDAY + (begin + 2) * QUARTER and h.hours >= 5 for h in holes)
+    assert found == 40
+
+
+def test_one_day_alone_tells_no_rhythm():
+    people = np.full(96, 40)
+    people[30:60] = 0
+    assert silences(people, people, 1, stage_days=1) == ()
+
+
+# ---- holes in a log ---------------------------------------------------------------------------------
+
+
+def test_an_outage_holds_the_promotion_until_somebody_says_what_it_was(whole):
+    assert judge(whole).verdict is ck.Verdict.PROMOTE
+    assert judge(whole).check("gaps").status.value == "ok"
+    broken = simulated(Fault("outage", since=OUTAGE[0], until=OUTAGE[1]))
+    report = judge(broken)
+    assert report.verdict is ck.Verdict.HOLD
+    check = report.check("gaps")
+    assert "No event at all from 2026-09-14 10:00 UTC to 2026-09-14 16:00 UTC (6 h)" in check.meaning
+    assert check.effect == 6.0
+    assert "the data are not whole" in report.reason
+    assert recompute(report.to_json()) == (report.verdict, report.row)
+    told = judge(broken, known_gaps=[OUTAGE])
+    assert told.verdict is ck.Verdict.PROMOTE
+    assert told.check("gaps").status.value == "for information"
+    assert told.audit["parameters"]["known_gaps"] == [
+        ["2026-09-14T10:00:00+00:00", "2026-09-14T16:00:00+00:00"]
+    ]
+
+
+def test_a_hole_in_the_whole_log_hides_no_harm():
+    outage = Fault("outage", since=OUTAGE[0], until=OUTAGE[1])
+    report = judge(simulated(outage, effects=[Effect("errors", 6.0)]))
+    assert report.check("gaps").status.value == "hold"
+    assert report.row is Row.HARM
+
+
+def arm_of(log, value):
+    frame = log.frame
+    called = frame["event"] == "$feature_flag_called"
+    return frame["person_id"].isin(
+        frame.loc[called & (frame["$feature_flag_response"] == value), "person_id"]
+    )
+
+
+@pytest.mark.parametrize("arm, value", [("canary", "true"), ("control", "false")])
+def test_a_hole_in_one_arm_switches_the_comparison_off_whatever_it_shows(arm, value):
+    log = simulated(effects=[Effect("errors", 6.0)])
+    frame = log.frame
+    since, until = (pd.Timestamp(moment) for moment in OUTAGE)
+    lost = arm_of(log, value) & (frame["timestamp"] >= since) & (frame["timestamp"] < until)
+    report = judge(ck.EventLog(frame[~lost], persons=log.persons, groups=log.groups))
+    assert report.verdict is ck.Verdict.HOLD
+    assert report.row in (Row.NOT_VALID_YET, Row.INVALID)
+    assert f"Nobody of the {arm} was seen from 2026-09-14" in report.check("gaps").meaning
+    assert report.check("people with $exception").status.value == "cannot tell"
+    assert recompute(report.to_json()) == (report.verdict, report.row)
+
+
+def test_calls_that_stop_while_people_go_on_are_a_hole(whole):
+    frame = whole.frame
+    since, until = (pd.Timestamp(moment) for moment in OUTAGE)
+    inside = (frame["timestamp"] >= since) & (frame["timestamp"] < until)
+    lost = inside & (frame["event"] == "$feature_flag_called")
+    report = judge(ck.EventLog(frame[~lost], persons=whole.persons, groups=whole.groups))
+    assert "No call of a flag from 2026-09-14" in report.check("gaps").meaning
+    assert report.verdict is ck.Verdict.HOLD
+
+
+def test_a_hole_is_seen_in_stages_without_a_control_too():
+    start = PLAN.window("beta")[0]
+    since, until = start + pd.Timedelta(hours=24), start + pd.Timedelta(hours=34)
+    log = simulated(Fault("outage", since=since.isoformat(), until=until.isoformat()))
+    report = judge(log, stage="beta", as_of=PLAN.window("beta")[1])
+    assert report.check("gaps").status.value == "hold"
+    assert report.verdict is ck.Verdict.HOLD
+    assert any("known_gaps" in step for step in report.next_steps)
+
+
+def test_fresh_means_fresh_at_the_evaluation_and_not_somewhere_later_in_the_log():
+    plan = ramp_plan()
+    start = plan.window(STAGE)[0]
+    events = make_release(days=0.5).events
+    later = events.tail(1).assign(timestamp=start + pd.Timedelta(days=6), uuid="later")
+    log = ck.EventLog(pd.concat([events, later], ignore_index=True))
+    report = ck.evaluate_stage(log, plan, STAGE, as_of=start + pd.Timedelta(days=3))
+    assert report.row is Row.TOO_LITTLE_AFTER_GRACE
+    assert "no fresh events" in report.reason
+
+
+def test_gaps_that_are_no_times_are_refused(whole):
+    with pytest.raises(ck.PlanError, match=r"pairs of times \(since, until\)"):
+        judge(whole, known_gaps=["2026-09-14T10:00:00Z"])
+    with pytest.raises(ck.PlanError, match="which is empty"):
+        judge(whole, known_gaps=[OUTAGE[::-1]])
+    with pytest.raises(ck.NaiveTimestampError):
+        judge(whole, known_gaps=[("2026-09-14T10:00:00", "2026-09-14T12:00:00")])
+
+
+# ---- late events ----------------------------------------------------------------------------------
+
+
+def test_delays_are_told_by_hours_old_enough_to_show_them():
+    """Of each hour's 100 events 70 come at once, 20 after 5 h and 10 after 30 h; the export ends at 100 h."""
+    counts = np.zeros((100, len(DELAYS) + 1), dtype=np.int64)
+    for after, n in ((0, 70), (5, 20), (30, 10)):
+        hours = np.arange(100) + 1 + after <= 100
+        counts[hours, np.searchsorted(DELAYS, max(after, 0.1))] = n
+    end = 100 * 4 * QUARTER
+    found = delays_of(counts, origin=0, last_arrival=end, stop=end)
+    assert found.usual == 36
+    assert (end - found.complete_until) / (4 * QUARTER) == 36
+    assert delays_of(counts, origin=0, last_arrival=end + 40 * 4 * QUARTER, stop=end).complete_until is None
+    assert delays_of(counts * 0, origin=0, last_arrival=end, stop=end) is None
+
+
+def test_hours_whose_events_are_still_to_come_decide_nothing():
+    late = simulated(Fault("late data", share=0.2, delay="5h"))
+    as_of = START + pd.Timedelta(hours=36)
+    frame = late.frame
+    known = ck.EventLog(frame[frame["created_at"] <= as_of], persons=late.persons, groups=late.groups)
+    report = judge(known, as_of=as_of)
+    check = report.check("late events")
+    assert 0.17 < check.canary.value < 0.22
+    assert "judged until 2026-09-14 14:00 UTC" in check.meaning
+    assert report.series.looks[-1] == int(pd.Timestamp("2026-09-14T14:00:00Z").value // 1000)
+    complete = judge(late, as_of=as_of)
+    before = report.series.looks[-1]
+    same = complete.series.looks <= before
+    assert (
+        abs(report.series.risk_sets[0].events.sum() - complete.series.risk_sets[0].events[same].sum())
+        <= 0.05 * report.series.risk_sets[0].events.sum()
+    )
+
+
+def test_a_stage_without_one_complete_hour_is_too_young_to_judge():
+    late = simulated(Fault("late data", share=0.2, delay="6h"))
+    as_of = START + pd.Timedelta(hours=5)
+    frame = late.frame
+    known = ck.EventLog(frame[frame["created_at"] <= as_of], persons=late.persons, groups=late.groups)
+    report = judge(known, as_of=as_of)
+    assert report.row is Row.TOO_LITTLE
+    assert "no hour of the stage is complete yet" in report.reason
+
+
+def test_a_log_that_does_not_know_when_events_arrived_has_no_such_line(whole):
+    assert "late events" in [check.name for check in judge(whole).checks]
+    without = ck.EventLog(whole.frame.drop(columns="created_at"), persons=whole.persons, groups=whole.groups)
+    assert "late events" not in [check.name for check in judge(without).checks]
+
+
+# ---- who is missing -------------------------------------------------------------------------------
+
+
+def test_canary_people_of_one_browser_who_are_never_recorded_are_named(whole):
+    frame = whole.frame
+    safari = frame["person_id"].isin(frame.loc[frame["$browser"] == "Safari", "person_id"])
+    people = frame.loc[safari & arm_of(whole, "true"), "person_id"].unique()
+    lost = frame["person_id"].isin(people[: int(0.7 * len(people))]) & (frame["timestamp"] >= START)
+    report = judge(ck.EventLog(frame[~lost], persons=whole.persons, groups=whole.groups))
+    check = report.check("who is missing")
+    assert check.status.value == "hold"
+    assert "where $browser is Safari" in check.meaning
+    assert check.evidence > 100
+    assert report.verdict is ck.Verdict.HOLD
+    assert recompute(report.to_json()) == (report.verdict, report.row)
+
+
+def test_a_day_that_lost_its_canary_people_is_named(whole):
+    frame = whole.frame
+    second = START + pd.Timedelta(days=1)
+    lost = arm_of(whole, "true") & (frame["timestamp"] >= second) & (frame["event"] != "$pageview")
+    lost &= frame["person_id"].isin(frame["person_id"].unique()[::2])
+    called = lost & (frame["event"] == "$feature_flag_called")
+    report = judge(ck.EventLog(frame[~called], persons=whole.persons, groups=whole.groups))
+    shares = [row[3] for row in report.section("by day of arrival").rows]
+    assert shares[1] < 0.75 * shares[0]
+
+
+def test_nobody_is_called_missing_where_chance_alone_drew_the_arms():
+    """Ten segments and three days, an hourly look: promised is 1 in 100; 300 stages may show nine."""
+    rng = np.random.default_rng(8)
+    looks = MONDAY + 3_600_000_000 * np.arange(1, 73)
+    rules = ck.health.Rules()
+    question = SimpleNamespace(
+        looks=looks, origin=MONDAY, step=3_600_000_000, rules=rules,
+        start=pd.Timestamp(MONDAY, unit="us", tz="UTC"), unit_words="people",
+    )  # fmt: skip
+    alarms = 0
+    for _ in range(300):
+        n = 1500
+        entered = np.sort(rng.integers(0, 72 * 3_600_000_000, n)) + MONDAY
+        canary = rng.random(n) < 0.25
+        units = pd.DataFrame({"entered_at": pd.to_datetime(entered, unit="us", utc=True)})
+        comparison = SimpleNamespace(
+            found=SimpleNamespace(units=units, canary=canary),
+            used=np.ones(n, dtype=bool),
+            series=SimpleNamespace(share=0.25),
+        )
+        browsers = rng.choice(["Chrome", "Safari", "Edge", "Firefox"], n, p=[0.6, 0.25, 0.1, 0.05])
+        alarms += find_missing(question, comparison, {"$browser": browsers.astype(object)}).holds(question)
+    assert alarms <= 9
+
+
+# ---- the same from every engine ------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:PySpark does not yet:FutureWarning")
+def test_the_same_numbers_come_from_pandas_parquet_and_spark(tmp_path, spark):
+    log = simulated(
+        Fault("outage", since=OUTAGE[0], until=OUTAGE[1]),
+        Fault("late data", share=0.1, delay="3h"),
+        people=1500,
+    )
+    as_of = END - pd.Timedelta(hours=3)
+    known = log.frame[log.frame["created_at"] <= as_of]
+    known.to_parquet(tmp_path / "events.parquet")
+    side = {"persons": log.persons, "groups": log.groups}
+    logs = (
+        ck.EventLog(known, **side),
+        ck.scan_posthog(tmp_path / "events.parquet", memory_limit="1MB", **side),
+        ck.EventLog(spark.read.parquet(str(tmp_path / "events.parquet")), **side),
+    )
+    reports = [judge(one, as_of=as_of).to_dict() for one in logs]
+    assert [report["audit"].pop("engine") for report in reports] == ["pandas", "duckdb", "spark"]
+    here = reports[0]
+    assert {check["check"]: check["status"] for check in here["checks"]}["gaps"] == "hold"
+    for there in reports[1:]:
+        assert there["checks"] == here["checks"]
+        assert there["sections"] == here["sections"]
+        assert there["audit"] == here["audit"]
