@@ -236,6 +236,36 @@ def test_the_adjusted_evidence_keeps_its_level_at_every_look(share, tails):
     assert false / runs <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
 
 
+@pytest.mark.parametrize("worse, ratio", [("lower", 0.9), ("higher", 1.1)])
+@pytest.mark.parametrize("effect", [-2.0, 0.0, 2.0])
+def test_the_limit_is_within_the_margin_exactly_where_safety_is_shown(worse, ratio, effect):
+    spec = ck.Guardrail(SPEND, worse=worse, margin_ratio=ratio)
+    found = outcomes_of(np.random.default_rng(8), 1500, effect=effect)
+    series = value_series(found, 0, LOOKS, 48 * HOUR)
+    plain, shifted = series.contrast(1.0), series.contrast(ratio)
+    judged = value_evidence(*plain, *shifted, spec, 1.0, margin=-1.0, gate=24)
+    margins = plain[0] - shifted[0]
+    shown = judged.standing_safe_log_e(np.log(20)) >= np.log(20)
+    within = judged.low > margins if worse == "lower" else judged.high < margins
+    assert within.tolist() == shown.tolist()
+    assert shown[-1] == (effect >= 0 if worse == "lower" else effect <= 0)
+
+
+@pytest.mark.parametrize("same", [3.7, 0.1, 1e6 / 7])
+def test_values_that_do_not_vary_have_no_spread_whatever_their_rounding(same):
+    found = outcomes_of(np.random.default_rng(9), 500)
+    everybody = np.full(500, same)
+    spec = metrics.Average("paid", "amount", cuped="14d")
+    for now, before in ((everybody, found.before[0].sums), (found.sums[0], everybody)):
+        past = (Before(before, np.ones(500)),)
+        one = Outcomes(found.units, (spec,), (None,), (now,), (np.ones(500),), (0,), past)
+        series = value_series(one, 0, LOOKS, 48 * HOUR)
+        assert series.adjustment.slope[-1] == 0
+        difference, variance = series.contrast(1.0)
+        assert difference[-1] == series.canary[-1] - series.control[-1]
+        assert (variance[-1] == 0) == (now is everybody)
+
+
 # ---- what is said ----------------------------------------------------------------------------------
 
 
@@ -286,6 +316,20 @@ def test_nobody_with_a_past_falls_back_to_the_plain_difference_and_says_so():
     assert "Nothing was taken out" in with_past.meaning
     assert with_past.effect == without.effect
     assert (with_past.effect_low, with_past.effect_high) == (without.effect_low, without.effect_high)
+
+
+def test_an_empty_arm_or_an_event_nobody_recorded_is_held_and_decides_nothing():
+    events = make_log(n=300)
+    nobody = events.assign(
+        **{"$feature_flag_response": events["$feature_flag_response"].replace("true", "false")}
+    )
+    empty = judge(ck.EventLog(nobody), guardrail(SPEND))
+    assert empty.verdict is ck.Verdict.HOLD
+    assert empty.check(SPEND.label).status.value == "cannot tell"
+    absent = guardrail(metrics.Total("refunded", "amount", cuped="14d"))
+    report = judge(ck.EventLog(events), absent)
+    assert report.verdict is ck.Verdict.HOLD
+    assert "no event refunded at all" in report.check(absent.label).meaning
 
 
 def test_what_people_did_with_the_feature_in_an_earlier_stage_is_not_their_past():

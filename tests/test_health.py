@@ -416,7 +416,7 @@ def test_no_events_after_the_exposure_prove_nothing():
     assert report.check("people with $exception").status.value == "cannot tell"
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 5.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 5.0, 3.7])
 def test_values_that_are_missing_infinite_or_all_the_same_never_decide(value):
     release = make_release()
     events = release.events.assign(amount=value)

@@ -263,7 +263,7 @@ def _adjustment(window: str, arms: list[_Sums], without: int) -> Adjustment:
     before = weights[0] * variance_t + weights[1] * variance_c
     both = weights[0] * covariance_t + weights[1] * covariance_c
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope = np.where(before > 0, both / before, 0.0)
+        slope = np.where((before > 0) & (own > 0), both / before, 0.0)
         correlation = both / np.sqrt(before * own)
     return Adjustment(
         window,
