@@ -139,6 +139,10 @@ def draw_week(people: People, rules: Rules, memory: Memory, draw: Streams, week:
         ratio = rules.ratio("sessions", person, start, value, memory.canary_since)
         keep = draw("thin").random(len(person)) * rules.most_sessions < ratio
         person, start, known, value, asked = (a[keep] for a in (person, start, known, value, asked))
+    kept = start < rules.clock.end + 2 * SECOND  # what begins later leaves no event: it is drawn, no more
+    if not kept.all():
+        person, start, known, value, asked = (a[kept] for a in (person, start, known, value, asked))
+        draw = draw.only(kept)
     seen = np.where(asked & rules.unknown(draw, person, start), np.int8(UNKNOWN), value)
     context = (person, start, value, memory.canary_since)
     pieces = _Pieces(person)
@@ -213,14 +217,16 @@ def _pages(
 ) -> np.ndarray:
     """Page views; returns how long each session lasts. The first view comes before the flags load."""
     size = len(start)
-    views = np.ones(size, np.int64)
+    views = np.ones(draw.size(size), np.int64)
     if scenario.pages > 1:
         views += (
-            draw("views").standard_exponential(size) / np.log(scenario.pages / (scenario.pages - 1))
+            draw.all("views").standard_exponential(len(views)) / np.log(scenario.pages / (scenario.pages - 1))
         ).astype(int)
+    gaps = draw.all("gaps").standard_exponential(int(views.sum()), dtype=np.float32)
+    if draw.kept is not None:
+        gaps, views = gaps[np.repeat(draw.kept, views)], views[draw.kept]
     rows = np.repeat(np.arange(size, dtype=np.int64), views)
     first = np.cumsum(views) - views
-    gaps = draw("gaps").standard_exponential(len(rows), dtype=np.float32)
     gaps *= 39.0
     gaps += 1.0
     gaps[first] = 0.0

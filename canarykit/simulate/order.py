@@ -6,12 +6,15 @@ draft, so nothing as long as the log is ever moved, but to the place where it st
 
 from __future__ import annotations
 
+import mmap
+from dataclasses import replace
+
 import numpy as np
 
 from canarykit.simulate.behaviour import MILLISECOND, Draft
 from canarykit.simulate.identities import COMPILED_FROM
 
-__all__ = ["Slices", "in_time_order"]
+__all__ = ["Slices", "in_own_pages", "in_time_order"]
 
 SLICE = 1 << 16
 """Events of a slice, about: what is made of them fits the cache."""
@@ -43,6 +46,22 @@ def in_time_order(draft: Draft, *, compiled: bool = False) -> Draft:
     return draft.take(rows, time=packed)
 
 
+def in_own_pages(draft: Draft) -> Draft:
+    """The same events in a mapping of their own: its memory is free for others as soon as they are gone."""
+    arrays = {name: getattr(draft, name) for name in Draft.EVENTS}
+    pages = mmap.mmap(-1, max(sum(array.nbytes for array in arrays.values()), 1))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    start = 0
+    moved = {}
+    for name in sorted(arrays, key=lambda name: -arrays[name].itemsize):  # so that all are aligned
+        array = arrays[name]
+        moved[name] = np.frombuffer(pages, array.dtype, len(array), start)
+        moved[name][:] = array
+        start += array.nbytes
+    return replace(draft, **moved)
+
+
 class Slices:
     """Drafts, each in order of time, cut into slices of time; equal times stay in the order of the drafts.
 
@@ -53,13 +72,15 @@ class Slices:
     """
 
     def __init__(self, drafts: list[Draft]) -> None:
-        self._drafts = [draft for draft in drafts if len(draft.time)]
+        drafts = [draft for draft in drafts if len(draft.time)]
         often = SLICE // 64  # every so many-th time of each draft tells where the slices should end
-        some = [draft.time[:: SLICE // often] for draft in self._drafts]
+        some = [draft.time[:: SLICE // often] for draft in drafts]
         edges = np.unique(np.sort(np.concatenate([*some, np.empty(0, np.int64)]))[often::often])
-        cuts = [np.searchsorted(draft.time, edges) for draft in self._drafts]
-        whole = [np.r_[0, cut, len(draft.time)] for cut, draft in zip(cuts, self._drafts, strict=True)]
-        self._cuts = np.array(whole, np.int64).reshape(len(self._drafts), -1)
+        cuts = [np.searchsorted(draft.time, edges) for draft in drafts]
+        whole = [np.r_[0, cut, len(draft.time)] for cut, draft in zip(cuts, drafts, strict=True)]
+        self._cuts = np.array(whole, np.int64).reshape(len(drafts), -1)
+        self._drafts: list[Draft | None] = [*drafts]
+        self._last = [int(np.searchsorted(cuts, cuts[-1])) - 1 for cuts in self._cuts]
         self.starts = self._cuts.sum(axis=0)
         """Row of the log at which each slice starts, and the end of the last."""
 
@@ -70,5 +91,12 @@ class Slices:
         """One slice, in order of time."""
         lows, highs = self._cuts[:, number], self._cuts[:, number + 1]
         there = np.flatnonzero(highs > lows)
-        parts = [self._drafts[d].take(slice(lows[d], highs[d])) for d in there]
+        runs = [(self._drafts[place], slice(lows[place], highs[place])) for place in there]
+        parts = [draft.take(rows) for draft, rows in runs if draft is not None]
         return in_time_order(Draft.together(parts), compiled=self.starts[-1] >= COMPILED_FROM)
+
+    def forget(self, number: int) -> None:
+        """Let go of the drafts of which nothing comes after this slice."""
+        for place, last in enumerate(self._last):
+            if last == number:
+                self._drafts[place] = None

@@ -27,7 +27,7 @@ from canarykit.simulate.behaviour import Draft, Memory, draw_week
 from canarykit.simulate.columns import Crowd, Layout, export_table
 from canarykit.simulate.flat import FlatColumns
 from canarykit.simulate.identities import COMPILED_FROM
-from canarykit.simulate.order import Slices, in_time_order
+from canarykit.simulate.order import Slices, in_own_pages, in_time_order
 from canarykit.simulate.population import People, Population, draw_people
 from canarykit.simulate.progress import Progress, watched
 from canarykit.simulate.rules import Clock, Rules
@@ -136,7 +136,7 @@ def _blocks(
             for week in range(clock.weeks)
         ]
         compiled = population.blocks > 1 or sum(len(week.time) for week in weeks) >= COMPILED_FROM
-        weeks = [in_time_order(week, compiled=compiled) for week in weeks]
+        weeks = [in_own_pages(in_time_order(week, compiled=compiled)) for week in weeks]
         return people, _persons(people, frame, clock), weeks
 
     return ahead(make, population.blocks, workers)
@@ -168,9 +168,11 @@ def _frame(drafts: list[Draft], crowd: Crowd, layout: Layout, workers: int | Non
     )
     sessions = identities.session_ids(drafts[0].session_start, drafts[0].session_person)
     slices = Slices(drafts)
+    drafts.clear()
     columns = FlatColumns(int(slices.starts[-1]), crowd, layout, sessions, kinds)
-    for _ in ahead(lambda n: columns.write(slices.starts[n], slices[n]), len(slices), workers):
-        pass
+    done = ahead(lambda n: columns.write(slices.starts[n], slices[n]), len(slices), workers)
+    for number, _ in enumerate(done):
+        slices.forget(number)  # what held the drafts of a past week will hold columns of the next
     return columns.frame()
 
 

@@ -7,6 +7,9 @@ further stages only append draws; none is shifted.
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Any
+
 import numpy as np
 
 __all__ = ["BLOCK", "Seed", "Streams", "as_seed", "hash_uniform"]
@@ -33,11 +36,44 @@ class Streams:
         self._entropy = seed.entropy
         self._key = (*seed.spawn_key, *address)
 
-    def __call__(self, purpose: str) -> np.random.Generator:
-        """The generator of one purpose; the same name always names the same stream."""
+    kept: np.ndarray | None = None
+    """Of the sessions that are drawn, those whose numbers are handed out; None for all."""
+
+    def __call__(self, purpose: str) -> Any:
+        """Draws of one purpose; the same name always names the same stream."""
+        generator = self.all(purpose)
+        return generator if self.kept is None else _KeptDraws(generator, self.kept)
+
+    def only(self, kept: np.ndarray) -> Streams:
+        """The same streams, of which only some of the numbers are asked for."""
+        other = copy(self)
+        other.kept = kept
+        return other
+
+    def size(self, asked: int) -> int:
+        """How many numbers are drawn where so many are handed out."""
+        return asked if self.kept is None else len(self.kept)
+
+    def all(self, purpose: str) -> np.random.Generator:
+        """The generator of one purpose, whatever is kept."""
         number = int.from_bytes(purpose.encode()[:8].ljust(8, b"\0"), "little")
         key = (*self._key, number & 0xFFFFFFFF, number >> 32)
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(self._entropy, spawn_key=key)))
+
+
+class _KeptDraws:
+    """A generator's methods: each draws for all sessions, and returns the numbers of the kept ones."""
+
+    def __init__(self, generator: np.random.Generator, kept: np.ndarray) -> None:
+        self._generator, self._kept = generator, kept
+
+    def __getattr__(self, name: str) -> Any:
+        draw = getattr(self._generator, name)
+
+        def drawn(size: int, **options: Any) -> np.ndarray:
+            return draw(len(self._kept), **options)[self._kept]
+
+        return drawn
 
 
 def hash_uniform(keys: np.ndarray, salt: int) -> np.ndarray:
