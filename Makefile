@@ -38,7 +38,7 @@ bench: $(BENCH)
 	$(BIN)/python -m benchmarks all
 
 calibrate: $(READY)
-	$(BIN)/python -m benchmarks calibrate
+	$(BIN)/python -m benchmarks calibrate --rows 20000 --table benchmarks/calibration.md
 
 # Run every notebook in place and keep its outputs: what nbval compares and GitHub shows.
 notebooks: $(READY)

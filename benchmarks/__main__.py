@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME [--rows N]`: measure one hot path and its peers, print JSON lines.
 
-`all` runs every benchmark at its usual size, each in a process of its own.
+`all` runs every benchmark at its usual size, each in a process of its own. `--table` writes the lines of
+`calibrate` as Markdown too; `--table -` prints that instead of the lines.
 """
 
 import argparse
@@ -21,14 +22,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=[*names(), "all"])
     parser.add_argument("--rows", type=int, help="size of the measured input (default: the benchmark's own)")
+    parser.add_argument("--table", help="file to write as Markdown, - to print it (calibrate only)")
     options = parser.parse_args(arguments)
     if options.name == "all":
         size = [] if options.rows is None else ["--rows", str(options.rows)]
         runs = [subprocess.run([sys.executable, "-m", "benchmarks", name, *size]) for name in names()]
         return max((run.returncode for run in runs), default=0)
     benchmark = import_module(f"benchmarks.{options.name}")
+    if options.table and not hasattr(benchmark, "written"):
+        parser.error(f"{options.name} has no table to write; calibrate has")
+    lines = []
     for line in benchmark.run(options.rows or benchmark.ROWS):
-        print(json.dumps(line), flush=True)
+        lines.append(line)
+        if options.table != "-":
+            print(json.dumps(line), flush=True)
+    if options.table == "-":
+        print(benchmark.written(lines))
+    elif options.table:
+        Path(options.table).write_text(benchmark.written(lines))
     return 0
 
 

@@ -1,9 +1,7 @@
 """Simulated decisions keep the promises of the decision table, and are those of `evaluate_stage` itself."""
 
-import importlib.util
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,28 +39,6 @@ def errors(ratio, **options):
 
 def allowed(rate, runs=RUNS):
     return rate + 3 * math.sqrt(rate * (1 - rate) / runs)
-
-
-@pytest.fixture(scope="module")
-def calibrate():
-    path = Path(__file__).parents[1] / "benchmarks" / "calibrate.py"
-    spec = importlib.util.spec_from_file_location("calibrate", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_operating_characteristics_on_a_ramp_are_where_they_should_be(calibrate):
-    lines = list(calibrate.ramp(RUNS, rng=33))
-    assert [line for line in lines if not line["ok"]] == []
-    rates = {line["rule"]: line["share"] for line in lines if line["effect"] == 1}
-    assert rates["canarykit"] <= allowed(0.05) < rates["fixed p<.05"]
-
-
-def test_operating_characteristics_of_plain_boundaries_are_where_they_should_be(calibrate):
-    lines = list(calibrate.brownian(1000, rng=34))
-    off = [line for line in lines if not line["ok"]]
-    assert len(off) <= 1, off  # three standard errors, thirty-two lines
 
 
 @pytest.mark.parametrize("looks", ["hourly", "daily", "5h"])

@@ -208,6 +208,8 @@ class _Walk:
         earlier = {rule: Drawn.before(runs, len(truths)) for rule in self.rules}
         passed: list[StageRates] = []
         for part in self.parts:
+            if not any(going.any() for going in alive.values()):
+                break
             draws = (Streams(self.seed, block, stage.looks.position) for stage in part)
             drawn = Drawn.join(
                 [draw_stage(stage, truths, draw, runs) for stage, draw in zip(part, draws, strict=True)]

@@ -1,0 +1,87 @@
+"""Operating characteristics, small: every table of `python -m benchmarks calibrate`, with few rollouts.
+
+The tolerance is that of the tables: a null rate at most its bound plus three standard errors of so few
+rollouts, other rates within three standard errors of theirs and of their reference's, delays and people
+within 10 %. Of the tables with dozens of lines one in thirty may miss that by chance.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import __main__ as command  # noqa: E402
+from benchmarks import calibrate  # noqa: E402
+from benchmarks.calibrate.judged import judged  # noqa: E402
+
+RUNS = {"brownian": 1000, "organisations": 150, "looks": 300}
+SEEDS = {"brownian": 34, "ramp": 33}
+
+
+@pytest.fixture(scope="module")
+def tables():
+    found = {}
+    for part in calibrate.PARTS:
+        name = part.__name__
+        seed = {"rng": SEEDS[name]} if name in SEEDS else {}
+        found[name] = list(part(RUNS.get(name, 400), **seed))
+    return found
+
+
+@pytest.mark.parametrize("name", [part.__name__ for part in calibrate.PARTS])
+def test_operating_characteristics_are_where_they_should_be(tables, name):
+    off = [line for line in tables[name] if not line["ok"]]
+    assert len(off) <= len(tables[name]) // 30, off
+
+
+def test_every_null_rate_keeps_its_bound(tables):
+    lines = [line for found in tables.values() for line in found if "bound" in line]
+    assert len(lines) > 60
+    for line in lines:
+        error = (line["bound"] * (1 - line["bound"]) / line["size"]) ** 0.5
+        assert line["share"] <= line["bound"] + 3 * error, line
+
+
+def test_rules_without_the_promise_break_it(tables):
+    shares = {
+        (line["table"], line["rule"], line["effect"]): line.get("share")
+        for f in tables.values()
+        for line in f
+    }
+    assert shares["ramp", "fixed p<.05", 1] > 0.3
+    assert shares["ramp", "threshold", 1] > 0.95
+    assert shares["baseline rising by 40 %", "p<.05, pooled, one look", 1] > 0.95
+    assert shares["events instead of people", "events counted", 1] > 0.5
+    assert shares["five guardrails", "each at 5 %", 1] > 0.08
+    assert shares["promotion, base 1%, margin 1.25", "no harm seen by day 5", 1.25] > 0.1
+    assert shares["organisations assigned", "people, one look: 50 organisations an arm", "ICC .05"] > 0.08
+
+
+def test_a_line_outside_its_tolerance_is_called_off():
+    assert judged("t", "r", 1, 400, 0.07, bound=0.05)["ok"]
+    assert not judged("t", "r", 1, 400, 0.09, bound=0.05)["ok"]
+    assert judged("t", "r", 2, 400, 1.0, 1.0, hours=(39.0, 36))["ok"]
+    assert not judged("t", "r", 2, 400, 1.0, 1.0, hours=(41.0, 36))["ok"]
+    assert not judged("t", "r", 2, 400, 1.0, 1.0, hours=(None, 36))["ok"]
+    assert judged("t", "r", 1, 4000, 0.19, (0.17, 0.2))["ok"]
+    assert not judged("t", "r", 1, 4000, 0.25, (0.17, 0.2))["ok"]
+
+
+def test_the_table_is_written_as_markdown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(calibrate, "PARTS", (calibrate.chatty, calibrate.spreads))
+    path = tmp_path / "calibration.md"
+    assert command.main(["calibrate", "--rows", "50", "--table", str(path)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    text = path.read_text()
+    assert f"{lines[-1]['lines']} lines" in text
+    rows = [row for row in text.splitlines() if row.startswith("| ") and "---" not in row]
+    assert len(rows) == lines[-1]["lines"] + 2
+    assert command.main(["calibrate", "--rows", "50", "--table", "-"]) == 0
+    assert capsys.readouterr().out.strip() == text.strip()
+    with pytest.raises(SystemExit):
+        command.main(["simulate", "--table", "-"])
+    assert "no table to write" in capsys.readouterr().err
