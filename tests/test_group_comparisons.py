@@ -25,10 +25,15 @@ def people_of_groups(rng, n_groups, icc):
     return canary, group, 5 + np.sqrt(icc) * shared + np.sqrt(1 - icc) * own
 
 
-def of_groups(values, group, canary):
+def rows_of_groups(values, group, canary):
     n = len(canary)
     sums, sizes = np.bincount(group, values, minlength=n), np.bincount(group, minlength=n)
-    return [stats.PairMoments.of(sums[arm], sizes[arm]) for arm in (canary, ~canary)]
+    return sums[canary], sizes[canary], sums[~canary], sizes[~canary]
+
+
+def of_groups(values, group, canary):
+    sums, sizes, others, other_sizes = rows_of_groups(values, group, canary)
+    return stats.PairMoments.of(sums, sizes), stats.PairMoments.of(others, other_sizes)
 
 
 @pytest.mark.parametrize("icc", [0.05, 0.2])
@@ -53,7 +58,13 @@ def ever_harmful(values, at, canary, *, until, sizes=None, at_least=20):
     found = Outcomes(units, (TOTAL,), (None,), (values,), (np.ones(len(values)),), (0,))
     looks = np.arange(1, until // HOUR + 1) * HOUR
     series = value_series(
-        found, 0, looks, until, at_least=at_least, sizes=None if sizes is None else (sizes, None)
+        found,
+        0,
+        looks,
+        until,
+        at_least=at_least,
+        by_group=sizes is not None,
+        sizes=None if sizes is None else (sizes, None),
     )
     rows = None if sizes is None else (series.units(), series.units(1.25))
     contrasts = *series.contrast(1.0), *series.contrast(1.25)
@@ -85,6 +96,33 @@ def test_at_ten_looks_the_form_by_group_keeps_its_level(icc, naive_breaks):
     assert by_group / runs <= limit
     if naive_breaks:
         assert by_person / runs > limit
+
+
+def groups_of_all_sizes(rng, n_groups, spread, icc=0.2):
+    """Sums and sizes of groups of which, at a spread of 2, a few hold most of the people."""
+    sizes = np.clip(np.round(30 * np.exp(spread * rng.normal(size=n_groups))), 1, 20_000)
+    noise = np.sqrt(icc) * sizes * rng.normal(size=n_groups)
+    noise += np.sqrt((1 - icc) * sizes) * rng.normal(size=n_groups)
+    canary = np.zeros(n_groups, dtype=bool)
+    canary[rng.permutation(n_groups)[: n_groups // 2]] = True
+    return canary, sizes, 5 * sizes + noise
+
+
+@pytest.mark.parametrize("spread, usual_breaks", [(0.5, False), (2.0, True)])
+def test_the_level_holds_where_a_few_organisations_have_most_of_the_people(spread, usual_breaks):
+    rng = np.random.default_rng(3)
+    runs, jackknife, usual, ever = 500, 0, 0, 0
+    for _ in range(runs):
+        canary, sizes, sums = groups_of_all_sizes(rng, 100, spread)
+        rows = sums[canary], sizes[canary], sums[~canary], sizes[~canary]
+        jackknife += stats.cluster_jackknife(*rows, sided="lower").p_value < ALPHA
+        arms = stats.PairMoments.of(*rows[:2]), stats.PairMoments.of(*rows[2:])
+        usual += stats.cluster_difference(*arms, sided="lower").p_value < ALPHA
+        ever += ever_harmful(sums, rng.integers(0, 10 * HOUR, 100), canary, until=10 * HOUR, sizes=sizes)
+    limit = ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / runs)  # three standard errors: 0.079
+    assert jackknife / runs <= limit
+    assert ever / runs <= limit
+    assert (usual / runs > limit) == usual_breaks
 
 
 # ---- reports ---------------------------------------------------------------------------------------
@@ -137,18 +175,20 @@ def test_a_sum_per_person_of_organisations_is_the_cluster_robust_one():
     events, (canary, group, values) = organisations()
     report = judge(events, GUARDRAIL)
     check = report.check(TOTAL.label)
-    textbook = stats.cluster_difference(*of_groups(values, group, canary))
+    textbook = stats.cluster_jackknife(*rows_of_groups(values, group, canary))
     assert check.effect == pytest.approx(textbook.value)
     assert (check.canary.total, check.control.total) == (30, 30)
     assert check.canary.value == pytest.approx(values[canary[group]].mean())
-    assert "spread between groups (cluster-robust)" in check.method
+    assert "spread between groups (cluster jackknife)" in check.method
     assert "of every person of each group" in check.measured
     arms = report.audit["guardrails"][0]["counts"]
     error = np.sqrt(arms["canary"][2] + arms["control"][2])
     assert error == pytest.approx(textbook.standard_error)
+    usual = stats.cluster_difference(*of_groups(values, group, canary))
+    assert error == pytest.approx(usual.standard_error, rel=0.05)
     (row,) = report.section("values at one planned look").to_dicts()
-    assert row["method"] == "cluster-robust (delta)"
-    assert (row["low"], row["high"]) == pytest.approx((textbook.low, textbook.high))
+    assert row["method"] == "cluster jackknife, Welch t"
+    assert (row["low"], row["high"]) == pytest.approx((textbook.low, textbook.high), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +202,7 @@ def test_a_sum_per_person_of_organisations_is_the_cluster_robust_one():
 def test_averages_and_ratios_of_organisations_are_cluster_robust_too(metric):
     events, (canary, group, values) = organisations()
     report = judge(events, Guardrail(metric))
-    textbook = stats.cluster_difference(*of_groups(values, group, canary))
+    textbook = stats.cluster_jackknife(*rows_of_groups(values, group, canary))
     arms = report.audit["guardrails"][0]["counts"]
     assert report.check(metric.label).effect == pytest.approx(textbook.value)
     assert np.sqrt(arms["canary"][2] + arms["control"][2]) == pytest.approx(textbook.standard_error)
@@ -200,6 +240,22 @@ def test_the_past_of_organisations_narrows_what_is_said_of_them():
         "clust",
         "CUPED",
     ]
+
+
+def test_organisations_without_any_past_are_judged_as_they_are():
+    events, _ = organisations(past=False)
+    spec = metrics.Average("paid", "amount", cuped="14d", name="adjusted")
+    report = judge(events, Guardrail(metrics.Average("paid", "amount")), Guardrail(spec))
+    plain, adjusted = report.check("mean amount"), report.check("adjusted")
+    assert (plain.effect, plain.effect_low) == (adjusted.effect, adjusted.effect_low)
+    assert "Nothing was taken out" in adjusted.meaning
+
+
+def test_an_organisation_that_is_a_whole_arm_cannot_tell():
+    events, _ = organisations(n_groups=60)
+    alone = events["event"].eq("$feature_flag_called") | events["$group_0"].isin(["org000", "org001"])
+    report = judge(events[alone], Guardrail(metrics.Average("paid", "amount")))
+    assert report.check("mean amount").status.value == "cannot tell"
 
 
 def test_organisations_on_disk_are_counted_the_same(tmp_path):

@@ -178,7 +178,7 @@ def guardrail_check(
         method = f"exact event e-process, one first event per person, every look valid; {where}{weight}"
     else:
         values = comparison.values[i]
-        rows = "" if question.actor == "person_id" else ", spread between groups (cluster-robust)"
+        rows = "" if question.actor == "person_id" else ", spread between groups (cluster jackknife)"
         past = (
             "" if values.adjustment is None else f", CUPED by the {values.adjustment.window} before exposure"
         )

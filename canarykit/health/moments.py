@@ -1,8 +1,9 @@
 """Cumulative moments of a value metric at each look, in the order in which units came in.
 
 A mean is a ratio whose denominator is 1 for everybody; averages and ratios are sums over sums, with the
-assigned unit as the row: people, or whole groups when groups were assigned. Their spread is that of the
-residual x - ratio * y (delta method), which for groups is the cluster-robust one.
+assigned unit as the row: people, or whole groups when groups were assigned. The spread over people is that
+of the residual x - ratio * y (delta method); over groups, of which some hold most of the people, it is how
+the ratio changes when each is left out.
 
 What the same units did before they were ever exposed can be taken out (CUPED): the earlier ratio has
 residuals of its own, and both kinds of residuals vary together.
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from canarykit.metrics.reduction import Outcomes, micros_of
 from canarykit.metrics.values import Total, ValueMetric
+from canarykit.stats.clusters import leave_one_out
 from canarykit.stats.moments import PairMoments
 
 __all__ = ["Adjustment", "ValueSeries", "value_series"]
@@ -143,6 +145,7 @@ def value_series(
     stop: int,
     *,
     at_least: int = MIN_PEOPLE,
+    by_group: bool = False,
     sizes: tuple[Floats, Floats | None] | None = None,
 ) -> ValueSeries:
     """Moments of value metric `i` over the units that had come in by each look.
@@ -157,6 +160,8 @@ def value_series(
         End of each look, and of the evaluation, in microseconds.
     at_least
         Units each arm needs.
+    by_group
+        Whether the units are groups.
     sizes
         For a `Total` of groups: the people of each group after and before its exposure, so that the metric
         is per person. None: one person a unit.
@@ -186,7 +191,8 @@ def value_series(
             u, _ = _capped(u, v, float(np.quantile(u[v > 0] / v[v > 0], spec.cap)))
         pairs += [u, v]
     place = np.searchsorted(looks, entered, side="right")
-    arms = [_Sums.of(place[arm], [column[arm] for column in pairs], len(looks)) for arm in (canary, ~canary)]
+    kind = _Groups if by_group else _Sums
+    arms = [kind.of(place[arm], [column[arm] for column in pairs], len(looks)) for arm in (canary, ~canary)]
     (mean_t, variance_t), (mean_c, variance_c) = (arm.ratio() for arm in arms)
     adjustment = None
     if u is not None and had is not None:
@@ -247,6 +253,41 @@ class _Sums:
 
     def _product(self, a: int, b: int) -> Floats:
         return self.products[min(a, b), max(a, b)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups(_Sums):
+    """The same for groups, each left out in turn at each look at which one came in."""
+
+    changes: dict[tuple[int, int], Floats]
+
+    @classmethod
+    def of(cls, place: npt.NDArray[np.intp], columns: list[Floats], n_looks: int) -> _Groups:
+        plain = _Sums.of(place, columns, n_looks)
+        starts = range(0, len(columns), 2)
+        pairs = [(a, b) for a in starts for b in starts if a <= b]
+        changes = {pair: np.full(n_looks, np.nan) for pair in pairs}
+        for look in np.unique(place[place < n_looks]):
+            seen = place <= look
+            n = int(seen.sum())
+            moved = {
+                a: leave_one_out(columns[a][seen], columns[a + 1][seen])
+                for a in starts
+                if n > 1 and columns[a + 1][seen].sum() > 0
+            }
+            with np.errstate(invalid="ignore"):
+                for a, b in pairs:
+                    if a in moved and b in moved:
+                        changes[a, b][look:] = (moved[a] * moved[b]).sum() * (1 - 1 / n)
+        return cls(plain.n, plain.sums, plain.products, changes)
+
+    def together(self, a: int, b: int) -> Floats:
+        """Covariance of the ratios that start at columns `a` and `b`; NaN when one group holds an arm."""
+        found = self.changes[a, b]
+        if a == b:
+            spread = super().together(a, a)
+            found = np.where(spread == 0, 0.0, found)
+        return np.where(np.isfinite(found), found, np.nan)
 
 
 def _adjustment(window: str, arms: list[_Sums], without: int) -> Adjustment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from canarykit.metrics.values import Total
 
 if TYPE_CHECKING:
     from canarykit.stats.estimate import Estimate
+    from canarykit.stats.moments import PairMoments
 
 __all__ = ["planned_look", "planned_sections"]
 
@@ -44,27 +46,33 @@ def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estim
         Whether groups were assigned, so that they are the rows.
     """
     from canarykit.stats import means
-    from canarykit.stats.moments import PairMoments
 
-    before = values.adjustment
-    arms: list[PairMoments] = []
-    for name, moments in (("canary", values.last[0]), ("control", values.last[1])):
-        if before is not None and moments.n > 1:
-            past, variance, covariance = (
-                float(getattr(before, f"{name}{part}")[-1]) for part in ("", "_variance", "_covariance")
-            )
-            own = float(getattr(values, f"{name}_variance")[-1])
-            if np.isfinite(own):  # what is left of a ratio when its denominator is taken as given
-                n, value = moments.n, float(getattr(values, name)[-1])
-                moments = PairMoments(n, value, past, n * own, n * variance, n * covariance)
-        arms.append(moments)
+    arms = [_linear(values, arm) for arm in ("canary", "control")] if by_group or values.adjustment else []
+    arms = arms or list(values.last)
     if min(arm.n for arm in arms) < 2:
         return None
-    if before is not None:
+    if values.adjustment is not None:
         return means.cuped_difference(*arms)
     if by_group:
-        return means.cluster_difference(*arms)
+        found = means.mean_difference(*(arm.own for arm in arms))
+        return found and replace(found, method="cluster jackknife, Welch t")
     return means.mean_difference(*(arm.own for arm in arms)) if is_mean else means.ratio_difference(*arms)
+
+
+def _linear(values: ValueSeries, arm: str) -> PairMoments:
+    """The arm's ratio, and that of its past, as means of as many units with the same (co)variances."""
+    from canarykit.stats.moments import PairMoments
+
+    n = values.last[0 if arm == "canary" else 1].n
+    before = values.adjustment
+    own = float(getattr(values, arm)[-1]), float(getattr(values, f"{arm}_variance")[-1])
+    past = (0.0, 0.0, 0.0)
+    if before is not None:
+        names = (arm, f"{arm}_variance", f"{arm}_covariance")
+        past = tuple(float(getattr(before, name)[-1]) for name in names)  # type: ignore[assignment]
+    if not all(np.isfinite([*own, *past])):
+        return PairMoments(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return PairMoments(n, own[0], past[0], n * own[1], n * past[1], n * past[2])
 
 
 def planned_sections(question: Question, comparison: Comparison) -> tuple[Section, ...]:

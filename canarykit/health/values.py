@@ -41,9 +41,8 @@ def value_moments(question: Question, found: Outcomes, used: npt.NDArray[np.bool
     at_least = question.rules.min_units if by_group else max(question.rules.min_units, MIN_PEOPLE)
     stop = int(question.stop.value // 1000)
     sizes = _sizes(question, kept) if by_group else {}
-    return {
-        i: value_series(kept, i, question.looks, stop, at_least=at_least, sizes=sizes.get(i)) for i in places
-    }
+    options: dict[str, Any] = {"at_least": at_least, "by_group": by_group}
+    return {i: value_series(kept, i, question.looks, stop, sizes=sizes.get(i), **options) for i in places}
 
 
 def _sizes(question: Question, found: Outcomes) -> dict[int, tuple[Any, Any]]:

@@ -6,6 +6,7 @@ raises `DataError`. Only numpy is needed to import this package.
 
 from canarykit.stats.association import fisher_exact, homogeneity, mantel_haenszel, odds_ratio
 from canarykit.stats.boundaries import share_bounds
+from canarykit.stats.clusters import cluster_jackknife, leave_one_out
 from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
 from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
 from canarykit.stats.event_planning import EventPower, event_power, events_needed
@@ -86,6 +87,7 @@ __all__ = [
     "classify_series",
     "clopper_pearson",
     "cluster_difference",
+    "cluster_jackknife",
     "conditional_power",
     "confidence_sequence",
     "crossing_probabilities",
@@ -102,6 +104,7 @@ __all__ = [
     "guardrail_power",
     "homogeneity",
     "kayenta_score",
+    "leave_one_out",
     "mantel_haenszel",
     "mean_difference",
     "mean_log_e",

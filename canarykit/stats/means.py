@@ -63,7 +63,7 @@ def mean_difference(
     """
     if canary.n == 0 or control.n == 0:
         return None
-    return _t_estimate(
+    return t_estimate(
         canary.mean - control.mean,
         (canary.variance / canary.n, control.variance / control.n),
         (canary.n, control.n),
@@ -107,7 +107,7 @@ def relative_difference(
     degrees = _satterthwaite(
         (canary.variance / canary.n, control.variance / control.n), (canary.n, control.n)
     )
-    return _t_estimate(
+    return t_estimate(
         canary.mean / control.mean - 1,
         parts,
         (canary.n, control.n),
@@ -158,7 +158,7 @@ def ratio_difference(
     if relative and base == 0:
         return None
     parts = _relative_parts(value, variance, base, base_variance) if relative else (variance, base_variance)
-    return _t_estimate(
+    return t_estimate(
         value / base - 1 if relative else value - base,
         parts,
         (canary.n, control.n),
@@ -195,7 +195,8 @@ def cluster_difference(
     -------
     Estimate or None
         With t limits at K - 2 degrees of freedom, K clusters in both arms together. None when an arm
-        has no cluster or nobody in its clusters. Below 20 clusters an arm the level is not reliable.
+        has no cluster or nobody in its clusters. Below 20 clusters an arm the level is not reliable, nor
+        where a few clusters hold most of the people: then use `cluster_jackknife`.
 
     Examples
     --------
@@ -221,7 +222,7 @@ def cluster_difference(
     (value, own), (base, other) = estimates
     few = min(canary.n, control.n) < 20
     note = f"only {canary.n} and {control.n} clusters: below 20 an arm the level is not reliable"
-    return _t_estimate(
+    return t_estimate(
         value - base,
         (own, other),
         (canary.n, control.n),
@@ -276,7 +277,7 @@ def cuped_difference(
         spread = arm.variance - 2 * slope * arm.covariance + slope**2 * arm.variance_other
         adjusted.append(max(spread, 0.0) / arm.n)
     before = canary.mean_other - control.mean_other
-    return _t_estimate(
+    return t_estimate(
         canary.mean - control.mean - slope * before,
         (adjusted[0], adjusted[1]),
         (canary.n, control.n),
@@ -324,7 +325,7 @@ def _satterthwaite(parts: tuple[float, float], sizes: tuple[int, int]) -> float:
     return total**2 / below if below > 0 else math.inf
 
 
-def _t_estimate(
+def t_estimate(
     value: float,
     parts: tuple[float, float],
     sizes: tuple[int, int],
@@ -338,6 +339,7 @@ def _t_estimate(
     degrees: float | None = None,
     notes: tuple[str, ...] = (),
 ) -> Estimate:
+    """An estimate with t limits from the variances of both arms; Satterthwaite's degrees by default."""
     from scipy.special import stdtr, stdtrit
 
     require_choice("sided", sided, ("two", "lower", "upper"))
@@ -347,7 +349,7 @@ def _t_estimate(
     error = math.sqrt(sum(parts))
     degrees = _satterthwaite(parts, sizes) if degrees is None else degrees
     low, high, statistic, p_value = -math.inf, math.inf, None, None
-    if error > 0 and min(sizes) > 1 and degrees > 0:
+    if 0 < error < math.inf and min(sizes) > 1 and degrees > 0:
         quantile = float(stdtrit(degrees, (1 + level) / 2 if sided == "two" else level))
         statistic = (value - null) / error
         low = value - quantile * error if sided != "upper" else low
