@@ -8,6 +8,9 @@ import pandas as pd
 import canarykit as ck
 
 FLAG = "new-checkout"
+STAGE = "expanded beta 25%"
+AS_OF = "2026-09-20T12:00:00Z"
+ERRORS = ck.Guardrail("$exception", critical=True)
 
 
 def ramp_plan(**options):
@@ -100,3 +103,8 @@ def make_release(
     frame["person_id"] = frame["distinct_id"]
     persons = pd.DataFrame({"person_id": ids, "distinct_id": ids, "email": emails})
     return Release(frame, persons)
+
+
+def judge(release, stage=STAGE, guardrails=ERRORS, *, plan=None, as_of=AS_OF, **options):
+    log = release if isinstance(release, ck.EventLog) else release.log
+    return ck.evaluate_stage(log, plan or ramp_plan(), stage, guardrails, as_of=as_of, **options)

@@ -179,7 +179,24 @@ def test_other_rules_are_judged_on_the_same_counts(report):
     assert said["canarykit"]["says"] == "roll back"
     assert said["p < 0.05 at every look"]["says"] == "roll back"
     assert pd.Timestamp(said["canarykit"]["first_rollback"]) > ramp_plan().window(STAGE)[0]
-    assert {"GrowthBook safe rollout", "Kayenta", "Flagger threshold"} <= set(said)
+    assert said["one look at the end"]["first_rollback"] == report.as_of
+    assert said["daily group-sequential"]["says"] == "roll back"
+    assert {"GrowthBook safe rollout", "Kayenta", "Argo Rollouts threshold", "Flagger threshold"} <= set(said)
+
+
+def test_a_daily_group_sequential_test_looks_less_and_errs_less_than_one_at_every_look():
+    rolled = {"p < 0.05 at every look": 0, "daily group-sequential": 0, "canarykit": 0}
+    for seed in range(20):
+        harmless = make_release(n=1500, harm=1.0, days=2.0, seed=seed)
+        found = ck.evaluate_stage(
+            harmless.log, ramp_plan(), STAGE, GUARDRAILS[0], as_of="2026-09-21T10:00:00Z", segments=()
+        )
+        for row in found.compare_rules().to_frame().to_dict("records"):
+            if row["rule"] in rolled:
+                rolled[row["rule"]] += not pd.isna(row["first_rollback"])
+    assert rolled["canarykit"] <= rolled["daily group-sequential"] <= rolled["p < 0.05 at every look"]
+    assert rolled["p < 0.05 at every look"] >= 3
+    assert rolled["daily group-sequential"] <= 4
 
 
 def test_names_of_checks_and_sections_that_do_not_exist_are_answered(report):

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from canarykit.display import Note
+from canarykit.health.answers import answer_sections
 from canarykit.health.audit import audit_record
 from canarykit.health.check import Check, Status
 from canarykit.health.cleanup import cleanup_checks
@@ -18,6 +19,7 @@ from canarykit.health.people import by_stage_rows
 from canarykit.health.percentage import compare
 from canarykit.health.question import Question
 from canarykit.health.ramp import comparison_report
+from canarykit.health.second_looks import busiest_section
 from canarykit.health.stage_report import StageReport
 from canarykit.health.targeted import policy_evidence
 from canarykit.health.trend import daily_section
@@ -114,7 +116,11 @@ def _without_control(question: Question) -> StageReport:
         n_control=0,
         checks=checks,
         next_steps=_steps(row, checks),
-        sections=(daily_section(question),),
+        sections=(
+            daily_section(question),
+            *busiest_section(dict.fromkeys(units["person_id"], "canary"), question),
+            *answer_sections(question),
+        ),
         audit=audit_record(question, row, evidence, found=found),
         unit=who,
         found=found,

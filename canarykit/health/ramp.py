@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from canarykit.health.planned_look import planned_sections
 from canarykit.health.question import Question
 from canarykit.health.second_looks import busiest_section, novelty_sections, sensitivity_sections
 from canarykit.health.segments import segment_sections, segment_values
-from canarykit.health.settle import settle_share
+from canarykit.health.settle import ANY_LOSS, settle_lines
 from canarykit.health.stage_report import StageReport
 from canarykit.health.words import comparison_reason, comparison_steps
 
@@ -43,7 +42,7 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
     checks: tuple[Check, ...] = comparison_checks(
         question, comparison, missing_check(question, comparison, missing)
     )
-    settle = _settle(question, comparison)
+    settle = settle_lines(question, series)
     busy = {} if question.pulse is None else question.pulse.busy
     sections = (
         _people_section(comparison),
@@ -52,7 +51,7 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
         *segment_sections(question, comparison.found, comparison.used, segments),
         *missing_sections(question, missing),
         *novelty_sections(question, comparison),
-        *busiest_section(comparison, busy),
+        *busiest_section(_arms(comparison), question),
         *answer_sections(question),
     )
     return StageReport(
@@ -96,9 +95,16 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
         if dropped:
             text = f"events whose property is no number are left out of {guardrail.label}"
             notes.append(Note("unreadable", text, dropped))
+    for judged in comparison.series.guardrails:
+        if judged.unit == "ratio" and judged.margin <= ANY_LOSS:
+            text = (
+                f"{judged.guardrail.label}: what is tolerated is all that there is to lose, so any loss is "
+                "within the margin"
+            )
+            notes.append(Note("any_loss", text))
     first = _first_rollback(comparison)
     if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
-        notes.append(Note("earlier_rollback", f"an hourly look would have rolled back at {first}"))
+        notes.append(Note("earlier_rollback", f"an earlier look would have rolled back, at {first}"))
     over = "over the ramp" if question.pool == "ramp" else "in this stage"
     notes.append(
         Note(
@@ -121,30 +127,9 @@ def _first_rollback(comparison: Comparison) -> str | None:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def _settle(question: Question, comparison: Comparison) -> list[str]:
-    series = comparison.series
-    seconds = (question.stop - question.start).total_seconds()
-    said = []
-    for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
-        shown = np.fmax.reduce(judged.safe_log_e) >= -math.log(question.rules.alpha_promote)
-        if sets is None or judged.counts.get("missing") or shown:
-            continue
-        lower = judged.guardrail.worse == "lower"
-        tolerated = 1 / judged.margin if lower else judged.margin
-        said.append(
-            settle_share(
-                label=judged.guardrail.label,
-                margin_ratio=tolerated,
-                share=1 - series.share if lower else series.share,
-                log_e=float(judged.safe_log_e[-1]),
-                events=int(sets.events.sum()),
-                people=int(series.units_canary[-1] + series.units_control[-1]),
-                seconds=seconds,
-                alpha=question.rules.alpha_promote,
-                unit=question.unit_words,
-            )
-        )
-    return said
+def _arms(comparison: Comparison) -> dict[str, str]:
+    units = comparison.found.units
+    return dict(zip(units["person_id"], np.where(units["canary"], "canary", "control"), strict=True))
 
 
 def _people_section(comparison: Comparison) -> Section:

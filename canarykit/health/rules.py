@@ -33,6 +33,7 @@ _COLUMNS = (
     Column("looks_in_alarm", "looks in alarm", "count"),
     Column("why", "how it decides"),
 )
+_MOST_GATES = 30
 _TOLERATED_RATE = 2.0
 """Fixed thresholds are set at twice the control's rate: these systems leave the number to the user."""
 
@@ -100,6 +101,20 @@ def compare_rules(report: StageReport) -> RuleComparison:
         ),
         _ruled("p < 0.05 at every look", series, enough, _fixed(shares), "pooled z test at each look"),
         _ruled(
+            "one look at the end",
+            series,
+            enough,
+            _fixed(shares) & (series.looks == series.looks[-1]),
+            "pooled z test, p < 0.05, at the end of the evaluation only",
+        ),
+        _ruled(
+            "daily group-sequential",
+            series,
+            enough,
+            _group_sequential(series.looks, shares),
+            "pooled z test once a day, Lan-DeMets Pocock boundary over the evaluation so far",
+        ),
+        _ruled(
             "GrowthBook safe rollout",
             series,
             enough,
@@ -141,13 +156,34 @@ def _shares(sets: RiskSets, canary: Any, control: Any, *, swapped: bool) -> tupl
     return x, y, n, m
 
 
+def _z(x: Any, y: Any, n: Any, m: Any) -> Any:
+    """Pooled z of two shares at each look, 0 where it cannot be computed."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = (x + y) / (n + m)
+        return np.nan_to_num((x / n - y / m) / np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
+
+
 def _fixed(shares: list[tuple[Any, Any, Any, Any]]) -> Any:
+    return np.logical_or.reduce([_z(*share) > 1.6448536 for share in shares])
+
+
+def _group_sequential(looks: Any, shares: list[tuple[Any, Any, Any, Any]]) -> Any:
+    """Looks at which a daily group-sequential test of any guardrail is over its boundary."""
+    from canarykit.stats.group_sequential import spending_boundary
+
+    day = (looks - looks[0]) // 86_400_000_000
+    at = np.flatnonzero(np.append(np.diff(day) > 0, True))[-_MOST_GATES:]
     alarms = []
     for x, y, n, m in shares:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            pooled = (x + y) / (n + m)
-            z = (x / n - y / m) / np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-        alarms.append(np.nan_to_num(z) > 1.6448536)
+        with np.errstate(divide="ignore"):
+            information = (1 / (1 / n + 1 / m))[at]  # 0 while an arm is empty
+        more = np.diff(information, prepend=0.0) > 0
+        alarm = np.zeros(len(looks), dtype=bool)
+        if more.any():
+            known, gates = information[more], at[more]
+            plan = spending_boundary((known / known[-1]).tolist(), alpha=0.05, sided="one", kind="pocock")
+            alarm[gates] = _z(x, y, n, m)[gates] > np.asarray(plan.upper)
+        alarms.append(alarm)
     return np.logical_or.reduce(alarms)
 
 

@@ -6,6 +6,7 @@ whether it hangs on a choice.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -112,16 +113,52 @@ def novelty_sections(
         Column("control", "control", "share"),
         Column("ratio", "ratio", "ratio"),
     )
-    text = "By days since each person's exposure, not by calendar day; people leave after their first event."
+    text = (
+        "By days since each person's exposure, not by calendar day; people leave after their first event. "
+        "Does the ratio change with the days? " + " ".join(_slope_words(rows))
+    )
     return (Section("days since exposure", text, Table.of(columns, rows)),)
 
 
-def busiest_section(comparison: Comparison, totals: dict[str, int]) -> tuple[Section, ...]:
-    """The busiest of them with their arm; they count once like everybody else."""
+def _slope_words(rows: list[tuple[Any, ...]]) -> list[str]:
+    """Per metric, by what the ratio is multiplied from day to day, with a 95 % interval."""
+    words = []
+    for label in dict.fromkeys(row[0] for row in rows):
+        found = _slope([row for row in rows if row[0] == label])
+        if found is None:
+            words.append(f"{label}: too few to tell.")
+            continue
+        factor, low, high = (math.exp(number) for number in found)
+        interval = f"{factor:.3g} times a day, 95 % {low:.3g} to {high:.3g}"
+        changes = "it grows" if low > 1 else "it falls" if high < 1 else "not shown"
+        words.append(f"{label}: {changes} ({interval}).")
+    return words
+
+
+def _slope(rows: list[tuple[Any, ...]]) -> tuple[float, float, float] | None:
+    """Weighted straight line through the log ratios by day: slope and its interval (delta method)."""
+    days, logs, weights = [], [], []
+    for _, day, n, m, canary, control, _ in rows:
+        if not (n and m and canary and control):
+            continue
+        x, y = canary * n, control * m
+        days.append(float(day))
+        logs.append(math.log(canary / control))
+        weights.append(1 / max(1 / x - 1 / n + 1 / y - 1 / m, 1e-12))
+    if len(days) < 2:
+        return None
+    day, log, weight = np.array(days), np.array(logs), np.array(weights)
+    centred = day - np.average(day, weights=weight)
+    spread = float((weight * centred**2).sum())
+    slope, half = float((weight * centred * log).sum()) / spread, 1.959964 / math.sqrt(spread)
+    return slope, slope - half, slope + half
+
+
+def busiest_section(arm_of: dict[str, str], question: Question) -> tuple[Section, ...]:
+    """The people with so many events that they look like machines; they count once like everybody else."""
+    totals = {} if question.pulse is None else question.pulse.busy
     if not totals:
         return ()
-    units = comparison.found.units
-    arm_of = dict(zip(units["person_id"], np.where(units["canary"], "canary", "control"), strict=True))
     busiest = sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:10]
     rows = [(who, count, arm_of.get(who, "not compared")) for who, count in busiest]
     columns = (Column("person", "person"), Column("events", "events", "count"), Column("arm", "arm"))

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-__all__ = ["ANY_LOSS", "events_to_safety", "settle_share", "stage_margin_ratio"]
+import numpy as np
+
+if TYPE_CHECKING:
+    from canarykit.health.evidence import EvidenceSeries, GuardrailEvidence
+    from canarykit.health.question import Question
+    from canarykit.metrics.risk import RiskSets
+
+__all__ = [
+    "ANY_LOSS",
+    "events_to_safety",
+    "settle_lines",
+    "settle_share",
+    "settle_value",
+    "stage_margin_ratio",
+]
 
 ANY_LOSS = 0.01
 """Margin as a ratio where any loss is tolerated: a ratio of 0 has no logarithm."""
@@ -50,8 +65,11 @@ def settle_share(
     seconds: float,
     alpha: float = 0.05,
     unit: str = "people",
+    next_stage: tuple[str, float] | None = None,
 ) -> str:
     """One sentence: how many more people and days would show that a guardrail is within its margin.
+
+    `next_stage` (its name, the canary's part there) adds how long its share would take, counted anew.
 
     Examples
     --------
@@ -67,9 +85,103 @@ def settle_share(
         return f"{label}: one arm is empty at this share; only another stage can settle it."
     more_people = needed * people / events
     days = needed * seconds / events / 86_400
+    there = ""
+    if next_stage is not None:
+        name, part = next_stage
+        anew = events_to_safety(margin_ratio, part, alpha=alpha) * seconds / events / 86_400
+        there = f" At the share of {name!r} it takes {anew:,.1f} days from its start."
     return (
         f"{label}: if nothing is wrong, about {needed:,.0f} more events settle it: "
-        f"some {_rounded(more_people)} more {unit}, {days:,.1f} days at this pace."
+        f"some {_rounded(more_people)} more {unit}, {days:,.1f} days at this pace.{there}"
+    )
+
+
+def settle_value(
+    *, label: str, margin: float, harm: float, half: float, people: int, seconds: float, unit: str = "people"
+) -> str:
+    """The same for a mean: the interval narrows with the root of the people, and the effect fades.
+
+    Parameters
+    ----------
+    margin, harm
+        What is tolerated and what is seen, both positive in the harmful direction.
+    half
+        Half-width of the interval on its safe side, valid at every look.
+
+    Examples
+    --------
+    >>> print(settle_value(label="amount", margin=1.0, harm=0.0, half=2.0, people=1000, seconds=86400))
+    amount: if nothing is wrong, some 3,000 more people settle it, 3.0 days at this pace.
+    """
+    if not (margin > 0 and 0 < half < math.inf and math.isfinite(harm)) or people <= 0:
+        return f"{label}: too few values so far, so the time to an answer cannot be computed."
+    root = (half + math.sqrt(max(half**2 + 4 * margin * harm, 0.0))) / (2 * margin)
+    more = max(root**2 - 1, 0.0)
+    days = more * seconds / 86_400
+    return (
+        f"{label}: if nothing is wrong, some {_rounded(more * people)} more {unit} settle it, "
+        f"{days:,.1f} days at this pace."
+    )
+
+
+def settle_lines(question: Question, series: EvidenceSeries) -> list[str]:
+    """A sentence for every guardrail that is not shown to be safe yet."""
+    seconds = (question.stop - question.start).total_seconds()
+    people = int(series.units_canary[-1] + series.units_control[-1])
+    following = question.next_stage
+    coming = None
+    if following is not None and question.plan.stage(following).kind == "percentage":
+        coming = following, float(question.plan.share(following))
+    said = []
+    for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
+        shown = np.fmax.reduce(judged.safe_log_e) >= -math.log(question.rules.alpha_promote)
+        if judged.counts.get("missing") or shown:
+            continue
+        if sets is None:
+            said.append(_value_line(question, judged, people, seconds))
+        else:
+            said.append(_share_line(question, judged, sets, series.share, people, seconds, coming))
+    return said
+
+
+def _share_line(
+    question: Question,
+    judged: GuardrailEvidence,
+    sets: RiskSets,
+    share: float,
+    people: int,
+    seconds: float,
+    coming: tuple[str, float] | None,
+) -> str:
+    lower = judged.guardrail.worse == "lower"
+    if coming is not None and lower:
+        coming = coming[0], 1 - coming[1]
+    return settle_share(
+        label=judged.guardrail.label,
+        margin_ratio=1 / judged.margin if lower else judged.margin,
+        share=1 - share if lower else share,
+        log_e=float(judged.safe_log_e[-1]),
+        events=int(sets.events.sum()),
+        people=people,
+        seconds=seconds,
+        alpha=question.rules.alpha_promote,
+        unit=question.unit_words,
+        next_stage=coming,
+    )
+
+
+def _value_line(question: Question, judged: GuardrailEvidence, people: int, seconds: float) -> str:
+    lower = judged.guardrail.worse == "lower"
+    value = float(judged.value[-1])
+    bound = float((judged.low if lower else judged.high)[-1])
+    return settle_value(
+        label=judged.guardrail.label,
+        margin=abs(judged.margin),
+        harm=-value if lower else value,
+        half=abs(bound - value),
+        people=people,
+        seconds=seconds,
+        unit=question.unit_words,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from canarykit.display import Note, format_value
+from canarykit.health.answers import answer_sections
 from canarykit.health.audit import audit_record
 from canarykit.health.changes import change_check, changes_section, find_change
 from canarykit.health.check import Arm, Check, Section, Status
@@ -14,6 +15,7 @@ from canarykit.health.lines import data_check
 from canarykit.health.organisations import groups_of, organisation_section
 from canarykit.health.people import before_and_after, sessions_of, stage_units
 from canarykit.health.question import Question
+from canarykit.health.second_looks import busiest_section
 from canarykit.health.segments import where_sections
 from canarykit.health.stage_report import StageReport
 from canarykit.health.validity import log_checks
@@ -54,6 +56,8 @@ def judge_targeted(question: Question) -> StageReport:
     sections += (changes_section(changes, who=who),) if changes else ()
     sections += organisation_section(question, before, after, groups)
     sections += where_sections(question, after, units)
+    sections += busiest_section(dict.fromkeys(units.loc[units["canary"], "person_id"], "canary"), question)
+    sections += answer_sections(question)
     note = Note(
         "not_randomised",
         "the people of this stage were chosen, not drawn: the numbers describe them and prove nothing about "

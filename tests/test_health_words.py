@@ -1,0 +1,56 @@
+"""What would settle a hold, effects that wear off, and margins that tolerate everything: said, and true."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import canarykit as ck
+from canarykit import metrics
+from tests.release import FLAG, STAGE, judge, make_release, ramp_plan
+
+
+def test_a_mean_says_what_would_settle_it_and_about_that_many_people_do():
+    """The promise is an expectation: three times what was said settles it, a third of it does not."""
+    guardrail = ck.Guardrail(metrics.Total("paid", "amount"), worse="lower", margin=3.0)
+    few = judge(make_release(n=1500, seed=3), guardrails=guardrail)
+    (step,) = [step for step in few.next_steps if "more people settle it" in step]
+    more = int(re.search(r"some ([\d,]+) more people", step)[1].replace(",", ""))
+    assert 500 < more < 60_000
+    assert judge(make_release(n=1500 + more // 3, seed=3), guardrails=guardrail).verdict is ck.Verdict.HOLD
+    later = judge(make_release(n=1500 + 3 * more, seed=3, days=0.9), guardrails=guardrail)
+    assert later.check("sum of amount per person").status.value == "ok"
+
+
+def test_a_margin_as_large_as_the_rate_itself_tolerates_any_loss_and_says_so():
+    everything = ck.Guardrail(metrics.Conversion("paid"), worse="lower", margin_pp=60)
+    report = judge(make_release(n=2000), guardrails=everything)
+    assert report.check("paid within 7d").margin == 0.01
+    assert any("any loss is within the margin" in str(note) for note in report.notes)
+    assert not any("any loss" in str(note) for note in judge(make_release(n=2000)).notes)
+
+
+@pytest.mark.parametrize("fades, words", [(True, "it falls"), (False, "not shown")])
+def test_an_effect_that_wears_off_with_the_days_since_exposure_is_named(fades, words):
+    """Errors of the canary start at six times the control's and halve from day to day, or stay at twice."""
+    rng = np.random.default_rng(5)
+    plan = ramp_plan(dwell="6d")
+    start = plan.window(STAGE)[0]
+    n = 12_000
+    canary = rng.random(n) < 0.25
+    at = start + pd.to_timedelta(rng.random(n) * 3600, unit="s")
+    who = [f"u{i}" for i in range(n)]
+    call = pd.DataFrame({"event": "$feature_flag_called", "timestamp": at, "distinct_id": who})
+    call["$feature_flag"], call["$feature_flag_response"] = FLAG, np.where(canary, "true", "false")
+    parts = [call]
+    for day in range(5):
+        ratio = max(6 * 0.5**day, 0.5) if fades else 2.0
+        hit = rng.random(n) < 0.02 * np.where(canary, ratio, 1.0)
+        moment = at + pd.to_timedelta(day * 86_400 + rng.random(n) * 80_000, unit="s")
+        errors = pd.DataFrame({"event": "$exception", "timestamp": moment, "distinct_id": who})
+        parts.append(errors[hit])
+    log = ck.EventLog(pd.concat(parts, ignore_index=True))
+    report = judge(log, plan=plan, as_of=start + pd.Timedelta(days=5))
+    (section,) = [section for section in report.sections if section.title == "days since exposure"]
+    assert f"people with $exception: {words}" in section.text
