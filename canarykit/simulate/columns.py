@@ -32,17 +32,18 @@ from canarykit.times import duration
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
+    from canarykit.simulate.population import People
 
 __all__ = [
     "EXCEPTIONS",
     "HOST",
     "PAGES",
     "Crowd",
+    "ExportColumns",
     "Ids",
     "Layout",
     "created_at",
     "exception_list",
-    "export_table",
     "json_value",
 ]
 
@@ -70,6 +71,28 @@ class Crowd:
     browser: np.ndarray
     browsers: tuple[str, ...]
     organisation: pa.DictionaryArray
+
+    @classmethod
+    def of(cls, people: People) -> Crowd:
+        """Of some people; every other of the anonymous had an account already, so that two persons merge."""
+        index, population = people.index, people.population
+        anonymous = people.identifies > 0
+        merged = anonymous & (index % 2 == 1)
+        return cls(
+            first=people.first,
+            distinct_id=identities.distinct_ids(index),
+            anonymous_id=_spread(identities.anonymous_ids(index[anonymous]), anonymous),
+            person_id=identities.person_ids(index),
+            anonymous_person_id=_spread(identities.person_ids(index[merged], salt=9), merged),
+            browser=people.browser,
+            browsers=tuple(population.browsers),
+            organisation=identities.organisation_keys(population, people.organisation),
+        )
+
+
+def _spread(texts: pa.Array, chosen: np.ndarray) -> pa.Array:
+    """The texts at the chosen places, null elsewhere."""
+    return texts.take(pa.array(np.cumsum(chosen) - 1, mask=~chosen))
 
 
 @dataclass(frozen=True)
@@ -157,25 +180,44 @@ def exception_list(code: int) -> str:
     return json.dumps([{"type": kind, "value": text, "mechanism": {"handled": False, "type": "generic"}}])
 
 
-def export_table(draft: Draft, crowd: Crowd, layout: Layout) -> pa.Table:
-    """The columns of a PostHog batch export, properties as JSON text."""
-    row = draft.person - np.int32(crowd.first)
-    empty = pa.scalar("", pa.large_string())
-    properties = pc.binary_join_element_wise(
-        _what(draft, crowd, layout), _value(draft, layout), _whose(draft, crowd), _session(draft), empty
-    )
-    events = pa.array(layout.events, pa.large_string())
-    return pa.table(
-        {
-            "uuid": identities.event_ids(draft.time, draft.person, draft.kind),
-            "event": events.take(pa.array(draft.kind)),
-            "distinct_id": Ids.of(crowd.distinct_id, crowd.anonymous_id).texts(row, draft.anonymous),
-            "person_id": Ids.of(crowd.person_id, crowd.anonymous_person_id).texts(row, draft.anonymous),
-            "properties": properties,
-            "timestamp": _moments(draft.time),
-            "created_at": _moments(created_at(draft, layout)),
-        }
-    )
+class ExportColumns:
+    """The columns of a PostHog batch export, properties as JSON text.
+
+    Parameters
+    ----------
+    draft
+        Where the sessions of all events are.
+    """
+
+    def __init__(self, crowd: Crowd, layout: Layout, draft: Draft) -> None:
+        self._crowd, self._layout = crowd, layout
+        self._distinct = Ids.of(crowd.distinct_id, crowd.anonymous_id)
+        self._person = Ids.of(crowd.person_id, crowd.anonymous_person_id)
+        self._whose, self._sessions = _whose(crowd), _sessions(draft)
+
+    def table(self, draft: Draft) -> pa.Table:
+        """Some events."""
+        crowd, layout = self._crowd, self._layout
+        row = draft.person - np.int32(crowd.first)
+        client = draft.session >= 0
+        texts = (
+            _what(draft, crowd, layout),
+            _value(draft, layout),
+            self._whose.take(pa.array(np.where(client, row, row + len(crowd.browser)))),
+            self._sessions.take(pa.array(np.where(client, draft.session, len(self._sessions) - 1))),
+        )
+        events = pa.array(layout.events, pa.large_string())
+        return pa.table(
+            {
+                "uuid": identities.event_ids(draft.time, draft.person, draft.kind),
+                "event": events.take(pa.array(draft.kind)),
+                "distinct_id": self._distinct.texts(row, draft.anonymous),
+                "person_id": self._person.texts(row, draft.anonymous),
+                "properties": glue(*texts),
+                "timestamp": _moments(draft.time),
+                "created_at": _moments(created_at(draft, layout)),
+            }
+        )
 
 
 def _moments(time: np.ndarray) -> pa.Array:
@@ -233,19 +275,17 @@ def _value(draft: Draft, layout: Layout) -> pa.Array:
     return pa.array(texts, pa.large_string()).take(pa.array(code))
 
 
-def _whose(draft: Draft, crowd: Crowd) -> pa.Array:
-    """Browser and organisation; of server events, the organisation alone."""
+def _whose(crowd: Crowd) -> pa.Array:
+    """Browser and organisation of each person; after them, for server events, the organisation alone."""
     browser = pa.array([f'"$lib":"web","$browser":"{name}"' for name in crowd.browsers], pa.large_string())
     client = browser.take(pa.array(crowd.browser.astype(np.int32)))
     server = pa.array(['"$lib":"posthog-python"'] * len(crowd.browser), pa.large_string())
     firm = crowd.organisation.cast(pa.large_string())
     group = pc.fill_null(glue(',"$groups":{"organization":"', firm, '"},"$group_0":"', firm, '"'), "")
-    texts = pa.concat_arrays([glue(client, group), glue(server, group)])
-    row = draft.person - np.int32(crowd.first)
-    return texts.take(pa.array(np.where(draft.session >= 0, row, row + len(crowd.browser))))
+    return pa.concat_arrays([glue(client, group), glue(server, group)])
 
 
-def _session(draft: Draft) -> pa.Array:
+def _sessions(draft: Draft) -> pa.Array:
+    """The end of the JSON text by session; the last is that of events without one."""
     ids = identities.session_ids(draft.session_start, draft.session_person)
-    texts = pa.concat_arrays([glue(',"$session_id":"', ids, '"}'), pa.array(["}"], pa.large_string())])
-    return texts.take(pa.array(np.where(draft.session >= 0, draft.session, len(ids))))
+    return pa.concat_arrays([glue(',"$session_id":"', ids, '"}'), pa.array(["}"], pa.large_string())])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from canarykit.errors import PlanError
 from canarykit.simulate import identities
@@ -24,8 +21,9 @@ from canarykit.simulate.assignment import (
     values_by_stage,
 )
 from canarykit.simulate.behaviour import Draft, Memory, draw_week
-from canarykit.simulate.columns import Crowd, Layout, export_table
+from canarykit.simulate.columns import Crowd, Layout
 from canarykit.simulate.flat import FlatColumns
+from canarykit.simulate.folder import to_folder
 from canarykit.simulate.identities import COMPILED_FROM
 from canarykit.simulate.order import Slices, in_own_pages, in_time_order
 from canarykit.simulate.population import People, Population, draw_people
@@ -107,7 +105,8 @@ def simulate_rollout(
     shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")
     if path is None:
         return _in_memory(shown, layout, workers)
-    return _to_folder(shown, layout, Path(path))
+    exported = ((people, listed, Crowd.of(people), weeks) for people, listed, weeks in shown)
+    return to_folder(exported, layout, Path(path), workers)
 
 
 def _blocks(
@@ -151,7 +150,7 @@ def _in_memory(blocks: Iterator[_Block], layout: Layout, workers: int | None) ->
         drafts.extend(weeks)
         persons.append(listed)
     everyone = People.join(crowds)
-    frame = _frame(drafts, _crowd(everyone), layout, workers)
+    frame = _frame(drafts, Crowd.of(everyone), layout, workers)
     return EventLog(
         frame,
         persons=pd.concat(persons, ignore_index=True),
@@ -176,64 +175,6 @@ def _frame(drafts: list[Draft], crowd: Crowd, layout: Layout, workers: int | Non
     return columns.frame()
 
 
-def _to_folder(blocks: Iterator[_Block], layout: Layout, folder: Path) -> EventLog:
-    from canarykit.exports import scan_posthog
-
-    folder.mkdir(parents=True, exist_ok=True)
-    events: pq.ParquetWriter | None = None
-    people_file: pq.ParquetWriter | None = None
-    members: list[np.ndarray] = []
-    population = None
-    try:
-        for people, listed, weeks in blocks:
-            population = people.population
-            table = export_table(in_time_order(Draft.join(weeks)), _crowd(people), layout)
-            persons = _exported_persons(listed)
-            if events is None or people_file is None:
-                events = _writer(folder / "events.parquet", table.schema)
-                people_file = _writer(folder / "persons.parquet", persons.schema)
-            events.write_table(table)
-            people_file.write_table(persons)
-            members.append(people.organisation)
-    finally:
-        for writer in (events, people_file):
-            if writer is not None:
-                writer.close()
-    assert population is not None
-    groups = groups_frame(population, np.concatenate(members))
-    pq.write_table(_exported_groups(groups), folder / "groups.parquet", compression="zstd")
-    return scan_posthog(
-        str(folder / "events.parquet"),
-        persons=str(folder / "persons.parquet"),
-        groups=str(folder / "groups.parquet"),
-    )
-
-
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=9, store_schema=False)
-
-
-def _crowd(people: People) -> Crowd:
-    index, population = people.index, people.population
-    anonymous = people.identifies > 0
-    merged = anonymous & (index % 2 == 1)  # every other had an account already: two persons merge
-    return Crowd(
-        first=people.first,
-        distinct_id=identities.distinct_ids(index),
-        anonymous_id=_spread(identities.anonymous_ids(index[anonymous]), anonymous),
-        person_id=identities.person_ids(index),
-        anonymous_person_id=_spread(identities.person_ids(index[merged], salt=9), merged),
-        browser=people.browser,
-        browsers=tuple(population.browsers),
-        organisation=identities.organisation_keys(population, people.organisation),
-    )
-
-
-def _spread(texts: pa.Array, chosen: np.ndarray) -> pa.Array:
-    """The texts at the chosen places, null elsewhere."""
-    return texts.take(pa.array(np.cumsum(chosen) - 1, mask=~chosen))
-
-
 def _persons(people: People, frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
     """One row a distinct id: who was anonymous has two, both of the person that remained."""
     frame = frame.drop(columns="$group_0")
@@ -246,23 +187,3 @@ def _persons(people: People, frame: pd.DataFrame, clock: Clock) -> pd.DataFrame:
     twice = frame.iloc[rows].copy()
     twice["distinct_id"] = identities.anonymous_ids(people.index[rows]).to_pandas().to_numpy()
     return pd.concat([frame, twice], ignore_index=True)
-
-
-def _exported_persons(persons: pd.DataFrame) -> pa.Table:
-    return _with_json(persons, ("person_id", "distinct_id", "created_at"), "properties")
-
-
-def _exported_groups(groups: pd.DataFrame) -> pa.Table:
-    return _with_json(groups, ("group_type_index", "group_key"), "group_properties")
-
-
-def _with_json(frame: pd.DataFrame, keys: tuple[str, ...], name: str) -> pa.Table:
-    """Key columns as they are, all others as one JSON text; what is missing is left out."""
-    others = frame.drop(columns=list(keys)).astype(object)
-    others = others.where(others.notna(), None).replace({"true": True})
-    rows = others.to_dict("records")
-    texts = [
-        json.dumps({k: v for k, v in row.items() if v is not None}, separators=(",", ":")) for row in rows
-    ]
-    table = pa.Table.from_pandas(frame[list(keys)], preserve_index=False)
-    return table.append_column(name, pa.array(texts, pa.large_string()))
