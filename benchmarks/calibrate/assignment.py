@@ -2,7 +2,7 @@
 
 Sample ratio: the ramp of five days with an equal control, so the people come in slowly at first. Lost
 people show as a canary share of 48 or 45 % of both arms; delays are medians.
-Organisations: lognormal sizes (mean 20, shape 1), a value per person that varies between organisations as
+Organisations: lognormal sizes (mean 35, shape 0.6), a value per person that varies between organisations as
 much as the correlation within them says; ten looks while every organisation's people come in.
 """
 
@@ -135,7 +135,7 @@ def _organised(
     false = np.zeros((2, runs), bool)
     estimate, variance = np.zeros((2, runs, LOOKS)), np.ones((2, runs, LOOKS))
     for run in range(runs):
-        sizes = np.maximum(2, np.round(draw.lognormal(np.log(20) - 0.5, 1.0, 2 * arm))).astype(int)
+        sizes = np.maximum(2, np.round(draw.lognormal(np.log(35) - 0.18, 0.6, 2 * arm))).astype(int)
         effect = np.sqrt(correlation) * draw.standard_normal(2 * arm)
         new = draw.multinomial(sizes, [1 / LOOKS] * LOOKS)
         noise = np.sqrt(new * (1 - correlation)) * draw.standard_normal(new.shape)

@@ -1,9 +1,11 @@
 """What gets through: releases exactly at the margin, healthy ones, and a ramp with a harm budget.
 
 Promotion: the ramp of five days by the clock, then 50 % until the end of day 12; harm is watched every
-hour, and from day 5 on a daily gate may promote. Harm budget: 20 extra people with an error at each next
-stage, gates after four hours at the earliest, the last gate at 1.25 times the errors; evidence through the
-ramp. With 20 the gates are at 6, 3.5, 2 and 1.5 times the errors.
+hour, and from day 5 on a daily gate may promote. The errors swing by 30 % with the hour, as on the ramp,
+but do not rise: that agrees with the references, which do not state their baseline.
+Harm budget: 20 extra people with an error at each next stage, gates after four hours at the earliest, the
+last gate at 1.25 times the errors; evidence through the ramp. With 20 the gates are at 6, 3.5, 2 and 1.5
+times the errors.
 """
 
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ HOURS = 24 * DAYS
 SHARE = np.concatenate([np.repeat(SHARES[:4], 24), np.full(HOURS - 96, SHARES[4])])
 RISK = 2000 * SHARE
 GATES = np.arange(119, HOURS, 24)
+SWING = 1 + 0.3 * np.sin(2 * np.pi * np.arange(HOURS) / 24)
 BLOCK = 1000
 LOG_LEVEL = np.log(1 / ALPHA)
 
@@ -77,7 +80,7 @@ def _promoted(
     for begin in range(0, rows, BLOCK):
         shape = (min(BLOCK, rows - begin), HOURS)
         people, control = draw.poisson(RISK, shape), draw.poisson(RISK, shape)
-        x, y = draw.binomial(people, base * ratio), draw.binomial(control, base)
+        x, y = draw.binomial(people, base * ratio * SWING), draw.binomial(control, base * SWING)
         parts.append(_judge(x, y, people, control, margin))
     return {
         key: tuple(float(np.concatenate([part[key][i] for part in parts]).mean()) for i in range(2))

@@ -128,6 +128,14 @@ class Decisions(Result):
         """Share of the rollouts that end so."""
         return self.estimate(end, rule).value
 
+    def false_rollback(self, rule: str | None = None, *, confidence: float = 0.95) -> Estimate | None:
+        """How often the release is rolled back although nothing is wrong; None where something is."""
+        return None if self.harmful else self.estimate("roll back", rule, confidence=confidence)
+
+    def false_promotion(self, rule: str | None = None, *, confidence: float = 0.95) -> Estimate | None:
+        """How often it gets through although it is as bad as a margin; None where it is not."""
+        return self.estimate("promote", rule, confidence=confidence) if self.beyond_margin else None
+
     def hours_to(self, end: str, rule: str | None = None) -> float | None:
         """Median hours from the start of the ramp to this end, over the rollouts that end so."""
         runs = self.runs_of(rule)
@@ -150,7 +158,7 @@ class Decisions(Result):
         return float(self.runs_of(rule).extra.sum(axis=1).mean())
 
     def summary(self) -> pd.DataFrame:
-        """One row a rule: how rollouts end, how soon, and at what cost."""
+        """One row a rule: how rollouts end, how soon, and at what cost, with 95 % Monte-Carlo intervals."""
         import pandas as pd
 
         rows = []
@@ -162,8 +170,11 @@ class Decisions(Result):
                 row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
             row["hours_to_promote"] = self.hours_to("promote", rule)
             row["hours_to_roll_back"] = self.hours_to("roll back", rule)
-            row["people"] = self.people(rule)
-            row["extra_events"] = self.extra_events(rule)
+            for name in ("people", "extra"):
+                amounts = getattr(self.runs_of(rule), name).sum(axis=1)
+                mean, half = amounts.mean(), 1.96 * amounts.std() / np.sqrt(len(amounts))
+                name = "extra_events" if name == "extra" else name
+                row |= {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
             rows.append(row)
         return pd.DataFrame(rows).set_index("rule")
 

@@ -15,7 +15,7 @@ from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.simulate.progress import Progress
 from canarykit.simulate.rates import Truth, truth_of
 from canarykit.simulate.scenario import Scenario
-from canarykit.simulate.schedule import Traffic
+from canarykit.simulate.schedule import Control, Traffic
 from canarykit.simulate.streams import Seed
 from canarykit.stats import planning as _planning
 from canarykit.stats.planning import Effect, MeanEffect, PowerAnswer, ProportionEffect
@@ -38,6 +38,7 @@ def sample_size(
     ratio: float = 1.0,
     sd: float | None = None,
     goal: Goal = "safe",
+    any_of: int = 1,
     **options: Any,
 ) -> PowerAnswer:
     """People needed to answer a guardrail's question.
@@ -54,9 +55,13 @@ def sample_size(
         For a value guardrail: standard deviation over people.
     goal
         "safe": show that the canary is within the margin. "harm": show that it is worse.
+    any_of
+        Questions of which one yes is enough, such as harm in any of several guardrails, or several success
+        metrics: each is asked at `alpha / any_of`.
     **options
         As `canarykit.stats.planning.sample_size`: `power`, `alpha`, `looks` (more than 1: the always-valid
-        boundary), `gate`, `guardrails` (how many others must pass too), `canary_share`, `design_effect`.
+        boundary), `gate`, `guardrails` (how many others must pass too: the level stays, the power of each
+        grows), `canary_share`, `design_effect`.
 
     Examples
     --------
@@ -66,7 +71,7 @@ def sample_size(
     >>> round(sample_size(errors, rate=0.02, looks=14).inflation, 2)  # what watching daily costs
     1.9
     """
-    return _planning.sample_size(_effect_of(question, rate, ratio, sd, goal), **options)
+    return _planning.sample_size(_effect_of(question, rate, ratio, sd, goal), **_divided(options, any_of))
 
 
 def power(
@@ -78,6 +83,7 @@ def power(
     ratio: float = 1.0,
     sd: float | None = None,
     goal: Goal = "safe",
+    any_of: int = 1,
     **options: Any,
 ) -> PowerAnswer:
     """How surely these people answer a guardrail's question; the arguments are those of `sample_size`.
@@ -88,7 +94,15 @@ def power(
     >>> round(found.power, 3)
     0.8
     """
-    return _planning.power(_effect_of(question, rate, ratio, sd, goal), n_canary, n_control, **options)
+    effect = _effect_of(question, rate, ratio, sd, goal)
+    return _planning.power(effect, n_canary, n_control, **_divided(options, any_of))
+
+
+def _divided(options: dict[str, Any], any_of: int) -> dict[str, Any]:
+    """The level of each of several questions of which one yes is enough."""
+    if not any_of >= 1:
+        raise PlanError(f"any_of is {any_of}; expected 1 question or more")
+    return options if any_of == 1 else options | {"alpha": options.get("alpha", 0.05) / any_of}
 
 
 def _effect_of(
@@ -160,6 +174,8 @@ def expected_duration(
     min_dwell: str = "1d",
     cap: str = "28d",
     looks: str = "hourly",
+    evidence: Literal["stage", "ramp"] = "stage",
+    control: Control = "rest",
     n_runs: int = 500,
     rng: Seed = None,
     progress: Progress = None,
@@ -168,7 +184,7 @@ def expected_duration(
 
     Parameters
     ----------
-    plan, traffic, guardrails, scenario, rates, harm_budget, looks, n_runs, rng, progress
+    plan, traffic, guardrails, scenario, rates, harm_budget, looks, evidence, control, n_runs, rng, progress
         As for `simulate_decisions`; the scenario has no effect if left out.
     min_dwell, cap
         A stage is left when it is proven safe, after `min_dwell` at the earliest; after `cap` it is
@@ -196,6 +212,8 @@ def expected_duration(
         looks=looks,
         min_dwell=min_dwell,
         cap=cap,
+        evidence=evidence,
+        control=control,
         **options,
     )
     runs = found.runs_of()

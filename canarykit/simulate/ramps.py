@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from canarykit.metrics.share import ErrorShare
 from canarykit.simulate.progress import Progress, watched
 from canarykit.simulate.rates import truth_of
 from canarykit.simulate.scenario import Effect, Scenario
-from canarykit.simulate.schedule import Traffic
+from canarykit.simulate.schedule import Control, Traffic
 from canarykit.simulate.streams import Seed, as_seed
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ __all__ = ["FIXED_RAMP", "RAMPS", "RampChoice", "RampPlan", "plan_ramp"]
 
 RAMPS = ((5, 25, 50), (1, 10, 50), (5, 50), (1, 5, 25, 50), (2, 10, 25, 50), (1, 5, 10, 25, 50))
 DWELLS = ("4h", "8h", "12h", "24h")
-FIXED_RAMP = ((1, 5, 10, 25, 50), "24h")
+Ramp = tuple[tuple[float, ...], str]
+"""Percentages, and how long each stays at least."""
+FIXED_RAMP: Ramp = ((1.0, 5.0, 10.0, 25.0, 50.0), "24h")
 """The habit to compare with: 1, 5, 10, 25 and 50 %, a day each by the clock, unless it is rolled back."""
+AS_PLANNED = "as planned"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class RampChoice:
     def label(self) -> str:
         """Short text: "1/5/25/50 %, 4h each"."""
         shares = "/".join(f"{share:g}" for share in self.shares)
+        if self.dwell == AS_PLANNED:
+            return f"{shares} %, {AS_PLANNED}"
         return f"{shares} %, {self.dwell} each" + (" by the clock" if self.by_clock else "")
 
 
@@ -81,7 +86,7 @@ class RampPlan(Result):
     best
         The fastest for a healthy release among those within the budget; None if there is none.
     usual
-        The fixed ramp of a day a step, by the clock.
+        What to compare with, by the clock: the present plan if one was given, else a day a step.
     choices
         All, fastest first.
     harm_budget, max_days
@@ -167,7 +172,10 @@ def plan_ramp(
     dwells: Sequence[str] = DWELLS,
     flag: str = "release",
     starts_at: Any = "2026-01-05T00:00:00Z",
+    present: RolloutPlan | None = None,
     looks: str = "hourly",
+    evidence: Literal["stage", "ramp"] = "stage",
+    control: Control = "rest",
     n_runs: int = 300,
     rng: Seed = None,
     workers: int = 1,
@@ -180,7 +188,7 @@ def plan_ramp(
     harm_budget
         Extra bad events (on the first guardrail) that a bad release may cost on average before it is
         rolled back. It also sets the gates: a stage is left once the next one cannot cost more.
-    traffic, guardrails, scenario, rates, looks
+    traffic, guardrails, scenario, rates, looks, evidence, control
         As for `simulate_decisions`; the scenario says the baseline, its own effects are left out.
     max_days
         A healthy release must be through by then.
@@ -192,6 +200,9 @@ def plan_ramp(
         What is tried: percentages, and how long each stays at least.
     flag, starts_at
         Of the plan that comes back.
+    present
+        A plan with times to compare with, as it stands and by the clock; a day at each of 1, 5, 10, 25 and
+        50 % if left out.
     n_runs, rng, workers, progress
         Rollouts simulated for each ramp and release; all ramps see the same seed.
 
@@ -225,36 +236,34 @@ def plan_ramp(
         releases[float(ratio)] = healthy.with_effects(Effect(quantity, factor))
     seed = as_seed(rng)
     tried = [(tuple(float(s) for s in ramp), dwell) for ramp in ramps for dwell in dwells]
-    usual = (tuple(float(s) for s in FIXED_RAMP[0]), FIXED_RAMP[1])
+    shared: dict[str, Any] = {
+        "traffic": traffic,
+        "looks": looks,
+        "rates": rates,
+        "evidence": evidence,
+        "control": control,
+        "rng": seed,
+        "workers": workers,
+        "progress": False,
+    }
 
-    def judged(place: int) -> RampChoice:
-        by_clock = place < 0
-        ramp = usual if by_clock else tried[place]
-        plan = _plan_of(flag, ramp, starts_at)
+    def judged(ramp: Ramp, plan: RolloutPlan, by_clock: bool, **options: Any) -> RampChoice:
         found = {
-            ratio: simulate_decisions(
-                plan,
-                release,
-                chosen,
-                n_runs,
-                traffic=traffic,
-                looks=looks,
-                rates=rates,
-                min_dwell=ramp[1],
-                cap=ramp[1] if by_clock else f"{max_days:g}d",
-                on_hold="go on" if by_clock else "stop",
-                harm_budget=None if by_clock else harm_budget,
-                rng=seed,
-                workers=workers,
-                progress=False,
-            )
+            ratio: simulate_decisions(plan, release, chosen, n_runs, **shared, **options)
             for ratio, release in releases.items()
         }
         return _choice(ramp, found, max_days, by_clock)
 
-    fixed = judged(-1)
+    before = present if present is not None else _plan_of(flag, FIXED_RAMP, starts_at)
+    percent = tuple(
+        100 * (before.share(stage.name) or 0.0) for stage in before.stages if stage.kind == "percentage"
+    )
+    usual = (percent, FIXED_RAMP[1] if present is None else AS_PLANNED)
+    fixed = judged(usual, before, True, on_hold="go on")
+    budgeted = {"harm_budget": harm_budget, "cap": f"{max_days:g}d"}
     choices = [
-        judged(place) for place in watched(range(len(tried)), progress, total=len(tried), unit="ramps")
+        judged(ramp, _plan_of(flag, ramp, starts_at), False, min_dwell=ramp[1], **budgeted)
+        for ramp in watched(tried, progress, total=len(tried), unit="ramps")
     ]
     choices.sort(key=lambda choice: (choice.hours, choice.harm))
     fine = [c for c in choices if c.harm <= harm_budget and c.released >= min_released]
@@ -267,7 +276,7 @@ def plan_ramp(
     return RampPlan(best, fixed, tuple(choices), harm_budget, max_days, plan, notes)
 
 
-def _plan_of(flag: str, ramp: tuple[tuple[float, ...], str], starts_at: Any) -> RolloutPlan:
+def _plan_of(flag: str, ramp: Ramp, starts_at: Any) -> RolloutPlan:
     from canarykit.plan import RolloutPlan, Stage
 
     shares, dwell = ramp
@@ -275,9 +284,7 @@ def _plan_of(flag: str, ramp: tuple[tuple[float, ...], str], starts_at: Any) -> 
     return RolloutPlan(flag, (*stages, Stage.for_everyone("full release")), starts_at=starts_at)
 
 
-def _choice(
-    ramp: tuple[tuple[float, ...], str], found: Mapping[float, Any], max_days: float, by_clock: bool
-) -> RampChoice:
+def _choice(ramp: Ramp, found: Mapping[float, Any], max_days: float, by_clock: bool) -> RampChoice:
     runs = found[1.0].runs_of()
     hours = np.sort(np.where(runs.ends == 0, runs.total_hours, np.inf))
     n = len(hours)
