@@ -1,7 +1,7 @@
-"""One self-contained HTML page per stage: inline styles, inline pictures with alternative texts, no scripts.
+"""One self-contained HTML page per stage: its own styles, inline pictures with alternative texts, no scripts.
 
-It opens anywhere, prints on paper, and is light enough to mail. Every text that came from a log or a plan
-is escaped.
+It opens anywhere, prints on paper, and is light enough to mail. Counts of people lead to the people. Every
+text that came from a log or a plan is escaped.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ _FONT = "font-family:-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans
 _BODY = "max-width:960px;margin:24px auto;padding:0 16px;line-height:1.45;font-size:14px"
 _VERDICT = {"promote": "#00704F", "hold": "#5A5A5A", "roll back": "#B03A00"}
 _CELL = "padding:5px 9px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top"
+_PAPER = (
+    "a{color:inherit}"
+    "@page{margin:14mm}"
+    "@media print{body{max-width:none!important;margin:0!important;padding:0!important;"
+    "font-size:11px!important;-webkit-print-color-adjust:exact;print-color-adjust:exact}"
+    "a{text-decoration:none!important}h2{break-after:avoid}thead{display:table-header-group}"
+    "tr,img,li{break-inside:avoid}img{width:auto!important;max-width:49%!important;max-height:75mm}table{font-size:10px!important}details{display:none}}"
+)
+"""Only what a page needs beyond inline styles: links in the text's colour, and a layout for paper."""
+MOST_PEOPLE = 20
 _STATUS = {
     "ok": "#00704F",
     "harm": "#B03A00",
@@ -53,6 +63,7 @@ def stage_page(report: StageReport) -> str:
     for section in report.sections:
         text = f'<p style="margin:4px 0;color:#444">{escape(section.text)}</p>'
         blocks.append(_titled(section.title.capitalize(), text + section.table.to_html()))
+    blocks.append(_people(report))
     blocks.append(_titled("How it was decided", _method(report)))
     if report.notes:
         items = "".join(f"<li>{escape(str(note))}</li>" for note in report.notes)
@@ -62,7 +73,7 @@ def stage_page(report: StageReport) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title></head>"
+        f"<title>{title}</title><style>{_PAPER}</style></head>"
         f'<body style="{_FONT};{_BODY}">' + "\n".join(block for block in blocks if block) + "</body></html>\n"
     )
 
@@ -125,29 +136,34 @@ def _checks(report: StageReport) -> str:
         f'<th style="{_CELL};font-weight:600;background:#f6f6f6">{escape(label)}</th>'
         for label in ("check", "status", "canary", second, "effect (interval)", "margin", "evidence")
     )
-    body = "".join(_check_rows(check) for check in report.checks)
+    listed = set(report.listed)
+    body = "".join(
+        _check_rows(check, f"people-{k}" if check.name in listed else None)
+        for k, check in enumerate(report.checks)
+    )
     return (
         '<table style="border-collapse:collapse;width:100%;font-size:13px">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
-def _check_rows(check: Check) -> str:
+def _check_rows(check: Check, anchor: str | None) -> str:
     colour = _STATUS.get(check.status.value, "#444")
     cells = [
         f'<td style="{_CELL};border-bottom:none;font-weight:600">{escape(check.name)}</td>',
         f'<td style="{_CELL};border-bottom:none;color:{colour};font-weight:600;white-space:nowrap">'
         f"{check.status.mark} {escape(check.status.value)}</td>",
     ]
-    texts = (check.canary, check.control)
-    cells += [
-        f'<td style="{_CELL};border-bottom:none">{_unbroken(text)}</td>'
-        for text in (*texts, check.effect_text, check.margin_text, check.evidence_text)
-    ]
+    arms = [_unbroken(arm) for arm in (check.canary, check.control)]
+    if anchor is not None:
+        linked = zip(arms, (check.canary, check.control), strict=True)
+        arms = [f'<a href="#{anchor}">{text}</a>' if arm is not None else text for text, arm in linked]
+    rest = [_unbroken(text) for text in (check.effect_text, check.margin_text, check.evidence_text)]
+    cells += [f'<td style="{_CELL};border-bottom:none">{text}</td>' for text in (*arms, *rest)]
     measured = f"{check.measured}. " if check.measured else ""
     small = escape(f"{measured}{check.method}".strip())
     return (
-        f'<tr style="break-inside:avoid">{"".join(cells)}</tr>'
+        f'<tr style="break-inside:avoid;break-after:avoid">{"".join(cells)}</tr>'
         f'<tr style="break-inside:avoid"><td colspan="7" style="{_CELL};padding-top:0">'
         f'{escape(check.meaning)}<br><span style="color:#777;font-size:11px">{small}</span></td></tr>'
     )
@@ -206,6 +222,37 @@ def _pictures(report: StageReport) -> str:
             )
         )
     return _titled("Pictures", "".join(pictures)) if pictures else ""
+
+
+def _people(report: StageReport) -> str:
+    """The first people behind each count, so that a number can be followed to somebody's session."""
+    from canarykit.display import Column, Table
+
+    columns = (
+        Column("person_id", "person"),
+        Column("variant", "variant"),
+        Column("exposed_at", "exposed", "time"),
+        Column("happened_at", "when it happened", "time"),
+    )
+    blocks = []
+    for k, check in enumerate(report.checks):
+        if check.name not in report.listed:
+            continue
+        rows = report.people(check.name, canary=None).sort_values(
+            ["canary", "happened_at", "person_id"], ascending=[False, True, True], kind="stable"
+        )
+        shown = rows.groupby("canary", sort=False).head(MOST_PEOPLE // 2)
+        table = Table.of(columns, shown[[column.key for column in columns]].itertuples(index=False))
+        more = len(rows) - len(shown)
+        words = f"{len(rows):,} in all." if len(rows) else "Nobody."
+        if more:
+            call = f"report.people({check.name!r}, canary=None)"
+            words = f"The first {len(shown):,} of {len(rows):,}; everybody: {call}"
+        blocks.append(
+            f'<h3 id="people-{k}" style="font-size:14px;margin:12px 0 2px">{escape(check.name)}</h3>'
+            f'<p style="margin:2px 0;color:#444">{escape(words)}</p>{table.to_html() if len(rows) else ""}'
+        )
+    return _titled("People behind the numbers", "".join(blocks)) if blocks else ""
 
 
 def _method(report: StageReport) -> str:

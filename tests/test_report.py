@@ -67,7 +67,10 @@ def test_the_page_is_well_formed_light_and_needs_nothing_from_elsewhere(page):
     parsed = Page(page)
     assert parsed.open == []
     assert len(page) < 2_000_000
-    assert not {"script", "link", "style", "iframe"} & set(parsed.tags)
+    assert not {"script", "link", "iframe"} & set(parsed.tags)
+    (style,) = re.findall(r"<style>(.*?)</style>", page)
+    assert "@media print" in style
+    assert not re.search(r"url|@import", style)
     for tag, attributes in parsed.attributes:
         assert not any(name.startswith("on") for name in attributes)
         source = attributes.get("src", "data:")
@@ -92,6 +95,17 @@ def test_the_page_says_the_verdict_in_words_and_explains_every_line(page, report
         assert escape(check.meaning) in page
     for section in report.sections:
         assert escape(section.title.capitalize()) in page
+
+
+def test_counts_of_people_lead_to_the_people(page, report):
+    parsed = Page(page)
+    targets = {attributes["href"].removeprefix("#") for tag, attributes in parsed.attributes if tag == "a"}
+    anchors = {attributes.get("id") for _, attributes in parsed.attributes}
+    assert len(targets) == len(report.listed) == 3
+    assert targets <= anchors
+    first = report.people("people with $exception").iloc[0]
+    assert first["person_id"] in page
+    assert report.people("both variants seen", canary=None).empty
 
 
 def test_names_from_other_peoples_exports_cannot_run_in_the_page():

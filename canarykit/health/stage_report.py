@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["StageReport", "recompute"]
 
 
+SEVERAL = "both variants seen"
 _COLUMNS = (
     Column("check", "check"),
     Column("canary", "canary"),
@@ -106,21 +107,50 @@ class StageReport(Result):
             f"the report has no check {name!r}; {did_you_mean(name, [c.name for c in self.checks])}"
         )
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Names of the checks whose people can be listed."""
+        if self.found is None:
+            return ()
+        shares = [
+            name for name, first in zip(self._judged, self.found.first, strict=True) if first is not None
+        ]
+        known = {check.name for check in self.checks}
+        several = [SEVERAL] if SEVERAL in known and "several" in self.found.units else []
+        return (*several, *shares)
+
+    @property
+    def _judged(self) -> list[str]:
+        return [c.name for c in self.checks if c.kind in ("guardrail", "limit")]
+
     def people(self, name: str, *, canary: bool | None = True) -> pd.DataFrame:
-        """The people behind a share: to whom it happened, and when, earliest first.
+        """The people behind a count: to whom it happened, and when, earliest first.
 
         Parameters
         ----------
         name
-            Name of a guardrail that is a share of people.
+            Name of a guardrail that is a share of people, or "both variants seen".
         canary
             People of the canary (True), of the control or the others (False), or all (None).
+
+        Returns
+        -------
+        pandas.DataFrame
+            person_id, variant, canary, exposed_at, happened_at (missing where there is no such moment).
         """
-        labels = [c.name for c in self.checks if c.kind in ("guardrail", "limit")]
-        if self.found is None or name not in labels:
-            raise DataError(f"the report has no guardrail {name!r}; {did_you_mean(name, labels)}")
-        rows = self.found.people(labels.index(name), canary=canary)
-        return rows[["person_id", "variant", "exposed_at", "happened_at"]]
+        if self.found is None or name not in self.listed:
+            raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
+        if name == SEVERAL:
+            import pandas as pd
+
+            units = self.found.units
+            chosen = units["several"].to_numpy(bool)
+            chosen = chosen if canary is None else chosen & (self.found.canary == canary)
+            rows = units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
+            rows["happened_at"] = pd.NaT
+        else:
+            rows = self.found.people(self._judged.index(name), canary=canary)
+        return rows[["person_id", "variant", "canary", "exposed_at", "happened_at"]]
 
     def _headline(self) -> str:
         return f"{self.verdict.icon} {self.verdict.value.upper()}: {self.reason}"
