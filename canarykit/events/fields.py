@@ -91,6 +91,9 @@ class Query:
         Fields that lookups and the cutting into shards go by.
     native
         Names of fields that may come in their stored type instead of text.
+    exact
+        Whether rows outside `events`, `since` and `until` must be left out; False where whoever asks skips
+        them, and an engine that holds them at hand need not copy the others.
     """
 
     fields: tuple[Field, ...]
@@ -101,6 +104,7 @@ class Query:
     actor: Field
     support: tuple[Field, ...] = ()
     native: frozenset[str] = frozenset()
+    exact: bool = True
 
     def stored(self) -> tuple[Field, ...]:
         """The fields an engine reads: those asked for, and those that lookups and filters need."""

@@ -82,6 +82,8 @@ class FrameEngine(Engine):
 
     def _rows(self, query: Query) -> np.ndarray | None:
         """Mask of the rows that the names and the window keep; None for all."""
+        if not query.exact:
+            return None
         mask: np.ndarray | None = None
         if query.events is not None:
             known = self._event.dictionary.to_pylist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -192,9 +193,15 @@ class EventLog:
         until: Any = None,
         where: Mapping[str, Any] | None = None,
         native: Sequence[str] = (),
+        exact: bool = True,
     ) -> Iterator[pa.Table]:
-        """The same narrow rows as a stream of tables, actors in no particular table; at least one table."""
+        """The same narrow rows as a stream of tables, actors in no particular table; at least one table.
+
+        With `exact=False`, rows outside `events`, `since` and `until` may come along, wherever leaving them
+        out costs more than reading them.
+        """
         query = self._query(columns, events, since, until, where, "person_id", native, sharded=False)
+        query = query if exact else replace(query, exact=False)
         lookups = self._lookups.only(query)
         none = True
         for part in self._engine.batches(query):

@@ -220,28 +220,17 @@ def _micros(value: Any) -> int:
 
 
 def _kept(file: pq.ParquetFile, group: int, plan: PlainPlan) -> pa.Table | None:
-    """Rows of one row group that the question keeps; the other columns are read only if there are any."""
+    """Rows of one row group that the question keeps; the other columns are read only if it names an event."""
     query = plan.query
-    first = list(dict.fromkeys([plan.event, plan.time]))
-    narrow = file.read_row_group(group, columns=first, use_threads=False)
-    event = as_text(narrow.column(plan.event))
+    event = as_text(file.read_row_group(group, columns=[plan.event], use_threads=False).column(0))
     event = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
-    time = utc_time(narrow.column(plan.time), plan.time, "UTC")
-    masks = [_named(chunk, query.events) for chunk in event.chunks]
-    kept = None if all(mask is None for mask in masks) else _joined(masks, event)
-    if time.null_count:
-        kept = _both(kept, pc.is_valid(time).to_numpy())
-    if query.since is not None or query.until is not None:
-        at = pc.fill_null(time.cast(pa.int64()), 0).to_numpy()
-        kept = _both(kept, None if query.since is None else at >= query.since)
-        kept = _both(kept, None if query.until is None else at < query.until)
-    if len(event) == 0 or (kept is not None and not kept.any()):
+    wanted = [_wanted(chunk, query.events) for chunk in event.chunks]
+    if not any(any(names) for names in wanted):
         return None
-    rest = [name for name in plan.columns if name not in first]
-    columns = {plan.event: event, plan.time: time}
-    if rest:
-        others = file.read_row_group(group, columns=rest, use_threads=False)
-        columns |= {name: others.column(name) for name in rest}
+    rest = [name for name in plan.columns if name != plan.event]
+    others = file.read_row_group(group, columns=rest, use_threads=False)
+    columns = {plan.event: event} | {name: others.column(name) for name in rest}
+    kept = _rows(columns, wanted, plan)
     if kept is not None and not kept.all():
         mask = pa.array(kept)
         columns = {name: column.filter(mask) for name, column in columns.items()}
@@ -249,16 +238,35 @@ def _kept(file: pq.ParquetFile, group: int, plan: PlainPlan) -> pa.Table | None:
     return table if table.num_rows else None
 
 
-def _named(chunk: pa.DictionaryArray, events: tuple[str, ...] | None) -> np.ndarray | None:
-    """Which events of a chunk have a name that is kept; None if all have."""
+def _wanted(chunk: pa.DictionaryArray, events: tuple[str, ...] | None) -> list[bool]:
+    """Which names of a chunk's dictionary are kept."""
     names = chunk.dictionary.to_pylist()
     if events is None:
-        wanted = [name is not None and name != "$snapshot" for name in names]
-    else:
-        wanted = [name is not None and name in events for name in names]
+        return [name is not None and name != "$snapshot" for name in names]
+    return [name is not None and name in events for name in names]
+
+
+def _rows(columns: Mapping[str, Any], wanted: list[list[bool]], plan: PlainPlan) -> np.ndarray | None:
+    """Mask of the rows to keep; None for all. Rows without a time never are."""
+    query, event = plan.query, columns[plan.event]
+    time = utc_time(columns[plan.time], plan.time, "UTC")
+    kept = pc.is_valid(time).to_numpy() if time.null_count else None
+    if query.exact or query.events is None:
+        masks = [_named(*pair) for pair in zip(event.chunks, wanted, strict=True)]
+        if not all(mask is None for mask in masks):
+            kept = _both(kept, _joined(masks, event))
+    if query.exact and (query.since is not None or query.until is not None):
+        at = pc.fill_null(time.cast(pa.int64()), 0).to_numpy()
+        kept = _both(kept, None if query.since is None else at >= query.since)
+        kept = _both(kept, None if query.until is None else at < query.until)
+    return kept
+
+
+def _named(chunk: pa.DictionaryArray, wanted: list[bool]) -> np.ndarray | None:
+    """Which events of a chunk have a name that is kept; None if all have."""
     if chunk.null_count == 0:
         return None if all(wanted) else np.array(wanted)[chunk.indices.to_numpy()]
-    return np.array([*wanted, False])[pc.fill_null(chunk.indices, len(names)).to_numpy()]
+    return np.array([*wanted, False])[pc.fill_null(chunk.indices, len(wanted)).to_numpy()]
 
 
 def _joined(masks: list[np.ndarray | None], event: pa.ChunkedArray) -> np.ndarray:

@@ -7,32 +7,29 @@ lists and of what does not fit the packed form.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.merge import label_key
-from canarykit.funnels.pack import Block, DoesNotFit, Packer
-from canarykit.funnels.partition import make_groups
+from canarykit.funnels.pack import DoesNotFit, Packer, Piece
+from canarykit.funnels.partition import Entries, Events, Groups, make_entries, make_groups
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.rules import (
     ALL_EVENTS,
-    BITS,
     FIRST_TOUCH,
     LAST_TOUCH,
     NO_VALUE,
     ORDERED,
-    REACHED,
     STEPS_MASK,
-    TIMES,
     UNORDERED,
-    VALUE,
     Rules,
     answer_fields,
     make_memory,
@@ -46,10 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DoesNotFit", "run_batches"]
 
-BUCKET = 24_000  # events of a bucket: its tables stay in the second-level cache
-MOST_BUCKET_BITS = 12
-NONE = np.empty(0, dtype=np.int64)
-NOTHING = Block(NONE, NONE, NONE)
+CHUNK = 400_000  # events that are scanned in one go
 
 
 def run_batches(
@@ -70,108 +64,143 @@ def run_batches(
         return _scan(packer, pool)
 
 
+def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
+    """All buckets, some at a time by every processor, their entries side by side in any order."""
+    labels = tuple(sorted(packer.labels, key=label_key)) or (None,)
+    scan = Scan.of(packer, labels)
+    if min(pool.map(scan, chunks(packer))) < 0:
+        raise DoesNotFit
+    entries, filled = scan.entries, scan.filled
+    return FunnelRun(
+        labels=labels,
+        value=entries.value[:filled],
+        reached=entries.reached[:filled],
+        bits=entries.bits[:filled],
+        times=entries.times[:, :filled].T,
+        n_actors=scan.actors,
+        n_events=packer.n_events,
+    )
+
+
+def sum_of_starts(pieces: list[Piece]) -> np.ndarray:
+    """Events before each bucket, over all pieces."""
+    return np.sum([piece.starts for piece in pieces], axis=0)
+
+
+def chunks(packer: Packer) -> list[tuple[int, int]]:
+    """Ranges of buckets with about equally many events."""
+    starts = sum_of_starts(packer.pieces)
+    n_events = int(starts[-1])
+    wanted = max(4 * packer.threads, n_events // CHUNK)
+    marks = np.searchsorted(starts, np.linspace(0, n_events, wanted + 1)[1:-1])
+    edges = np.unique(np.concatenate([[0], marks, [len(starts) - 1]])).tolist()
+    return list(pairwise(edges))
+
+
 @dataclass(frozen=True, eq=False)
-class Buckets:
-    """Packed events by bucket; bucket i has the places `starts[i]` to `starts[i + 1]`."""
+class Room:
+    """Working memory of one thread, the same for every range of buckets: fresh memory is what costs most."""
 
     keys: np.ndarray
     seconds: np.ndarray
     packed: np.ndarray
-    starts: np.ndarray
-
-    @property
-    def columns(self) -> tuple[np.ndarray, ...]:
-        """The arrays, in the order of the scans' arguments."""
-        return self.keys, self.seconds, self.packed, self.starts
-
-    def chunks(self, wanted: int) -> list[tuple[int, int]]:
-        """Ranges of buckets with about equally many events."""
-        marks = np.searchsorted(self.starts, np.linspace(0, self.starts[-1], wanted + 1)[1:-1])
-        edges = np.unique(np.concatenate([[0], marks, [len(self.starts) - 1]])).tolist()
-        return list(pairwise(edges))
+    groups: Groups
+    answers: np.ndarray
+    entries: Entries
+    memory: tuple[Any, ...]
 
 
-def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
-    labels = tuple(sorted(packer.labels, key=label_key)) or (None,)
-    n_events, n = packer.n_events, packer.query.n_steps
-    found = _scan_buckets(packer, labels, pool)
-    if any(part.actors < 0 for part in found):
-        raise DoesNotFit
-    ends = np.cumsum([len(part.rows) for part in found])
-    total = int(ends[-1])
-    run = FunnelRun(
-        labels=labels,
-        value=np.empty(total, np.int32),
-        reached=np.empty(total, np.int8),
-        bits=np.empty(total, np.int64),
-        times=np.empty((total, n), np.int64, order="F"),  # whole columns are what is read of them
-        n_actors=sum(part.actors for part in found),
-        n_events=n_events,
-    )
+@dataclass(eq=False)
+class Scan:
+    """The scan of ranges of buckets, by several threads; called with a range.
 
-    def fill(i: int) -> None:
-        rows, found[i] = found[i].rows, NO_ANSWERS
-        place = slice(int(ends[i]) - len(rows), int(ends[i]))
-        run.value[place] = rows[:, VALUE]
-        run.reached[place] = rows[:, REACHED]
-        run.bits[place] = rows[:, BITS]
-        run.times[place] = rows[:, TIMES:]
+    `entries` has place for one an event; pages that are not used stay free.
+    """
 
-    list(pool.map(fill, range(len(found))))
-    return run
+    packer: Packer
+    rules: Rules
+    masks: np.ndarray  # by final code of the matches
+    blank: np.ndarray  # by final code of the value
+    entry_code: np.ndarray
+    value_code: np.ndarray
+    actors: int = 0
+    filled: int = 0
 
+    def __post_init__(self) -> None:
+        self.pieces = self.packer.pieces
+        self.sizes = np.diff(sum_of_starts(self.pieces))
+        self.largest = max(int(self.sizes[first:last].sum()) for first, last in chunks(self.packer))
+        self.entries = make_entries(self.packer.n_events, self.rules.n)
+        self.short = _short_scan_will_do(self.rules, self.masks)
+        self.lock, self.rooms = threading.Lock(), threading.local()
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Number of actors of a range of buckets (-1: two ids share a hash), and their answers, one a row."""
+    @classmethod
+    def of(cls, packer: Packer, labels: tuple[Label, ...]) -> Scan:
+        """The scan of what was packed: codes, given as they were met, get their final order."""
+        layout = packer.layout
+        assert layout is not None
+        place = {label: i for i, label in enumerate(labels)}
+        value_code = np.zeros(1 << layout.value_bits, dtype=np.int64)
+        for label, code in packer.labels.items():
+            value_code[code] = place[label]
+        met = np.array(list(packer.masks), dtype=np.int64)  # in the order of their codes
+        entry_code = np.zeros(1 << layout.entry_bits, dtype=np.int64)
+        entry_code[: len(met)] = tie_rank(met)
+        masks = met[np.argsort(entry_code[: len(met)])]
+        blank = np.array([label is None or not any(label_key(label)) for label in labels], dtype=np.int64)
+        return cls(
+            packer, make_rules(packer.query, blank=place.get("", -1)), masks, blank, entry_code, value_code
+        )
 
-    actors: int
-    rows: np.ndarray
-
-
-NO_ANSWERS = Part(0, np.empty((0, 0), np.int64))
-
-
-def _scan_buckets(packer: Packer, labels: tuple[Label, ...], pool: ThreadPoolExecutor) -> list[Part]:
-    """Answers of every range of buckets."""
-    query, layout = packer.query, packer.layout
-    assert layout is not None
-    place = {label: i for i, label in enumerate(labels)}
-    values = np.zeros(1 << layout.value_bits, dtype=np.int64)
-    for label, code in packer.labels.items():
-        values[code] = place[label]
-    met = np.array(list(packer.masks), dtype=np.int64)  # in the order of their codes
-    matches = np.zeros(1 << layout.entry_bits, dtype=np.int64)
-    matches[: len(met)] = tie_rank(met)
-    masks = met[np.argsort(matches[: len(met)])]
-    buckets = _partition(packer, matches, values, pool)
-    blank = np.array([label is None or not any(label_key(label)) for label in labels], dtype=np.int64)
-    rules = make_rules(query, blank=place.get("", -1))
-    short = _short_scan_will_do(rules, met)
-
-    def scan(chunk: tuple[int, int]) -> Part:
-        first, last = chunk
-        sizes = np.diff(buckets.starts[first : last + 1])
-        most = int(sizes.max())
-        answers = np.empty(int(sizes.sum()) * answer_fields(query.n_steps), np.int64)
-        used = np.zeros(2, np.int64)
-        bounds = (first, last, layout, masks, rules, blank, make_groups(most), answers, used)
-        if short:
-            actors = compiled("run_plain_buckets")(*buckets.columns, *bounds)
+    def __call__(self, chunk: tuple[int, int]) -> int:
+        """Add the entries of the buckets `chunk[0]` to `chunk[1]`; -1 when two ids share a hash."""
+        room = self._room()
+        events = self._load(room, *chunk)
+        bounds = (events, self.packer.layout, self.masks, self.rules, self.blank)
+        memory = (room.groups, room.answers, room.entries)
+        if self.short:
+            actors, size = compiled("run_plain_buckets")(*bounds, *memory)
         else:
-            memory = make_memory(
-                query.n_steps,
-                most,
-                len(labels),
-                plain=False,
-                split=rules.attribution == ALL_EVENTS,
-                queues=rules.order == UNORDERED,
-            )
-            actors = compiled("run_buckets")(*buckets.columns, *bounds, *memory)
-        width = answer_fields(query.n_steps)
-        return Part(actors, answers[: used[0] * width].reshape(-1, width))
+            actors, size = compiled("run_buckets")(*bounds, *memory, *room.memory)
+        with self.lock:
+            place = slice(self.filled, self.filled + size)
+            self.filled = place.stop
+            self.actors += actors
+        for whole, own in zip(self.entries, room.entries, strict=True):
+            whole[..., place] = own[..., :size]
+        return actors
 
-    return list(pool.map(scan, buckets.chunks(4 * packer.threads)))
+    def _room(self) -> Room:
+        """This thread's working memory."""
+        if not hasattr(self.rooms, "own"):
+            n, most, checked = self.rules.n, int(self.sizes.max()), self.packer.checked
+            split, queues = self.rules.attribution == ALL_EVENTS, self.rules.order == UNORDERED
+            self.rooms.own = Room(
+                keys=np.empty(self.largest, np.int64),
+                seconds=np.empty(self.largest if checked else 0, np.int64),
+                packed=np.empty(self.largest, np.int64),
+                groups=make_groups(most, checked=checked),
+                answers=np.empty(most * answer_fields(n), np.int64),
+                entries=make_entries(self.largest, n),
+                memory=()
+                if self.short
+                else make_memory(n, most, len(self.blank), plain=False, split=split, queues=queues),
+            )
+        return self.rooms.own
+
+    def _load(self, room: Room, first: int, last: int) -> Events:
+        """The events of some buckets, out of every piece."""
+        starts = np.stack([piece.starts[first : last + 1] for piece in self.pieces])
+        ends = np.cumsum(starts[:, -1] - starts[:, 0])
+        for piece, own, end in zip(self.pieces, starts, ends.tolist(), strict=True):
+            source = slice(int(own[0]), int(own[-1]))
+            place = slice(end - (source.stop - source.start), end)
+            room.keys[place], room.packed[place] = piece.keys[source], piece.packed[source]
+            if self.packer.checked:
+                room.seconds[place] = piece.seconds[source]
+        begins = starts - starts[:, -1:] + ends[:, None]
+        codes = (self.entry_code, self.value_code)
+        return Events(room.keys, room.seconds, room.packed, first, begins, *codes)
 
 
 def _short_scan_will_do(rules: Rules, masks: np.ndarray) -> bool:
@@ -179,32 +208,3 @@ def _short_scan_will_do(rules: Rules, masks: np.ndarray) -> bool:
     single = bool(np.all((masks & (masks - 1) == 0) & (masks <= STEPS_MASK)))
     one_value = rules.attribution in (NO_VALUE, FIRST_TOUCH, LAST_TOUCH)
     return single and one_value and rules.order == ORDERED and not rules.tie and not rules.optional
-
-
-def _partition(packer: Packer, matches: np.ndarray, values: np.ndarray, pool: ThreadPoolExecutor) -> Buckets:
-    """Every event in its bucket."""
-    n_events = packer.n_events
-    bits = min(MOST_BUCKET_BITS, max(1, int(np.ceil(np.log2(max(2, n_events / BUCKET))))))
-    shift = np.uint64(64 - bits)
-    pieces = [piece for block in packer.blocks for piece in block.pieces()]
-    checked = packer.checked
-    packer.blocks.clear()  # from here on the pieces hold the memory, and let go of it one by one
-    counts = np.zeros((len(pieces), 1 << bits), dtype=np.int64)
-
-    def count(i: int) -> None:
-        compiled("count_keys")(pieces[i].keys, shift, counts[i])
-
-    list(pool.map(count, range(len(pieces))))
-    starts = np.zeros((1 << bits) + 1, dtype=np.int64)
-    np.cumsum(counts.sum(axis=0), out=starts[1:])
-    places = starts[:-1] + np.cumsum(counts, axis=0) - counts
-    keys, packed = np.empty(n_events, np.int64), np.empty(n_events, np.int64)
-    seconds = np.empty(n_events if checked else 0, np.int64)
-
-    def move(i: int) -> None:
-        piece, pieces[i] = pieces[i], NOTHING
-        source = (piece.keys, piece.seconds, piece.packed, shift, places[i])
-        compiled("scatter")(*source, packer.layout, matches, values, keys, seconds, packed)
-
-    list(pool.map(move, range(len(pieces))))
-    return Buckets(keys, seconds, packed, starts)

@@ -23,9 +23,7 @@ def common_labels(
     labels: Sequence[Sequence[Label]], values: Sequence[np.ndarray]
 ) -> tuple[tuple[Label, ...], list[np.ndarray]]:
     """The labels in use over all shards, sorted, and every shard's values in their codes."""
-    used = {
-        own[code] for own, value in zip(labels, values, strict=True) for code in np.unique(value).tolist()
-    }
+    used = {own[code] for own, value in zip(labels, values, strict=True) for code in _codes_in_use(value)}
     together = tuple(sorted(used, key=label_key))
     place = {label: i for i, label in enumerate(together)}
     recoded = [
@@ -33,6 +31,10 @@ def common_labels(
         for own, value in zip(labels, values, strict=True)
     ]
     return together, recoded
+
+
+def _codes_in_use(value: np.ndarray) -> list[int]:
+    return np.flatnonzero(np.bincount(value)).tolist()
 
 
 def merge_runs(runs: Sequence[FunnelRun], n_steps: int) -> FunnelRun:

@@ -21,12 +21,13 @@ from canarykit.funnels.types import Label
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Block", "DoesNotFit", "Packer"]
+__all__ = ["BUCKET_BITS", "DoesNotFit", "Packer", "Piece"]
 
 TIME_BITS = 48  # about four years to either side of the first event
-SLICE = 1 << 18
+SLICE = 1 << 19
 BLOCK = 1 << 22
-PIECE = 1 << 19
+BUCKET_BITS = 11
+SHIFT = np.uint64(64 - BUCKET_BITS)
 NONE = np.empty(0, dtype=np.int64)
 
 
@@ -34,26 +35,34 @@ class DoesNotFit(Exception):  # noqa: N818 - not an error: the general path take
     """The log or the question does not fit the packed form."""
 
 
-@dataclass
-class Block:
-    """Packed events in memory of their own, given back as soon as they have moved on."""
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Packed events of a slice of the log, bucket b at the places `starts[b]` to `starts[b + 1]`."""
 
     keys: np.ndarray
     seconds: np.ndarray
     packed: np.ndarray
+    starts: np.ndarray
+
+
+@dataclass
+class Block:
+    """Memory for the events of several pieces; what is not touched takes none."""
+
+    checked: bool
     used: int = 0
 
-    @classmethod
-    def empty(cls, *, checked: bool) -> Block:
-        """Room for `BLOCK` events; untouched memory costs nothing."""
-        return cls(
-            np.empty(BLOCK, np.int64), np.empty(BLOCK if checked else 0, np.int64), np.empty(BLOCK, np.int64)
-        )
+    def __post_init__(self) -> None:
+        self.keys = np.empty(BLOCK, np.int64)
+        self.seconds = np.empty(BLOCK if self.checked else 0, np.int64)
+        self.packed = np.empty(BLOCK, np.int64)
 
-    def pieces(self) -> list[Block]:
-        """The used part, cut into slices for several processors."""
-        cuts = [slice(at, min(at + PIECE, self.used)) for at in range(0, self.used, PIECE)]
-        return [Block(self.keys[c], self.seconds[c], self.packed[c], c.stop - c.start) for c in cuts]
+    def piece(self, size: int) -> Piece:
+        """Room for the next `size` events."""
+        place = slice(self.used, self.used + size)
+        self.used = place.stop
+        starts = np.empty((1 << BUCKET_BITS) + 1, np.int64)
+        return Piece(self.keys[place], self.seconds[place], self.packed[place], starts)
 
 
 @dataclass
@@ -66,7 +75,9 @@ class Packer:
     layout: Layout | None = None
     masks: dict[int, int] = field(default_factory=dict)
     labels: dict[Label, int] = field(default_factory=dict)
-    blocks: list[Block] = field(default_factory=list)
+    block: Block | None = None
+    slices: int = 0
+    stored: dict[int, Piece] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     rooms: threading.local = field(default_factory=threading.local)
 
@@ -93,31 +104,35 @@ class Packer:
         matches = self._codes(self.masks, codes.masks, self.layout.entry_bits, skipped=codes.skipped)
         values = self._codes(self.labels, codes.labels, self.layout.value_bits, skipped=codes.unlabelled)
         slices = [slice(at, at + SLICE) for at in range(0, len(time), SLICE)]
-        jobs = [(ids, codes, matches, values, part) for part in slices]
+        jobs = [(self.slices + i, ids, codes, matches, values, part) for i, part in enumerate(slices)]
+        self.slices += len(slices)
         list(pool.map(lambda job: self._pack(*job), jobs))
 
     @property
     def n_events(self) -> int:
         """Events packed so far."""
-        return sum(block.used for block in self.blocks)
+        return sum(len(piece.keys) for piece in self.stored.values())
 
     @property
     def checked(self) -> bool:
         """Whether keys are hashes, with a second hash to tell them apart."""
-        return bool(self.blocks) and len(self.blocks[0].seconds) > 0
+        return self.block is not None and self.block.checked
 
-    def _store(self, keys: np.ndarray, second: np.ndarray | None, packed: np.ndarray) -> None:
-        """Copy what a slice kept to the current block."""
+    @property
+    def pieces(self) -> list[Piece]:
+        """What was packed, in the order of the log."""
+        return [self.stored[number] for number in sorted(self.stored)]
+
+    def _store(self, number: int, keys: np.ndarray, second: np.ndarray | None, packed: np.ndarray) -> None:
+        """Spread what slice `number` of the log kept over the buckets of a piece."""
+        checked = second is not None
         with self.lock:
-            if not self.blocks or self.blocks[-1].used + len(keys) > BLOCK:
-                self.blocks.append(Block.empty(checked=second is not None))
-            block = self.blocks[-1]
-            place = slice(block.used, block.used + len(keys))
-            block.used = place.stop
-        block.keys[place] = keys
-        block.packed[place] = packed
-        if second is not None:
-            block.seconds[place] = second
+            if self.block is None or self.block.used + len(keys) > BLOCK:
+                self.block = Block(checked)
+            piece = self.stored[number] = self.block.piece(len(keys))
+        seconds = NONE if second is None else second
+        to = (piece.starts, piece.keys, piece.seconds, piece.packed)
+        compiled("spread")(keys, seconds, packed, SHIFT, *to)
 
     def _room(self, name: str, size: int) -> np.ndarray:
         """Room for a slice and one more, the same again for every slice of a thread."""
@@ -136,7 +151,13 @@ class Packer:
         return np.array(translated, dtype=np.int64)
 
     def _pack(
-        self, ids: Ids, codes: BatchCodes, matches: np.ndarray, values: np.ndarray, part: slice
+        self,
+        number: int,
+        ids: Ids,
+        codes: BatchCodes,
+        matches: np.ndarray,
+        values: np.ndarray,
+        part: slice,
     ) -> None:
         time = codes.time[part]
         assert self.layout is not None
@@ -168,7 +189,7 @@ class Packer:
                 second, time, match, matches, value, values, earliest, latest, out_second
             )
             second = out_second[:kept]
-        self._store(out_key[:kept], second, out_packed[:kept])
+        self._store(number, out_key[:kept], second, out_packed[:kept])
 
 
 @dataclass(frozen=True, eq=False)

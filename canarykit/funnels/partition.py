@@ -17,7 +17,7 @@ import numpy as np
 from canarykit.funnels.actor import run_actor
 from canarykit.funnels.rules import BITS, EMPTY, LAST_TOUCH, NO_VALUE, REACHED, TIMES, VALUE
 
-__all__ = ["KERNELS", "Groups", "Layout", "make_groups"]
+__all__ = ["KERNELS", "Entries", "Events", "Groups", "Layout", "make_entries", "make_groups"]
 
 GOLD = 0x9E3779B97F4A7C15
 OTHER_ODD = 0xD6E8FEB86659FD93
@@ -32,32 +32,70 @@ class Layout(NamedTuple):
     entry_bits: int
 
 
+class Events(NamedTuple):
+    """Packed events of some buckets, piece by piece of the log in its order.
+
+    `begins[p, b]` to `begins[p, b + 1]` are the places of bucket b's events in piece p. `seconds` holds the
+    second hash of every id, or nothing when the keys are the ids themselves. The last two translate the codes
+    of matches and values to their final order.
+    """
+
+    keys: Any
+    seconds: Any
+    packed: Any
+    first: int  # number of the first bucket
+    begins: Any
+    entry_code: Any
+    value_code: Any
+
+
 class Groups(NamedTuple):
     """Working memory to gather the events of one bucket by actor."""
 
-    key: Any  # hash table: key, second key, its actor
-    second: Any
-    code: Any
-    stamp: Any  # bucket that last used the place
+    table: Any  # hash table: key, and its actor marked with the bucket that last used the place
+    second: Any  # second keys of the same places
     row_code: Any
     size: Any
     packed: Any
 
 
-def make_groups(largest: int) -> Groups:
-    """Room for buckets of up to `largest` events."""
-    capacity = 4
-    while capacity < 2 * largest:
-        capacity *= 2
+class Entries(NamedTuple):
+    """Answers by field, one place an entry; `times` has a row a step."""
+
+    value: Any
+    reached: Any
+    bits: Any
+    times: Any
+
+
+def make_groups(largest: int, *, checked: bool) -> Groups:
+    """Room for buckets of up to `largest` events; `checked` when keys are hashes."""
+    capacity = table_size(largest)
     return Groups(
-        np.empty(capacity, np.int64),
-        np.empty(capacity, np.int64),
-        np.empty(capacity, np.int32),
-        np.full(capacity, -1, np.int32),
+        np.zeros(2 * capacity, np.int64),
+        np.empty(capacity if checked else 0, np.int64),
         np.empty(largest, np.int32),
         np.empty(largest + 1, np.int64),
         np.empty(largest, np.int64),
     )
+
+
+def make_entries(most: int, n: int) -> Entries:
+    """Room for `most` entries of `n` steps; what is not touched takes no memory."""
+    return Entries(
+        np.empty(most, np.int32),
+        np.empty(most, np.int8),
+        np.empty(most, np.int64),
+        np.empty((n, most), np.int64),
+    )
+
+
+def table_size(events):
+    """Places of a hash table for the actors of so many events: a power of two, two thirds full at most."""
+    capacity = 4
+    while 2 * capacity < 3 * events:
+        capacity *= 2
+    return capacity
 
 
 def mix(key):
@@ -159,115 +197,157 @@ def hash_texts(offsets, data, match, match_code, first, second):
             second[i] = np.int64(g ^ (g >> np.uint64(32)))
 
 
-def count_keys(keys, shift, counts):
-    """How many keys fall into each bucket."""
+def spread(keys, seconds, packed, shift, starts, to_key, to_second, to_packed):
+    """Move packed events to the place of their bucket; bucket b begins at `starts[b]` then."""
+    starts[:] = 0
     for i in range(len(keys)):
-        counts[np.int64(mix(keys[i]) >> shift)] += 1
-
-
-def scatter(
-    keys, seconds, packed, shift, place, layout, entry_code, value_code, to_key, to_second, to_packed
-):
-    """Move keys and packed events to their buckets, their matches and values recoded in final order."""
-    value_mask = (1 << layout.value_bits) - 1
-    entry_mask = (1 << layout.entry_bits) - 1
-    low_mask = (1 << (layout.value_bits + layout.entry_bits)) - 1
+        starts[np.int64(mix(keys[i]) >> shift)] += 1
+    before = 0
+    for bucket in range(len(starts)):
+        events = starts[bucket]
+        starts[bucket] = before
+        before += events
     checked = len(seconds) > 0
     for i in range(len(keys)):
         bucket = np.int64(mix(keys[i]) >> shift)
-        to = place[bucket]
-        place[bucket] = to + 1
-        event = packed[i]
-        entry = entry_code[(event >> layout.value_bits) & entry_mask]
+        to = starts[bucket]
+        starts[bucket] = to + 1
         to_key[to] = keys[i]
+        to_packed[to] = packed[i]
         if checked:
             to_second[to] = seconds[i]
-        to_packed[to] = (event & ~low_mask) | (entry << layout.value_bits) | value_code[event & value_mask]
+    for bucket in range(len(starts) - 1, 0, -1):
+        starts[bucket] = starts[bucket - 1]
+    starts[0] = 0
 
 
-def run_plain_buckets(
-    keys, seconds, packed, starts, first, last, layout, masks, rules, blank, groups, answers, used
-):
-    """Scan buckets `first` to `last` where the short scan will do.
+def run_plain_buckets(events, layout, masks, rules, blank, groups, answers, entries):
+    """Scan buckets where the short scan will do.
 
-    Returns the number of actors, or -1 when two ids share a hash. `seconds` holds the second hash of every
-    id, or nothing when the keys are the ids themselves.
+    Returns the number of actors, -1 when two ids share a hash, and that of entries.
     """
-    actors = 0
+    actors, filled = 0, 0
     steps = np.zeros(len(masks), np.int64)
     for code in range(len(masks)):
         while masks[code] >> steps[code]:
             steps[code] += 1
-    for bucket in range(first, last):
-        found = gather(keys, seconds, packed, starts[bucket], starts[bucket + 1], bucket, groups)
+    for bucket in range(events.begins.shape[1] - 1):
+        found = gather(events, bucket, layout, groups)
         if found < 0:
-            return -1
-        scan_plain(groups.packed, groups.size, found, layout, steps, rules, blank, answers, used)
+            return -1, filled
+        used = scan_plain(groups.packed, groups.size, found, layout, steps, rules, blank, answers)
+        filled = enter(answers, used, rules.n, entries, filled)
         actors += found
-    return actors
+    return actors, filled
 
 
-def run_buckets(
-    keys, seconds, packed, starts, first, last, layout, masks, rules, blank, groups, answers, used, m, at
-):
-    """Scan buckets `first` to `last` by all rules; as `run_plain_buckets` otherwise."""
-    actors = 0
-    for bucket in range(first, last):
-        found = gather(keys, seconds, packed, starts[bucket], starts[bucket + 1], bucket, groups)
+def run_buckets(events, layout, masks, rules, blank, groups, answers, entries, m, at):
+    """Scan buckets by all rules; as `run_plain_buckets` otherwise."""
+    actors, filled = 0, 0
+    used = np.zeros(2, np.int64)
+    for bucket in range(events.begins.shape[1] - 1):
+        found = gather(events, bucket, layout, groups)
         if found < 0:
-            return -1
+            return -1, filled
+        used[0] = 0
         scan_full(groups.packed, groups.size, found, layout, masks, rules, blank, m, at, answers, used)
+        filled = enter(answers, used[0], rules.n, entries, filled)
         actors += found
-    return actors
+    return actors, filled
 
 
-def gather(keys, seconds, packed, low, high, bucket, groups):
+def gather(events, bucket, layout, groups):
     """One bucket's events by actor, each actor's sorted; returns the number of actors, -1 on equal hashes."""
-    table_key, table_second, table_code = groups.key, groups.second, groups.code
-    stamp, row_code, size, out = groups.stamp, groups.row_code, groups.size, groups.packed
-    checked = len(seconds) > 0
-    capacity = 4
-    while capacity < 2 * (high - low):
-        capacity *= 2
-    found = 0
-    for i in range(low, high):
-        key = keys[i]
-        place = np.int64(mix(key) & np.uint64(capacity - 1))
-        while stamp[place] == bucket and table_key[place] != key:
-            place = (place + 1) & (capacity - 1)
-        if stamp[place] != bucket:
-            stamp[place] = bucket
-            table_key[place] = key
-            if checked:
-                table_second[place] = seconds[i]
-            table_code[place] = found
-            size[found] = 0
-            found += 1
-        elif checked and table_second[place] != seconds[i]:
-            return -1
-        code = table_code[place]
-        row_code[i - low] = code
-        size[code] += 1
+    found = find_actors(events, bucket, groups)
+    if found < 0:
+        return -1
+    size, out = groups.size, groups.packed
     total = 0
     for code in range(found):
-        events = size[code]
+        own = size[code]
         size[code] = total
-        total += events
-    for i in range(low, high):
-        code = row_code[i - low]
-        out[size[code]] = packed[i]
-        size[code] += 1
-    begin = 0
-    for code in range(found):
-        sort_events(out, begin, size[code])
-        begin = size[code]
+        total += own
+    value_mask = (1 << layout.value_bits) - 1
+    entry_mask = (1 << layout.entry_bits) - 1
+    low_mask = (1 << (layout.value_bits + layout.entry_bits)) - 1
+    row, before, in_order = 0, EMPTY, True
+    for piece in range(len(events.begins)):
+        for i in range(events.begins[piece, bucket], events.begins[piece, bucket + 1]):
+            event = events.packed[i]
+            entry = events.entry_code[(event >> layout.value_bits) & entry_mask]
+            value = events.value_code[event & value_mask]
+            event = (event & ~low_mask) | (entry << layout.value_bits) | value
+            in_order &= before <= event
+            before = event
+            code = groups.row_code[row]
+            place = size[code]
+            out[place] = event
+            size[code] = place + 1
+            row += 1
+    if not in_order:
+        begin = 0
+        for code in range(found):
+            sort_events(out, begin, size[code])
+            begin = size[code]
     return found
 
 
-def scan_plain(packed, ends, found, layout, steps, rules, blank, answers, used):
+def find_actors(events, bucket, groups):
+    """Number the actors of a bucket's events, and count the events of each."""
+    table, table_second, row_code, size = groups.table, groups.second, groups.row_code, groups.size
+    checked = len(events.seconds) > 0
+    rows = 0
+    for piece in range(len(events.begins)):
+        rows += events.begins[piece, bucket + 1] - events.begins[piece, bucket]
+    mask = np.uint64(table_size(rows) - 1)
+    mark = events.first + bucket + 1
+    found, row = 0, 0
+    for piece in range(len(events.begins)):
+        for i in range(events.begins[piece, bucket], events.begins[piece, bucket + 1]):
+            key = events.keys[i]
+            place = mix(key) & mask
+            while True:
+                at = 2 * np.int64(place)
+                holder = table[at + 1]
+                if holder >> 32 != mark:
+                    table[at] = key
+                    table[at + 1] = (mark << 32) | found
+                    if checked:
+                        table_second[place] = events.seconds[i]
+                    row_code[row] = found
+                    size[found] = 1
+                    found += 1
+                    break
+                if table[at] == key:
+                    if checked and table_second[place] != events.seconds[i]:
+                        return -1
+                    code = holder & 0xFFFFFFFF
+                    row_code[row] = code
+                    size[code] += 1
+                    break
+                place = (place + np.uint64(1)) & mask
+            row += 1
+    return found
+
+
+def enter(answers, used, n, entries, filled):
+    """Move the answers of a bucket to the entries; returns how many there are now."""
+    row = 0
+    for i in range(filled, filled + used):
+        entries.value[i] = answers[row + VALUE]
+        entries.reached[i] = answers[row + REACHED]
+        entries.bits[i] = answers[row + BITS]
+        for k in range(n):
+            entries.times[k, i] = answers[row + TIMES + k]
+        row += TIMES + n
+    return filled + used
+
+
+def scan_plain(packed, ends, found, layout, steps, rules, blank, answers):
     """The ordered scan where an event is one step: the same slots without what such events never need.
 
-    Simultaneous events stand in the order of their steps, which is how the full scan takes them.
+    Returns the number of answers. Simultaneous events stand in the order of their steps, which is how the
+    full scan takes them.
     """
     n, window = rules.n, rules.window
     shift = layout.value_bits + layout.entry_bits
@@ -276,7 +356,7 @@ def scan_plain(packed, ends, found, layout, steps, rules, blank, answers, used):
     start = np.empty(n + 1, np.int64)
     times = np.empty((n + 1) * n, np.int64)
     best_times = np.empty(n, np.int64)
-    row = used[0] * (TIMES + n)
+    row = 0
     last_touch = rules.attribution == LAST_TOUCH
     any_value = rules.attribution == NO_VALUE or rules.plain_values == 1
     begin = 0
@@ -321,7 +401,7 @@ def scan_plain(packed, ends, found, layout, steps, rules, blank, answers, used):
                 answers[row + TIMES + k] = best_times[k] + layout.origin if k < best else -1
             row += TIMES + n
         begin = end
-    used[0] = row // (TIMES + n)
+    return row // (TIMES + n)
 
 
 def scan_full(packed, ends, found, layout, masks, rules, blank, m, at, answers, used):
@@ -357,16 +437,18 @@ def sort_events(packed, begin, end):
 
 KERNELS = (
     mix,
+    table_size,
     pack_rows,
     pack_unsplit,
     pack_seconds,
     word_at,
     eight_at,
     hash_texts,
-    count_keys,
-    scatter,
+    spread,
     sort_events,
+    find_actors,
     gather,
+    enter,
     scan_plain,
     run_plain_buckets,
     scan_full,

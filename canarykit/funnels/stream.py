@@ -28,14 +28,10 @@ def stream_funnel(
     """The run of a large log that this process can read as a stream; None where another way is better."""
     if query.looks_back or getattr(log, "engine", None) not in ENGINES:
         return None
-    names = events_needed(query)
-    if log.engine == "pandas":
-        counts = log.event_names()
-        if sum(count for name, count in counts.items() if names is None or name in names) <= PLAIN_LIMIT:
-            return None
-        names = None  # the frame is at hand: rows are cheaper to skip than to copy
     native = native_columns(actor_column(query))
-    tables = log.batches(columns, events=names, native=native, **read_bounds(query))
+    tables = log.batches(
+        columns, events=events_needed(query), native=native, exact=False, **read_bounds(query)
+    )
     return packed_run(tables, query, exposed)
 
 
@@ -55,11 +51,12 @@ def packed_run(
     tables: Iterator[pa.Table], query: FunnelQuery, exposed: Exposed | None, *, threads: int | None = None
 ) -> FunnelRun | None:
     """Packed and scanned; None when the stream is short, or does not fit the packed form."""
-    head, rows = [], 0
+    head, fed = [], 0
     for table in tables:
-        head.append(table)
-        rows += table.num_rows
-        if rows > PLAIN_LIMIT:
+        few, found = _fed_rows(table, query, enough=PLAIN_LIMIT + 1 - fed)
+        head.append(few)
+        fed += found
+        if fed > PLAIN_LIMIT:
             break
     else:
         return None
@@ -69,3 +66,34 @@ def packed_run(
         return run_batches(chain(head, tables), query, exposed, threads=threads)
     except DoesNotFit:
         return None
+
+
+def _fed_rows(table: pa.Table, query: FunnelQuery, *, enough: int) -> tuple[pa.Table, int]:
+    """The rows of a table with a name and a time that are asked for, and their number.
+
+    The table as it is, with a smaller number, as soon as `enough` are found.
+    """
+    import pyarrow as pa
+
+    pieces, found = [], 0
+    for batch in table.to_batches(max_chunksize=4 * PLAIN_LIMIT):
+        pieces.append(batch.filter(_is_fed(batch, query)))
+        found += pieces[-1].num_rows
+        if found >= enough:
+            return table, found
+    return pa.Table.from_batches(pieces, table.schema), found
+
+
+def _is_fed(batch: pa.RecordBatch, query: FunnelQuery) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    time = batch.column("timestamp").cast(pa.int64())
+    mask = pc.is_valid(time)
+    if (names := events_needed(query)) is not None:
+        mask = pc.and_(mask, pc.is_in(batch.column("event").cast(pa.string()), value_set=pa.array(names)))
+    if query.date_from_us is not None:
+        mask = pc.and_(mask, pc.greater_equal(time, query.date_from_us))
+    if query.date_to_us is not None:
+        mask = pc.and_(mask, pc.less_equal(time, query.date_to_us))
+    return mask

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 
@@ -59,32 +60,34 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
     average = np.full((n_labels, n), np.nan)
     median = np.full((n_labels, n), np.nan)
 
-    def step(k: int) -> None:
-        later, earlier = run.times[:, k], run.times[:, k - 1]
-        timed = np.flatnonzero(later > earlier)  # a missing time has none after it
-        gaps, value = later[timed] - earlier[timed], run.value[timed]
-        for label, mine in enumerate(_by_value(gaps, value, n_labels)):
-            if len(mine):
-                average[label, k] = int(mine.sum()) / len(mine) / MICROSECONDS  # whole sum: any order of rows
-                median[label, k] = float(np.median(mine)) / MICROSECONDS
+    def times(k: int, label: int, rows: np.ndarray) -> None:
+        gaps = run.times[:, k][rows] - run.times[:, k - 1][rows]
+        gaps = gaps.compress(gaps > 0)
+        if len(gaps):
+            average[label, k] = int(gaps.sum()) / len(gaps) / MICROSECONDS  # whole sum: any order of rows
+            median[label, k] = float(np.median(gaps)) / MICROSECONDS
 
+    parts, rows = [], np.flatnonzero(run.reached >= 1)
+    for k in range(1, n):
+        rows = rows.compress(run.reached[rows] >= k)  # nobody else has a time there
+        parts += [(k, label, own) for label, own in enumerate(_by_value(rows, run.value[rows], n_labels))]
     if len(run) < MANY_ENTRIES:
-        list(map(step, range(1, n)))
+        list(starmap(times, parts))
     else:
-        with ThreadPoolExecutor(min(n, os.cpu_count() or 1)) as pool:
-            list(pool.map(step, range(1, n)))
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            list(pool.map(times, *zip(*parts, strict=True)))
     counts = step_counts(run, query)
-    done = run.reached == n - 1
+    done = np.flatnonzero(run.reached == n - 1)
     total = run.times[done, n - 1] - run.times[done, 0]
     return StepTable(counts, average, median, float(np.median(total)) / MICROSECONDS if len(total) else None)
 
 
 def _by_value(numbers: np.ndarray, value: np.ndarray, n_labels: int) -> list[np.ndarray]:
-    """The numbers of each value."""
+    """The numbers of each value; `compress` takes a random mask several times faster than indexing."""
     if n_labels == 1:
         return [numbers]
     if n_labels <= 4:
-        return [numbers[value == label] for label in range(n_labels)]
+        return [numbers.compress(value == label) for label in range(n_labels)]
     order = np.argsort(value, kind="stable")
     return np.split(numbers[order], np.searchsorted(value[order], np.arange(1, n_labels)))
 
