@@ -339,6 +339,21 @@ def test_what_people_did_with_the_feature_in_an_earlier_stage_is_not_their_past(
     assert fortunes[1] < 1.5 * fortunes[0]
 
 
+def test_calls_of_the_flag_before_the_ramp_do_not_push_the_past_back():
+    """Clients ask for a flag from the day the code ships: nobody drawn has the feature until the ramp."""
+    events = make_log()
+    ramp = PLAN.window("some")[0]
+    early = events[events["event"] == "$feature_flag_called"].copy()
+    early["timestamp"] = ramp - pd.Timedelta(days=9)
+    early["$feature_flag_response"] = "false"
+    report = judge(ck.EventLog(pd.concat([events, early])), guardrail(SPEND))
+    found = report.found.before[0]
+    payments = events[(events["event"] == "paid") & (events["timestamp"] < ramp)]
+    mine = payments[payments["timestamp"] >= ramp - pd.Timedelta(days=14)]
+    assert found.sums.sum() == pytest.approx(mine["amount"].sum())
+    assert report.audit["guardrails"][0]["counts"]["cuped"]["variance_reduction"] > 0.2
+
+
 def test_the_verdict_and_the_adjusted_effect_follow_from_the_audit_record():
     report = judge(ck.EventLog(make_log(effect=-6.0)), guardrail(SPEND))
     assert report.verdict is ck.Verdict.ROLL_BACK

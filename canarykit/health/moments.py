@@ -36,7 +36,7 @@ class Adjustment:
     Parameters
     ----------
     window
-        Length of the time before the first exposure, such as "14d".
+        Length of the time before exposure, such as "14d".
     canary, control
         The metric before exposure, in each arm.
     canary_variance, control_variance

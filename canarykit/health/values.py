@@ -15,7 +15,7 @@ from canarykit.health.group_sizes import people_per_group
 from canarykit.health.moments import MIN_PEOPLE, ValueSeries, value_series
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
-from canarykit.metrics.reduced import first_exposures
+from canarykit.metrics.reduced import unexposed_until
 from canarykit.metrics.reduction import Outcomes, before_exposure
 from canarykit.metrics.values import Total
 from canarykit.times import duration
@@ -24,11 +24,13 @@ __all__ = ["adjustment_counts", "adjustment_words", "judge_value", "past_notes",
 
 
 def with_past(question: Question, found: Outcomes) -> Outcomes:
-    """Add what the units did before their first exposure in any stage, where a metric asks for it."""
+    """Add what the units did before any of them could have had the feature, where a metric asks for it."""
     if not any(getattr(spec, "cuped", None) for spec in found.metrics) or found.units.empty:
         return found
     units = found.units
-    units = units.assign(unexposed_until=first_exposures(question.exposures, units["person_id"].astype(str)))
+    names = units["person_id"].astype(str)
+    until = unexposed_until(question.exposures, question.plan, question.stage, names)
+    units = units.assign(unexposed_until=until)
     before = before_exposure(question.log, found.metrics, units, actor=question.actor)
     return replace(found, units=units, before=before)
 
@@ -137,7 +139,7 @@ def adjustment_words(values: ValueSeries) -> str:
         )
     smaller = format_value(_reduction(values), "share")
     return (
-        f" Adjusted for the {before.window} before each one's first exposure (CUPED): correlation "
+        f" Adjusted for the {before.window} before exposure (CUPED): correlation "
         f"{before.correlation[-1]:.2f}, variance of the difference {smaller} smaller."
     )
 
@@ -155,7 +157,7 @@ def past_notes(question: Question, values: dict[int, ValueSeries], found: Outcom
         if before.without:
             counted = "0" if isinstance(guardrail.metric, Total) else "average"
             text = (
-                f"{who} without any {names} in the {before.window} before their first exposure, which counts "
+                f"{who} without any {names} in the {before.window} before exposure, which counts "
                 f"as a past of {counted} in adjusting {guardrail.label}"
             )
             notes.append(Note("cuped_without", text, before.without))

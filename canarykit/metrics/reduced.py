@@ -17,7 +17,7 @@ from canarykit.metrics.share import MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, Total
 from canarykit.times import duration, to_utc
 
-__all__ = ["Reduced", "first_exposures", "reduce"]
+__all__ = ["Reduced", "reduce", "unexposed_until"]
 
 
 _QUANTITIES = {
@@ -141,7 +141,8 @@ def reduce(
         units = people.assign(canary=True, entered_at=people["exposed_at"], leaves_at=stop)
         units = units.assign(person_id=units[exposures.unit_column].astype(str))
         if any(getattr(spec, "cuped", None) for spec in specs):
-            units = units.assign(unexposed_until=first_exposures(exposures, units["person_id"]))
+            until = unexposed_until(exposures, plan, stage, units["person_id"])
+            units = units.assign(unexposed_until=until)
         found = outcomes(log, specs, units, actor=actor)
         found = replace(found, before=before_exposure(log, specs, found.units, actor=actor))
         unreadable += found.unreadable
@@ -217,8 +218,29 @@ def _moments(
     return None if is_total else np.bincount(entered, with_it[arm], minlength=n_intervals), columns
 
 
-def first_exposures(exposures: Any, units: Any) -> Any:
-    """When each unit was first exposed at all, in whatever stage: until then it had not seen the feature."""
+def unexposed_until(exposures: Any, plan: Any, stage: str, units: Any) -> Any:
+    """Moment until which no unit of a stage can have had the feature, whichever arm it is in.
+
+    That is its first exposure at all, or the start of the ramp where the flag was called before anybody was
+    drawn: the same rule in both arms, so that pasts are of the same days. In a percentage stage the ramp
+    starts with the first percentage, since those who were chosen earlier are not compared; at full release,
+    where everybody is compared with a holdout, it starts with the first stage.
+
+    Parameters
+    ----------
+    exposures, plan, stage
+        As in `reduce`.
+    units
+        Names of the units, text.
+    """
+    import pandas as pd
+
     people = exposures.people
     first = people.groupby(people[exposures.unit_column].astype(str))["exposed_at"].min()
-    return units.map(first)
+    drawn = plan.stage(stage).kind == "percentage"
+    starts = [
+        w[0] for name, w in plan.windows().items() if not drawn or plan.stage(name).kind == "percentage"
+    ]
+    ramp = pd.Timestamp(min(starts))
+    known = units.map(first)
+    return known.where(known >= ramp, ramp)

@@ -196,7 +196,7 @@ def before_exposure(
     log, metrics, actor
         As in `outcomes`.
     units
-        As in `outcomes`. A column `unexposed_until` (UTC) says until when each unit had never been exposed;
+        As in `outcomes`. A column `unexposed_until` (UTC) says until when each unit had not seen the feature;
         without it that is `entered_at`. For people who saw the feature in an earlier stage it must be the
         earlier moment: what somebody did with the feature already there would bias the comparison.
 

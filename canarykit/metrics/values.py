@@ -51,8 +51,8 @@ class Total(ValueMetric):
         Both arms are capped at this quantile of the control's people (0.995), which tames a few huge
         values; None turns it off.
     cuped
-        Take out what the same people did by this metric in the time before their first exposure, such as
-        "14d" (CUPED): a narrower interval the more the past tells of the present. None turns it off.
+        Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
+        a narrower interval the more the past tells of the present. None turns it off.
 
     References
     ----------
@@ -94,8 +94,8 @@ class Average(ValueMetric):
     within, where
         Only events this soon after the exposure, and with these properties.
     cuped
-        Take out what the same people did by this metric in the time before their first exposure, such as
-        "14d" (CUPED): a narrower interval the more the past tells of the present. None turns it off.
+        Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
+        a narrower interval the more the past tells of the present. None turns it off.
 
     Examples
     --------
@@ -144,8 +144,8 @@ class Ratio(ValueMetric):
     numerator, denominator
         Two `Total` metrics; their caps are not used.
     cuped
-        Take out what the same people did by this metric in the time before their first exposure, such as
-        "14d" (CUPED): a narrower interval the more the past tells of the present. None turns it off.
+        Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
+        a narrower interval the more the past tells of the present. None turns it off.
 
     Examples
     --------
