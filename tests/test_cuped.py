@@ -288,6 +288,20 @@ def test_a_report_says_what_the_past_explains_and_gives_a_narrower_interval():
     assert arms[0] == arms[1]
 
 
+def test_one_planned_look_is_quoted_beside_the_evidence_and_not_below_the_minimum():
+    events = make_log()
+    report = judge(ck.EventLog(events), *(guardrail(spec) for spec in SPECS))
+    rows = report.section("values at one planned look").to_dicts()
+    assert [row["metric"] for row in rows] == [guardrail(spec).label for spec in SPECS]
+    for row in rows:
+        check = report.check(row["metric"])
+        assert row["method"].startswith("CUPED")
+        assert row["difference"] == pytest.approx(check.effect)
+        assert check.effect_low < row["low"] < row["high"] < check.effect_high
+    few = judge(ck.EventLog(events[events["distinct_id"] < "u0040"]), guardrail(SPEND))
+    assert [section.title for section in few.sections if "planned" in section.title] == []
+
+
 def test_people_without_a_past_are_counted_and_a_short_export_is_told():
     events = make_log(newcomers=0.3)
     report = judge(ck.EventLog(events), guardrail(SPEND))

@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estimate | None:
-    """Difference at the last look with its 95 % interval for one look; None where there is none.
+    """Difference at the last look with its 95 % interval for one look; None below the minimum of an arm.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estim
 
     arms = [_linear(values, arm) for arm in ("canary", "control")] if by_group or values.adjustment else []
     arms = arms or list(values.last)
-    if min(arm.n for arm in arms) < 2:
+    if min(arm.n for arm in arms) < max(values.at_least, 2):
         return None
     if values.adjustment is not None:
         return means.cuped_difference(*arms)
