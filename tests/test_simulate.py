@@ -158,6 +158,80 @@ def test_errors_are_recovered_and_only_the_canary_has_more(plan, log):
         assert abs(errors[variant] / views[variant] - rate) < 4 * np.sqrt(rate / views[variant])
 
 
+@pytest.fixture(scope="module")
+def by_organisation():
+    return ck.RolloutPlan.five_stages(
+        FLAG,
+        owner="ada@acme.io",
+        team_domain="acme.io",
+        beta_groups={"company": ["blueriver"]},
+        starts_at="2026-09-07T09:00:00Z",
+        dwell="2d",
+        aggregation_group_type="company",
+        group_types=("company",),
+    )
+
+
+def simulate_organisations(plan, *effects, **options):
+    people = ck.Population(8_000, organisations=0.9, largest_organisation=0.01, sessions_per_week=4)
+    return ck.simulate_rollout(plan, people, ck.Scenario(effects, error_rate=0.05), rng=5, **options)
+
+
+def test_an_organisation_gets_one_value_by_the_hash_of_its_key(by_organisation):
+    log = simulate_organisations(by_organisation)
+    found = ck.exposures(log, FLAG, plan=by_organisation)
+    assert found.unit == "company"
+    assert (found.by_stage["n_variants"] == 1).all()
+    seen = found.by_stage.query("stage == 'expanded beta 25%'").set_index("group")["variant"]
+    by_hash = posthog_hash01(seen.index.to_series(), prefix=f"{FLAG}.") <= 0.25
+    assert ((seen == "true").to_numpy() == (by_hash | (seen.index == "blueriver"))).all()
+    assert 0.15 < (seen == "true").mean() < 0.35
+    alone = log.select(
+        ["$feature_flag_response", "$group_0", "person.email"], events=["$feature_flag_called"]
+    )
+    alone = alone[alone["$group_0"].isna() & ~alone["person.email"].str.endswith("@acme.io")]
+    full = by_organisation.window("full release")[0]
+    assert len(alone) > 500
+    assert set(alone["$feature_flag_response"]) == {"false"}
+    everywhere = log.select(
+        ["$feature_flag_response", "$group_0"], events=["$feature_flag_called"], since=full
+    )
+    assert set(everywhere.loc[everywhere["$group_0"].notna(), "$feature_flag_response"]) == {"true"}
+
+
+def test_a_release_by_organisation_is_judged_by_organisation_with_its_truth(by_organisation, tmp_path):
+    stage, end = "expanded beta 50%", by_organisation.window("expanded beta 50%")[1]
+    errors = ck.Guardrail("$exception", critical=True)
+    reports = [
+        ck.evaluate_stage(log, by_organisation, stage, errors, as_of=end)
+        for log in (
+            simulate_organisations(by_organisation),
+            simulate_organisations(by_organisation, Effect("errors", 6)),
+            simulate_organisations(by_organisation, Effect("errors", 6), path=tmp_path),
+        )
+    ]
+    healthy, harmed, on_disk = reports
+    assert healthy.unit == "company groups"
+    assert healthy.verdict is not ck.Verdict.ROLL_BACK
+    assert harmed.verdict is ck.Verdict.ROLL_BACK
+    assert on_disk.to_json().replace("duckdb", "pandas") == harmed.to_json()
+    assert abs(healthy.n_canary / (healthy.n_canary + healthy.n_control) - 0.5) < 0.1
+    assert all(report.check("sample ratio").status.value == "ok" for report in reports)
+
+
+def test_people_are_only_simulated_in_groups_of_the_first_type(by_organisation):
+    other = ck.RolloutPlan.five_stages(
+        FLAG,
+        owner="ada@acme.io",
+        team_domain="acme.io",
+        starts_at="2026-09-07T09:00:00Z",
+        aggregation_group_type="project",
+        group_types=("company", "project"),
+    )
+    with pytest.raises(ck.PlanError, match=r"assigns by project; .* the first group type, company"):
+        ck.simulate_rollout(other, 100, rng=1)
+
+
 def test_merged_people_come_back_as_one_through_the_export(plan, truth, tmp_path):
     people = ck.Population(2_000, anonymous=0.5)
     memory = ck.simulate_rollout(plan, people, truth, rng=9)

@@ -102,11 +102,12 @@ class Layout:
     flag: str
     answers: tuple[str, ...]
     scenario: Scenario
+    group_type: str
 
     @classmethod
     def of(cls, plan: RolloutPlan, scenario: Scenario, values: tuple[str, ...]) -> Layout:
         """The names of a plan and a scenario."""
-        return cls(plan.flag, values, scenario)
+        return cls(plan.flag, values, scenario, plan.group_types[0])
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -193,7 +194,7 @@ class ExportColumns:
         self._crowd, self._layout = crowd, layout
         self._distinct = Ids.of(crowd.distinct_id, crowd.anonymous_id)
         self._person = Ids.of(crowd.person_id, crowd.anonymous_person_id)
-        self._whose, self._sessions = _whose(crowd), _sessions(draft)
+        self._whose, self._sessions = _whose(crowd, layout), _sessions(draft)
 
     def table(self, draft: Draft) -> pa.Table:
         """Some events."""
@@ -275,13 +276,14 @@ def _value(draft: Draft, layout: Layout) -> pa.Array:
     return pa.array(texts, pa.large_string()).take(pa.array(code))
 
 
-def _whose(crowd: Crowd) -> pa.Array:
+def _whose(crowd: Crowd, layout: Layout) -> pa.Array:
     """Browser and organisation of each person; after them, for server events, the organisation alone."""
     browser = pa.array([f'"$lib":"web","$browser":"{name}"' for name in crowd.browsers], pa.large_string())
     client = browser.take(pa.array(crowd.browser.astype(np.int32)))
     server = pa.array(['"$lib":"posthog-python"'] * len(crowd.browser), pa.large_string())
     firm = crowd.organisation.cast(pa.large_string())
-    group = pc.fill_null(glue(',"$groups":{"organization":"', firm, '"},"$group_0":"', firm, '"'), "")
+    kind = json.dumps(layout.group_type)
+    group = pc.fill_null(glue(f',"$groups":{{{kind}:"', firm, '"},"$group_0":"', firm, '"'), "")
     return pa.concat_arrays([glue(client, group), glue(server, group)])
 
 

@@ -56,7 +56,10 @@ def to_folder(blocks: Iterator[Exported], layout: Layout, folder: Path, workers:
     table = _with_json(groups, ("group_type_index", "group_key"), "group_properties")
     pq.write_table(table, folder / NAMES["groups"], compression="zstd")
     return scan_posthog(
-        str(folder / NAMES["events"]), persons=pd.concat(listed, ignore_index=True), groups=groups
+        str(folder / NAMES["events"]),
+        persons=pd.concat(listed, ignore_index=True),
+        groups=groups,
+        group_types={layout.group_type: 0},
     )
 
 

@@ -59,7 +59,8 @@ def simulate_rollout(
     Parameters
     ----------
     plan
-        A plan with times. The flag's values come from evaluating `plan.flag_at(stage)` for every person.
+        A plan with times. The flag's values come from evaluating `plan.flag_at(stage)` for every person. A
+        plan that assigns by organisation gives all its people one value, and people without one "false".
     population
         The people, or how many.
     scenario
@@ -94,10 +95,10 @@ def simulate_rollout(
     """
     population = Population(int(population)) if isinstance(population, int | np.integer) else population
     scenario = Scenario() if scenario is None else scenario
-    if plan.aggregation_group_type is not None:
+    if plan.aggregation_group_type_index not in (None, 0):
         raise PlanError(
-            f"the plan assigns by {plan.aggregation_group_type}; simulate_rollout assigns people. "
-            "Leave aggregation_group_type out to simulate it"
+            f"the plan assigns by {plan.aggregation_group_type}; simulated people belong to the first group "
+            f"type, {plan.group_types[0]}, alone"
         )
     clock = Clock(plan, scenario, until)
     layout = Layout.of(plan, scenario, value_names(plan))
@@ -155,7 +156,7 @@ def _in_memory(blocks: Iterator[_Block], layout: Layout, workers: int | None) ->
         frame,
         persons=pd.concat(persons, ignore_index=True),
         groups=groups_frame(everyone.population, everyone.organisation),
-        group_types={"organization": 0},
+        group_types={layout.group_type: 0},
     )
 
 
