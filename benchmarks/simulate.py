@@ -1,8 +1,9 @@
 """Simulated event logs and simulated decisions, against plain loops and against the bare random numbers.
 
-`--rows` is the number of people of the log. The floor draws as many random numbers as the log needs and
-sorts as many event times, and does nothing else. The decision loop judges one look of one rollout after
-another with the same evidence.
+`--rows` is the number of people of the log. A log of more people than `IN_MEMORY` is written to Parquet
+instead, once and without peers: `--rows 4900000` makes a hundred million events. The floor draws as many
+random numbers as the log needs and sorts as many event times, and does nothing else. The decision loop
+judges one look of one rollout after another with the same evidence.
 """
 
 import bisect
@@ -10,23 +11,27 @@ import hashlib
 import itertools
 import math
 import random
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 import canarykit as ck
 from benchmarks.calibrate import ramp_plan
-from benchmarks.timing import Contender, compare
+from benchmarks.timing import Contender, compare, peak_of, processor, significant, stopwatch
 from canarykit.simulate.columns import PAGES
 from canarykit.simulate.population import DAILY, WEEKLY
 from canarykit.stats.events import EventMixture
 
 ROWS = 1_000_000
+IN_MEMORY = 2_000_000
 SESSIONS = 1.1
 SAMPLE = 2_000
 RUNS, LOOP_RUNS = 20_000, 20
@@ -46,6 +51,9 @@ def plan() -> ck.RolloutPlan:
 
 
 def run(rows: int) -> Iterator[dict[str, Any]]:
+    if rows > IN_MEMORY:
+        yield export(rows)
+        return
     yield from event_log(rows)
     yield from decisions()
 
@@ -64,6 +72,37 @@ def event_log(rows: int) -> Iterator[dict[str, Any]]:
     }
     for line in compare("simulate a log", rows, ours, peers, rounds=1 if rows > 200_000 else 3):
         yield line | {"unit": "people"}
+
+
+def export(rows: int) -> dict[str, Any]:
+    """People to a PostHog export on disk, with a progress bar where somebody watches."""
+    people, scenario = ck.Population(rows, sessions_per_week=SESSIONS), ck.Scenario()
+    with tempfile.TemporaryDirectory() as folder:
+        spent: list[tuple[float, float]] = []
+
+        def write() -> None:
+            spent.append(
+                stopwatch(
+                    lambda: ck.simulate_rollout(plan(), people, scenario, rng=1, until=ENDS, path=folder)
+                )
+            )
+
+        _, peak_mb = peak_of(write)
+        sizes = [file.stat().st_size for file in Path(folder).iterdir()]
+        events = pq.read_metadata(Path(folder) / "events.parquet").num_rows
+    seconds, processor_seconds = spent[0]
+    return {
+        "bench": "write a simulated log",
+        "size": rows,
+        "unit": "people",
+        "events": events,
+        "ours_s": significant(seconds),
+        "cpu_s": significant(processor_seconds),
+        "events_a_second": round(events / seconds),
+        "peak_mb": round(peak_mb, 1),
+        "written_mb": round(sum(sizes) / 2**20, 1),
+        **processor(),
+    }
 
 
 def floor(people: int, rng: int = 1) -> int:
