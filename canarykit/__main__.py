@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--format", help="kind of export, where its columns do not say so")
     evaluate.add_argument("--tz", help="time zone of times that carry none")
     evaluate.add_argument("--harm-budget", type=float, help="extra people harmed the next stage may cost")
+    evaluate.add_argument(
+        "--known-gap",
+        action="append",
+        default=[],
+        metavar="SINCE/UNTIL",
+        help="times without data whose cause is known, e.g. 2026-09-14T10:00:00Z/2026-09-14T12:00:00Z",
+    )
     evaluate.add_argument("--html", help="also write the report as one HTML file")
     evaluate.add_argument("--json", help="also write the report as JSON, audit record included")
     evaluate.add_argument("--markdown", help="write the Markdown here instead of to the terminal")
@@ -88,7 +95,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         options.export, persons=options.persons, groups=options.groups, format=options.format, tz=options.tz
     )
     report = ck.evaluate_stage(
-        log, plan, stage, _guardrails(options), as_of=options.as_of, harm_budget=options.harm_budget
+        log,
+        plan,
+        stage,
+        _guardrails(options),
+        as_of=options.as_of,
+        harm_budget=options.harm_budget,
+        known_gaps=[gap.split("/") for gap in options.known_gap],
     )
     if options.html:
         report.to_html(options.html)

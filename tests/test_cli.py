@@ -42,6 +42,21 @@ def test_a_harmful_release_exits_with_20_and_a_quiet_one_with_10(files, capsys):
     assert f"stage: {STAGE}" in capsys.readouterr().out
 
 
+def test_a_release_shown_to_be_safe_exits_with_0(files, capsys):
+    assert run(files(n=20_000, harm=0.7, base=0.25, days=0.9), "--as-of", "2026-09-20T12:00:00Z") == 0
+    assert "PROMOTE" in capsys.readouterr().out
+
+
+def test_a_known_gap_is_written_down_and_one_that_is_none_is_refused(files, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    gap = "2026-09-19T12:00:00Z/2026-09-19T15:00:00Z"
+    assert run(files(harm=1.0), "--known-gap", gap, "--json", str(report)) == 10
+    audit = json.loads(report.read_text())["audit"]
+    assert audit["parameters"]["known_gaps"] == [["2026-09-19T12:00:00+00:00", "2026-09-19T15:00:00+00:00"]]
+    assert run(files(harm=1.0), "--known-gap", "2026-09-19T12:00:00Z") == 1
+    assert "expected pairs of times" in capsys.readouterr().err
+
+
 def test_html_json_and_markdown_are_written_where_asked(files, tmp_path, capsys):
     html, as_json, markdown = (tmp_path / f"report.{end}" for end in ("html", "json", "md"))
     assert (

@@ -147,7 +147,7 @@ def test_values_that_are_no_numbers_are_counted_and_left_out():
     units = pd.DataFrame({"person_id": [f"u{i}" for i in range(5)], "canary": True, "entered_at": start})
     units["leaves_at"] = start + pd.Timedelta(days=1)
     found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [metrics.Total("paid", "amount")], units)
-    assert found.unreadable == (3,)
+    assert found.unreadable == (4,)  # the one without an amount too
     assert found.sums[0].tolist() == [5.0, 0.0, 0.0, 0.0, 0.0]
 
 

@@ -205,10 +205,11 @@ class Evidence:
 def guardrail_state(harm_log_e: Any, safe_log_e: Any, log_rollback: Any, log_promote: Any) -> Any:
     """Three booleans of one guardrail: harm proven and not small; harm proven but small; within margin.
 
-    NaN proves nothing: all three are false.
+    What is missing or infinite proves nothing, and where harm is so, nothing is safe.
     """
-    harm = harm_log_e >= log_rollback
-    safe = safe_log_e >= log_promote
+    known = harm_log_e < math.inf
+    harm = known & (harm_log_e >= log_rollback)
+    safe = known & (safe_log_e >= log_promote) & (safe_log_e < math.inf)
     return harm & (safe == 0), harm & safe, safe
 
 
@@ -328,4 +329,6 @@ def first_decision(rows: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], npt.NDArr
 
 
 def _flags(value: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    return np.asarray(value, dtype=bool)
+    """Booleans; what is missing is not so."""
+    array = np.asarray(value)
+    return array.astype(bool) & (array == array)  # NaN differs from itself

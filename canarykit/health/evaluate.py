@@ -45,7 +45,7 @@ def evaluate_stage(
     evidence: Pool = "stage",
     survey: Any = None,
     segments: Sequence[str] = ("$browser", "$os", "$geoip_country_code"),
-    known_gaps: Sequence[tuple[Any, Any]] = (),
+    known_gaps: Sequence[Sequence[Any]] = (),
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
 

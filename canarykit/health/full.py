@@ -23,7 +23,7 @@ from canarykit.health.second_looks import busiest_section
 from canarykit.health.stage_report import StageReport
 from canarykit.health.targeted import policy_evidence
 from canarykit.health.trend import daily_section
-from canarykit.health.validity import log_checks
+from canarykit.health.validity import log_checks, value_notes
 from canarykit.metrics.reduction import outcomes
 
 __all__ = ["holdout_cohort", "judge_full"]
@@ -124,7 +124,12 @@ def _without_control(question: Question) -> StageReport:
         audit=audit_record(question, row, evidence, found=found),
         unit=who,
         found=found,
-        notes=(*question.log.notes, *question.exposures.notes, note),
+        notes=(
+            *question.log.notes,
+            *question.exposures.notes,
+            *value_notes(question, found),
+            note,
+        ),
     )
 
 

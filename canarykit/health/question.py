@@ -204,7 +204,7 @@ def ask(
     segments: tuple[str, ...] = (),
     survey: Any = None,
     pool: Pool = "stage",
-    known_gaps: Sequence[tuple[Any, Any]] = (),
+    known_gaps: Sequence[Sequence[Any]] = (),
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -275,7 +275,7 @@ def ask(
     )
 
 
-def _gap(gap: tuple[Any, Any]) -> tuple[pd.Timestamp, pd.Timestamp]:
+def _gap(gap: Sequence[Any]) -> tuple[pd.Timestamp, pd.Timestamp]:
     if isinstance(gap, str) or len(gap) != 2:
         raise PlanError(f"known_gaps holds {gap!r}; expected pairs of times (since, until)")
     since, until = (to_utc(moment, name="a time of known_gaps") for moment in gap)

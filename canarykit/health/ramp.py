@@ -21,6 +21,7 @@ from canarykit.health.second_looks import busiest_section, novelty_sections, sen
 from canarykit.health.segments import segment_sections, segment_values
 from canarykit.health.settle import ANY_LOSS, settle_lines
 from canarykit.health.stage_report import StageReport
+from canarykit.health.validity import value_notes
 from canarykit.health.words import comparison_reason, comparison_steps
 
 __all__ = ["comparison_report", "judge_percentage"]
@@ -91,10 +92,7 @@ def _with_validity(question: Question, comparison: Comparison, missing: Missing)
 
 def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
     notes = [*question.log.notes, *question.exposures.notes, *comparison.notes]
-    for guardrail, dropped in zip(question.guardrails, comparison.found.unreadable, strict=True):
-        if dropped:
-            text = f"events whose property is no number are left out of {guardrail.label}"
-            notes.append(Note("unreadable", text, dropped))
+    notes += value_notes(question, comparison.found)
     for judged in comparison.series.guardrails:
         if judged.unit == "ratio" and judged.margin <= ANY_LOSS:
             text = (

@@ -18,7 +18,7 @@ from canarykit.health.question import Question
 from canarykit.health.second_looks import busiest_section
 from canarykit.health.segments import where_sections
 from canarykit.health.stage_report import StageReport
-from canarykit.health.validity import log_checks
+from canarykit.health.validity import log_checks, value_notes
 from canarykit.health.words import GAP_STEP, listed
 
 __all__ = ["PROVEN", "judge_targeted", "policy_evidence"]
@@ -82,7 +82,12 @@ def judge_targeted(question: Question) -> StageReport:
         audit=audit_record(question, row, evidence, found=after),
         unit=who,
         found=after,
-        notes=(*question.log.notes, *question.exposures.notes, note),
+        notes=(
+            *question.log.notes,
+            *question.exposures.notes,
+            *value_notes(question, after),
+            note,
+        ),
     )
 
 

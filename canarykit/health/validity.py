@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from canarykit.display import format_value
+from canarykit.display import Note, format_value
 from canarykit.health.check import Arm, Check, Status
 from canarykit.health.delays import COMPLETE, Delays
 from canarykit.health.pulse import ArmSilence
 from canarykit.health.question import Question
 from canarykit.health.rhythm import Silence
+from canarykit.metrics.reduction import Outcomes
 
-__all__ = ["log_checks"]
+__all__ = ["log_checks", "value_notes"]
 
 
 def log_checks(question: Question) -> tuple[Check, ...]:
@@ -25,6 +26,19 @@ def log_checks(question: Question) -> tuple[Check, ...]:
         return ()
     late = () if pulse.delays is None else (_late_check(question, pulse.delays),)
     return (_gap_check(question), *late)
+
+
+def value_notes(question: Question, found: Outcomes) -> list[Note]:
+    """Events of each guardrail whose value was missing or no number, so that they count for nothing."""
+    return [
+        Note(
+            "unreadable",
+            f"events whose property is missing or no number are left out of {guardrail.label}",
+            dropped,
+        )
+        for guardrail, dropped in zip(question.guardrails, found.unreadable, strict=True)
+        if dropped
+    ]
 
 
 def _gap_check(question: Question) -> Check:

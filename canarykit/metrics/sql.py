@@ -1,7 +1,7 @@
 """The one statement that reduces a shard of events to a row per unit; the same on every engine.
 
 Times are whole microseconds. Property values arrive as text on every engine, so numbers are cast here,
-and what is no finite number is counted and left out.
+and what is missing or no finite number is counted and left out.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _counts(spec: MetricSpec, stored: set[str]) -> tuple[str, str]:
     if not name:
         return matches, "FALSE"
     number = _number(name, stored)
-    unreadable = f"{matches} AND e.{_name(name)} IS NOT NULL AND NOT coalesce(isfinite({number}), FALSE)"
+    unreadable = f"{matches} AND NOT coalesce(isfinite({number}), FALSE)"
     readable = f"{matches} AND isfinite({number})"
     threshold = spec.threshold if isinstance(spec, ShareMetric) else None
     return (f"{readable} AND {number} > {threshold[1]!r}" if threshold else readable), unreadable
