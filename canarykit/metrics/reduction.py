@@ -60,7 +60,7 @@ class Outcomes:
     sums, weights
         Per value metric: the sum per person, and the number of events (or the denominator) behind it.
     unreadable
-        Per metric: events left out because their property is no finite number.
+        Per metric: events left out because their property is missing or no finite number.
     before
         Per metric: what `before_exposure` found, None for metrics without `cuped`; empty when not asked.
     """
