@@ -7,7 +7,18 @@ import pytest
 from statsmodels.stats.power import NormalIndPower, TTestIndPower
 
 import canarykit as ck
-from canarykit.metrics import Average, Conversion, ErrorShare
+from canarykit.metrics import (
+    Average,
+    Conversion,
+    ErrorShare,
+    FunnelShare,
+    Ratio,
+    Retention,
+    SlowShare,
+    SurveyResponse,
+    SurveyScore,
+    Total,
+)
 from canarykit.simulate import Effect
 
 
@@ -50,6 +61,45 @@ def test_watching_and_further_guardrails_cost_people():
     once = ck.sample_size(guardrail, rate=0.01).n
     assert ck.sample_size(guardrail, rate=0.01, looks=7).n > 1.3 * once
     assert ck.sample_size(guardrail, rate=0.01, guardrails=2).n > 1.3 * once
+
+
+KINDS = [
+    (ck.Guardrail(ErrorShare(), margin_ratio=1.5), {"rate": 0.02, "ratio": 1.4}),
+    (ck.Guardrail(SlowShare("page", "ms", slower_than=1000), margin_pp=1), {"rate": 0.05, "ratio": 1.4}),
+    (ck.Guardrail(Conversion("paid"), worse="lower"), {"rate": 0.2, "ratio": 0.9}),
+    (ck.Guardrail(FunnelShare(("seen", "paid")), worse="lower"), {"rate": 0.1, "ratio": 0.9}),
+    (ck.Guardrail(Retention(7), worse="lower"), {"rate": 0.4, "ratio": 0.9}),
+    (ck.Guardrail(SurveyResponse("nps"), worse="lower", margin_pp=5), {"rate": 0.4, "ratio": 0.8}),
+    (ck.Guardrail(Average("paid", "amount"), worse="lower"), {"rate": 50, "ratio": 0.9, "sd": 40}),
+    (ck.Guardrail(Total("paid", "amount"), worse="lower"), {"rate": 12, "ratio": 0.9, "sd": 40}),
+    (
+        ck.Guardrail(Ratio(Total("$exception"), Total("page")), margin_ratio=1.5),
+        {"rate": 0.3, "ratio": 1.4, "sd": 2},
+    ),
+    (ck.Guardrail(SurveyScore("nps"), worse="lower", margin=0.2), {"rate": 4.0, "ratio": 0.95, "sd": 0.9}),
+]
+
+
+@pytest.mark.parametrize("guardrail, options", KINDS, ids=lambda item: getattr(item, "label", ""))
+@pytest.mark.parametrize("goal", ["safe", "harm"])
+@pytest.mark.parametrize("looks", [1, 7])
+def test_every_kind_of_metric_has_its_people_and_its_power(guardrail, options, goal, looks):
+    asked = options | {"goal": goal, "looks": looks}
+    if goal == "safe":
+        asked |= {"ratio": 1.0}
+    needed = ck.sample_size(guardrail, **asked)
+    found = ck.power(guardrail, needed.n_canary, needed.n_control, **asked)
+    assert found.power == pytest.approx(0.8, abs=0.005)
+    more = ck.sample_size(guardrail, guardrails=2, **asked)
+    assert more.each_power == pytest.approx(1 - 0.2 / 3)
+    assert more.n > needed.n
+    stricter = ck.sample_size(guardrail, any_of=4, **asked)
+    assert stricter.n == ck.sample_size(guardrail, alpha=0.0125, **asked).n > needed.n
+
+
+def test_a_question_is_one_or_more():
+    with pytest.raises(ck.PlanError, match="expected 1 question or more"):
+        ck.sample_size(ck.Guardrail("$exception"), rate=0.1, any_of=0)
 
 
 def test_a_guardrail_needs_its_rate():
@@ -124,6 +174,38 @@ def test_a_ramp_is_found_within_the_budget_and_beats_the_clock():
     matplotlib.use("Agg")
     assert "hours" in found.plot().get_xlabel()
     matplotlib.pyplot.close("all")
+
+
+def test_the_ramp_one_has_stands_beside_those_that_are_tried(plan):
+    found = ck.plan_ramp(
+        harm_budget=60,
+        traffic=2000,
+        guardrails=ck.Guardrail(ErrorShare(), margin_ratio=1.5),
+        scenario=ck.Scenario(error_rate=0.01),
+        present=plan,
+        ramps=[(5, 50)],
+        dwells=["6h"],
+        bad_ratios=[2],
+        evidence="ramp",
+        n_runs=60,
+        max_days=8,
+        rng=7,
+    )
+    assert found.usual.label == "5/25/50 %, as planned"
+    assert found.usual.hours == 3 * 48
+    assert found.usual.released > 0.9
+    assert "as planned" in repr(found)
+
+
+def test_evidence_through_the_ramp_shortens_a_healthy_release(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.5)
+    alone, carried = (
+        ck.expected_duration(
+            plan, 2000, guardrail, n_runs=120, rng=4, min_dwell="6h", control="equal", evidence=evidence
+        )
+        for evidence in ("stage", "ramp")
+    )
+    assert carried.days < alone.days
 
 
 def test_when_no_ramp_keeps_the_budget_it_says_so():

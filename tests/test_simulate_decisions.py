@@ -9,7 +9,7 @@ import pytest
 import canarykit as ck
 from canarykit.health.decision import Evidence, Row, Rules, decide, first_decision
 from canarykit.health.evidence import event_mixtures
-from canarykit.metrics import Average, Conversion, ErrorShare
+from canarykit.metrics import Average, Conversion, ErrorShare, Ratio, Retention, Total
 from canarykit.simulate import Effect
 from canarykit.simulate.rates import truth_of
 from canarykit.simulate.schedule import schedule
@@ -49,6 +49,8 @@ def test_a_healthy_release_is_rarely_rolled_back_however_often_one_looks(plan, l
     )
     each = found.runs_of().verdicts == 2
     assert not found.harmful
+    assert found.false_promotion() is None
+    assert found.false_rollback().low <= found.false_rollback().value == found.probability("roll back")
     for stage in range(3):
         assert each[:, stage].mean() <= allowed(0.05)
 
@@ -57,7 +59,8 @@ def test_a_release_at_the_margin_is_rarely_promoted(plan):
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
     found = ck.simulate_decisions(plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2)
     assert found.beyond_margin
-    assert found.probability("promote") <= allowed(0.05)
+    assert found.false_rollback() is None
+    assert found.false_promotion().value == found.probability("promote") <= allowed(0.05)
     shipped = ck.simulate_decisions(
         plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2, rules="growthbook", looks="daily"
     )
@@ -99,6 +102,27 @@ def test_means_are_judged_too(plan):
     )
     assert slow.probability("roll back") > 0.95
     assert same.probability("promote") > 0.8
+
+
+def test_totals_per_person_and_shares_with_a_rate_of_their_own_are_simulated(plan):
+    revenue = ck.Guardrail(Total("paid", "amount"), worse="lower", margin_ratio=0.8)
+    truth = truth_of(revenue, ck.Scenario())
+    draw = np.random.default_rng(1)
+    scenario = ck.Scenario()
+    pays = draw.random(400_000) < np.prod([step.rate for step in scenario.steps])
+    amount = np.where(pays, draw.lognormal(math.log(scenario.amount), scenario.amount_spread, len(pays)), 0.0)
+    assert truth.base == pytest.approx(amount.mean(), rel=0.01)
+    assert truth.spread == pytest.approx(amount.std(), rel=0.01)
+    lost = ck.Scenario(effects=[Effect("paid", 0.6)])
+    found = ck.simulate_decisions(plan, lost, revenue, 100, traffic=4000, rng=3)
+    assert found.probability("roll back") > 0.9
+    back = ck.Guardrail(Retention(7), worse="lower", margin_ratio=0.9)
+    with pytest.raises(ck.PlanError, match="cannot be simulated from rates"):
+        truth_of(back, scenario)
+    kept = ck.simulate_decisions(plan, None, back, 100, traffic=2000, rng=3, rates={back.label: 0.4})
+    assert kept.probability("promote") > 0.8
+    with pytest.raises(ck.PlanError, match="cannot be simulated from rates"):
+        truth_of(ck.Guardrail(Ratio(Total("paid", "amount"), Total("paid"))), scenario)
 
 
 def test_scenarios_and_rules_share_their_luck_and_more_runs_extend_fewer(plan):
@@ -263,6 +287,8 @@ def test_results_read_the_same_in_every_view(plan):
     assert found.to_dict()["summary"][0]["rule"] == "canarykit"
     summary = found.summary()
     assert summary[["promote", "hold", "roll_back"]].sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert (summary["people_low"] < summary["people"]).all()
+    assert (summary["extra_events"] < summary["extra_events_high"]).all()
     again = ck.simulate_decisions(
         plan, errors(2), n_runs=100, traffic=500, rng=1, rules=("canarykit", "growthbook")
     )

@@ -13,7 +13,7 @@ from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.settle import ANY_LOSS
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
 from canarykit.metrics.share import ErrorShare, ShareMetric
-from canarykit.metrics.values import Average, SurveyScore
+from canarykit.metrics.values import Average, SurveyScore, Total
 from canarykit.simulate.population import Population
 from canarykit.simulate.scenario import Effect, Scenario
 from canarykit.times import micros
@@ -102,47 +102,89 @@ class Truth:
 def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Mapping[str, float] | None = None) -> Truth:
     """The truth behind a guardrail; `rates` overrides the control's rate by the guardrail's label.
 
-    Rates are per exposed person with one session each, the moment they are exposed.
+    Rates are per exposed person with one session each, the moment they are exposed; errors are those of the
+    client. A share of people that the scenario knows nothing of can be simulated with the rate given, and
+    no effect touches it.
     """
     metric = guardrail.metric
-    steps = {step.event: step.rate for step in scenario.steps}
-    names = list(steps)
-    quantities: tuple[str, ...]
-    spread = 0.0
+    given = (rates or {}).get(guardrail.label)
+    if isinstance(metric, ShareMetric):
+        known = _share_truth(metric, guardrail.label, scenario)
+        if known is None and given is None:
+            raise _cannot(guardrail)
+        base, quantities = known if known is not None else (0.0, ())
+        base = base if given is None else given
+        if not 0 < base < 1:
+            raise PlanError(f"{guardrail.label}: its rate is {base}; expected a fraction between 0 and 1")
+        return Truth(guardrail, base, quantities)
+    found = _value_truth(metric, guardrail.label, scenario)
+    if found is None:
+        raise _cannot(guardrail)
+    mean, spread, quantities = found
+    return Truth(guardrail, mean if given is None else given, quantities, spread)
+
+
+def _share_truth(metric: ShareMetric, label: str, scenario: Scenario) -> tuple[float, tuple[str, ...]] | None:
+    """The control's share of people with it, and the quantities behind it."""
     if isinstance(metric, SlowShare):
-        base, quantities = _slow_share(metric, scenario, 1.0), ("load time",)
-    elif isinstance(metric, SurveyResponse):
-        base, quantities = scenario.base("survey answers"), ("survey answers",)
-    elif isinstance(metric, SurveyScore):
-        base, quantities, spread = scenario.base("survey score"), ("survey score",), 0.9
-    elif isinstance(metric, Average):
-        slow = metric.event == names[0]
-        noise = scenario.load_spread if slow else scenario.amount_spread
-        base = scenario.base("load time" if slow else "revenue") * math.exp(noise**2 / 2)
-        quantities = ("load time",) if slow else ("revenue",)
-        spread = base * math.sqrt(math.expm1(noise**2))
-    elif isinstance(metric, Conversion | FunnelShare) or getattr(metric, "event", None) in steps:
-        last = metric.events[-1]
-        if last not in steps:
-            raise PlanError(
-                f"{guardrail.label}: the scenario has no step {last!r}; {did_you_mean(last, steps)}"
-            )
-        path = names[: names.index(last) + 1]
-        base, quantities = float(np.prod([steps[name] for name in path])), tuple(path)
-    elif isinstance(metric, ErrorShare):
-        base = 1 - (1 - scenario.error_rate) * (1 - scenario.server_error_rate)
-        quantities = ("errors", "server errors") if scenario.server_error_rate else ("errors",)
-        if scenario.server_error_rate:
-            return Truth(guardrail, (rates or {}).get(guardrail.label, scenario.error_rate), ("errors",))
+        return _slow_share(metric, scenario, 1.0), ("load time",)
+    if isinstance(metric, SurveyResponse):
+        return scenario.base("survey answers"), ("survey answers",)
+    steps = {step.event for step in scenario.steps}
+    if isinstance(metric, Conversion | FunnelShare) or (
+        isinstance(metric, ErrorShare) and metric.event in steps
+    ):
+        return _path(metric.events[-1], label, scenario)
+    if isinstance(metric, ErrorShare):
+        return scenario.error_rate, ("errors",)
+    return None
+
+
+def _value_truth(metric: Any, label: str, scenario: Scenario) -> tuple[float, float, tuple[str, ...]] | None:
+    """Mean and standard deviation over the people, and the quantities behind them."""
+    if isinstance(metric, SurveyScore):
+        return scenario.base("survey score"), 0.9, ("survey score",)
+    if isinstance(metric, Average):
+        return _amount(metric.event, scenario)
+    if not isinstance(metric, Total):
+        return None
+    if metric.event in {step.event for step in scenario.steps}:
+        share, quantities = _path(metric.event, label, scenario)
+    elif metric.event == ErrorShare().event:
+        share, quantities = scenario.error_rate, ("errors",)
     else:
-        raise PlanError(
-            f"{guardrail.label}: {type(metric).__name__} cannot be simulated from rates; simulate events "
-            "with simulate_rollout and judge them with evaluate_stage"
-        )
-    base = (rates or {}).get(guardrail.label, base)
-    if isinstance(metric, ShareMetric) and not 0 < base < 1:
-        raise PlanError(f"{guardrail.label}: its rate is {base}; expected a fraction between 0 and 1")
-    return Truth(guardrail, base, quantities, spread)
+        return None
+    if metric.property_name is None:  # a person does it once or not at all
+        return share, math.sqrt(share * (1 - share)), quantities
+    mean, spread, (quantity,) = _amount(metric.event, scenario)
+    variance = share * (spread**2 + mean**2) - (share * mean) ** 2
+    return share * mean, math.sqrt(variance), (*quantities, quantity)
+
+
+def _path(last: str, label: str, scenario: Scenario) -> tuple[float, tuple[str, ...]]:
+    """Share of the people who get as far as a step, and the steps up to it."""
+    steps = {step.event: step.rate for step in scenario.steps}
+    if last not in steps:
+        raise PlanError(f"{label}: the scenario has no step {last!r}; {did_you_mean(last, steps)}")
+    names = list(steps)
+    path = names[: names.index(last) + 1]
+    return float(np.prod([steps[name] for name in path])), tuple(path)
+
+
+def _amount(event: str, scenario: Scenario) -> tuple[float, float, tuple[str]]:
+    """The lognormal number that an event carries: the load time at the first step, else the revenue."""
+    slow = event == scenario.steps[0].event
+    quantity = "load time" if slow else "revenue"
+    noise = scenario.load_spread if slow else scenario.amount_spread
+    mean = scenario.base(quantity) * math.exp(noise**2 / 2)
+    return mean, mean * math.sqrt(math.expm1(noise**2)), (quantity,)
+
+
+def _cannot(guardrail: Guardrail) -> PlanError:
+    return PlanError(
+        f"{guardrail.label}: {type(guardrail.metric).__name__} cannot be simulated from rates; simulate "
+        "events with simulate_rollout and judge them with evaluate_stage"
+    )
 
 
 def share_of(where: Mapping[str, Any], population: Population) -> float:
