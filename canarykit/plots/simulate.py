@@ -13,17 +13,20 @@ from canarykit.stats.proportions import wilson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from canarykit.simulate.operating import Decisions
+    from canarykit.simulate.operating import Decisions, RuleRuns
     from canarykit.simulate.ramps import RampPlan
 
 __all__ = ["plot_decisions", "plot_detection", "plot_stage_power", "plot_trade_off"]
 
-_LOOKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))))
+_LOOKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))), ("P", (0, (8, 2))))
 _COLOURS = (PALETTE["blue"], PALETTE["vermillion"], PALETTE["purple"], PALETTE["green"], PALETTE["orange"])
 
 
 def plot_decisions(found: Decisions, *, rule: str | None = None, ax: Axes | None = None) -> Axes:
     """Share of the rollouts that are rolled back, held, still going or through, over the days of the ramp.
+
+    The line, with its scale on the right, is how many people have the canary by then, on average over the
+    rollouts; dotted lines stand where half of the rollouts that get to a stage have begun it.
 
     Parameters
     ----------
@@ -63,6 +66,7 @@ def plot_decisions(found: Decisions, *, rule: str | None = None, ax: Axes | None
         )
         floor = floor + part
     _mark_stages(found, runs.hours, runs.verdicts, ax)
+    people = _draw_people(runs, times, ax)
     ax.set_xlim(0, days[-1])
     ax.set_ylim(0, 1)
     percent_axis(ax)
@@ -71,8 +75,29 @@ def plot_decisions(found: Decisions, *, rule: str | None = None, ax: Axes | None
     name = found.rules[0] if rule is None else rule
     back, go = found.estimate("roll back", rule), found.estimate("promote", rule)
     title_finding(ax, f"{name}: {back.value:.0%} rolled back, {go.value:.0%} through, of {back.n:,} rollouts")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4, frameon=False, fontsize=8)
+    handles, _ = ax.get_legend_handles_labels()
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+    ax.legend(handles=[*handles, people], ncol=5, fontsize=8, **place)
     return ax
+
+
+def _draw_people(runs: RuleRuns, times: np.ndarray, ax: Axes) -> Any:
+    """Canary people so far, the mean over the rollouts; within a stage they come in evenly."""
+    begin = np.concatenate([np.zeros((len(runs.hours), 1)), np.cumsum(runs.hours, axis=1)[:, :-1]], axis=1)
+    so_far = np.zeros(len(times))
+    for place in range(runs.hours.shape[1]):
+        reached = runs.verdicts[:, place] >= 0
+        since = (times - begin[reached, place, None]) / np.maximum(runs.hours[reached, place, None], 1e-9)
+        so_far += (runs.people[reached, place, None] * np.clip(since, 0, 1)).sum(axis=0)
+    scale = ax.twinx()
+    (line,) = scale.plot(
+        times / 24, so_far / len(runs.hours), color=INK, linewidth=1.6, label="canary people (right)"
+    )
+    scale.set_ylim(bottom=0)
+    scale.set_ylabel("canary people so far (mean)")
+    scale.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    scale.spines["top"].set_visible(False)
+    return line
 
 
 def _mark_stages(found: Decisions, hours: np.ndarray, verdicts: np.ndarray, ax: Axes) -> None:
@@ -84,7 +109,8 @@ def _mark_stages(found: Decisions, hours: np.ndarray, verdicts: np.ndarray, ax: 
             day = float(np.median(begin[reached, place])) / 24
             ax.axvline(day, color=INK, linewidth=0.8, linestyle=":")
             short = name.removeprefix("expanded beta ")
-            ax.text(day, 0.985, f" {short}", fontsize=8, color=INK, va="top")
+            behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            ax.text(day, 0.98, f" {short}", fontsize=8, color=INK, va="top", bbox=behind)
 
 
 def plot_detection(
@@ -99,7 +125,8 @@ def plot_detection(
     rule
         One rule; all that were simulated if none is named.
     delay
-        Draw the median hours to the rollback instead of its probability.
+        Draw the hours by which half of the rollouts are rolled back, instead of how many ever are; releases
+        of which fewer ever are have no point.
     ax
         Axes to draw on; a new figure if left out.
     """
@@ -117,7 +144,7 @@ def plot_detection(
             "markersize": 5,
         }
         if delay:
-            hours = [found[ratio].hours_to("roll back", name) for ratio in ratios]
+            hours = [found[ratio].hours_quantile("roll back", 0.5, name) for ratio in ratios]
             ax.plot(ratios, [np.nan if hour is None else hour for hour in hours], **look)
             continue
         shares = [found[ratio].estimate("roll back", name) for ratio in ratios]
@@ -135,7 +162,8 @@ def plot_detection(
     ax.minorticks_off()
     ax.set_xlabel("canary's rate over the control's")
     if delay:
-        ax.set_ylabel("median hours until the rollback")
+        ax.set_ylim(bottom=0)
+        ax.set_ylabel("hours until half are rolled back")
         title_finding(ax, "The worse a release, the sooner it is caught")
     else:
         ax.set_ylim(-0.02, 1.02)
@@ -171,6 +199,7 @@ def plot_stage_power(
     """
     ax = new_axes(ax)
     names: tuple[str, ...] = ()
+    middle = (len(found) - 1) / 2
     for place, ratio in enumerate(sorted(found)):
         runs = found[ratio].runs_of(rule)
         names = found[ratio].stage_names
@@ -182,7 +211,7 @@ def plot_stage_power(
         marker, dashes = _LOOKS[place % len(_LOOKS)]
         colour = CONTROL if ratio <= 1 else (CANARY, *_COLOURS)[place % 6]
         ax.errorbar(
-            range(len(names)),
+            np.arange(len(names)) + 0.05 * (place - middle),  # side by side: several may be caught alike
             values,
             yerr=[np.maximum(low, 0), np.maximum(high, 0)],
             color=colour,
