@@ -145,6 +145,7 @@ QUESTIONS = {
     "person": {"where": {"person.vip": True}},
     "group": {"where": {"group0.plan": ["pro", None]}, "until": START + pd.Timedelta("20h")},
     "nothing": {"events": []},
+    "named twice": {"events": ["paid", "view"], "where": {"event": "paid"}},
 }
 
 
@@ -171,7 +172,7 @@ def expected(homes):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_gives_the_same_rows(engine, homes, expected, request):
     log = opened(engine, homes, request, persons=PERSONS, groups=GROUPS)
-    names = QUESTIONS if engine != "spark" else ("where",)  # each takes Spark seconds
+    names = QUESTIONS if engine != "spark" else ("where", "names", "named twice")  # each takes Spark seconds
     for name in names:
         assert rows_of(log.select(list(COLUMNS), **QUESTIONS[name])) == expected[name], name
 
@@ -210,3 +211,41 @@ def test_every_engine_gives_the_same_exposures(engine, homes, request):
     pd.testing.assert_frame_equal(one.people, two.people)
     pd.testing.assert_frame_equal(one.by_stage, two.by_stage)
     assert one.notes == two.notes
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["pandas", "parquet", "spark"])
+def test_whole_numbers_that_are_ids_come_as_their_text(engine, tmp_path, request):
+    frame = pd.DataFrame(
+        {
+            "event": ["view", "paid", "view"],
+            "timestamp": START + pd.to_timedelta([1, 2, 3], unit="h"),
+            "person_id": [2**60, -7, 2**60],
+        }
+    )
+    frame.to_parquet(tmp_path / "all.parquet")
+    log = opened(engine, (frame, tmp_path), request)
+    parts = log.reduce(["event", "person_id"], numbered, events=["view", "paid"])
+    found = sorted(pair for part in parts for pair in part)
+    assert found == [("paid", "-7"), ("view", str(2**60)), ("view", str(2**60))]
+
+
+def numbered(table):
+    """At module level, so that Spark's workers can have it."""
+    return list(zip(table["event"].to_pylist(), table["person_id"].to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize("engine", ["pandas", "row groups", "folder", "jsonl", "arrow"])
+def test_an_inexact_stream_misses_no_row_that_was_asked_for(engine, homes, request):
+    if engine == "row groups":  # read straight, where nothing has to be compared
+        log = ck.scan_posthog(homes[1] / "all.parquet", deduplicate=False)
+    else:
+        log = opened(engine, homes, request)
+    question = {"events": ["paid"], "since": START + pd.Timedelta("5h"), "until": START + pd.Timedelta("9h")}
+    asked = rows_of(log.select(["event", "timestamp", "person_id"], **question))
+    loose = [
+        part.to_pandas() for part in log.batches(["event", "timestamp", "person_id"], exact=False, **question)
+    ]
+    come = rows_of(pd.concat(loose).astype({"event": object, "person_id": object}))
+    assert asked
+    assert not set(asked) - set(come)

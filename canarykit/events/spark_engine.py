@@ -18,7 +18,7 @@ from canarykit.display import Note
 from canarykit.errors import DataError, NaiveTimestampError
 from canarykit.events.answer import answer
 from canarykit.events.engine import Engine, Lookups, empty_table, finish
-from canarykit.events.fields import PRESENT, Field, Json, Query
+from canarykit.events.fields import PRESENT, Column, Field, Json, Query
 from canarykit.events.open import Identities, Opened, check_columns, merges
 
 __all__ = ["SparkEngine", "open_spark"]
@@ -27,6 +27,8 @@ _OFFSET = r"([Zz]|\\d:\\d\\d[^+-]*[+-]\\d\\d(:?\\d\\d)?)$"
 _ACTOR = "canarykit_actor"
 _PERSON = "canarykit_person"
 _KNOWN = "canarykit_known_id"
+_WHOLE = ("bigint", "int", "smallint", "tinyint")
+_MOST_CODED = 100
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,23 @@ class _Reading:
     columns: tuple[str, ...]
     places: Mapping[Json, str]
     needs_person: bool
+    event: str
+
+    @property
+    def coded(self) -> tuple[str, ...]:
+        """Names whose numbers stand for the events in what Spark hands out; empty if it hands out names."""
+        names, other = self.query.events or (), [field for field, _ in self.query.where] + [self.query.actor]
+        free = not any(part == Column(self.event) for field in other for part in field.parts)
+        return names if free and self.event in self.columns and 0 < len(names) <= _MOST_CODED else ()
 
     def answer(self, rows: pa.Table) -> pa.Table:
         """The stored fields of the question from what Spark handed out."""
         columns = {name: rows.column(name) for name in rows.column_names}
+        if self.coded:
+            names = pa.array(self.coded, pa.string())
+            codes = columns[self.event].cast(pa.int32()).chunks
+            coded = [pa.DictionaryArray.from_arrays(chunk, names, safe=False) for chunk in codes]
+            columns[self.event] = pa.chunked_array(coded, pa.dictionary(pa.int32(), pa.string()))
         found = {part: columns[name] for part, name in self.places.items()}
         ids = (_PERSON,) if self.needs_person else ()
         return answer(self.query, columns, ids=ids, complete=True, found=found, zone="UTC")
@@ -124,16 +139,18 @@ class SparkEngine(Engine):
                 else:
                     columns[part.name] = None
         needs_person = query.actor.is_person or any(field.is_person for field in stored)
-        return _Reading(query, tuple(columns), places, needs_person)
+        return _Reading(query, tuple(columns), places, needs_person, self.mapping["event"])
 
     def _narrow(self, reading: _Reading, *, sharded: bool = False) -> Any:
         """The columns and JSON values that a question needs, of the rows it keeps."""
         query = reading.query
-        chosen = [self._stored(name) for name in reading.columns]
+        chosen = [self._stored(name, reading) for name in reading.columns]
         chosen += [f"{self._json(part)} AS {_ticked(name)}" for part, name in reading.places.items()]
         frame = self.spark_frame.where(self._usable(query))
         if reading.needs_person:
-            texts = [self._id_text(name) for name in self._id_columns()]
+            ids = self._id_columns()
+            whole = self.identities is None and all(self.types[name] in _WHOLE for name in ids)
+            texts = [_ticked(name) if whole else self._id_text(name) for name in ids]
             distinct = self.mapping["distinct_id"]
             if self.identities is not None and distinct in self.types:
                 known = self._identities()
@@ -206,8 +223,11 @@ class SparkEngine(Engine):
             return f"CASE {whole} ELSE cast({name} AS string) END"
         return f"nullif(cast({name} AS string), '')"
 
-    def _stored(self, column: str) -> str:
+    def _stored(self, column: str, reading: _Reading) -> str:
         name, kind = _ticked(column), self.types[column]
+        if column == reading.event and reading.coded:
+            cases = " ".join(f"WHEN {_literal(text)} THEN {code}Y" for code, text in enumerate(reading.coded))
+            return f"CASE {name} {cases} END AS {name}"
         if column in {self.mapping["timestamp"], "created_at"}:
             return f"{self._time(column)} AS {name}"
         if kind.startswith(("struct", "map", "array", "variant")):

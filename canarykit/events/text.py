@@ -92,7 +92,8 @@ def _dictionary_text(chunked: pa.ChunkedArray) -> pa.ChunkedArray:
     for chunk in chunked.chunks:
         values = as_text(chunk.dictionary).combine_chunks()
         values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
-        chunks.append(pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), values))
+        indices = chunk.indices.cast(pa.int32())
+        chunks.append(pa.DictionaryArray.from_arrays(indices, values, safe=False))  # known to be in bounds
     return pa.chunked_array(chunks, wanted)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.types import OTHER, FunnelRun, Label
 
 __all__ = ["common_labels", "label_key", "limit_labels", "merge_runs", "step_counts"]
+
+PIECE = 1 << 16
 
 
 def label_key(label: Label) -> tuple[str, ...]:
@@ -23,7 +25,11 @@ def common_labels(
     labels: Sequence[Sequence[Label]], values: Sequence[np.ndarray]
 ) -> tuple[tuple[Label, ...], list[np.ndarray]]:
     """The labels in use over all shards, sorted, and every shard's values in their codes."""
-    used = {own[code] for own, value in zip(labels, values, strict=True) for code in _codes_in_use(value)}
+    used = {
+        own[code]
+        for own, value in zip(labels, values, strict=True)
+        for code in np.flatnonzero(_count(value.__getitem__, len(value), len(own))).tolist()
+    }
     together = tuple(sorted(used, key=label_key))
     place = {label: i for i, label in enumerate(together)}
     recoded = [
@@ -33,8 +39,10 @@ def common_labels(
     return together, recoded
 
 
-def _codes_in_use(value: np.ndarray) -> list[int]:
-    return np.flatnonzero(np.bincount(value)).tolist()
+def _count(codes: Callable[[slice], np.ndarray], rows: int, size: int) -> np.ndarray:
+    """How often each code below `size` occurs, counted a cache's worth of rows at a time."""
+    pieces = (slice(at, at + PIECE) for at in range(0, rows, PIECE))
+    return sum((np.bincount(codes(piece), minlength=size) for piece in pieces), np.zeros(size, np.int64))
 
 
 def merge_runs(runs: Sequence[FunnelRun], n_steps: int) -> FunnelRun:
@@ -65,7 +73,7 @@ def step_counts(run: FunnelRun, query: FunnelQuery) -> np.ndarray:
     """Entries per label (rows) that did each step (columns)."""
     n, n_labels = query.n_steps, len(run.labels)
     if not query.optional:  # then who reached a step did all before it
-        furthest = np.bincount(run.value * np.int64(n) + run.reached, minlength=n_labels * n)
+        furthest = _count(lambda p: run.value[p] * np.int64(n) + run.reached[p], len(run), n_labels * n)
         return furthest.reshape(n_labels, n)[:, ::-1].cumsum(axis=1)[:, ::-1]
     counts = [np.bincount(run.value[(run.bits >> k) & 1 == 1], minlength=n_labels) for k in range(n)]
     return np.stack(counts, axis=1)
