@@ -101,7 +101,9 @@ def comparison_steps(question: Question, row: Row, settle: Sequence[str]) -> tup
 
 def _all(checks: Sequence[Check]) -> str:
     names = [c.name for c in checks]
-    return f"{names[0]} is" if len(names) == 1 else f"all {len(names)} guardrails are"
+    if len(names) == 1:
+        return f"{names[0]} is"
+    return "both guardrails are" if len(names) == 2 else f"all {len(names)} guardrails are"
 
 
 def _harm_words(check: Check) -> str:
