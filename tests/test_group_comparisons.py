@@ -55,17 +55,10 @@ def ever_harmful(values, at, canary, *, until, sizes=None, at_least=20):
     """Whether an evaluation at `until` says that harm was shown at some look."""
     entered = pd.to_datetime(at, unit="us", utc=True)
     units = pd.DataFrame({"entered_at": entered, "canary": canary})
-    found = Outcomes(units, (TOTAL,), (None,), (values,), (np.ones(len(values)),), (0,))
+    weights = np.ones(len(values)) if sizes is None else sizes
+    found = Outcomes(units, (TOTAL,), (None,), (values,), (weights,), (0,))
     looks = np.arange(1, until // HOUR + 1) * HOUR
-    series = value_series(
-        found,
-        0,
-        looks,
-        until,
-        at_least=at_least,
-        by_group=sizes is not None,
-        sizes=None if sizes is None else (sizes, None),
-    )
+    series = value_series(found, 0, looks, until, at_least=at_least, by_group=sizes is not None)
     rows = None if sizes is None else (series.units(), series.units(1.25))
     contrasts = *series.contrast(1.0), *series.contrast(1.25)
     judged = value_evidence(*contrasts, GUARDRAIL, 1.0, margin=1.0, gate=3, units=rows)
@@ -191,6 +184,21 @@ def test_a_sum_per_person_of_organisations_is_the_cluster_robust_one():
     assert (row["low"], row["high"]) == pytest.approx((textbook.low, textbook.high), rel=0.01)
 
 
+def test_the_sums_by_group_are_enough_for_the_usual_comparison():
+    events, (canary, group, values) = organisations(past=True)
+    log = ck.EventLog(events)
+    exposed = ck.exposures(log, "new-checkout", plan=PLAN)
+    spec = metrics.Total("paid", "amount", cuped="14d")
+    frame = metrics.reduce(log, spec, exposed, PLAN, interval="6h", as_of=AS_OF).to_frame()
+    columns = ["events", "total", "weight", "total_squares", "weight_squares", "total_by_weight"]
+    sums = frame.groupby("variant")[[*columns, "before_weight"]].sum()
+    assert sums["before_weight"].sum() == len(values)
+    arms = [stats.PairMoments.of_sums(int(row.iloc[0]), *row.iloc[1:6]) for _, row in sums.iterrows()]
+    found = stats.cluster_difference(arms[1], arms[0])
+    expected = stats.cluster_difference(*of_groups(values, group, canary))
+    assert (found.value, found.low) == pytest.approx((expected.value, expected.low))
+
+
 @pytest.mark.parametrize(
     "metric",
     [
@@ -249,6 +257,15 @@ def test_organisations_without_any_past_are_judged_as_they_are():
     plain, adjusted = report.check("mean amount"), report.check("adjusted")
     assert (plain.effect, plain.effect_low) == (adjusted.effect, adjusted.effect_low)
     assert "Nothing was taken out" in adjusted.meaning
+
+
+def test_organisations_in_which_nobody_was_seen_before_are_counted():
+    events, _ = organisations(past=True)
+    new = (events["timestamp"] < START) & (events["$group_0"] < "org007")
+    report = judge(events[~new], Guardrail(metrics.Total("paid", "amount", cuped="14d")))
+    (note,) = [note for note in report.notes if note.code == "cuped_without"]
+    assert str(note).startswith("7 organization groups without anybody seen in the 14d before exposure")
+    assert "a past of average" in note.text
 
 
 def test_an_organisation_that_is_a_whole_arm_cannot_tell():

@@ -146,7 +146,6 @@ def value_series(
     *,
     at_least: int = MIN_PEOPLE,
     by_group: bool = False,
-    sizes: tuple[Floats, Floats | None] | None = None,
 ) -> ValueSeries:
     """Moments of value metric `i` over the units that had come in by each look.
 
@@ -161,10 +160,7 @@ def value_series(
     at_least
         Units each arm needs.
     by_group
-        Whether the units are groups.
-    sizes
-        For a `Total` of groups: the people of each group after and before its exposure, so that the metric
-        is per person. None: one person a unit.
+        Whether the units are groups; the weights of a `Total` are then their people.
     """
     spec = found.metrics[i]
     assert isinstance(spec, ValueMetric)
@@ -173,10 +169,8 @@ def value_series(
     before = found.before[i] if found.before else None
     had = None if before is None else before.weights > 0
     u, v = (None, None) if before is None else (before.sums, before.weights)
-    if is_total:
-        y = np.ones_like(x) if sizes is None else sizes[0]
-        if u is not None:
-            v = np.ones_like(x) if sizes is None or sizes[1] is None else sizes[1]
+    if is_total and not by_group:  # everybody counts once, whether they did it or not
+        y, v = np.ones_like(x), None if u is None else np.ones_like(x)
     entered, canary = micros_of(found.units["entered_at"]), found.canary
     window = spec.window[1]
     keep = (entered + (0 if np.isinf(window) else round(window * 1e6)) <= stop) & (y > 0)

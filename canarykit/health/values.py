@@ -11,14 +11,13 @@ import numpy.typing as npt
 
 from canarykit.display import Note, format_value
 from canarykit.health.evidence import GuardrailEvidence, value_evidence
-from canarykit.health.group_sizes import people_per_group
 from canarykit.health.moments import MIN_PEOPLE, ValueSeries, value_series
 from canarykit.health.question import Question
+from canarykit.metrics.group_sizes import looked_back_on, totals_per_person
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.reduced import unexposed_until
 from canarykit.metrics.reduction import Outcomes, before_exposure
 from canarykit.metrics.values import Total
-from canarykit.times import duration
 
 __all__ = ["adjustment_counts", "adjustment_words", "judge_value", "past_notes", "value_moments", "with_past"]
 
@@ -42,34 +41,10 @@ def value_moments(question: Question, found: Outcomes, used: npt.NDArray[np.bool
     by_group = question.actor != "person_id"
     at_least = question.rules.min_units if by_group else max(question.rules.min_units, MIN_PEOPLE)
     stop = int(question.stop.value // 1000)
-    sizes = _sizes(question, kept) if by_group else {}
-    options: dict[str, Any] = {"at_least": at_least, "by_group": by_group}
-    return {i: value_series(kept, i, question.looks, stop, sizes=sizes.get(i), **options) for i in places}
-
-
-def _sizes(question: Question, found: Outcomes) -> dict[int, tuple[Any, Any]]:
-    """People of each group after its exposure, and in the time before it that a metric looks back on."""
-    totals = [i for i, spec in enumerate(found.metrics) if isinstance(spec, Total)]
-    if not totals or found.units.empty:
-        return {}
-    now = people_per_group(question.log, found.units, actor=question.actor)
-    sizes: dict[int, tuple[Any, Any]] = {}
-    for i in totals:
-        window = getattr(found.metrics[i], "cuped", None)
-        before = None
-        if window is not None:
-            earlier = _looked_back_on(found, window)
-            before = people_per_group(question.log, earlier, actor=question.actor)
-        sizes[i] = now, before
-    return sizes
-
-
-def _looked_back_on(found: Outcomes, window: str) -> Any:
-    import pandas as pd
-
-    until = found.units["unexposed_until"]
-    span = pd.Timedelta(seconds=duration(window, name="cuped"))
-    return found.units.assign(entered_at=until - span, leaves_at=until)
+    kept = totals_per_person(question.log, kept, actor=question.actor)
+    return {
+        i: value_series(kept, i, question.looks, stop, at_least=at_least, by_group=by_group) for i in places
+    }
 
 
 def judge_value(
@@ -146,8 +121,6 @@ def adjustment_words(values: ValueSeries) -> str:
 
 def past_notes(question: Question, values: dict[int, ValueSeries], found: Outcomes) -> list[Note]:
     """Who has no past to adjust by, and whose past the export does not reach back to."""
-    import pandas as pd
-
     notes = []
     for i, series in values.items():
         before, guardrail = series.adjustment, question.guardrails[i]
@@ -155,15 +128,16 @@ def past_notes(question: Question, values: dict[int, ValueSeries], found: Outcom
             continue
         who, names = question.unit_words, " or ".join(guardrail.metric.events)
         if before.without:
-            counted = "0" if isinstance(guardrail.metric, Total) else "average"
+            is_total, by_group = isinstance(guardrail.metric, Total), question.actor != "person_id"
+            counted = "0" if is_total and not by_group else "average"
+            lacking = "anybody seen" if is_total and by_group else f"any {names}"
             text = (
-                f"{who} without any {names} in the {before.window} before exposure, which counts "
+                f"{who} without {lacking} in the {before.window} before exposure, which counts "
                 f"as a past of {counted} in adjusting {guardrail.label}"
             )
             notes.append(Note("cuped_without", text, before.without))
         starts_at = question.log.time_range[0]
-        back = found.units["unexposed_until"] - pd.Timedelta(seconds=duration(before.window, name="cuped"))
-        short = int((back < starts_at).sum())
+        short = int((looked_back_on(found, i)["entered_at"] < starts_at).sum())
         if short:
             text = (
                 f"{who} whose {before.window} before exposure begin before the export does "

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Note, Result, Table
+from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.reduction import Outcomes, before_exposure, micros_of, outcomes
 from canarykit.metrics.share import MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, Total
@@ -86,7 +87,8 @@ def reduce(
     Share metrics give people at risk and first events in each interval. Value metrics give the number of
     people first exposed in it, and over them the sum and the sum of squares; ratios and averages also those
     of the denominator, metrics with `cuped` those of the time before the exposure, and both the sums of
-    products, which is all that their comparison needs. Values are not capped.
+    products, which is all that their comparison needs. Values are not capped. For a flag by organisation the
+    groups are the rows: totals then have the people of each group as their denominator.
 
     Parameters
     ----------
@@ -145,10 +147,14 @@ def reduce(
             units = units.assign(unexposed_until=until)
         found = outcomes(log, specs, units, actor=actor)
         found = replace(found, before=before_exposure(log, specs, found.units, actor=actor))
+        found = totals_per_person(log, found, actor=actor)
         unreadable += found.unreadable
         codes, variants = pd.factorize(found.units["variant"], sort=True)
         for code, variant in enumerate(variants):
-            rows += _statistics(found, codes == code, stage, str(variant), start, stop, step)
+            arm = codes == code
+            rows += _statistics(
+                found, arm, stage, str(variant), start, stop, step, by_group=index is not None
+            )
     notes = tuple(
         Note("unreadable", f"events whose property is no number left out of {spec.label}", int(count))
         for spec, count in zip(specs, unreadable, strict=True)
@@ -161,7 +167,15 @@ def reduce(
 
 
 def _statistics(
-    found: Outcomes, arm: npt.NDArray[np.bool_], stage: str, variant: str, start: Any, stop: Any, step: int
+    found: Outcomes,
+    arm: npt.NDArray[np.bool_],
+    stage: str,
+    variant: str,
+    start: Any,
+    stop: Any,
+    step: int,
+    *,
+    by_group: bool,
 ) -> list[Any]:
     import pandas as pd
 
@@ -176,7 +190,7 @@ def _statistics(
             sets = found.risk_sets(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
             columns = [sets.at_risk_canary, sets.events_canary, people, *moments]
         else:
-            with_it, moments = _moments(found, i, arm, entered, n_intervals)
+            with_it, moments = _moments(found, i, arm, entered, n_intervals, by_group=by_group)
             columns = [None, with_it, people, *moments]
         for k in range(n_intervals):
             cells = [None if column is None else column[k].item() for column in columns]
@@ -187,13 +201,19 @@ def _statistics(
 
 
 def _moments(
-    found: Outcomes, i: int, arm: npt.NDArray[np.bool_], entered: npt.NDArray[np.int64], n_intervals: int
+    found: Outcomes,
+    i: int,
+    arm: npt.NDArray[np.bool_],
+    entered: npt.NDArray[np.int64],
+    n_intervals: int,
+    *,
+    by_group: bool,
 ) -> tuple[Any, list[Any]]:
-    """People with a denominator (None for totals), and the sums of `_MOMENTS`, per interval."""
+    """Units with a denominator (None for totals over people), and the sums of `_MOMENTS`, per interval."""
     sums, weights = found.sums[i], found.weights[i]
     assert sums is not None
     assert weights is not None
-    is_total = isinstance(found.metrics[i], Total)
+    is_total = isinstance(found.metrics[i], Total) and not by_group
     before = found.before[i] if found.before else None
     with_it = np.ones(len(sums), dtype=bool) if is_total else weights > 0
     quantities = {

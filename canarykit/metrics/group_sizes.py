@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.metrics.reduction import micros_of
+from canarykit.metrics.reduction import Before, Outcomes, micros_of
+from canarykit.metrics.values import Total
+from canarykit.times import duration
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["people_per_group"]
+__all__ = ["looked_back_on", "people_per_group", "totals_per_person"]
+
+
+def totals_per_person(log: Any, found: Outcomes, *, actor: str) -> Outcomes:
+    """Outcomes of groups whose totals have the group's people as their weights, before exposure too.
+
+    So the sum of a property per person of a group flag is a sum over groups by their people, a ratio with
+    the group as its row, and not a mean over groups that grows with their sizes.
+    """
+    totals = [i for i, spec in enumerate(found.metrics) if isinstance(spec, Total)]
+    if actor == "person_id" or not totals or found.units.empty:
+        return found
+    people = people_per_group(log, found.units, actor=actor)
+    weights, before = list(found.weights), list(found.before)
+    for i in totals:
+        weights[i] = people
+        past = before[i] if before else None
+        if past is not None:
+            earlier = looked_back_on(found, i)
+            before[i] = Before(past.sums, people_per_group(log, earlier, actor=actor))
+    return replace(found, weights=tuple(weights), before=tuple(before))
+
+
+def looked_back_on(found: Outcomes, i: int) -> pd.DataFrame:
+    """The units with the time before exposure that metric `i` looks back on as theirs."""
+    import pandas as pd
+
+    units = found.units
+    until = units["unexposed_until" if "unexposed_until" in units else "entered_at"]
+    span = pd.Timedelta(seconds=duration(getattr(found.metrics[i], "cuped", None), name="cuped"))
+    return units.assign(entered_at=until - span, leaves_at=until)
 
 
 def people_per_group(log: Any, units: pd.DataFrame, *, actor: str) -> npt.NDArray[np.float64]:
