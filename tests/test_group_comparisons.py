@@ -174,6 +174,7 @@ def test_a_sum_per_person_of_organisations_is_the_cluster_robust_one():
     assert check.canary.value == pytest.approx(values[canary[group]].mean())
     assert "spread between groups (cluster jackknife)" in check.method
     assert "of every person of each group" in check.measured
+    assert "organization groups saw both variants" in report.check("both variants seen").meaning
     arms = report.audit["guardrails"][0]["counts"]
     error = np.sqrt(arms["canary"][2] + arms["control"][2])
     assert error == pytest.approx(textbook.standard_error)

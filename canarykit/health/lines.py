@@ -93,7 +93,8 @@ def _ratio_check(question: Question, comparison: Comparison) -> Check:
     total = n_canary + n_control
     observed = n_canary / total if total else None
     expected = format_value(series.share, "share")
-    seen = f"{format_value(observed, 'share')} of the people have the canary where the rules say {expected}"
+    who = question.unit_words
+    seen = f"{format_value(observed, 'share')} of the {who} have the canary where the rules say {expected}"
     if not math.isfinite(log_e) or not total:
         status, meaning = Status.UNCLEAR, "Nobody to count: whether the shares hold cannot be told."
     elif log_e >= invalid:
@@ -129,16 +130,16 @@ def _crosser_check(question: Question, comparison: Comparison) -> Check:
     units = comparison.found.units[comparison.used]
     several = int(units["several"].sum()) if len(units) else 0
     share = several / len(units) if len(units) else None
-    limit = question.rules.max_crosser_share
+    limit, who = question.rules.max_crosser_share, question.unit_words
     if share is None:
         status, meaning = Status.UNCLEAR, "Nobody to count."
     elif share < limit:
         status = Status.OK
-        meaning = f"{several:,} of {len(units):,} people saw both variants within the stage."
+        meaning = f"{several:,} of {len(units):,} {who} saw both variants within the stage."
     else:
         status = Status.HOLD
         meaning = (
-            f"{several:,} of {len(units):,} people saw both variants within the stage: they cannot be put "
+            f"{several:,} of {len(units):,} {who} saw both variants within the stage: they cannot be put "
             "down to either arm, and a flag that flickers is a fault of its own. Comparisons are off."
         )
     return Check(
@@ -161,7 +162,7 @@ def guardrail_check(
     """One guardrail: both arms, the effect with limits valid at every look, and what it means."""
     judged = comparison.series.guardrails[i]
     guardrail = judged.guardrail
-    canary, control, measured = _arms(comparison, i, by_group=question.actor != "person_id")
+    canary, control, measured = _arms(question, comparison, i)
     value, low, high = (_finite(series[-1]) for series in (judged.value, judged.low, judged.high))
     harm = float(judged.weighted_log_e[-1])
     roll_back, promote, _, _ = log_thresholds(question.rules)
@@ -178,11 +179,14 @@ def guardrail_check(
         method = f"exact event e-process, one first event per person, every look valid; {where}{weight}"
     else:
         values = comparison.values[i]
+        alone = "by this stage alone; " if question.pool == "ramp" else ""
         rows = "" if question.actor == "person_id" else ", spread between groups (cluster jackknife)"
         past = (
             "" if values.adjustment is None else f", CUPED by the {values.adjustment.window} before exposure"
         )
-        method = f"normal mixture e-process on means{rows}{past}, asymptotic, every look valid; {weight}"
+        method = (
+            f"normal mixture e-process on means{rows}{past}, asymptotic, every look valid; {alone}{weight}"
+        )
         meaning += adjustment_words(values)
     return Check(
         name=guardrail.label,
@@ -204,7 +208,8 @@ def guardrail_check(
     )
 
 
-def _arms(comparison: Comparison, i: int, *, by_group: bool) -> tuple[Arm, Arm, str]:
+def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
+    who = question.unit_words
     found, used = comparison.found, comparison.used
     metric = found.metrics[i]
     if isinstance(metric, ShareMetric):
@@ -212,7 +217,7 @@ def _arms(comparison: Comparison, i: int, *, by_group: bool) -> tuple[Arm, Arm, 
         assert first is not None
         starts, stops = found.time_at_risk(i)
         whole = used & (stops > starts)
-        words = f"{metric.label}: people to whom it happened after their exposure"
+        words = f"{metric.label}: {who} to whom it happened after their exposure"
         window = metric.window[1]
         if math.isfinite(window):
             leaves = found.units["leaves_at"].dt.as_unit("us").astype("int64").to_numpy()
@@ -228,7 +233,7 @@ def _arms(comparison: Comparison, i: int, *, by_group: bool) -> tuple[Arm, Arm, 
         return canary, control, words
     values = comparison.values[i]
     words = f"{metric.label} after the exposure"
-    if by_group and isinstance(metric, Total):
+    if question.actor != "person_id" and isinstance(metric, Total):
         words += ", of every person of each group seen since then"
     if values.cap is not None:
         words += f"; capped at the control's {format_value(metric.cap, 'share')} quantile, {values.cap:,.4g}"
