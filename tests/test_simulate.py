@@ -9,7 +9,7 @@ import pytest
 
 import canarykit as ck
 from canarykit.bucketing import posthog_hash01
-from canarykit.simulate import Effect, Fault, Step, identities
+from canarykit.simulate import Effect, Fault, Step, flat, identities
 from canarykit.simulate.kernels import sort_words, write_uuids
 
 FLAG = "new-checkout"
@@ -47,6 +47,10 @@ def values(log, **options):
     return log.select(["person_id", "event", VALUE, "timestamp"], **options)
 
 
+def filled(column):
+    return column.astype(object).where(column.notna(), "")
+
+
 def test_the_same_seed_gives_the_same_log(plan, truth):
     first, second = (ck.simulate_rollout(plan, 300, truth, rng=11).frame for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
@@ -66,6 +70,13 @@ def test_the_log_does_not_depend_on_the_number_of_threads_or_slices(plan, truth,
     pd.testing.assert_frame_equal(whole.persons, cut.persons)
 
 
+def test_the_log_is_the_same_where_pandas_checks_every_category(plan, truth, monkeypatch):
+    unchecked = ck.simulate_rollout(plan, ck.Population(200, anonymous=0.3), truth, rng=11).frame
+    monkeypatch.setattr(flat, "_UNCHECKED", None)
+    checked = ck.simulate_rollout(plan, ck.Population(200, anonymous=0.3), truth, rng=11).frame
+    pd.testing.assert_frame_equal(unchecked, checked)
+
+
 def test_more_people_do_not_change_the_fate_of_the_first(plan, truth):
     few = ck.simulate_rollout(plan, 300, truth, rng=11).frame
     more = ck.simulate_rollout(plan, 500, truth, rng=11).frame
@@ -74,7 +85,7 @@ def test_more_people_do_not_change_the_fate_of_the_first(plan, truth):
     )
     assert len(kept) == len(few)
     for column in ("uuid", "timestamp", VALUE, "amount"):
-        assert (kept[column].astype(object).fillna(0) == few[column].astype(object).fillna(0)).all()
+        assert (filled(kept[column]) == filled(few[column])).all()
 
 
 def test_people_beyond_the_first_block_do_not_change_it_either(plan, monkeypatch):
@@ -260,9 +271,7 @@ def test_merged_people_come_back_as_one_through_the_export(plan, truth, tmp_path
     )
     for other in (theirs, on_disk):
         for column in columns:
-            assert (
-                ours[column].astype(object).fillna("") == other[column].astype(object).fillna("")
-            ).all(), column
+            assert (filled(ours[column]) == filled(other[column])).all(), column
 
 
 def test_the_export_is_in_posthog_shape(plan, tmp_path):

@@ -84,8 +84,11 @@ def values_by_stage(
     from canarykit.targeting.units import read_units
 
     served = [_as_served(plan.flag_at(stage), scenario) for stage in stages]
-    groups = {plan.group_types[0]: groups_frame(people.population, people.organisation)}
-    types = dict(enumerate(plan.group_types)) if any(map(_asks_groups, served)) else {}
+    types: dict[int, str] = {}
+    groups: dict[str, pd.DataFrame] = {}
+    if any(map(_asks_groups, served)):
+        types = dict(enumerate(plan.group_types))
+        groups = {plan.group_types[0]: groups_frame(people.population, people.organisation)}
     units = read_units(
         frame,
         groups=groups,

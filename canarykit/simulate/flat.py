@@ -28,6 +28,9 @@ from canarykit.simulate.columns import EXCEPTIONS, HOST, PAGES, Crowd, Ids, Layo
 __all__ = ["FlatColumns"]
 
 Names = tuple[str, ...]
+_UNCHECKED: Any = getattr(pd.CategoricalDtype, "_from_fastpath", None)
+"""Makes a type of categories as they are. The public way hashes each to see whether they are distinct: it is
+taken, and only slower, where a version of pandas lacks this one."""
 
 
 class FlatColumns:
@@ -156,12 +159,7 @@ def _code_type(size: int) -> Any:
 
 
 def _categories(codes: np.ndarray, texts: pa.Array) -> pd.Categorical[Any]:
-    """A column of texts that are distinct by how they were made.
-
-    The public way to say which texts there are hashes each to see whether they are distinct; a version of
-    pandas that lacks the other one is served by it, more slowly.
-    """
+    """A column of texts that are distinct by how they were made."""
     names = pd.Index(texts.to_pandas())
-    unchecked = getattr(pd.CategoricalDtype, "_from_fastpath", None)
-    dtype = pd.CategoricalDtype(names) if unchecked is None else unchecked(names, ordered=False)
+    dtype = pd.CategoricalDtype(names) if _UNCHECKED is None else _UNCHECKED(names, ordered=False)
     return pd.Categorical.from_codes(codes, dtype=dtype, validate=False)
