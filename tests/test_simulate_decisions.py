@@ -150,6 +150,21 @@ def test_the_compiled_form_decides_as_the_plain_one(plan, monkeypatch):
     assert (found[0].runs_of().hours == found[1].runs_of().hours).all()
 
 
+def test_the_compiled_form_holds_where_the_plain_one_does_when_people_are_lost(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+    truth = truth_of(guardrail, errors(1.6))
+    looks = schedule(plan, traffic=3000)
+    stage = stage_rates(looks, [truth], errors(1.6), ck.Population(1), ("false", "true"))[1]
+    drawn = draw_stage(stage, [truth], Streams(as_seed(4), 0, 1), 300)
+    meant = replace(stage, looks=replace(stage.looks, share=0.254, control_share=0.746))
+    plain, compiled = (
+        Judge([truth], (1.0,), Rules(), None, srm=True, compiled=compiled).rows("canarykit", drawn, [meant])
+        for compiled in (False, True)
+    )
+    assert (plain == compiled).all()
+    assert {Row.NOT_VALID_YET, Row.INVALID, Row.GO_ON, Row.HARM} <= set(plain.ravel().tolist())
+
+
 def standing(harm, safe, x, n):
     """Safety once shown stays shown, unless harm is."""
     shown = np.maximum.accumulate(harm.log_e(x, n, 0.25, 0.75)) >= math.log(20)

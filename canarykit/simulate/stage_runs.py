@@ -176,7 +176,7 @@ class Judge:
         earlier: Drawn | None,
         passed: Sequence[StageRates],
     ) -> np.ndarray:
-        roll_back, promote, _, invalid = log_thresholds(self.rules)
+        roll_back, promote, *srm = log_thresholds(self.rules)
         shape = drawn.canary.shape
         harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
         shares = _shares(stages, [len(stage.looks.people) for stage in stages])
@@ -201,7 +201,7 @@ class Judge:
         watched: Any = 0.0
         if self.srm:
             people = drawn.canary + drawn.control
-            watched = self._log_e(SRM_MIXTURE, drawn.canary, people, shares[:, 0], shares[:, 1], invalid)
+            watched = self._log_e(SRM_MIXTURE, drawn.canary, people, shares, (min(srm), max(srm)))
             watched = np.maximum.accumulate(watched, axis=-1)
         return decide(
             Evidence(
@@ -230,8 +230,8 @@ class Judge:
         safe = replace(safe, null_ratio=1 / margin if lower else margin)
         both = ours + theirs
         return (
-            self._log_e(harm, ours, both, exposure[:, 0], exposure[:, 1], needed),
-            self._log_e(safe, ours, both, exposure[:, 0], exposure[:, 1], promote),
+            self._log_e(harm, ours, both, exposure, (needed, needed)),
+            self._log_e(safe, ours, both, exposure, (promote, promote)),
         )
 
     def _value(self, place: int, drawn: Drawn, margin: float, gate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -256,20 +256,18 @@ class Judge:
         mixture: EventMixture,
         x: np.ndarray,
         n: np.ndarray,
-        canary: np.ndarray,
-        control: np.ndarray,
-        needed: float,
+        exposure: np.ndarray,
+        thresholds: tuple[float, float],
     ) -> np.ndarray:
-        """Running log E; the compiled form may stop at an upper bound where that is below what is needed."""
+        """Running log E; the compiled form gives bounds below and above the thresholds that matter."""
+        canary, control = exposure.T
         if not self.compiled:
             return mixture.log_e(x, n, canary, control)
         from canarykit.stats.event_kernels import run_paths, terms_of
 
         grid, out = mixture.grid, np.empty(x.shape)
-        terms = terms_of(mixture, canary, control)
-        run_paths(
-            x.astype(np.float64), n.astype(np.float64), terms, grid.log_ratios, grid.log_weights, needed, out
-        )
+        counts = x.astype(np.float64), n.astype(np.float64), terms_of(mixture, canary, control)
+        run_paths(*counts, grid.log_ratios, grid.log_weights, thresholds[0], out, thresholds[1])
         return out
 
 

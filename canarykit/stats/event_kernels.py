@@ -39,17 +39,26 @@ def add_interval(state: np.ndarray, x: float, n: float, log_ratios: np.ndarray, 
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FAST)
-def log_mixture(state: np.ndarray, log_weights: np.ndarray, exact_above: float) -> float:
-    """Log E of a state; below `exact_above`, an upper bound of it that is also below.
+def log_mixture(
+    state: np.ndarray, log_weights: np.ndarray, exact_above: float, exact_below: float = math.inf
+) -> float:
+    """Log E of a state; outside of two thresholds, a bound of it that is outside too.
 
-    The mixture cannot exceed its largest likelihood ratio, so a look whose largest is under the
-    threshold needs no exponential at all. `exact_above=-inf` asks for the value itself.
+    The mixture cannot exceed its largest likelihood ratio, nor fall below its largest term, so a look
+    with the first under `exact_above`, or the second at `exact_below` or over it, needs no exponential at
+    all. Without thresholds (`-inf`, `inf`) it is the value itself.
     """
     largest = state[0]
     for j in range(1, state.size):
         largest = max(largest, state[j])
     if largest < exact_above:
         return largest
+    if largest >= exact_below:
+        term = state[0] + log_weights[0]
+        for j in range(1, state.size):
+            term = max(term, state[j] + log_weights[j])
+        if term >= exact_below:
+            return term
     total = 0.0
     for j in range(state.size):
         total += math.exp(state[j] - largest + log_weights[j])
@@ -65,10 +74,12 @@ def run_paths(
     log_weights: np.ndarray,
     exact_above: float,
     out: np.ndarray,
+    exact_below: float = math.inf,
 ) -> None:
     """Log E of every run and look, for exposures that all runs share.
 
-    `x`, `n`, `out` are (runs, looks); `terms` is (looks, points), one row of `interval_terms` a look.
+    `x`, `n`, `out` are (runs, looks); `terms` is (looks, points), one row of `interval_terms` a look. Only
+    between `exact_above` and `exact_below` is it the value itself, see `log_mixture`.
     """
     runs, looks = x.shape
     state = np.empty(log_ratios.size)
@@ -79,7 +90,7 @@ def run_paths(
             events = n[run, look]
             if events > 0:
                 add_interval(state, x[run, look], events, log_ratios, terms[look])
-                current = log_mixture(state, log_weights, exact_above)
+                current = log_mixture(state, log_weights, exact_above, exact_below)
             out[run, look] = current
 
 

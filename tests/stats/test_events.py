@@ -239,7 +239,7 @@ def test_the_compiled_form_gives_the_same_numbers(shared, mixture):
     assert compiled == pytest.approx(plain, abs=1e-10)
 
 
-def test_the_compiled_steps_skip_work_below_a_threshold_without_changing_what_crosses():
+def test_the_compiled_steps_skip_work_beside_the_thresholds_without_changing_what_crosses():
     from canarykit.stats import event_kernels as kernels
 
     mixture = EventMixture()
@@ -254,6 +254,14 @@ def test_the_compiled_steps_skip_work_below_a_threshold_without_changing_what_cr
     assert exact == pytest.approx(mixture.log_e(x, n, 1, 1), abs=1e-10)
     assert ((bound >= math.log(20)) == (exact >= math.log(20))).all()
     assert (bound >= exact - 1e-9).all()
+    two = math.log(4), math.log(20)
+    between = np.empty_like(x)
+    kernels.run_paths(x, n, terms, grid.log_ratios, grid.log_weights, two[0], between, two[1])
+    for threshold in two:
+        assert ((between >= threshold) == (exact >= threshold)).all()
+    inside = (exact >= two[0]) & (exact < two[1])
+    assert inside.sum() > 50
+    assert between[inside] == pytest.approx(exact[inside], abs=1e-10)
     state = np.zeros(grid.ratios.size)  # the plain form of the same steps, one rollout by hand
     row = np.empty_like(state)
     for look in range(80):
