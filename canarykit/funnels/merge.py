@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,6 @@ from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.types import OTHER, FunnelRun, Label
 
 __all__ = ["common_labels", "label_key", "limit_labels", "merge_runs", "step_counts"]
-
-PIECE = 1 << 16
 
 
 def label_key(label: Label) -> tuple[str, ...]:
@@ -28,7 +26,7 @@ def common_labels(
     used = {
         own[code]
         for own, value in zip(labels, values, strict=True)
-        for code in np.flatnonzero(_count(value.__getitem__, len(value), len(own))).tolist()
+        for code in np.flatnonzero(np.bincount(value, minlength=len(own))).tolist()
     }
     together = tuple(sorted(used, key=label_key))
     place = {label: i for i, label in enumerate(together)}
@@ -39,20 +37,14 @@ def common_labels(
     return together, recoded
 
 
-def _count(codes: Callable[[slice], np.ndarray], rows: int, size: int) -> np.ndarray:
-    """How often each code below `size` occurs, counted a cache's worth of rows at a time."""
-    pieces = (slice(at, at + PIECE) for at in range(0, rows, PIECE))
-    return sum((np.bincount(codes(piece), minlength=size) for piece in pieces), np.zeros(size, np.int64))
-
-
 def merge_runs(runs: Sequence[FunnelRun], n_steps: int) -> FunnelRun:
     """Shards of different actors as one run."""
     if not runs:
         none = np.empty(0, dtype=np.int64)
         return FunnelRun((), none.astype(np.int32), none.astype(np.int8), none, none.reshape(0, n_steps))
-    labels, values = common_labels([run.labels for run in runs], [run.value for run in runs])
-    if len(runs) == 1 and labels == runs[0].labels:
+    if len(runs) == 1 and _is_merged(runs[0]):
         return runs[0]
+    labels, values = common_labels([run.labels for run in runs], [run.value for run in runs])
     if len(runs) == 1:
         return replace(runs[0], labels=labels, value=values[0])
     return FunnelRun(
@@ -69,12 +61,16 @@ def merge_runs(runs: Sequence[FunnelRun], n_steps: int) -> FunnelRun:
     )
 
 
+def _is_merged(run: FunnelRun) -> bool:
+    """Whether the labels of a run are sorted already, and all in use."""
+    return bool(run.furthest.any(axis=1).all()) and list(run.labels) == sorted(run.labels, key=label_key)
+
+
 def step_counts(run: FunnelRun, query: FunnelQuery) -> np.ndarray:
     """Entries per label (rows) that did each step (columns)."""
     n, n_labels = query.n_steps, len(run.labels)
     if not query.optional:  # then who reached a step did all before it
-        furthest = _count(lambda p: run.value[p] * np.int64(n) + run.reached[p], len(run), n_labels * n)
-        return furthest.reshape(n_labels, n)[:, ::-1].cumsum(axis=1)[:, ::-1]
+        return run.furthest[:, ::-1].cumsum(axis=1)[:, ::-1]
     counts = [np.bincount(run.value[(run.bits >> k) & 1 == 1], minlength=n_labels) for k in range(n)]
     return np.stack(counts, axis=1)
 

@@ -91,7 +91,10 @@ def _is_fed(batch: pa.RecordBatch, query: FunnelQuery) -> pa.Array:
     time = batch.column("timestamp").cast(pa.int64())
     mask = pc.is_valid(time)
     if (names := events_needed(query)) is not None:
-        mask = pc.and_(mask, pc.is_in(batch.column("event").cast(pa.string()), value_set=pa.array(names)))
+        event = batch.column("event")
+        coded = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
+        known = pc.is_in(coded.dictionary.cast(pa.string()), value_set=pa.array(names, pa.string()))
+        mask = pc.and_(mask, pc.fill_null(known.take(coded.indices), False))
     if query.date_from_us is not None:
         mask = pc.and_(mask, pc.greater_equal(time, query.date_from_us))
     if query.date_to_us is not None:

@@ -60,17 +60,17 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
     average = np.full((n_labels, n), np.nan)
     median = np.full((n_labels, n), np.nan)
 
-    def times(k: int, label: int, rows: np.ndarray) -> None:
-        gaps = run.times[:, k][rows] - run.times[:, k - 1][rows]
-        gaps = gaps.compress(gaps > 0)
-        if len(gaps):
-            average[label, k] = int(gaps.sum()) / len(gaps) / MICROSECONDS  # whole sum: any order of rows
-            median[label, k] = float(np.median(gaps)) / MICROSECONDS
+    def times(label: int, rows: np.ndarray) -> None:
+        for k in range(1, n):
+            rows = rows.compress(run.reached[rows] >= k) if k > 1 else rows  # nobody else has a time there
+            gaps = run.times[:, k][rows] - run.times[:, k - 1][rows]
+            gaps = gaps.compress(gaps > 0)
+            if len(gaps):
+                average[label, k] = int(gaps.sum()) / len(gaps) / MICROSECONDS  # whole sum: any order of rows
+                median[label, k] = float(np.median(gaps)) / MICROSECONDS
 
-    parts, rows = [], np.flatnonzero(run.reached >= 1)
-    for k in range(1, n):
-        rows = rows.compress(run.reached[rows] >= k)  # nobody else has a time there
-        parts += [(k, label, own) for label, own in enumerate(_by_value(rows, run.value[rows], n_labels))]
+    rows = np.flatnonzero(run.reached >= 1)
+    parts = list(enumerate(_by_value(rows, run.value[rows], n_labels)))
     if len(run) < MANY_ENTRIES:
         list(starmap(times, parts))
     else:

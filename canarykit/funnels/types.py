@@ -29,6 +29,7 @@ Units and conventions
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +70,8 @@ __all__ = [
 MISSING_TIME = -1
 OTHER = "Other"
 """Label of the row that sums the breakdown values beyond the limit; its people cannot be listed."""
+
+PIECE = 1 << 16
 
 Label = str | tuple[str, ...] | None
 """A breakdown value: text for one property (`""` = missing), a tuple for several, None without breakdown."""
@@ -159,6 +162,17 @@ class FunnelRun:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    @cached_property
+    def furthest(self) -> np.ndarray:
+        """Entries by label (rows) and furthest step (columns), counted a cache's worth at a time."""
+        n = self.times.shape[1]
+        found = np.zeros(len(self.labels) * n, np.int64)
+        for at in range(0, len(self), PIECE):
+            piece = slice(at, at + PIECE)
+            place = self.value[piece] * np.int64(n) + self.reached[piece]
+            found += np.bincount(place, minlength=len(found))
+        return found.reshape(-1, n)
 
 
 @dataclass(frozen=True, eq=False)
