@@ -85,3 +85,37 @@ def test_the_table_is_written_as_markdown(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         command.main(["simulate", "--table", "-"])
     assert "no table to write" in capsys.readouterr().err
+
+
+RULES = {
+    "canarykit": "canarykit",
+    "GrowthBook's published boundary": "growthbook",
+    "Statsig's published formula": "statsig",
+    "p < 0.05 at every look": "fixed p<.05",
+    "twice the usual rate, five times": "threshold",
+}
+
+
+def test_what_the_readme_says_of_the_rules_stands_in_the_table_it_links_to():
+    """From the link on: share of healthy releases stopped, then hours and people at 1.5, 2 and 5 times."""
+    _, _, after = (ROOT / "README.md").read_text().partition("(benchmarks/calibration.md)")
+    said = {cells[0]: cells[1:] for cells in _rows(after) if cells[0] in RULES}
+    assert set(said) in (set(), set(RULES))  # a README without the link says nothing of it
+    table = (ROOT / "benchmarks" / "calibration.md").read_text().split("## ")
+    (ramp,) = (part for part in table if part.startswith("A ramp of"))
+    lines = {(cells[0], cells[1]): cells for cells in _rows(ramp)}
+    for name, cells in said.items():
+        stopped = lines[RULES[name], "1"][3]
+        assert f"{float(stopped.removesuffix(' %')):.1f} %" == cells[0].strip("*"), name
+        for ratio, cell in zip(("1.5", "2", "5"), cells[1:], strict=True):
+            line = lines[RULES[name], ratio]
+            wanted = [part for part in cell.split(" h") if part]
+            if wanted:
+                assert line[6] == wanted[0], (name, ratio)
+            if len(wanted) > 1:
+                assert line[8] == wanted[1].removeprefix(", "), (name, ratio)
+
+
+def _rows(text: str) -> list[list[str]]:
+    lines = (line for line in text.splitlines() if line.startswith("| "))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

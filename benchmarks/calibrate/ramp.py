@@ -71,8 +71,8 @@ def ramp_plan(shares: tuple[float, ...] = (1, 5, 10, 25, 50)) -> RolloutPlan:
 def drift() -> np.ndarray:
     """The error rate rises by 3 % a day and swings by 30 % with the hour, rising first.
 
-    Other phases keep the null rates but move the delays: five times the errors are caught after 15 hours
-    instead of 12.
+    Other phases keep the null rates but move the delays: five times the errors are caught after 14 to 16
+    hours instead of 12.
     """
     hours = np.arange(HOURS)
     return (1 + 0.03 * (hours // 24)) * (1 + 0.3 * np.sin(2 * np.pi * hours / 24))
