@@ -234,4 +234,8 @@ def test_the_morning_board_counts_people_and_draws_every_panel():
     assert rows.loc[("$pageview > paid", "true"), "count"] <= rows.loc[("paid", "true"), "count"]
     figure = board.figure()
     assert sum(ax.get_visible() for ax in figure.axes) == 5
+    (daily,) = [ax for ax in figure.axes if ax.get_title(loc="left").startswith("first errors by day")]
+    for bars in daily.containers:
+        tops = [segment[1][1] for segment in bars[2][0].get_segments()]
+        assert min(tops) > 0  # a day without an error does not prove that there is none
     assert board.plot().get_ylabel() == "share of exposed people"

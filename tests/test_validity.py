@@ -82,6 +82,18 @@ def test_days_that_differ_and_weekends_without_anybody_are_no_holes():
             assert not silences(*days_of(rng, 300, days, level=level), days, stage_days=days)
 
 
+def test_an_office_day_that_begins_an_hour_later_by_the_clock_is_no_hole():
+    """Summer time ends after a week: work that began sharply at 07:00 UTC begins at 08:00."""
+    rng = np.random.default_rng(6)
+    office = np.zeros(96)
+    office[28:64] = 12.0
+    for _ in range(30):
+        rate = np.array([np.roll(office, 4 if day >= 7 else 0) for day in range(10)])
+        rate[[5, 6]] = 0.0
+        visits = rng.poisson(rate.ravel())
+        assert not silences(visits, visits, 10, stage_days=3)
+
+
 @pytest.mark.parametrize("days", [3, 9])
 def test_six_hours_and_whole_days_without_anybody_are_holes_where_people_are_usual(days):
     rng = np.random.default_rng(days)

@@ -4,9 +4,10 @@ Arrays in, silences out. A day is cut into quarter hours; for each, the people s
 counted. A silence is an hour or more of empty quarters. What should have been there is told by the same
 quarters of the other days, weekdays by weekdays and weekends by weekends, scaled down where the day itself
 was slower in its other hours. Given `k` visits in these quarters on `d` other days, none on this one has
-the chance `(d / (d + 1)) ** k` where days are alike (exact, and careful when there are few days). Visits
-come in clumps, so `k` is divided by how much the hours vary beyond chance. The bar rises with the number of
-places where a silence could have begun: a stage without a hole is called broken once in a thousand.
+the chance `(d / (d + 1)) ** k` where days are alike (exact, and careful when there are few days); of the
+same hours, the one before and the one after, the quietest is taken. Visits come in clumps, so `k` is divided
+by how much the hours vary beyond chance. The bar rises with the number of places where a silence could have
+begun: a stage without a hole is called broken once in a thousand.
 """
 
 from __future__ import annotations
@@ -163,13 +164,13 @@ def _against_other_days(
                 break
         usual = np.divide(seen, days, out=np.zeros(_A_DAY), where=days > 0)
         level = _level(visits, usual, known & mine & ~run, slot, same_kind=same_kind)
-        empty = slot[mine & run]
-        empty = empty[days[empty] > 0]
-        if not len(empty):
-            continue
-        expected += level * float(usual[empty].sum())
-        evidence += level * float((seen[empty] * np.log1p(1 / days[empty])).sum())
-        most_days = max(most_days, int(days[empty].max()))
+        each = seen * np.log1p(1 / np.maximum(days, 1))
+        # the hour before and after count too: clocks change, and mornings begin sharply
+        hours = [(slot[mine & run] + shift) % _A_DAY for shift in (0, -_AN_HOUR, _AN_HOUR)]
+        least = min(hours, key=lambda slots: float(each[slots].sum()))
+        expected += level * float(usual[least].sum())
+        evidence += level * float(each[least].sum())
+        most_days = max(most_days, int(days[least].max()))
     return expected, evidence, most_days
 
 

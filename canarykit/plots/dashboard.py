@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.plots.health import wilson_limits
 from canarykit.plots.style import (
     INK,
     bar_style,
@@ -66,11 +67,11 @@ def plot_shares(board: Dashboard, *, ax: Axes | None = None, kind: str | None = 
     names = [f"{k}. {w.split(' > ')[-1]}" if kind == "funnel" else w for k, w in enumerate(whats, start=1)]
     ax.set_xticks(range(len(whats)), names, fontsize=9)
     percent_axis(ax)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.25)
     ax.set_ylabel("share of exposed people")
     title = {"funnel": "the funnel from the exposure on", "error": "errors", "key event": "key events"}
     ax.set_title(f"{title.get(kind or '', 'what exposed people did')}, 95 % intervals", loc="left")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="upper right", frameon=False, fontsize=8)
     return ax
 
 
@@ -87,7 +88,7 @@ def plot_response(survey: SurveyByFlag, *, ax: Axes | None = None) -> Axes:
         words = f"{row['answered']:,} of {row['shown']:,}"
         ax.text(place, row["high"], words, ha="center", va="bottom", fontsize=9, color=INK)
     ax.set_xticks(range(len(response)), [variant_label(v) for v in response["variant"]])
-    ax.margins(y=0.15)
+    ax.margins(y=0.2)
     percent_axis(ax)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("share of those asked who answered")
@@ -113,7 +114,7 @@ def _exposure(board: Dashboard, ax: Axes) -> Axes:
     ax.set_ylabel("people exposed so far")
     ax.set_xlabel("end of day (UTC)")
     ax.set_title("who has come in", loc="left")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="upper left", frameon=False, fontsize=8)
     return ax
 
 
@@ -125,15 +126,16 @@ def _errors_by_day(board: Dashboard, ax: Axes) -> Axes:
     for variant in board.variants:
         rows = board.daily[(board.daily["variant"] == variant) & board.daily["what"].isin(errors)]
         by_day = rows.groupby("day", as_index=False).agg(people=("people", "sum"), exposed=("exposed", "max"))
-        share = by_day["people"] / by_day["exposed"].where(by_day["exposed"] > 0)
-        error = np.sqrt(share * (1 - share) / by_day["exposed"].where(by_day["exposed"] > 0))
+        n = by_day["exposed"].to_numpy(float)
+        low, high, share = wilson_limits(np.minimum(by_day["people"].to_numpy(float), n), n)
         style = line_style(styles[variant])
-        ax.errorbar(by_day["day"], share, yerr=1.96 * error, capsize=3, label=variant_label(variant), **style)
+        limits = [share - low, high - share]
+        ax.errorbar(by_day["day"], share, yerr=limits, capsize=3, label=variant_label(variant), **style)
     utc_axis(ax)
     percent_axis(ax)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("first error, share of exposed")
     ax.set_xlabel("day (UTC)")
     ax.set_title("first errors by day, 95 % intervals", loc="left")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="upper right", frameon=False, fontsize=8)
     return ax

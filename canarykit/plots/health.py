@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from canarykit.health.evidence import EvidenceSeries
     from canarykit.health.stage_report import StageReport
 
-__all__ = ["plot_effects", "plot_evidence", "plot_exposure", "plot_rate", "plot_sample_ratio"]
+__all__ = [
+    "plot_effects",
+    "plot_evidence",
+    "plot_exposure",
+    "plot_rate",
+    "plot_sample_ratio",
+    "wilson_limits",
+]
 
 _LINES = (
     (PALETTE["blue"], "-"),
@@ -169,7 +176,7 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
             f"harm shown: {crossed[0]}" if len(crossed) == 1 else f"harm shown by {len(crossed)} guardrails"
         )
     ax.set_title(f"{report.stage}: {found}", loc="left")
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="white", fontsize=9)
+    ax.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="white", fontsize=9)
     return ax
 
 
@@ -208,7 +215,7 @@ def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("time (UTC)")
     ax.set_ylabel(f"{report.unit} exposed so far")
     ax.set_title(f"{report.stage}: who has come in", loc="left")
-    ax.legend(frameon=False)
+    ax.legend(loc="upper left", frameon=False)
     return ax
 
 
@@ -233,7 +240,7 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
         ("control", sets.events_control, sets.at_risk_control),
     ):
         x, n = np.add.reduceat(events, starts), np.maximum.reduceat(at_risk, starts)
-        low, high, share = _wilson(x, n)
+        low, high, share = wilson_limits(x, n)
         style = line_style(variant_style(name))
         shift = np.timedelta64(int((looks[-1] - looks[0]) / 400 * (1 if name == "canary" else -1)), "us")
         ax.errorbar(
@@ -252,7 +259,7 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
     ax.set_xlabel("time (UTC)")
     ax.set_ylabel(f"share of people at risk, per {hours:g} h")
     ax.set_title(f"{guardrail} over time, 95 % intervals", loc="left")
-    ax.legend(frameon=False)
+    ax.legend(loc="upper right", frameon=False)
     return ax
 
 
@@ -270,8 +277,8 @@ def _cycled(n: int) -> list[tuple[Any, Any]]:
     return [_LINES[i % len(_LINES)] for i in range(n)]
 
 
-def _wilson(x: Any, n: Any) -> tuple[Any, Any, Any]:
-    """Wilson limits per interval, NaN where nobody was at risk."""
+def wilson_limits(x: Any, n: Any) -> tuple[Any, Any, Any]:
+    """Wilson limits and the share itself, arrays in and out; NaN where there is nobody."""
     z = 1.959964
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(n > 0, x / n, np.nan)
