@@ -31,6 +31,36 @@ def test_a_margin_as_large_as_the_rate_itself_tolerates_any_loss_and_says_so():
     assert not any("any loss" in str(note) for note in judge(make_release(n=2000)).notes)
 
 
+def asked(stage, n=40):
+    """People of a stage of whom some answer a survey in their own words."""
+    release = make_release(stage, n=n, share=0.5, harm=1.0)
+    calls = release.events[release.events["event"] == "$feature_flag_called"]
+    shown = calls.assign(event="survey shown", timestamp=calls["timestamp"] + pd.Timedelta(minutes=3))
+    sent = shown.iloc[::2].assign(event="survey sent", **{"$survey_response": "where did the cart go?"})
+    survey = pd.concat([shown, sent], ignore_index=True).assign(**{"$survey_id": "cart"})
+    survey["uuid"] = [f"s{i}" for i in range(len(survey))]
+    columns = [name for name in survey if not name.startswith("$feature_flag")]
+    return ck.EventLog(pd.concat([release.events, survey[columns]], ignore_index=True))
+
+
+@pytest.mark.parametrize("stage", ["internal team", "expanded beta 25%", "full release"])
+def test_answers_are_quoted_with_their_response_rate_in_every_stage(stage):
+    as_of = ramp_plan().window(stage)[0] + pd.Timedelta(days=1)
+    log = asked(stage)
+    report = judge(log, stage, as_of=as_of, survey="cart")
+    rates = [row for row in report.section("survey").to_dicts() if row["question"] == "response"]
+    assert sum(row["answers"] for row in rates) == 20
+    assert "where did the cart go?" in report.to_html()
+    silent = judge(log, stage, as_of=as_of, survey="carts")
+    (section,) = [section for section in silent.sections if section.title == "survey"]
+    assert "Nobody was asked" in section.text
+    assert "Did you mean 'cart'?" in section.text
+    assert silent.verdict is report.verdict
+    board = ck.dashboard(log, ramp_plan(), stage, as_of=as_of, survey="carts")
+    assert any("nobody was asked" in str(note) for note in board.notes)
+    assert board.figure() is not None
+
+
 @pytest.mark.parametrize("fades, words", [(True, "it falls"), (False, "not shown")])
 def test_an_effect_that_wears_off_with_the_days_since_exposure_is_named(fades, words):
     """Errors of the canary start at six times the control's and halve from day to day, or stay at twice."""

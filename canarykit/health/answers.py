@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from canarykit.display import Column, Table
+from canarykit.errors import DataError
 from canarykit.health.check import Section
 from canarykit.health.question import Question
 
@@ -18,9 +19,18 @@ def answer_sections(question: Question) -> tuple[Section, ...]:
     from canarykit.feedback import survey_by_flag
 
     plan = question.plan
-    found = survey_by_flag(
-        question.log, question.survey, flag=plan.flag, plan=plan, stage=question.stage, as_of=question.as_of
-    )
+    try:
+        found = survey_by_flag(
+            question.log,
+            question.survey,
+            flag=plan.flag,
+            plan=plan,
+            stage=question.stage,
+            as_of=question.as_of,
+        )
+    except DataError as problem:  # a survey that nobody saw yet is no reason to judge nothing
+        nothing = Table.of((Column("answers", "answers", "count"),), [(0,)])
+        return (Section("survey", f"Nobody was asked in this stage: {problem}.", nothing),)
     sections = [Section("survey", found._headline() + ".", found._table())]
     quotes = found.quotes()
     if len(quotes):

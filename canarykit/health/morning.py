@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import PlanError
+from canarykit.errors import DataError, PlanError
 from canarykit.metrics.reduction import outcomes
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.times import to_utc
@@ -161,15 +161,19 @@ def dashboard(
                 new = int(((first[arm] >= day) & (first[arm] < day_end)).sum())
                 daily.append((pd.Timestamp(day, unit="us", tz="UTC"), variant, what, so_far, new))
     answers = None
+    silent: tuple[Note, ...] = ()
     if survey is not None:
         from canarykit.feedback import survey_by_flag
 
-        answers = survey_by_flag(log, survey, flag=plan.flag, plan=plan, stage=stage, as_of=now)
+        try:
+            answers = survey_by_flag(log, survey, flag=plan.flag, plan=plan, stage=stage, as_of=now)
+        except DataError as problem:  # on the first mornings nobody has been asked yet
+            silent = (Note("no_survey", f"nobody was asked in this stage: {problem}"),)
     frame = pd.DataFrame(daily, columns=["day", "variant", "what", "exposed", "people"])
     kinds = {what: kind for what, (kind, _) in metrics.items()}
     order = {what: place for place, what in enumerate(metrics)}
     rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
-    notes = found.notes
+    notes = (*found.notes, *silent)
     return Dashboard(plan.flag, stage, now, variants, tuple(rows), frame, kinds, answers, notes)
 
 
