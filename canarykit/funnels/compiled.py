@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from canarykit.funnels import actor, partition, scan_ordered, scan_trends, scan_unordered
+from canarykit.funnels import actor, pack_rows, partition, scan_ordered, scan_trends, scan_unordered
 
 __all__ = ["compiled"]
 
-_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends, partition)
+_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends, pack_rows, partition)
 
 
 def compiled(name: str) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.feed import actor_column
-from canarykit.funnels.partition import Layout
+from canarykit.funnels.pack_rows import Layout
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.recode import BatchCodes, batch_codes
 from canarykit.funnels.types import Label
