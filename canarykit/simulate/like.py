@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["population_like", "scenario_like"]
 
 WEEK = pd.Timedelta(days=7)
+CONTROLS = ("false", "control")
 _BASE = ("person_id", "timestamp", "session_id")
 
 
@@ -85,6 +86,7 @@ def scenario_like(log: EventLog, steps: tuple[str, ...], flag: str | None) -> Sc
     value = [f"$feature/{flag}"] if flag is not None else []
     wanted = [*_BASE, "event", "amount", "load_ms", *value]
     names = [*steps, "$exception", "$pageview", "survey shown", "survey sent"]
+    names += ["$feature_flag_called"] if value else []  # a session may tell its value nowhere else
     columns = [*dict.fromkeys(wanted)]
     parts = log.reduce(
         columns, partial(_behaviour, steps=steps, value=value), events=list(dict.fromkeys(names))
@@ -120,7 +122,7 @@ def scenario_like(log: EventLog, steps: tuple[str, ...], flag: str | None) -> Sc
         "pages": max(total["pages"] / sessions, 1.0),
         "error_rate": min(total["with_errors"] / sessions, 1.0),
         "errors_per_hit": max(total["client_errors"] / max(total["with_errors"], 1), 1.0),
-        "server_error_rate": min(total["server_errors"] / sessions, 1.0),
+        "server_error_rate": min(total["server_errors"] / max(total["every_session"], 1), 1.0),
     }
     for name, noise, numbers, what in (
         ("amount", "amount_spread", lists["numbers"][0], "amount"),
@@ -132,6 +134,8 @@ def scenario_like(log: EventLog, steps: tuple[str, ...], flag: str | None) -> Sc
             notes.append(f"no property {what!r} on the steps: the default {name.replace('_', ' ')}")
     shown = total["shown"]
     fields["survey"] = Survey(answered=min(total["sent"] / shown, 1.0)) if shown else None
+    if flag is not None and total["server_errors"]:
+        notes.append("exceptions of the server carry no flag value: their rate is that of both versions")
     notes.append("effects, faults and the survey's answers are not estimated")
     return Scenario(steps=tuple(made), notes=tuple(notes), **fields)
 
@@ -166,8 +170,11 @@ def _behaviour(table: pa.Table, *, steps: tuple[str, ...], value: list[str]) -> 
     """Of one shard of people: counts of steps and errors, gaps between steps, numbers on them."""
     frame = table.to_pandas().sort_values("timestamp", kind="stable")
     frame["event"] = frame["event"].astype(str)
-    if value:
-        frame = frame[(frame[value[0]] == "false") | frame[value[0]].isna()]
+    every_session, server_errors = len(_sessions(frame)), _without_session(frame)
+    if value:  # the whole session goes: its first page view, before the flags load, has no value either
+        seen = frame[value[0]].notna() & ~frame[value[0]].isin(CONTROLS)
+        theirs = frame["session_id"].isin(frame.loc[seen, "session_id"].dropna().unique())
+        frame = frame[~seen & ~theirs]
     error = frame["event"] == "$exception"
     named = frame["session_id"].notna()
     gaps = []
@@ -185,12 +192,18 @@ def _behaviour(table: pa.Table, *, steps: tuple[str, ...], value: list[str]) -> 
         "pages": int((frame["event"] == "$pageview").sum()),
         "with_errors": int(frame.loc[error & named, "session_id"].nunique()),
         "client_errors": int((error & named).sum()),
-        "server_errors": int((error & ~named).sum()),
+        "every_session": every_session,
+        "server_errors": server_errors,
         "shown": int((frame["event"] == "survey shown").sum()),
         "sent": int((frame["event"] == "survey sent").sum()),
         "gaps": gaps,
         "numbers": [values[values > 0] for values in numbers],
     }
+
+
+def _without_session(frame: pd.DataFrame) -> int:
+    """Exceptions of the server: they know neither session nor flag."""
+    return int(((frame["event"] == "$exception") & frame["session_id"].isna()).sum())
 
 
 def _coverage(start: pd.Timestamp, end: pd.Timestamp) -> np.ndarray:
