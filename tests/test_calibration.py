@@ -18,7 +18,7 @@ from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import calibrate  # noqa: E402
 from benchmarks.calibrate.judged import judged  # noqa: E402
 
-RUNS = {"brownian": 1000, "organisations": 150, "looks": 300}
+RUNS = {"brownian": 1000, "organisations": 150, "looks": 300, "heavy_tails": 150}
 SEEDS = {"brownian": 34, "ramp": 33}
 
 
@@ -58,6 +58,8 @@ def test_rules_without_the_promise_break_it(tables):
     assert shares["events instead of people", "events counted", 1] > 0.5
     assert shares["five guardrails", "each at 5 %", 1] > 0.08
     assert shares["promotion, base 1%, margin 1.25", "no harm seen by day 5", 1.25] > 0.1
+    losses = "tuned at 5,000 people: losses, a canary of 5% of 500 an hour"
+    assert shares["revenue with heavy tails", losses, 1] > 0.2
     assert shares["organisations assigned", "people, one look: 50 organisations an arm", "ICC .05"] > 0.08
 
 

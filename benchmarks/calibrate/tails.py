@@ -1,23 +1,30 @@
 """Revenue: 3 % of the people pay, lognormally with a shape of 2, so that a few pay for most of it.
 
 The asymptotic confidence sequence on the difference of means, tuned as GrowthBook does (5,000 people) and
-as canarykit does (the first gate, here a day). Nothing is wrong with the release; harm is more in the
-canary or less, which are the same with equal arms.
+as canarykit does (the first gate, here a day). Nothing is wrong with the release; with equal arms harm is
+more in the canary or less, which are the same. In a small arm the few who pay much are missing at first,
+and the spread with them: losses are then seen that are none. Canarykit caps a person's sum at the control's
+99.5 %, waits for 25 people an arm, and keeps its level.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, HOURS, SHARES
+from canarykit.health.evidence import value_evidence
+from canarykit.health.moments import value_series
+from canarykit.metrics import Guardrail, Outcomes, Total
 from canarykit.stats import mixture_test
 from canarykit.stats.published_sequences import tuned_k
 
 __all__ = ["heavy_tails"]
 
 BLOCK = 250
+HOUR_US = 3_600_000_000
 TRAFFIC = {
     "ramp": 2000 * np.repeat(SHARES, HOURS // len(SHARES)),
     "500 an hour": np.full(HOURS, 500.0),
@@ -30,20 +37,51 @@ def heavy_tails(rows: int, rng: int = 32) -> Iterator[dict[str, Any]]:
     table = "revenue with heavy tails"
     runs = min(rows, 2000)
     for name, people in TRAFFIC.items():
-        found = _false(runs, people, rng)
+        found = _false(runs, people, people, rng)
         for rule, share in found.items():
             yield judged(table, f"{rule}: {name}", 1, runs, share, (0.010, 0.019), bound=ALPHA, near=False)
+    hourly = np.full(HOURS, 500.0)
+    for part in (0.05, 0.10):
+        setting = f"losses, a canary of {part:.0%} of 500 an hour"
+        # the arms swapped: what the control has more is what the canary loses
+        found = _false(runs, hourly * (1 - part), hourly * part, rng)
+        yield judged(table, f"tuned at 5,000 people: {setting}", 1, runs, found["tuned at 5,000 people"])
+        few = min(rows, 500)
+        yield judged(
+            table, f"as canarykit judges: {setting}", 1, few, _as_judged(few, part, 500, 72, rng), bound=ALPHA
+        )
 
 
-def _false(runs: int, people: np.ndarray, rng: int) -> dict[str, float]:
-    units = np.cumsum(people)
+def _as_judged(runs: int, part: float, per_hour: int, hours: int, rng: int) -> float:
+    """False rollbacks for lost revenue, people by people through the evidence of the judged stages."""
+    guardrail = Guardrail(Total("paid", "amount"), worse="lower", margin_ratio=0.8)
+    looks = np.arange(1, hours + 1) * HOUR_US
+    people = per_hour * hours
+    draw = np.random.default_rng([rng, round(1000 * part)])
+    false = 0
+    for _ in range(runs):
+        entered = np.sort(draw.integers(0, hours * HOUR_US, people))
+        columns = {"entered_at": pd.to_datetime(entered, unit="us", utc=True)}
+        units = pd.DataFrame(columns | {"canary": draw.random(people) < part})
+        revenue = np.where(draw.random(people) < 0.03, draw.lognormal(3.0, 2.0, people), 0.0)
+        outcomes = Outcomes(units, (guardrail.metric,), (None,), (revenue,), (np.ones(people),), (0,))
+        series = value_series(outcomes, 0, looks, hours * HOUR_US)
+        evidence = value_evidence(
+            *series.contrast(1.0), *series.contrast(0.8), guardrail, 1.0, margin=-1.0, gate=24
+        )
+        false += bool(np.nanmax(evidence.harm_log_e) >= -np.log(ALPHA))
+    return false / runs
+
+
+def _false(runs: int, people: np.ndarray, others: np.ndarray, rng: int) -> dict[str, float]:
+    units = np.cumsum(people + others)
     alarms: dict[str, list[np.ndarray]] = {}
     draw = np.random.default_rng(rng)
     for begin in range(0, runs, BLOCK):
         shape = (min(BLOCK, runs - begin), len(people))
-        (ours, own), (theirs, other) = (_means(draw, people, units, shape) for _ in range(2))
+        (ours, own), (theirs, other) = (_means(draw, arm, shape) for arm in (people, others))
         variance = own + other
-        k = tuned_k(1, tuned_at=5000, sided="lower") * 2 * units
+        k = tuned_k(1, tuned_at=5000, sided="lower") * units
         gate = np.where(variance > 0, 6.3 * variance[:, 23:24] / np.where(variance > 0, variance, 1), 0.0)
         for rule, size in (("tuned at 5,000 people", np.broadcast_to(k, shape)), ("tuned at a day", gate)):
             test = mixture_test(ours - theirs, variance, k=size)
@@ -55,9 +93,10 @@ def _false(runs: int, people: np.ndarray, rng: int) -> dict[str, float]:
 
 
 def _means(
-    draw: np.random.Generator, people: np.ndarray, units: np.ndarray, shape: tuple[int, int]
+    draw: np.random.Generator, people: np.ndarray, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Running mean of the people so far, and its variance."""
+    units = np.cumsum(people)
     paying = draw.binomial(people.astype(int), 0.03, shape)
     amounts = draw.lognormal(3.0, 2.0, int(paying.sum()))
     place = np.repeat(np.arange(paying.size), paying.ravel())
