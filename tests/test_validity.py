@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +12,11 @@ from canarykit.health import Row, recompute
 from canarykit.health.delays import DELAYS, delays_of
 from canarykit.health.missing import find_missing
 from canarykit.health.rhythm import FALSE_ALARMS, QUARTER, find_silences
+from canarykit.plots.health import plot_exposure
 from canarykit.simulate import Effect, Fault
 from tests.release import make_release, ramp_plan
 
+matplotlib.use("Agg")
 PLAN = ck.RolloutPlan.five_stages(
     "f", owner="ada@acme.io", team_domain="acme.io", ramp=(25,), starts_at="2026-09-07T09:00:00Z", dwell="2d"
 )
@@ -127,6 +130,9 @@ def test_an_outage_holds_the_promotion_until_somebody_says_what_it_was(whole):
     assert check.effect == 6.0
     assert "the data are not whole" in report.reason
     assert recompute(report.to_json()) == (report.verdict, report.row)
+    assert report.gaps == (tuple(pd.Timestamp(moment) for moment in OUTAGE),)
+    labels = [text.get_text() for text in plot_exposure(report).get_legend().get_texts()]
+    assert "no data" in labels
     told = judge(broken, known_gaps=[OUTAGE])
     assert told.verdict is ck.Verdict.PROMOTE
     assert told.check("gaps").status.value == "for information"

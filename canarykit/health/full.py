@@ -124,6 +124,7 @@ def _without_control(question: Question) -> StageReport:
         audit=audit_record(question, row, evidence, found=found),
         unit=who,
         found=found,
+        gaps=question.gaps,
         notes=(
             *question.log.notes,
             *question.exposures.notes,

@@ -149,6 +149,20 @@ class Question:
         return tuple(silence for silence in found if not self.is_explained(silence))
 
     @property
+    def gaps(self) -> tuple[tuple[pd.Timestamp, pd.Timestamp], ...]:
+        """All times without data that were found, in the whole log or in one arm, in order."""
+        if self.pulse is None:
+            return ()
+        import pandas as pd
+
+        found = (*self.pulse.silences, *self.pulse.calls, *(item.silence for item in self.pulse.arms))
+        ends = sorted({(silence.since, silence.until) for silence in found})
+        return tuple(
+            (pd.Timestamp(since, unit="us", tz="UTC"), pd.Timestamp(until, unit="us", tz="UTC"))
+            for since, until in ends
+        )
+
+    @property
     def one_sided(self) -> bool:
         """Whether one arm alone was silent for a time, so that nothing can be compared."""
         return self.pulse is not None and bool(self.pulse.arms)

@@ -75,6 +75,7 @@ def comparison_report(question: Question, comparison: Comparison, share: float) 
         audit=audit_record(question, row, comparison.evidence, series=series, found=comparison.found),
         unit=question.unit_words,
         found=comparison.found.only(comparison.used),
+        gaps=question.gaps,
         notes=_notes(question, comparison),
     )
 

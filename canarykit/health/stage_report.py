@@ -65,6 +65,8 @@ class StageReport(Result):
         What was assigned: "people", or the groups' name.
     found
         What happened to each unit; `people` reads it.
+    gaps
+        Times (since, until) without data, in the whole log or in one arm; the pictures shade them.
     """
 
     flag: str
@@ -86,6 +88,7 @@ class StageReport(Result):
     audit: dict[str, Any] = field(default_factory=dict)
     unit: str = "people"
     found: Outcomes | None = None
+    gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     notes: tuple[Note, ...] = ()
 
     @property
@@ -224,6 +227,7 @@ class StageReport(Result):
             "n_control": self.n_control,
             "checks": [raw_check(c) for c in self.checks],
             "next_steps": list(self.next_steps),
+            "gaps": [list(gap) for gap in self.gaps],
             "sections": [
                 {"title": s.title, "text": s.text, "rows": s.table.to_dicts()} for s in self.sections
             ],

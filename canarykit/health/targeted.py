@@ -82,6 +82,7 @@ def judge_targeted(question: Question) -> StageReport:
         audit=audit_record(question, row, evidence, found=after),
         unit=who,
         found=after,
+        gaps=question.gaps,
         notes=(
             *question.log.notes,
             *question.exposures.notes,

@@ -210,6 +210,7 @@ def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
     for name, counts in (("canary", series.units_canary), ("control", series.units_control)):
         style = line_style(variant_style(name)) | {"marker": None}
         ax.plot(times, counts, **style, linewidth=2.2, label=f"{name}: {int(counts[-1]):,}")
+    _shade_gaps(report, ax)
     utc_axis(ax)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("time (UTC)")
@@ -252,6 +253,7 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
             capsize=2,
             label=name,
         )
+    _shade_gaps(report, ax)
     utc_axis(ax)
     ax.set_ylim(bottom=0)
     percent_axis(ax)
@@ -267,6 +269,16 @@ def _series(report: StageReport) -> EvidenceSeries:
     if report.series is None:
         raise DataError(f"stage {report.stage!r} has no control, so there is no evidence over time to draw")
     return report.series
+
+
+def _shade_gaps(report: StageReport, ax: Axes) -> None:
+    """Times without data, hatched, so that a flat line is not read as calm."""
+    from matplotlib.dates import date2num
+
+    for k, gap in enumerate(report.gaps):
+        since, until = (float(date2num(moment.tz_localize(None).to_pydatetime())) for moment in gap)
+        label = "no data" if k == 0 else None
+        ax.axvspan(since, until, facecolor="#E6E6E6", edgecolor="#8A8A8A", hatch="//", zorder=0, label=label)
 
 
 def _times(series: EvidenceSeries) -> Any:
