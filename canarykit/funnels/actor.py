@@ -25,7 +25,7 @@ from canarykit.funnels.rules import (
 from canarykit.funnels.scan_ordered import scan_ordered
 from canarykit.funnels.scan_unordered import scan_unordered
 
-__all__ = ["KERNELS", "run_actor", "run_sorted", "select_values", "split_by_value"]
+__all__ = ["KERNELS", "load_actor", "run_actor", "run_sorted", "select_values", "split_by_value"]
 
 
 def run_sorted(
@@ -49,12 +49,19 @@ def run_sorted(
     for actor in range(len(starts) - 1):
         low = starts[actor]
         size = starts[actor + 1] - low
-        for e in range(size):
-            m[at.time + e] = time[low + e]
-            m[at.entry + e] = entry[low + e]
-            m[at.value + e] = value[low + e]
-            m[at.origin + e] = low + e
+        load_actor(time, entry, value, low, size, m, at)
         run_actor(actor, size, rules, blank, m, at, answers, matched, used)
+
+
+def load_actor(
+    time: list[int], entry: list[int], value: list[int], first: int, size: int, m: list[int], at: Places
+) -> None:
+    """An actor's events into the working memory."""
+    for e in range(size):
+        m[at.time + e] = time[first + e]
+        m[at.entry + e] = entry[first + e]
+        m[at.value + e] = value[first + e]
+        m[at.origin + e] = first + e
 
 
 def run_actor(
@@ -248,6 +255,7 @@ KERNELS = (
     write_matches,
     write_answer,
     run_actor,
+    load_actor,
     run_sorted,
 )
 """For compilation, callees first."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from canarykit.funnels.actor import select_values, split_by_value
+from canarykit.funnels.actor import load_actor, select_values, split_by_value
 from canarykit.funnels.rules import (
     ALL_EVENTS,
     EMPTY,
@@ -74,11 +74,7 @@ def run_trend_sorted(
     for actor in range(len(starts) - 1):
         first = starts[actor]
         size = starts[actor + 1] - first
-        for e in range(size):
-            m[at.time + e] = time[first + e]
-            m[at.entry + e] = entry[first + e]
-            m[at.value + e] = value[first + e]
-            m[at.origin + e] = first + e
+        load_actor(time, entry, value, first, size, m, at)
         n_values = 1
         if rules.attribution == NO_VALUE:
             m[at.values] = 0
