@@ -100,8 +100,9 @@ class Table:
         """A plain `<table>` with inline styles, every cell escaped."""
         if not self.columns:
             return ""
-        cell_style = "padding:3px 10px;border-bottom:1px solid #ddd;"
+        cell_style = "padding:3px 8px;border-bottom:1px solid #ddd;"
         align = ["left" if column.kind == "text" else "right" for column in self.columns]
+        whole = ["" if column.kind == "text" else "white-space:nowrap;" for column in self.columns]
         head = "".join(
             f'<th style="{cell_style}text-align:{a};font-weight:600">{escape(c.label)}</th>'
             for c, a in zip(self.columns, align, strict=True)
@@ -109,8 +110,8 @@ class Table:
         body = "".join(
             "<tr>"
             + "".join(
-                f'<td style="{cell_style}text-align:{a};vertical-align:top">{escape(cell)}</td>'
-                for cell, a in zip(row, align, strict=True)
+                f'<td style="{cell_style}{w}text-align:{a};vertical-align:top">{escape(cell)}</td>'
+                for cell, a, w in zip(row, align, whole, strict=True)
             )
             + "</tr>"
             for row in self.formatted()

@@ -95,11 +95,8 @@ class FunnelComparison(Result):
     def _table(self) -> Table:
         columns = (
             Column("variant", "variant"),
-            Column("step", "step", "count"),
             Column("name", "reached"),
-            Column("n_baseline", f"{self.baseline} people", "count"),
-            Column("share_baseline", f"{self.baseline} share", "share"),
-            Column("n", "people", "count"),
+            Column("share_baseline", self.baseline, "share"),
             Column("share", "share", "share"),
             Column("difference", "difference", "points"),
             Column("low", "low", "points"),
@@ -107,21 +104,20 @@ class FunnelComparison(Result):
             Column("always_low", "low, any look", "points"),
             Column("always_high", "high, any look", "points"),
             Column("ratio", "ratio", "ratio"),
-            Column("ratio_low", "low", "ratio"),
-            Column("ratio_high", "high", "ratio"),
-            Column("from_previous_baseline", f"{self.baseline} from step before", "share"),
+            Column("from_previous_baseline", f"{self.baseline}, from step before", "share"),
             Column("from_previous", "from step before", "share"),
         )
         return Table.of(columns, self.rows)
 
     def to_frame(self) -> Any:
-        """The rows as a frame, with the counts that the printed table leaves out."""
+        """The rows as a frame, with the counts and the ratio's interval that the printed table leaves out."""
         import pandas as pd
 
         return pd.DataFrame([dict(row) for row in self.rows])
 
     def _extra_json(self) -> dict[str, Any]:
-        return {"baseline": self.baseline, "start": self.start, "confidence": self.confidence}
+        told = {"baseline": self.baseline, "start": self.start, "confidence": self.confidence}
+        return {**told, "steps": [dict(row) for row in self.rows]}
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The difference at each step: the planned-look interval thick, the always-valid one thin."""
