@@ -148,6 +148,24 @@ def test_the_blast_radius_is_what_the_flag_says(plan):
         ck.blast_radius(plan, "beta", persons.iloc[:0])
 
 
+def test_the_blast_radius_counts_people_and_says_what_it_leaves_out(plan):
+    persons = pd.DataFrame({"distinct_id": [f"user-{i}" for i in range(2000)]})
+    persons["email"] = persons["distinct_id"] + "@mail.example"
+    slow = ck.Guardrail(SlowShare("signup started", "load_ms", slower_than=2000), margin_ratio=1.5)
+    spent = ck.Guardrail(Average("paid", "amount"), worse="lower")
+    effects = [Effect("load time", 1.5), Effect("errors", 9, where={"browser": "Safari"})]
+    bad = ck.Scenario(effects=effects, error_rate=0.01)
+    found = ck.blast_radius(
+        plan, "expanded beta 50%", persons, bad, [slow, spent, ck.Guardrail(ErrorShare())]
+    )
+    (_, without, with_it, _), (_, *errors) = found.harms
+    z = math.log(2000 / (bad.load_time * 1.5)) / bad.load_spread
+    assert with_it == pytest.approx(0.5 * math.erfc(z / math.sqrt(2)))
+    assert with_it > 1.5 * without
+    assert errors == [0.01, 0.01, 0.0]
+    assert {note.code for note in found.notes} == {"no_people", "confined_effects"}
+
+
 def test_a_ramp_is_found_within_the_budget_and_beats_the_clock():
     found = ck.plan_ramp(
         harm_budget=45,

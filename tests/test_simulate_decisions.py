@@ -331,6 +331,8 @@ def test_mistakes_are_answered_with_what_there_is(plan):
         ck.simulate_decisions(plan, traffic=0)
     with pytest.raises(ck.PlanError, match=r"no step 'payed'.*Did you mean 'paid'"):
         ck.simulate_decisions(plan, None, ck.Guardrail(Conversion("payed"), worse="lower"), traffic=10)
+    with pytest.raises(ck.PlanError, match=r"variant 'ture'.*Did you mean 'true'"):
+        ck.simulate_decisions(plan, errors(2, variant="ture"), traffic=10)
     with pytest.raises(ck.PlanError, match="expected between 0 and 1"):
         ck.simulate_decisions(plan, errors(500), traffic=10)
     full = replace(plan, stages=(plan.stages[0], plan.stages[-1]))

@@ -21,7 +21,7 @@ from canarykit.metrics.share import ErrorShare
 from canarykit.simulate.operating import NOT_REACHED, Decisions, RuleRuns
 from canarykit.simulate.population import Population
 from canarykit.simulate.progress import Progress, watched
-from canarykit.simulate.rates import truth_of
+from canarykit.simulate.rates import require_variants, truth_of
 from canarykit.simulate.rivals import RIVALS
 from canarykit.simulate.scenario import Scenario
 from canarykit.simulate.schedule import Control, Traffic, schedule
@@ -147,6 +147,7 @@ def simulate_decisions(
         raise PlanError(f"n_runs is {n_runs}; expected at least 1")
     if evidence not in ("stage", "ramp"):
         raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
+    require_variants(scenario, plan)
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates) for item in chosen]

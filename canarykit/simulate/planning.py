@@ -12,8 +12,9 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
 from canarykit.metrics import Guardrail
 from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.simulate.population import Population
 from canarykit.simulate.progress import Progress
-from canarykit.simulate.rates import Truth, truth_of
+from canarykit.simulate.rates import Truth, require_variants, truth_of
 from canarykit.simulate.scenario import Scenario
 from canarykit.simulate.schedule import Control, Traffic
 from canarykit.simulate.streams import Seed
@@ -299,7 +300,8 @@ def blast_radius(
     persons
         One row a person, as for `evaluate_flag`.
     scenario, guardrails, rates
-        The bad release and what it harms, as for `simulate_decisions`; each person counts once.
+        The bad release and what it harms, as for `simulate_decisions`; each person counts once. Effects
+        that are confined to some people are left out, and said so.
     **options
         For `evaluate_flag`, such as `groups`.
 
@@ -320,6 +322,8 @@ def blast_radius(
 
     if not len(persons):
         raise DataError("persons is empty: there is nobody to reach")
+    if scenario is not None:
+        require_variants(scenario, plan)
     position = plan.index(stage)
     has = (evaluate_flag(plan.flag_at(stage), persons, **options)["value"] == plan.canary).fillna(False)
     had = np.zeros(len(persons), bool)
@@ -329,18 +333,26 @@ def blast_radius(
     people = int(has.sum())
     chosen = (Guardrail(ErrorShare()),) if guardrails is None else guardrails
     chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
-    harms = []
+    harms: list[tuple[Any, ...]] = []
+    notes: list[Note] = []
     for guardrail in chosen if scenario is not None else ():
         assert scenario is not None
         truth = truth_of(guardrail, scenario, rates)
-        ratio = np.prod([e.ratio for e in scenario.effects if _applies(e, truth, plan, stage)])
-        low, high = truth.base, truth.base * float(ratio)
-        extra = float(truth.extra(np.array([low]), np.array([high]))[0]) * people
-        harms.append((guardrail.label, low, high, extra))
+        if not truth.is_share:
+            notes.append(Note("no_people", f"{guardrail.label} is no share of people: nobody is counted"))
+            continue
+        effects = [effect for effect in scenario.effects if effect.quantity in truth.quantities]
+        whole = [effect for effect in effects if _applies(effect, plan, stage)]
+        high = truth.base * float(np.prod([1 + truth.strength(e, scenario, Population(1)) for e in whole]))
+        extra = float(truth.extra(np.array([truth.base]), np.array([high]))[0]) * people
+        harms.append((guardrail.label, truth.base, high, extra))
+        if any(effect.where for effect in effects):
+            text = f"{guardrail.label}: effects that are confined to some people are left out"
+            notes.append(Note("confined_effects", text))
     new = int((has.to_numpy(bool) & ~had).sum())
-    return BlastRadius(stage, people, new, len(persons), tuple(harms))
+    return BlastRadius(stage, people, new, len(persons), tuple(harms), tuple(notes))
 
 
-def _applies(effect: Any, truth: Truth, plan: RolloutPlan, stage: str) -> bool:
-    confined = effect.where or (effect.stage is not None and effect.stage != stage)
-    return effect.quantity in truth.quantities and effect.variant == plan.canary and not confined
+def _applies(effect: Any, plan: RolloutPlan, stage: str) -> bool:
+    here = effect.stage is None or effect.stage == stage
+    return here and not effect.where and effect.variant == plan.canary

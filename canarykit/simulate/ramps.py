@@ -228,12 +228,11 @@ def plan_ramp(
     chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
     first = truth_of(chosen[0], healthy, rates)
     quantity, worse = first.quantities[-1], chosen[0].worse
-    releases = {1.0: healthy}
+    factors = {1.0: 1.0}
     for ratio in bad_ratios:
         if not ratio > 1:
             raise PlanError(f"bad_ratios holds {ratio}; expected numbers above 1")
-        factor = ratio if worse == "higher" else 1 / ratio
-        releases[float(ratio)] = healthy.with_effects(Effect(quantity, factor))
+        factors[float(ratio)] = ratio if worse == "higher" else 1 / ratio
     seed = as_seed(rng)
     tried = [(tuple(float(s) for s in ramp), dwell) for ramp in ramps for dwell in dwells]
     shared: dict[str, Any] = {
@@ -248,10 +247,11 @@ def plan_ramp(
     }
 
     def judged(ramp: Ramp, plan: RolloutPlan, by_clock: bool, **options: Any) -> RampChoice:
-        found = {
-            ratio: simulate_decisions(plan, release, chosen, n_runs, **shared, **options)
-            for ratio, release in releases.items()
-        }
+        found = {}
+        for ratio, factor in factors.items():
+            effects = [] if ratio == 1 else [Effect(quantity, factor, variant=plan.canary)]
+            release = healthy.with_effects(*effects)
+            found[ratio] = simulate_decisions(plan, release, chosen, n_runs, **shared, **options)
         return _choice(ramp, found, max_days, by_clock)
 
     before = present if present is not None else _plan_of(flag, FIXED_RAMP, starts_at)

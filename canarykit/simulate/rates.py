@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,10 @@ from canarykit.simulate.population import Population
 from canarykit.simulate.scenario import Effect, Scenario
 from canarykit.times import micros
 
-__all__ = ["Truth", "truth_of"]
+if TYPE_CHECKING:
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["Truth", "require_variants", "truth_of"]
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,11 @@ class Truth:
                 inside &= times_us >= micros(effect.since)
             if effect.until is not None:
                 inside &= times_us < micros(effect.until)
-            ratio *= np.where(inside, 1.0 + self._strength(effect, scenario, population), 1.0)
+            ratio *= np.where(inside, 1.0 + self.strength(effect, scenario, population), 1.0)
         return ratio
 
-    def _strength(self, effect: Effect, scenario: Scenario, population: Population) -> float:
+    def strength(self, effect: Effect, scenario: Scenario, population: Population) -> float:
+        """What an effect adds to the base as a part of it, over all people."""
         strength = (effect.ratio - 1.0) * share_of(effect.where, population)
         if isinstance(self.guardrail.metric, SlowShare):  # a slower median moves the share above the limit
             slow = _slow_share(self.guardrail.metric, scenario, effect.ratio) / max(self.base, 1e-12)
@@ -185,6 +189,17 @@ def _cannot(guardrail: Guardrail) -> PlanError:
         f"{guardrail.label}: {type(guardrail.metric).__name__} cannot be simulated from rates; simulate "
         "events with simulate_rollout and judge them with evaluate_stage"
     )
+
+
+def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
+    """Effects must be for variants that the plan has: "true" is none of a plan with other names."""
+    known = sorted({plan.control, plan.canary, "false", *(item.key for item in plan.variants)})
+    for effect in scenario.effects:
+        if effect.variant is not None and effect.variant not in known:
+            raise PlanError(
+                f"the effect on {effect.quantity!r} is for variant {effect.variant!r}; "
+                f"{did_you_mean(effect.variant, known)}"
+            )
 
 
 def share_of(where: Mapping[str, Any], population: Population) -> float:
