@@ -300,6 +300,18 @@ def test_arrow_types_of_every_kind_become_text():
     assert value_text(pd.NaT) is None
 
 
+def test_the_one_row_that_is_repeated_among_very_many_persons_is_found():
+    ids = [f"d{number}" for number in range(60_000)]
+    persons = pd.DataFrame({"distinct_id": [*ids, "d7"], "person_id": [*ids, "d0"]})
+    log = ck.EventLog(log_of().frame, persons=persons)
+    assert len(log.persons) == 60_000
+    assert log.identities["d7"] == "d0"
+    assert {note.code: note.count for note in log.notes}["persons_repeated"] == 1
+    once = ck.EventLog(log_of().frame, persons=persons[:-1])
+    assert len(once.persons) == 60_000
+    assert once.identities["d7"] == "d7"
+
+
 @pytest.mark.parametrize("bad", [{"columns": "event"}, {"columns": ["x"], "events": "view"}])
 def test_a_name_where_a_list_belongs_is_refused(bad):
     with pytest.raises(ck.DataError, match="expected a list of names"):

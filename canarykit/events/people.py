@@ -14,6 +14,7 @@ from canarykit.display import Note
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.engine import Lookups
 from canarykit.events.text import as_text, frame_column, id_text
+from canarykit.hashing import COMPILED_FROM, hash_ids
 
 __all__ = ["identities_of", "lookups_of", "read_groups", "read_persons"]
 
@@ -53,7 +54,7 @@ def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
     both = pd.DataFrame({"person_id": person, "distinct_id": distinct})
     listed = pd.concat([both, properties], axis=1)
     listed = listed.iloc[order[keep[order]]]
-    single = listed.drop_duplicates("distinct_id", keep="last")
+    single = _last_of_each(listed, "distinct_id")
     if repeated := len(listed) - len(single):
         notes.append(Note("persons_repeated", "older rows of the persons export replaced", repeated))
     return single.sort_index().reset_index(drop=True), notes
@@ -92,7 +93,7 @@ def lookups_of(persons: pd.DataFrame | None, groups: pd.DataFrame | None) -> Loo
     """Properties by person and by group as text, ready to be joined to events."""
     tables: dict[tuple[str, int | None], tuple[pa.Array, Mapping[str, pa.Array]]] = {}
     if persons is not None:
-        single = persons.drop_duplicates("person_id", keep="last")
+        single = _last_of_each(persons, "person_id")
         tables[("person", None)] = (_texts(single["person_id"]), _Columns(single))
     if groups is not None:
         for index in groups["group_type_index"].unique().tolist():
@@ -128,9 +129,19 @@ def _texts(series: pd.Series) -> pa.Array:
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
+def _last_of_each(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The last row of each id. Ids whose hashes all differ are distinct, and that is quickly seen."""
+    if len(frame) >= COMPILED_FROM:
+        hashes = np.sort(hash_ids(frame[name], "sha1"))
+        if (hashes[1:] != hashes[:-1]).all():
+            return frame
+    return frame.drop_duplicates(name, keep="last")
+
+
 def _id_column(frame: pd.DataFrame, name: str) -> pd.Series:
     texts = id_text(frame_column(frame[name]), name).cast(_TEXT).to_pandas()
-    return pd.Series(texts.to_numpy(), index=frame.index, name=name, dtype="str")
+    values = texts.array if isinstance(texts.dtype, pd.StringDtype) else texts.to_numpy()
+    return pd.Series(values, index=frame.index, name=name, dtype="str")
 
 
 def _properties(frame: pd.DataFrame, names: tuple[str, ...], skipped: tuple[str, ...]) -> pd.DataFrame:

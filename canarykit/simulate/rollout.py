@@ -151,6 +151,7 @@ def _in_memory(blocks: Iterator[_Block], layout: Layout, workers: int | None) ->
         drafts.extend(weeks)
         persons.append(listed)
     everyone = People.join(crowds)
+    crowds.clear()
     frame = _frame(drafts, Crowd.of(everyone), layout, workers)
     return EventLog(
         frame,
