@@ -181,14 +181,18 @@ class Files:
 
 
 def run(rows: int) -> Iterator[dict[str, Any]]:
-    """Lines for a frame in memory, for Parquet, and for orders and people that are not uniform."""
-    rounds = 3 if rows <= 20_000_000 else 2
+    """Lines for a frame in memory, for Parquet, and for orders and people that are not uniform.
+
+    Text ids and uneven logs up to 20 million rows, frames in memory up to 60 million: the peers need the room.
+    """
+    moderate, rounds = rows <= 20_000_000, 5 if rows <= 20_000_000 else 3
     with tempfile.TemporaryDirectory(dir=os.environ.get("CANARYKIT_BENCH_DIR")) as folder:
         files = Files(Path(folder))
         frame = make(rows)
-        yield from in_memory("funnel, pandas, integer ids", frame, rounds)
+        if rows <= 60_000_000:
+            yield from in_memory("funnel, pandas, integer ids", frame, rounds)
         path = files.write(frame, "integer")
-        text = with_text_ids(frame) if rows <= 20_000_000 else None
+        text = with_text_ids(frame) if moderate else None
         del frame
         yield from on_disk("funnel, Parquet, integer ids", rows, path, rounds)
         if text is not None:
@@ -196,7 +200,8 @@ def run(rows: int) -> Iterator[dict[str, Any]]:
             path = files.write(text, "text")
             del text
             yield from on_disk("funnel, Parquet, text ids", rows, path, rounds)
-    yield from uneven(rows, rounds)
+    if moderate:
+        yield from uneven(rows, rounds)
 
 
 def in_memory(bench: str, frame: pd.DataFrame, rounds: int) -> Iterator[dict[str, Any]]:
