@@ -183,7 +183,7 @@ class Files:
 def run(rows: int) -> Iterator[dict[str, Any]]:
     """Lines for a frame in memory, for Parquet, and for orders and people that are not uniform.
 
-    Text ids and uneven logs up to 20 million rows, frames in memory up to 60 million: the peers need the room.
+    Text ids and uneven logs up to 20 million rows, frames in memory up to 60 million: peers need the room.
     """
     moderate, rounds = rows <= 20_000_000, 5 if rows <= 20_000_000 else 3
     with tempfile.TemporaryDirectory(dir=os.environ.get("CANARYKIT_BENCH_DIR")) as folder:
