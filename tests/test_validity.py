@@ -9,7 +9,7 @@ import pytest
 
 import canarykit as ck
 from canarykit.health import Row, recompute
-from canarykit.health.delays import DELAYS, delays_of
+from canarykit.health.delays import HOUR, Arrivals, delays_of
 from canarykit.health.missing import find_missing
 from canarykit.health.rhythm import FALSE_ALARMS, QUARTER, find_silences
 from canarykit.plots.health import plot_exposure
@@ -213,18 +213,34 @@ def test_gaps_that_are_no_times_are_refused(whole):
 # ---- late events ----------------------------------------------------------------------------------
 
 
+def delays(happened, arrived, until):
+    """Delays of events by hour, in a log that holds what had arrived `until` then."""
+    there = arrived < until
+    seen = Arrivals.of(happened[there], arrived[there])
+    return delays_of(seen, origin=0, last_arrival=until * HOUR - 1, n_hours=int(happened.max()) + 1)
+
+
 def test_delays_are_told_by_hours_old_enough_to_show_them():
-    """Of each hour's 100 events 70 come at once, 20 after 5 h and 10 after 30 h; the export ends at 100 h."""
-    counts = np.zeros((100, len(DELAYS) + 1), dtype=np.int64)
-    for after, n in ((0, 70), (5, 20), (30, 10)):
-        hours = np.arange(100) + 1 + after <= 100
-        counts[hours, np.searchsorted(DELAYS, max(after, 0.1))] = n
-    end = 100 * 4 * QUARTER
-    found = delays_of(counts, origin=0, last_arrival=end, stop=end)
-    assert found.usual == 36
-    assert (end - found.complete_until) / (4 * QUARTER) == 36
-    assert delays_of(counts, origin=0, last_arrival=end + 40 * 4 * QUARTER, stop=end).complete_until is None
-    assert delays_of(counts * 0, origin=0, last_arrival=end, stop=end) is None
+    """Of each hour's 10 events 7 come at once, 2 after 5 h and 1 after 30 h; the log ends at 100 h."""
+    happened = np.repeat(np.arange(100), 10)
+    arrived = happened + np.tile([0] * 7 + [5] * 2 + [30], 100)
+    found = delays(happened, arrived, 100)
+    assert found.usual == 36  # 29 hours after the hour is over, told apart from 24 only
+    assert 100 - found.complete_until // HOUR == 37
+    assert delays(happened, arrived, 140).complete_until is None
+    assert found.late_share == pytest.approx(0.3, abs=0.05)
+    assert delays_of(Arrivals.of(happened[:0], happened[:0]), origin=0, last_arrival=0, n_hours=9) is None
+
+
+def test_what_is_loaded_once_a_day_or_all_at_once_is_not_late():
+    happened = np.repeat(np.arange(96), 10)
+    for arrived in (np.full(len(happened), 96), (happened // 24 + 1) * 24, np.full(len(happened), 900)):
+        found = delays(happened, arrived, int(arrived.max()) + 1)
+        assert (found.late, found.usual, found.complete_until) == (0, 0, None)
+    phones = np.where(np.arange(len(happened)) % 5 == 0, 30, 0)  # a fifth a day after, loaded once a day
+    found = delays(happened, ((happened + phones) // 24 + 1) * 24, 97)
+    assert 0 < found.late_share < 0.2
+    assert found.complete_until is not None
 
 
 def test_hours_whose_events_are_still_to_come_decide_nothing():
@@ -235,8 +251,8 @@ def test_hours_whose_events_are_still_to_come_decide_nothing():
     report = judge(known, as_of=as_of)
     check = report.check("late events")
     assert 0.17 < check.canary.value < 0.22
-    assert "judged until 2026-09-14 14:00 UTC" in check.meaning
-    assert report.series.looks[-1] == int(pd.Timestamp("2026-09-14T14:00:00Z").value // 1000)
+    assert "judged until 2026-09-14 16:00 UTC" in check.meaning
+    assert report.series.looks[-1] == int(pd.Timestamp("2026-09-14T16:00:00Z").value // 1000)
     complete = judge(late, as_of=as_of)
     before = report.series.looks[-1]
     same = complete.series.looks <= before

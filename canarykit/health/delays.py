@@ -1,9 +1,11 @@
 """How late events arrive, and from when on the newest hours are not complete yet.
 
-What arrived late is only known of hours that are old enough. For each delay the events are counted among
-those hours alone that were old enough to show it (the estimate of reporting delays from right-truncated
-data: Lagakos, Barraj & De Gruttola 1988, doi:10.1093/biomet/75.3.515), so that the newest hours, in which
-nothing can be late yet, do not make the others look better.
+An event is late when it arrives after its hour was passed: after that hour's end, and after most of it or
+of a later hour had come in. So a file that was loaded once a day, or all at once, has nothing late in it,
+while what a phone sends a day afterwards is. What arrives late is only known of hours that are old enough:
+for each delay the events are counted among those hours alone that were old enough to show it (reporting
+delays from right-truncated data: Lagakos, Barraj & De Gruttola 1988, doi:10.1093/biomet/75.3.515), so that
+the newest hours, in which nothing can be late yet, do not make the others look better.
 """
 
 from __future__ import annotations
@@ -13,14 +15,51 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COMPLETE", "DELAYS", "Delays", "delays_of"]
+__all__ = ["COMPLETE", "DELAYS", "HOUR", "Arrivals", "Delays", "delays_of"]
 
-DELAYS = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 18, 24, 36, 48, 72, 120, 168)
-"""Upper ends of the delays told apart, in hours; a quarter of an hour is on time."""
+DELAYS = np.array([0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 18, 24, 36, 48, 72, 120, 168])
+"""Upper ends of the delays told apart, in hours."""
 COMPLETE = 0.95
 """Part of an hour's events that must be there before the hour counts."""
-LATE = DELAYS.index(1) + 1
-_HOUR = 3_600_000_000
+HOUR = 3_600_000_000
+_MOST_CELLS = 10_000_000
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Arrivals:
+    """Events by the hour they happened in and the hour they arrived in, both counted from one origin."""
+
+    happened: Counts
+    arrived: Counts
+    count: Counts
+
+    @classmethod
+    def of(cls, happened: Counts, arrived: Counts) -> Arrivals:
+        """Count single events."""
+        return cls._grouped(happened, arrived, np.ones(len(happened), dtype=np.int64))
+
+    @classmethod
+    def joined(cls, parts: list[Arrivals]) -> Arrivals:
+        """Several parts as one."""
+        columns = [np.concatenate([getattr(p, n) for p in parts]) for n in ("happened", "arrived", "count")]
+        return cls._grouped(*columns)
+
+    @classmethod
+    def _grouped(cls, happened: Counts, arrived: Counts, count: Counts) -> Arrivals:
+        if not len(happened):
+            return cls(happened, arrived, count)
+        low, span = int(arrived.min()), int(arrived.max()) - int(arrived.min()) + 1
+        cell = happened * span + (arrived - low)
+        if int(happened.max()) < _MOST_CELLS // span:  # the usual case, and no sort of all events
+            sums = np.bincount(cell, weights=count)
+            key = np.flatnonzero(sums)
+            total = sums[key]
+        else:
+            key, place = np.unique(cell, return_inverse=True)
+            total = np.bincount(place, weights=count)
+        return cls(key // span, key % span + low, total.astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -30,16 +69,16 @@ class Delays:
     Parameters
     ----------
     events, late
-        Events with a time of arrival, and those that arrived more than an hour after they happened.
+        Events with a time of arrival, and those that arrived more than an hour late.
     usual
-        Hours after which 95 % have arrived.
+        Hours after which 95 % have arrived, 0 for within the hour; None for more than a week.
     complete_until
         Moment (microseconds UTC) from which on the newest hours are incomplete; None where all are there.
     """
 
     events: int
     late: int
-    usual: float
+    usual: int | None
     complete_until: int | None
 
     @property
@@ -48,44 +87,63 @@ class Delays:
         return self.late / self.events if self.events else 0.0
 
 
-def delays_of(counts: npt.NDArray[np.int64], *, origin: int, last_arrival: int, stop: int) -> Delays | None:
-    """Delays from events per hour and delay; None without any.
+def delays_of(arrivals: Arrivals, *, origin: int, last_arrival: int, n_hours: int) -> Delays | None:
+    """Delays of the events; None where no event knows when it arrived.
 
     Parameters
     ----------
-    counts
-        Events by the hour they happened in (the first begins at `origin`) and by delay: one column per
-        entry of `DELAYS`, and one for whatever took longer.
+    arrivals
+        Hours counted from `origin` (microseconds UTC).
     last_arrival
         When the newest arrival was: nothing that came later is in the log.
-    stop
-        End of the evaluation.
+    n_hours
+        Hours from the origin to the end of the evaluation.
 
     Examples
     --------
-    >>> hours = np.zeros((100, len(DELAYS) + 1), dtype=np.int64)
-    >>> hours[:, 0], hours[:94, 6] = 80, 20  # a fifth takes up to six hours
-    >>> found = delays_of(hours, origin=0, last_arrival=100 * _HOUR, stop=100 * _HOUR)
-    >>> found.usual, (100 * _HOUR - found.complete_until) / _HOUR
-    (6, 6.0)
+    >>> hours = np.repeat(np.arange(100), 10)
+    >>> later = np.tile([0] * 8 + [6] * 2, 100)  # a fifth takes six hours
+    >>> there = hours + later < 100
+    >>> seen = Arrivals.of(hours[there], (hours + later)[there])
+    >>> found = delays_of(seen, origin=0, last_arrival=100 * HOUR - 1, n_hours=100)
+    >>> found.usual, 100 - found.complete_until // HOUR
+    (5, 6)
     """
-    total = int(counts.sum())
+    total = int(arrivals.count.sum())
     if not total:
         return None
-    ends = origin + _HOUR * np.arange(1, len(counts) + 1, dtype=np.int64)
-    age = (last_arrival - ends) / _HOUR
-    arrived = _arrived(counts[:, : len(DELAYS)], age)
-    level = np.searchsorted(DELAYS, age, side="right") - 1
-    there = arrived[np.maximum(level, 0)] >= COMPLETE
-    before_stop = ends - _HOUR < stop
-    waiting = np.flatnonzero(~there & before_stop)
+    passed = _passed(arrivals, n_hours)
+    late_by = np.maximum(arrivals.arrived - passed[arrivals.happened], 0)
+    level = np.searchsorted(DELAYS, late_by, side="left")
+    counts = np.zeros((n_hours, len(DELAYS) + 1), dtype=np.int64)
+    np.add.at(counts, (arrivals.happened, level), arrivals.count)
+    age = (last_arrival - origin) // HOUR - passed
+    there_by = _arrived(counts[:, :-1], age)
+    known = np.maximum(np.searchsorted(DELAYS, age, side="right") - 1, 0)
+    waiting = np.flatnonzero(there_by[known] < COMPLETE)
     # hours only get more complete with age: from the first that is not, all are waited for
-    until = int(ends[waiting[0]] - _HOUR) if len(waiting) else None
-    usual = DELAYS[int(np.argmax(arrived >= COMPLETE))]
-    return Delays(total, int(counts[:, LATE:].sum()), usual, until)
+    until = origin + int(waiting[0]) * HOUR if len(waiting) else None
+    longer = int(counts[:, -1].sum())
+    usual = None if longer > (1 - COMPLETE) * total else int(DELAYS[np.argmax(there_by >= COMPLETE)])
+    return Delays(total, total - int(counts[:, 0].sum()), usual, until)
 
 
-def _arrived(counts: npt.NDArray[np.int64], age: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _passed(arrivals: Arrivals, n_hours: int) -> Counts:
+    """The hour by which each hour was over and half the events of it, or of a later one, had come in."""
+    order = np.lexsort((arrivals.arrived, arrivals.happened))
+    happened, arrived, count = arrivals.happened[order], arrivals.arrived[order], arrivals.count[order]
+    begins = np.flatnonzero(np.diff(happened, prepend=-1))
+    never = np.iinfo(np.int64).max
+    half = np.full(n_hours, never)
+    for begin, end in zip(begins, [*begins[1:], len(happened)], strict=True):
+        so_far = np.cumsum(count[begin:end])
+        half[happened[begin]] = arrived[begin + np.searchsorted(so_far, so_far[-1] / 2)]
+    first = np.minimum.accumulate(half[::-1])[::-1]
+    over = np.arange(1, n_hours + 1)
+    return np.where(first == never, over, np.maximum(first, over))
+
+
+def _arrived(counts: Counts, age: Counts) -> npt.NDArray[np.float64]:
     """Part of the events that has arrived after each delay, from the longest delay down."""
     arrived = np.ones(len(DELAYS))
     for j in range(len(DELAYS) - 1, 0, -1):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from canarykit.health.delays import DELAYS, Delays, delays_of
+from canarykit.health.delays import HOUR, Arrivals, Delays, delays_of
 from canarykit.health.rhythm import (
     QUARTER,
     Silence,
@@ -72,14 +72,14 @@ class Pulse:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What one shard of actors adds: counts per quarter hour, delays per hour, and the busiest."""
+    """What one shard of actors adds: counts per quarter hour, arrivals, and the busiest."""
 
     people: Counts
     visits: Counts
     calls: Counts
     call_visits: Counts
     arms: tuple[Counts, Counts]
-    delays: Counts
+    arrivals: Arrivals
     first: int | None
     newest: int | None
     last_arrival: int | None
@@ -110,9 +110,9 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
         until=question.asked_stop,
         actor=question.actor,
     )
-    people, visits, calls, call_visits, delays = (
+    people, visits, calls, call_visits = (
         np.sum([getattr(part, name) for part in parts], axis=0)
-        for name in ("people", "visits", "calls", "call_visits", "delays")
+        for name in ("people", "visits", "calls", "call_visits")
     )
     newest = max((part.newest for part in parts if part.newest is not None), default=None)
     if newest is None:
@@ -122,7 +122,12 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     found = None
     if arrivals:
         last = max(*arrivals, int(question.log.time_range[1].value // 1000))
-        found = delays_of(delays, origin=origin, last_arrival=last, stop=stop)
+        found = delays_of(
+            Arrivals.joined([part.arrivals for part in parts]),
+            origin=origin,
+            last_arrival=last,
+            n_hours=-(-(stop - origin) // HOUR),
+        )
     silences = find_silences(people, visits, origin=origin, since=start, covered=(first, newest))
     called = np.flatnonzero(calls)
     silent_calls: tuple[Silence, ...] = ()
@@ -210,11 +215,10 @@ def _reduce(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    n_hours = -(-n_bins // 4)
     nothing = np.zeros(n_bins, dtype=np.int64)
-    delays = np.zeros((n_hours, len(DELAYS) + 1), dtype=np.int64)
+    arrivals = Arrivals.of(nothing[:0], nothing[:0])
     if not table.num_rows:
-        return _Part(nothing, nothing, nothing, nothing, (nothing, nothing), delays, None, None, None, ())
+        return _Part(nothing, nothing, nothing, nothing, (nothing, nothing), arrivals, None, None, None, ())
     names, codes = _codes(table.column(actor))
     at = _micros(table.column("timestamp"))
     bins = (at - origin) // QUARTER
@@ -238,9 +242,7 @@ def _reduce(
         if known.any():
             created = _micros(table.column("created_at").filter(pa.array(known)))
             last_arrival = int(created.max())
-            late = np.searchsorted(DELAYS, (created - at[known]) / 3.6e9, side="left")
-            key = bins[known] // 4 * (len(DELAYS) + 1) + late
-            delays = np.bincount(key, minlength=delays.size).astype(np.int64).reshape(delays.shape)
+            arrivals = Arrivals.of((at[known] - origin) // HOUR, (created - origin) // HOUR)
     counts = np.bincount(codes[at >= start], minlength=len(names) + 1)[: len(names)]
     many = np.flatnonzero(counts >= BUSY_FROM)
     busy = tuple((str(names[int(k)]), int(counts[k])) for k in many)
@@ -248,7 +250,7 @@ def _reduce(
         *_per_quarter(codes, bins, n_bins),
         *_per_quarter(codes[calls], bins[calls], n_bins, again=True),
         arms,
-        delays,
+        arrivals,
         int(at.min()),
         int(at.max()),
         last_arrival,

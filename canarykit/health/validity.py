@@ -111,16 +111,22 @@ def _some(words: Sequence[str]) -> str:
     return " ".join(words[:2]) + (f" And {more:,} more." if more > 0 else "")
 
 
+def _usual(found: Delays) -> str:
+    if found.usual is None:
+        return "only after more than a week"
+    return f"after {format_value(found.usual * 3600, 'seconds')}" if found.usual else "within the hour"
+
+
 def _late_check(question: Question, found: Delays) -> Check:
-    usual = format_value(found.usual * 3600, "seconds")
+    usual = _usual(found)
     late = f"{format_value(found.late_share, 'share')} of the events arrived more than an hour late"
     enough = f"{COMPLETE:.0%}".replace("%", " %")
     if found.complete_until is None:
         status = Status.OK
-        meaning = f"{late}; {enough} are there after {usual}, so the newest hour is complete."
+        meaning = f"{late}; {enough} are there {usual}. Every hour of the stage is complete."
     elif not question.is_complete:
         status = Status.WAIT if question.in_grace else Status.HOLD
-        meaning = f"{late}; {enough} are there only after {usual}: no hour of the stage is complete yet."
+        meaning = f"{late}; {enough} are there {usual}: no hour of the stage is complete yet."
     else:
         import pandas as pd
 
@@ -128,7 +134,7 @@ def _late_check(question: Question, found: Delays) -> Check:
         left_out = format_value((question.asked_stop - until).total_seconds(), "seconds")
         status = Status.INFO
         meaning = (
-            f"{late}; {enough} are there after {usual}. The newest {left_out} are not complete and decide "
+            f"{late}; {enough} are there {usual}. The newest {left_out} are not complete and decide "
             f"nothing: judged until {format_value(until, 'time')}."
         )
     return Check(
@@ -136,7 +142,7 @@ def _late_check(question: Question, found: Delays) -> Check:
         kind="validity",
         status=status,
         meaning=meaning,
-        measured="time between an event and its arrival (created_at), among hours old enough to show it",
+        measured="arrivals (created_at) after the event's hour was over and later hours had come in",
         canary=Arm(found.late, found.events, found.late_share),
         method=f"hours count once {enough} of their events are to be expected there",
     )
