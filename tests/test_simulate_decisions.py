@@ -293,6 +293,16 @@ def test_a_margin_of_more_points_than_there_are_tolerates_any_loss(plan):
     assert ck.sample_size(generous, rate=0.15).n < 200
 
 
+def test_the_gates_of_a_harm_budget_follow_from_the_people_of_the_next_stage():
+    """20 people of 2,000 an hour with 1 % of errors, four hours in the next stage at least."""
+    stages = [replace(ck.Stage.for_share(f"{share} %", share), dwell="24h") for share in (1, 5, 10, 25, 50)]
+    ramp = ck.RolloutPlan("f", (*stages, ck.Stage.for_everyone("all")), starts_at="2026-09-07T00:00:00Z")
+    looks = schedule(ramp, traffic=2000, min_dwell="4h", cap="12d", control="equal")
+    truth = truth_of(ck.Guardrail(ErrorShare(), margin_ratio=1.25), errors(1))
+    table = stage_rates(looks, [truth], errors(1), ck.Population(1), ("false", "true"), harm_budget=20)
+    assert [stage.margins[0] for stage in table] == pytest.approx([6.0, 3.5, 2.0, 1.5, 1.25])
+
+
 def test_results_read_the_same_in_every_view(plan):
     found = ck.simulate_decisions(
         plan, errors(2), n_runs=100, traffic=500, rng=1, rules=("canarykit", "growthbook")
