@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import canarykit as ck
 from canarykit.events import EventLog
 from canarykit.funnels import stream
 from canarykit.funnels.api import funnel_query
@@ -123,3 +124,14 @@ def test_a_log_above_the_limit_goes_through_buckets_and_says_the_same(monkeypatc
     )
     assert_same(run_funnel(log, query), small, query)
     assert called
+
+
+def test_a_log_that_would_not_fit_in_memory_packed_is_read_in_shards_and_says_the_same(monkeypatch, tmp_path):
+    random_frame().to_parquet(tmp_path / "log.parquet", row_group_size=200)
+    query = funnel_query(["open", "cart", "pay"], within="8s", flag="new")
+    small = run_funnel(EventLog(random_frame()), query)
+    monkeypatch.setattr(stream, "PLAIN_LIMIT", 100)
+    monkeypatch.setattr("canarykit.funnels.pack.most_events", lambda: 150)
+    log = ck.scan_posthog(tmp_path / "log.parquet", memory_limit="0.02MB")
+    assert len(log.reduce(["event", "timestamp", "person_id"], len)) > 1
+    assert_same(run_funnel(log, query), small, query)

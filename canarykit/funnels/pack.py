@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,18 @@ TIME_BITS = 48  # about four years to either side of the first event
 SLICE = 1 << 19
 BLOCK = 1 << 22
 BUCKET_BITS = 11
+EVENT_BYTES = 24  # two hashes of the id, and the packed event
 SHIFT = np.uint64(64 - BUCKET_BITS)
 NONE = np.empty(0, dtype=np.int64)
+
+
+def most_events() -> int:
+    """Packed events that a quarter of this machine's memory holds."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        memory = 8 << 30
+    return memory // 4 // EVENT_BYTES
 
 
 class DoesNotFit(Exception):  # noqa: N818 - not an error: the general path takes over
@@ -86,6 +97,8 @@ class Packer:
         for batch in table.combine_chunks().to_batches() if _ragged(table) else table.to_batches():
             if batch.num_rows:
                 self._add_batch(batch, pool)
+        if self.n_events > most_events():
+            raise DoesNotFit
 
     def _add_batch(self, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> None:
         name = actor_column(self.query)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["native_columns", "shard_batches", "stream_funnel"]
 
 ENGINES = ("pandas", "duckdb", "narwhals")
-MOST_EVENTS = 300_000_000
-"""Fed events up to which packing in this process is thought of: 16 bytes each, twice."""
 
 
 def stream_funnel(
