@@ -106,6 +106,16 @@ def test_events_that_came_twice_are_removed_by_their_uuid_and_counted(read, tmp_
     assert {note.code: note.count for note in log.count_dropped()}["duplicates"] == 2
 
 
+def test_uuids_are_compared_once_and_by_every_question_only_where_some_came_twice(tmp_path):
+    rows = batch_rows(4)
+    batch_frame(rows).to_parquet(tmp_path / "once.parquet")
+    batch_frame([*rows, rows[0]]).to_parquet(tmp_path / "twice.parquet")
+    questions = [
+        ck.scan_posthog(tmp_path / f"{name}.parquet").explain(["event"]) for name in ("once", "twice")
+    ]
+    assert ["QUALIFY" in question for question in questions] == [False, True]
+
+
 def test_events_without_a_uuid_are_no_duplicates_of_each_other(tmp_path):
     frame = batch_frame(batch_rows(3)).assign(uuid=None)
     frame.to_parquet(tmp_path / "a.parquet")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from canarykit.errors import ExportFormatError
@@ -14,7 +16,7 @@ from canarykit.events.duckdb_engine import DuckDBEngine, open_duckdb
 from canarykit.events.fields import Query
 from canarykit.events.open import Identities, Opened
 from canarykit.events.row_groups import RowGroups
-from canarykit.events.sql import connect, quoted
+from canarykit.events.sql import connect, quoted, to_arrow
 
 __all__ = ["ExportFiles", "ParquetEngine"]
 
@@ -115,6 +117,19 @@ class ParquetEngine(DuckDBEngine):
         if self.identities is not None or self._removes_duplicates():
             return None
         return self.groups.plan(query, self.mapping, self.zone)
+
+    def _removes_duplicates(self) -> bool:
+        return super()._removes_duplicates() and self._has_duplicates
+
+    @cached_property
+    def _has_duplicates(self) -> bool:
+        """Whether any uuid comes twice, by its hash: one pass, so that no question has to compare again."""
+        rows = sum(footer.num_rows for footer in self.groups.metadata)
+        if 8 * rows > self.shard_bytes:
+            return True  # too many to hold: every question compares what it reads
+        found = self.connection.sql(f"SELECT hash(uuid) AS h FROM {self.source} WHERE uuid IS NOT NULL")
+        hashes = np.sort(to_arrow(found).column("h").to_numpy())
+        return bool((hashes[1:] == hashes[:-1]).any())
 
 
 def _size(text: str) -> float:
