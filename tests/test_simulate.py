@@ -235,6 +235,14 @@ def test_faults_leave_the_traces_they_should(plan):
     assert (seen["$feature_flag_response"] == "true").mean() < 0.35
 
 
+def test_a_log_of_which_nothing_arrived_is_an_empty_log(plan, tmp_path):
+    silent = ck.Scenario(faults=[Fault("outage", since="2026-01-01T00:00:00Z", until="2027-01-01T00:00:00Z")])
+    for path in (None, tmp_path):
+        log = ck.simulate_rollout(plan, 50, silent, rng=1, path=path)
+        assert log.event_names() == {}
+        assert len(log.persons) == 50
+
+
 def test_a_flag_that_sticks_cannot_be_switched_off(plan):
     off = ("2026-09-07T12:00:00Z", "2026-09-07T21:00:00Z")
     answers = {}

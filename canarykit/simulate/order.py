@@ -78,14 +78,14 @@ class Slices:
         edges = np.unique(np.sort(np.concatenate([*some, np.empty(0, np.int64)]))[often::often])
         cuts = [np.searchsorted(draft.time, edges) for draft in drafts]
         whole = [np.r_[0, cut, len(draft.time)] for cut, draft in zip(cuts, drafts, strict=True)]
-        self._cuts = np.array(whole, np.int64).reshape(len(drafts), -1)
+        self._cuts = np.array(whole, np.int64).reshape(len(drafts), len(edges) + 2)
         self._drafts: list[Draft | None] = [*drafts]
         self._last = [int(np.searchsorted(cuts, cuts[-1])) - 1 for cuts in self._cuts]
         self.starts = self._cuts.sum(axis=0)
         """Row of the log at which each slice starts, and the end of the last."""
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.starts) - 1 if len(self._cuts) else 0
 
     def __getitem__(self, number: int) -> Draft:
         """One slice, in order of time."""
