@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("export", help="events: a PostHog export (file, folder or glob)")
     evaluate.add_argument("--plan", required=True, help="JSON of the plan, as RolloutPlan.to_json writes it")
-    evaluate.add_argument("--stage", help="name of the stage; default: the one running at --as-of")
+    evaluate.add_argument("--stage", help="name of the stage; default: the one running up to --as-of")
     evaluate.add_argument(
         "--as-of", required=True, help="moment of the evaluation, e.g. 2026-09-20T09:00:00Z"
     )
@@ -84,12 +84,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     plan = ck.RolloutPlan.from_json(options.plan)
     if options.flag and options.flag != plan.flag:
         raise PlanError(f"the plan is for flag {plan.flag!r}, not for {options.flag!r}")
-    stage = options.stage
-    if stage is None:
-        running = plan.stage_at(options.as_of)
-        if running is None:
-            raise PlanError(f"no stage of the plan runs at {options.as_of}; name one with --stage")
-        stage = running.name
     read = ck.scan_posthog if options.scan else ck.read_posthog
     log = read(
         options.export, persons=options.persons, groups=options.groups, format=options.format, tz=options.tz
@@ -97,7 +91,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     report = ck.evaluate_stage(
         log,
         plan,
-        stage,
+        options.stage or _stage_up_to(plan, options.as_of),
         _guardrails(options),
         as_of=options.as_of,
         harm_budget=options.harm_budget,
@@ -106,7 +100,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.html:
         report.to_html(options.html)
     if options.json:
-        Path(options.json).write_text(report.to_json(indent=1) + "\n", encoding="utf-8")
+        report.to_json(options.json, indent=1)
     markdown = report.to_markdown()
     if options.markdown:
         Path(options.markdown).write_text(markdown, encoding="utf-8")
@@ -115,6 +109,17 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(markdown, end="")
     _tell_github(report, markdown)
     return report.exit_code
+
+
+def _stage_up_to(plan: Any, as_of: str) -> str:
+    """The stage whose time runs up to a moment: where two meet, the one that has just ended."""
+    from canarykit.times import to_utc
+
+    moment = to_utc(as_of, name="--as-of")
+    for name, (start, end) in plan.windows().items():
+        if start < moment and (end is None or moment <= end):
+            return str(name)
+    raise PlanError(f"no stage of the plan runs up to {as_of}; name one with --stage")
 
 
 def _guardrails(options: argparse.Namespace) -> list[Any] | None:

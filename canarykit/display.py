@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 from html import escape
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -176,9 +178,12 @@ class Result:
         content = {"headline": self._headline(), "rows": self._table().to_dicts(), "notes": notes}
         return to_jsonable({**content, **self._extra_json()})
 
-    def to_json(self, *, indent: int | None = None) -> str:
-        """`to_dict` as JSON text; NaN and infinity become null."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+    def to_json(self, path: str | PathLike[str] | None = None, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON text, also written to `path` where one is given; NaN and infinity become null."""
+        text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+        if path is not None:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        return text
 
     def __repr__(self) -> str:
         notes = "\n".join(f"note: {note}" for note in self.notes)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import canarykit as ck
 from canarykit.__main__ import main
 from tests.release import make_release, ramp_plan
 
@@ -117,6 +118,23 @@ def test_a_moment_outside_every_stage_asks_for_one(files, capsys):
     events, _, plan = files(n=200)
     assert main(["evaluate", events, "--plan", plan, "--as-of", "2020-01-01T00:00:00Z"]) == 1
     assert "name one with --stage" in capsys.readouterr().err
+
+
+def test_where_two_stages_meet_and_at_the_end_of_the_plan_the_stage_that_has_ended_is_judged(capsys):
+    sample = Path(__file__).parents[1] / "sample_data"
+    plan = ck.RolloutPlan.from_json(sample / "plan.json")
+    start, end = plan.window("expanded beta 5%")
+    options = ["--persons", str(sample / "persons.parquet"), "--plan", str(sample / "plan.json")]
+    assert main(["evaluate", str(sample / "events.parquet"), *options, "--as-of", end.isoformat()]) == 20
+    assert "expanded beta 5%" in capsys.readouterr().out
+    assert main(["evaluate", str(sample / "events.parquet"), *options, "--as-of", start.isoformat()]) == 0
+    assert "beta" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_else(files, capsys):
+    _, _, plan = files(n=200)
+    assert main(["evaluate", "nowhere.parquet", "--plan", plan, "--as-of", "2020-01-01T00:00:00Z"]) == 1
+    assert "nowhere.parquet" in capsys.readouterr().err
 
 
 def test_a_wrong_command_line_exits_with_2(capsys):

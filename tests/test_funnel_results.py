@@ -363,6 +363,7 @@ def funnel(request, tmp_path):
 def test_from_a_bar_to_people_to_recordings(funnel):
     lost = funnel.people("pay", dropped=True)
     assert sorted(lost.ids) == ["bob", "cyd"]
+    assert len(lost) == 2
     assert sorted(lost.session_ids) == ["s3", "s4"]  # cyd's first event has no session, the second does
     paid = funnel.people(2, variant=True, host="https://eu.posthog.com/", project_id=7)
     (row,) = paid.rows

@@ -373,3 +373,9 @@ def test_nobody_who_has_the_canary_loses_it_while_the_stages_advance():
     assert sizes == sorted(sizes)
     assert sizes[-1] == 600
     assert sizes[0] == 0
+
+
+def test_a_plan_is_written_to_a_file_and_read_back(tmp_path):
+    plan = ck.RolloutPlan.five_stages("f", owner="ada@acme.io", team_domain="acme.io")
+    plan.to_json(tmp_path / "plan.json")
+    assert ck.RolloutPlan.from_json(tmp_path / "plan.json") == plan

@@ -63,6 +63,9 @@ class FunnelPeople(Result):
     notes: tuple[Note, ...] = ()
     blank: str = "(missing)"
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     @property
     def ids(self) -> list[str]:
         """The person ids, each once, in order."""
