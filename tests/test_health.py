@@ -25,6 +25,15 @@ def test_a_release_that_doubles_errors_is_rolled_back():
     assert "people with $exception got worse" in report.reason
 
 
+def test_the_effect_says_that_it_compares_people_it_had_not_happened_to_yet():
+    """Of common events the ratio of the shares is another number than the effect beside them."""
+    check = judge(make_release(n=4000, harm=4.0, base=0.15)).check("people with $exception")
+    assert check.effect > 1.1 * check.canary.value / check.control.value
+    words = f"Among people it had not happened to yet, it came {check.effect:.3g} times as often"
+    assert words in check.meaning
+    assert "need not be the ratio of the shares" in check.measured
+
+
 def test_a_quiet_release_without_enough_evidence_is_held_and_says_what_would_settle_it():
     report = judge(make_release(harm=1.0))
     assert report.verdict is ck.Verdict.HOLD

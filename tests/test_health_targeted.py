@@ -97,6 +97,10 @@ def test_people_who_got_worse_than_the_others_did_are_to_be_looked_at():
     check = report.check("people with $exception: before and after")
     assert check.status.value == "hold"
     assert check.effect == pytest.approx((30.5 / 6.5) / (36.5 / 30.5))
+    assert check.effect_text.startswith("3.92x the others' change (")
+    assert "6 of 60 people before, 30 after" in check.meaning
+    assert "of the others likewise 30 of 600 (5.00 %) before, 36 (6.00 %) after" in check.meaning
+    assert "others' change" in str(report)
     assert report.verdict is ck.Verdict.HOLD
 
 

@@ -181,6 +181,21 @@ def test_a_sum_says_that_the_values_of_an_arm_are_missing(harmful):
     assert average.check("mean amount").status.value == "cannot tell"
 
 
+@pytest.mark.parametrize("metric", [metrics.Average, metrics.Total])
+def test_a_property_that_no_event_has_is_named_with_the_one_that_was_meant(harmful, metric):
+    guardrail = dataclasses.replace(SPENT, metric=metric("paid", "amuont"))
+    report = judge(harmful, guardrails=guardrail)
+    (check,) = [check for check in report.checks if check.kind == "guardrail"]
+    assert report.verdict is ck.Verdict.HOLD
+    assert check.status.value == "cannot tell"
+    assert "no 'paid' event has a number in 'amuont'" in check.meaning
+    assert check.meaning.endswith("Did you mean 'amount'?")
+    words = with_amounts(harmful, lambda paid, n: ["a lot"] * n)
+    report = judge(words, guardrails=dataclasses.replace(SPENT, metric=metric("paid", "amount")))
+    (check,) = [check for check in report.checks if check.kind == "guardrail"]
+    assert "is it recorded as a number?" in check.meaning
+
+
 def test_a_few_infinite_values_are_left_out_and_counted(harmful):
     def some(paid, n):
         values = np.random.default_rng(1).lognormal(3, 1, n).astype(object)
@@ -238,6 +253,17 @@ def test_points_over_a_control_that_never_had_it_are_no_margin(harmful):
     check = report.check("people with $exception")
     assert report.verdict is ck.Verdict.HOLD
     assert "The margin cannot be computed" in check.meaning
+
+
+@pytest.mark.parametrize("as_of", [AS_OF, "2026-09-20T06:00:00Z"])
+def test_before_anybody_could_come_back_there_is_no_bound(harmful, as_of):
+    back = ck.Guardrail(metrics.Retention(1), worse="lower")
+    report = judge(harmful, guardrails=back, as_of=as_of)
+    check = report.check("back on day 1 ($pageview)")
+    assert report.verdict is ck.Verdict.HOLD
+    assert check.status.value == "cannot tell"
+    assert "Nobody's time is over yet" in check.meaning
+    assert "at worst" not in check.meaning
 
 
 # ---- the decision itself --------------------------------------------------------------------------

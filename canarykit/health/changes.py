@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.display import Column, Table
+from canarykit.display import Column, Table, format_value
 from canarykit.health.check import Check, Section, Status
 from canarykit.health.lines import share_arm
 from canarykit.health.question import MIN_CLUSTERS
@@ -128,8 +128,9 @@ def change_check(change: Change, *, who: str) -> Check:
     status = Status.HOLD if change.got_worse else Status.INFO
     words = f"{before:,} of {n:,} {who} before, {after:,} after"
     if change.others[0]:
-        m, others_before, others_after = change.others
-        words += f"; of {m:,} others {others_before:,} before, {others_after:,} after. "
+        words += f"; of the others likewise {_of_others(change)}. "
+        if change.ratio is not None:
+            words += "The effect is their change divided by the others'. "
     else:
         words += ". There is nobody to set the change against. "
     if change.ratio is None:
@@ -143,6 +144,12 @@ def change_check(change: Change, *, who: str) -> Check:
     else:
         words += "Nothing shows that it changed more than for the others; that proves nothing by itself."
     return _change_line(change, status, words, who)
+
+
+def _of_others(change: Change) -> str:
+    m, before, after = change.others
+    was, now = (format_value(x / m, "share") for x in (before, after))
+    return f"{before:,} of {m:,} ({was}) before, {after:,} ({now}) after"
 
 
 def _change_line(change: Change, status: Status, words: str, who: str) -> Check:
@@ -159,7 +166,11 @@ def _change_line(change: Change, status: Status, words: str, who: str) -> Check:
         effect=change.ratio,
         effect_low=change.low,
         effect_high=change.high,
-        method=f"descriptive ratio of ratios, 90 % interval over {unit}; nobody was drawn by chance",
+        method=(
+            f"descriptive ratio of ratios, half added to each count, 90 % interval over {unit}; nobody was "
+            "drawn by chance"
+        ),
+        against="the others' change",
     )
 
 

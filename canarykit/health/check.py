@@ -103,6 +103,8 @@ class Check:
         E-value reached and e-value needed (or other evidence and its threshold).
     method
         How the interval and the evidence were computed.
+    against
+        What the effect is relative to, where that is not what stands beside it.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Check:
     needed: float | None = None
     evidence_name: str = "E"
     method: str = ""
+    against: str = ""
 
     @property
     def effect_text(self) -> str:
@@ -134,6 +137,8 @@ class Check:
             format_value(number, kind)  # type: ignore[arg-type]
             for number in (self.effect, self.effect_low, self.effect_high)
         )
+        if self.against and self.effect is not None:
+            value += f" {self.against}"
         if self.effect_low is None and self.effect_high is None:
             return value
         return f"{value} ({low} to {high})"

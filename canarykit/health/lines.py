@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from canarykit.display import Kind, format_value
+from canarykit.errors import did_you_mean
 from canarykit.health.check import Arm, Check, Status
 from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence import GuardrailEvidence
@@ -13,6 +17,7 @@ from canarykit.health.percentage import Comparison
 from canarykit.health.question import Question
 from canarykit.health.validity import log_checks
 from canarykit.health.values import adjustment_words
+from canarykit.metrics.reduction import micros_of
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.values import Total
 from canarykit.stats.proportions import wilson
@@ -167,7 +172,17 @@ def guardrail_check(
     harm = float(judged.weighted_log_e[-1])
     roll_back, promote, _, _ = log_thresholds(question.rules)
     safe = float(judged.standing_safe_log_e(roll_back)[-1])
-    status, meaning = _guardrail_status(judged, harm, safe, roll_back, promote, comparison.missing)
+    unmeasured = _nothing_measured(question, comparison, i)
+    status, meaning = _guardrail_status(
+        judged,
+        harm,
+        safe,
+        roll_back,
+        promote,
+        comparison.missing,
+        unmeasured=unmeasured,
+        who=question.unit_words,
+    )
     if guardrail.label in comparison.breached:
         limit = format_value(guardrail.limit, "share")
         status, meaning = Status.BREACH, f"Beyond the limit of {limit} for sure, while the control keeps it."
@@ -218,16 +233,17 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
         starts, stops = found.time_at_risk(i)
         whole = used & (stops > starts)
         words = f"{metric.label}: {who} to whom it happened after their exposure"
-        window = metric.window[1]
-        if math.isfinite(window):
-            leaves = found.units["leaves_at"].dt.as_unit("us").astype("int64").to_numpy()
-            entered = found.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
-            over = used & (entered + round(window * 1e6) <= leaves)
+        over = _time_over(comparison, metric)
+        if over is not None:
             if (over & found.canary).any() and (over & ~found.canary).any():
                 whole = over
                 words += "; shares count people whose time is over, evidence everybody while they had time"
             else:
                 words += "; nobody's time is over yet, so shares are those so far"
+        words += (
+            f"; the effect compares first events among the {who} still at risk, so it need not be the ratio "
+            "of the shares"
+        )
         arms = [whole & found.canary, whole & ~found.canary]
         canary, control = (share_arm(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms)
         return canary, control, words
@@ -245,6 +261,38 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
     return arms_found[0], arms_found[1], words
 
 
+def _time_over(comparison: Comparison, metric: ShareMetric) -> npt.NDArray[np.bool_] | None:
+    """Who of those compared has had the whole time in which it counts; None where that has no end."""
+    window = metric.window[1]
+    if not math.isfinite(window):
+        return None
+    units = comparison.found.units
+    entered, leaves = micros_of(units["entered_at"]), micros_of(units["leaves_at"])
+    return comparison.used & (entered + round(window * 1e6) <= leaves)
+
+
+def _nothing_measured(question: Question, comparison: Comparison, i: int) -> str:
+    """Why a guardrail whose event is recorded has nothing to be judged by; empty where it has."""
+    found = comparison.found
+    metric = found.metrics[i]
+    if isinstance(metric, ShareMetric):
+        over, first = _time_over(comparison, metric), found.first[i]
+        assert first is not None
+        earlier = not math.isnan(comparison.series.guardrails[i].value[-1])
+        happened = earlier or (first[comparison.used] >= 0).any()
+        if happened or over is None or over.any() or not comparison.used.any():
+            return ""
+        return "Nobody's time is over yet and it has happened to nobody so far: there is no bound yet."
+    name, dropped, weights = getattr(metric, "property_name", None), found.unreadable[i], found.weights[i]
+    if not name or not dropped or weights is None or weights.any():
+        return ""
+    events = " or ".join(repr(event) for event in metric.events)
+    known = question.log.property_names()
+    hint = "is it recorded as a number?" if name in known else did_you_mean(name, known)
+    said = f"no {events} event has a number in {name!r} ({dropped:,} were left out)"
+    return f"Cannot be judged: {said}; {hint}"
+
+
 def _value_arm(n: int, value: float, variance: float) -> Arm:
     if not math.isfinite(value):
         return Arm(total=n, unit="value")
@@ -259,6 +307,9 @@ def _guardrail_status(
     roll_back: float,
     promote: float,
     missing: tuple[str, ...],
+    *,
+    unmeasured: str,
+    who: str,
 ) -> tuple[Status, str]:
     guardrail = judged.guardrail
     lower = guardrail.worse == "lower"
@@ -270,9 +321,12 @@ def _guardrail_status(
         )
     if judged.counts.get("missing"):
         return Status.UNCLEAR, "The margin cannot be computed: nobody in the control had it yet."
+    if unmeasured:
+        return Status.UNCLEAR, unmeasured
     kind: Kind = "ratio" if judged.unit == "ratio" else "number"
     margin = format_value(judged.margin, kind)
-    bound = format_value(_finite(judged.low[-1] if lower else judged.high[-1]), kind)
+    worst = float(judged.low[-1] if lower else judged.high[-1])
+    bound = format_value(_finite(worst), kind)
     word = "lower" if lower else "higher"
     if math.isnan(safe):
         return Status.UNCLEAR, (
@@ -283,7 +337,7 @@ def _guardrail_status(
     if harm >= roll_back and not is_safe:
         return Status.HARM, (
             f"Worse than the control: it is {word} than chance explains, however often one looked. "
-            f"The effect is {_effect_words(judged)}."
+            f"{_effect_words(judged, who)}."
         )
     if harm >= roll_back:
         return Status.TOLERATED, (
@@ -291,18 +345,18 @@ def _guardrail_status(
         )
     if is_safe:
         return Status.OK, f"Shown to be within the margin of {margin}: at worst {bound}."
-    if bound == "–" or bound == "∞":
+    if not math.isfinite(worst) or (judged.unit == "ratio" and worst == 0):
         return Status.WAIT, f"Nothing shown yet: what was seen does not bound the effect (margin {margin})."
     return Status.WAIT, f"No harm shown, and not shown to be safe: at worst {bound}, the margin is {margin}."
 
 
-def _effect_words(judged: GuardrailEvidence) -> str:
+def _effect_words(judged: GuardrailEvidence, who: str) -> str:
     value = float(judged.value[-1])
     if judged.unit != "ratio":
-        return f"{value:+,.4g}"
+        return f"The effect is {value:+,.4g}"
     if not math.isfinite(value):
-        return "beyond any ratio: the control had none"
-    return f"{value:.3g} times the control's rate"
+        return "The effect is beyond any ratio: the control had none"
+    return f"Among {who} it had not happened to yet, it came {value:.3g} times as often as in the control"
 
 
 def _e(log_e: float) -> float | None:

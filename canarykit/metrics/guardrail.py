@@ -28,6 +28,8 @@ class Guardrail:
     margin_ratio
         Largest tolerated ratio of the canary to the control: 1.25 tolerates a quarter more errors, 0.95
         a loss of a twentieth of the conversions. Default: 1.25 when higher is worse, 0.95 when lower is.
+        For share metrics it bounds how often the first event comes among people it has not happened to
+        yet (a hazard ratio), within the same time; of common events that is not the ratio of the shares.
     margin_pp
         The margin in percentage points of people instead, for share metrics; positive.
     margin
