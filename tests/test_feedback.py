@@ -183,3 +183,26 @@ def test_a_stage_needs_its_plan_and_listens_within_its_window(broken):
     options = {"plan": ramp_plan(), "stage": "expanded beta 25%"}
     found = ck.exceptions_by_flag(log_of(later), FLAG, **options)
     assert not found.groups["exception"].str.startswith("LateError").any()
+
+
+def test_who_has_it_by_choice_is_set_apart_in_a_percentage_stage(answered, broken):
+    emails = {"p0": "ada@acme.io", "p1": "bob@acme.io"}
+    ids = [f"p{i}" for i in range(40)]
+    persons = pd.DataFrame({"person_id": ids, "distinct_id": ids, "email": [emails.get(i) for i in ids]})
+    log = ck.EventLog(pd.DataFrame([*answered, *broken[30:]]), persons=persons)
+    plan = ck.RolloutPlan.five_stages(
+        FLAG, owner="ada@acme.io", team_domain="acme.io", ramp=(50,), starts_at="2026-09-01T00:00:00Z"
+    )
+    name = "expanded beta 50%"
+    plan = plan.with_windows({name: (START - pd.Timedelta(hours=2), START + pd.Timedelta(days=1))})
+    where = {"plan": plan, "stage": name}
+    survey = ck.survey_by_flag(log, SURVEY, flag=FLAG, **where)
+    errors = ck.exceptions_by_flag(log, FLAG, **where)
+    sessions = ck.sessions_by_flag(log, FLAG, **where)
+    board = ck.dashboard(log, plan, name, as_of=START + pd.Timedelta(hours=3))
+    for found in (survey, errors, sessions, board):
+        assert "2 people have it by choice (owner, team, beta, enrolled)" in repr(found)
+    assert survey.response.set_index("variant").loc["true", "exposed"] == 18
+    assert errors.n_canary == 18
+    assert not {"p0", "p1"} & set(sessions.sessions["person_id"])
+    assert {row[1]: row[2] for row in board.rows}["true"] == 18

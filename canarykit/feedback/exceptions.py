@@ -107,7 +107,8 @@ def exceptions_by_flag(
     flag
         Key of the flag.
     plan, stage
-        Only people exposed within a stage of this plan, and what they met within it.
+        Only people exposed within a stage of this plan, and what they met within it. Of a percentage
+        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
     as_of
         Later events are not looked at.
     event

@@ -63,26 +63,30 @@ def exposed_people(
 ) -> Exposed:
     """The exposed people of a flag, or of one stage of its plan.
 
+    Of a percentage stage only those whom the draw put into their arm; who has the canary by choice is set
+    apart and counted in a note. A targeted stage keeps its people.
+
     Raises
     ------
     PlanError
         If a stage is named without a plan, or the plan is another flag's.
     """
     from canarykit.exposure import exposures
+    from canarykit.funnels.exposed import drawn_people
 
     if stage is not None and plan is None:
         raise PlanError(f"stage {stage!r} needs plan=: only a plan knows when its stages were")
     found = exposures(log, flag, plan=plan, as_of=as_of)
     until = None if as_of is None else to_utc(as_of, name="as_of")
     since = None
-    rows = found.people
+    rows, drawn = found.people, list[Note]()
     if stage is not None:
         since, end = plan.window(stage)
         until = end if until is None else until if end is None else min(end, until)
-        rows = found.of_stage(stage)
+        rows, drawn = drawn_people(log, plan, stage, found)
     people = rows.assign(person_id=rows["person_id"].astype(str))
     people = people[["person_id", "variant", "exposed_at"]].drop_duplicates("person_id", ignore_index=True)
     control, canary = ("false", "true") if plan is None else (plan.control, plan.canary)
     if plan is None and not {"true", "false"} & set(people["variant"]):
         control, canary = "control", "test"
-    return Exposed(people, control, canary, since, until, (*log.notes, *found.notes))
+    return Exposed(people, control, canary, since, until, (*log.notes, *found.notes, *drawn))

@@ -116,7 +116,8 @@ def sessions_by_flag(
     flag
         Key of the flag.
     plan, stage
-        Only people exposed within a stage of this plan, and sessions within it.
+        Only people exposed within a stage of this plan, and sessions within it. Of a percentage
+        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
     as_of
         Later events are not looked at.
     errors

@@ -97,7 +97,8 @@ def dashboard(
 ) -> Dashboard:
     """Exposed people, key events, errors, a funnel and a survey of one stage, by variant.
 
-    A picture and no judgement: in a targeted stage the people were chosen, and nothing here is tested.
+    A picture and no judgement: in a targeted stage the people were chosen, and nothing here is tested. Of a
+    percentage stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
 
     Parameters
     ----------
@@ -115,6 +116,7 @@ def dashboard(
         Id of a survey, or its definition.
     """
     from canarykit.exposure import exposures
+    from canarykit.funnels.exposed import drawn_people
     from canarykit.stats.proportions import wilson
 
     now = to_utc(as_of, name="as_of")
@@ -123,7 +125,7 @@ def dashboard(
         raise PlanError(f"stage {stage!r} starts at {start.isoformat()}, after as_of {now.isoformat()}")
     stop = now if end is None else min(now, end)
     found = exposures(log, plan.flag, plan=plan, as_of=now)
-    people = found.of_stage(stage)
+    people, drawn = drawn_people(log, plan, stage, found)
     people = people.assign(person_id=people[found.unit_column].astype(str))
     seen = set(people["variant"])
     variants = tuple(v for v in (plan.control, plan.canary) if v in seen)
@@ -173,7 +175,7 @@ def dashboard(
     kinds = {what: kind for what, (kind, _) in metrics.items()}
     order = {what: place for place, what in enumerate(metrics)}
     rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
-    notes = (*found.notes, *silent)
+    notes = (*found.notes, *drawn, *silent)
     return Dashboard(plan.flag, stage, now, variants, tuple(rows), frame, kinds, answers, notes)
 
 
