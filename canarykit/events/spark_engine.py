@@ -24,7 +24,6 @@ from canarykit.events.open import Identities, Opened, check_columns, merges
 __all__ = ["SparkEngine", "open_spark"]
 
 _OFFSET = r"([Zz]|\\d:\\d\\d[^+-]*[+-]\\d\\d(:?\\d\\d)?)$"
-_ACTOR = "canarykit_actor"
 _PERSON = "canarykit_person"
 _KNOWN = "canarykit_known_id"
 _WHOLE = ("bigint", "int", "smallint", "tinyint")
@@ -90,8 +89,10 @@ class SparkEngine(Engine):
 
     def map(self, query: Query, lookups: Lookups, fn: Callable[[pa.Table], Any]) -> list[Any]:
         """`fn` of every actor shard, in Spark's workers."""
+        from pyspark.sql.functions import expr
+
         reading = self._reading(query)
-        shards = self._narrow(reading, sharded=True).repartition(_ticked(_ACTOR)).drop(_ACTOR)
+        shards = self._narrow(reading).repartition(expr(self._actor(query.actor, reading)))
         rows = shards.mapInArrow(_Work(reading, lookups, fn), "result binary").collect()
         results = [pickle.loads(bytes(row.result)) for row in rows]
         return results or [fn(finish(empty_table(query.stored()), query, lookups))]
@@ -141,7 +142,7 @@ class SparkEngine(Engine):
         needs_person = query.actor.is_person or any(field.is_person for field in stored)
         return _Reading(query, tuple(columns), places, needs_person, self.mapping["event"])
 
-    def _narrow(self, reading: _Reading, *, sharded: bool = False) -> Any:
+    def _narrow(self, reading: _Reading) -> Any:
         """The columns and JSON values that a question needs, of the rows it keeps."""
         query = reading.query
         chosen = [self._stored(name, reading) for name in reading.columns]
@@ -161,8 +162,6 @@ class SparkEngine(Engine):
         for field, allowed in query.where:
             if condition := self._condition(field, allowed, reading):
                 frame = frame.where(condition)
-        if sharded:
-            return frame.selectExpr("*", f"{self._actor(query.actor, reading)} AS {_ticked(_ACTOR)}")
         return frame
 
     def _identities(self) -> Any:
