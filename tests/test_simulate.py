@@ -309,3 +309,17 @@ def test_the_compiled_sort_keeps_equal_times_in_order():
     )
     expected = words[np.argsort(words >> np.uint64(20), kind="stable")]
     np.testing.assert_array_equal(sort_words(words.copy(), 20, 40), expected)
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_targeted_stages_that_reach_none_of_the_people_are_told(plan, exported, tmp_path):
+    path = {"path": tmp_path} if exported else {}
+    elsewhere = ck.Population(300, owner="eve@else.io", team_domain="else.io")
+    (note,) = [
+        note
+        for note in ck.simulate_rollout(plan, elsewhere, rng=1, progress=False, **path).notes
+        if note.code == "nobody_reached"
+    ]
+    assert "'just yourself', 'internal team'" in note.text
+    fitting = ck.simulate_rollout(plan, 300, rng=1, progress=False)
+    assert all(note.code != "nobody_reached" for note in fitting.notes)

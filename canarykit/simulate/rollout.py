@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.simulate import identities
 from canarykit.simulate.ahead import ahead
@@ -102,12 +103,32 @@ def simulate_rollout(
         )
     clock = Clock(plan, scenario, until)
     layout = Layout.of(plan, scenario, value_names(plan))
-    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers, workers)
+    reached = np.zeros(len(clock.stages), np.int64)
+    blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers, workers, reached)
     shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")
     if path is None:
-        return _in_memory(shown, layout, workers)
-    exported = ((people, listed, Crowd.of(people), weeks) for people, listed, weeks in shown)
-    return to_folder(exported, layout, Path(path), workers)
+        log = _in_memory(shown, layout, workers)
+    else:
+        exported = ((people, listed, Crowd.of(people), weeks) for people, listed, weeks in shown)
+        log = to_folder(exported, layout, Path(path), workers)
+    log.notes += _unreached(plan, clock.stages, reached)
+    return log
+
+
+def _unreached(plan: RolloutPlan, stages: tuple[str, ...], reached: np.ndarray) -> tuple[Note, ...]:
+    """Says which targeted stages let in nobody of the simulated people."""
+    empty = [
+        name
+        for name, count in zip(stages, reached, strict=True)
+        if not count and plan.stage(name).kind == "targeted"
+    ]
+    if not empty:
+        return ()
+    text = (
+        f"the rules of {', '.join(map(repr, empty))} let in nobody of the simulated people whom the stage "
+        "before had not: do the plan's emails, domains and groups fit the population's?"
+    )
+    return (Note("nobody_reached", text),)
 
 
 def _blocks(
@@ -118,11 +139,12 @@ def _blocks(
     seed: np.random.SeedSequence,
     names: tuple[str, ...],
     workers: int | None,
+    reached: np.ndarray,
 ) -> Iterator[_Block]:
-    """One block of people at a time, with all its events."""
+    """One block of people at a time, with all its events; `reached` counts whom each stage lets in."""
     flips = any(fault.kind == "flip at login" for fault in scenario.faults)
 
-    def make(block: int) -> _Block:
+    def make(block: int) -> tuple[_Block, np.ndarray]:
         people = draw_people(population, seed, block)
         frame = people_frame(people, plan)
         values = values_by_stage(people, frame, plan, scenario, clock.stages)
@@ -137,9 +159,13 @@ def _blocks(
         ]
         compiled = population.blocks > 1 or sum(len(week.time) for week in weeks) >= COMPILED_FROM
         weeks = [in_own_pages(in_time_order(week, compiled=compiled)) for week in weeks]
-        return people, _persons(people, frame, clock), weeks
+        has = values == names.index(plan.canary)
+        entered = np.concatenate([has[:1], has[1:] & ~has[:-1]]).sum(axis=1)
+        return (people, _persons(people, frame, clock), weeks), entered
 
-    return ahead(make, population.blocks, workers)
+    for made, entered in ahead(make, population.blocks, workers):
+        reached += entered
+        yield made
 
 
 def _in_memory(blocks: Iterator[_Block], layout: Layout, workers: int | None) -> EventLog:
