@@ -358,3 +358,72 @@ def test_the_same_numbers_come_from_pandas_parquet_and_spark(tmp_path, spark):
         assert there["checks"] == here["checks"]
         assert there["sections"] == here["sections"]
         assert there["audit"] == here["audit"]
+
+
+# ---- events that cannot be used -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    ck.simulate_rollout(PLAN, ck.Population(4000), rng=1, progress=False, until=END, path=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "columns, value, words",
+    [
+        (["properties"], '{"$browser": ', "whose properties are no JSON"),
+        (["timestamp"], None, "without a time that can be read"),
+        (["distinct_id", "person_id"], None, "without any id"),
+        (["event"], None, "without a name"),
+    ],
+    ids=["json", "time", "id", "name"],
+)
+def test_an_export_of_which_much_cannot_be_used_holds_the_promotion(
+    exported, tmp_path, columns, value, words
+):
+    events = pd.read_parquet(exported / "events.parquet")
+    events.loc[events.index[5::10], columns] = value
+    events.to_parquet(tmp_path / "events.parquet")
+    persons, groups = (pd.read_parquet(exported / f"{name}.parquet") for name in ("persons", "groups"))
+    reports = [
+        judge(read(tmp_path / "events.parquet", persons=persons, groups=groups))
+        for read in (ck.read_posthog, ck.scan_posthog)
+    ]
+    for report in reports:
+        check = report.check("data")
+        assert report.verdict is ck.Verdict.HOLD
+        assert check.status.value == "hold"
+        assert f"{words}; {len(events):,} in all), where at most 1.00 % is let pass" in check.meaning
+        assert "10.0 % of the export's events cannot be used" in report.reason
+        assert report.audit["parameters"]["max_unusable_share"] == 0.01
+        assert recompute(report.to_json()) == (report.verdict, report.row)
+        assert report.series.rows[-1] == report.row
+    assert reports[0].audit["unusable_events"] == reports[1].audit["unusable_events"]
+    assert reports[0].reason == reports[1].reason
+
+
+def test_a_few_unusable_events_and_an_allowed_share_hold_nothing(exported, tmp_path):
+    events = pd.read_parquet(exported / "events.parquet")
+    events.loc[events.index[5::200], "timestamp"] = None
+    events.to_parquet(tmp_path / "events.parquet")
+    log = ck.scan_posthog(
+        tmp_path / "events.parquet",
+        persons=exported / "persons.parquet",
+        groups=exported / "groups.parquet",
+    )
+    assert judge(log).verdict is ck.Verdict.PROMOTE
+    assert judge(log).check("data").status.value == "ok"
+    assert judge(log, max_unusable_share=0.001).verdict is ck.Verdict.HOLD
+    with pytest.raises(ck.PlanError, match="max_unusable_share is 2"):
+        judge(log, max_unusable_share=2)
+
+
+def test_unusable_events_hide_no_harm():
+    log = simulated(effects=[Effect("errors", 6.0)])
+    frame = log.frame.copy()
+    frame.loc[frame.index[::20], "timestamp"] = pd.NaT
+    report = judge(ck.EventLog(frame, persons=log.persons, groups=log.groups))
+    assert report.check("data").status.value == "hold"
+    assert report.row is Row.HARM

@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from canarykit.display import format_value
+from canarykit.errors import PlanError
+from canarykit.health.check import Status
 from canarykit.health.cohort import Cohort, stage_cohort
-from canarykit.health.decision import Rules
+from canarykit.health.decision import Row, Rules, Verdict
 from canarykit.health.full import holdout_cohort, judge_full
 from canarykit.health.people import by_stage_rows
 from canarykit.health.pulse import read_pulse
 from canarykit.health.question import Pool, Question, ask
 from canarykit.health.ramp import judge_percentage
-from canarykit.health.stage_report import StageReport
+from canarykit.health.stage_report import StageReport, recompute
 from canarykit.health.targeted import judge_targeted
+from canarykit.health.validity import Unusable, unusable_events
 from canarykit.metrics.guardrail import Guardrail
 
 __all__ = ["evaluate_stage"]
@@ -34,6 +39,7 @@ def evaluate_stage(
     alpha_srm_hold: float = 0.01,
     alpha_srm_invalid: float = 0.001,
     max_crosser_share: float = 0.01,
+    max_unusable_share: float = 0.01,
     min_units: int = 25,
     looks: str = "1h",
     grace: str = "24h",
@@ -74,6 +80,9 @@ def evaluate_stage(
         P(ever) of a false alarm of the sample-ratio check, to hold and to call the stage invalid.
     max_crosser_share
         Share of people seen with both variants within the stage from which comparisons are off.
+    max_unusable_share
+        Share of the export's events without a time, an id or a name, or with properties that are no JSON,
+        above which nothing is promoted.
     min_units
         People (or groups) that each arm needs before anything is compared; groups need 20 at least.
     looks
@@ -132,6 +141,8 @@ def evaluate_stage(
     >>> report.verdict, report.exit_code
     (<Verdict.HOLD: 'hold'>, 10)
     """
+    if not 0 <= max_unusable_share <= 1:
+        raise PlanError(f"max_unusable_share is {max_unusable_share}; expected a share in [0, 1]")
     rules = Rules(
         alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
     )
@@ -155,7 +166,44 @@ def evaluate_stage(
         known_gaps=known_gaps,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
-    return judges[question.kind](_with_pulse(question))
+    report = judges[question.kind](_with_pulse(question))
+    return _with_unusable(report, unusable_events(log), max_unusable_share)
+
+
+def _with_unusable(report: StageReport, lost: Unusable, most: float) -> StageReport:
+    """The report with what the export lost: too much of it holds a promotion, and hides no harm."""
+    audit = {
+        **report.audit,
+        "parameters": {**report.audit["parameters"], "max_unusable_share": most},
+        "unusable_events": {**lost.counts, "of": lost.events},
+    }
+    if lost.share <= most:
+        return replace(report, audit=audit)
+    audit["evidence"] = {**audit["evidence"], "success_met": False}
+    verdict, row = recompute(audit)
+    audit |= {"verdict": verdict.value, "row": int(row)}
+    words = lost.words(most)
+    checks = tuple(
+        replace(
+            check,
+            status=Status.HOLD,
+            meaning=words if check.status is Status.OK else f"{check.meaning} {words}",
+            method=f"{check.method}, at most {format_value(most, 'share')} of the events unusable",
+        )
+        if check.name == "data"
+        else check
+        for check in report.checks
+    )
+    changed = replace(report, verdict=verdict, row=row, checks=checks, audit=audit)
+    if report.series is not None:
+        rows = np.append(report.series.rows[:-1], np.int8(row))
+        changed = replace(changed, series=replace(report.series, rows=rows))
+    if row is not report.row:
+        changed = replace(changed, reason=f"{report.stage}: {words}")
+    if verdict is Verdict.ROLL_BACK:
+        return changed
+    further = () if report.row is Row.SAFE and report.kind != "full" else report.next_steps
+    return replace(changed, next_steps=("Repair what writes the export, and load it again.", *further))
 
 
 def _with_pulse(question: Question) -> Question:
