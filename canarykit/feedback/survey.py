@@ -201,7 +201,7 @@ def survey_by_flag(
     after = exposed.after(mine)
     notes = list(exposed.notes)
     if len(after) < len(mine):
-        text = "survey events of people who were not exposed or are set apart, or before the exposure, are left out"
+        text = "survey events of people not exposed or set apart, or before the exposure, are left out"
         notes.append(Note("not_exposed", text, len(mine) - len(after)))
     response = _response(after, exposed)
     questions = {**question_texts(mine), **{name: text for name, (text, _) in defined.items()}}
