@@ -11,21 +11,7 @@ import canarykit as ck
 from canarykit.bucketing import posthog_hash01
 from canarykit.simulate import Effect, Fault, flat, identities
 from canarykit.simulate.kernels import sort_words, write_uuids
-
-FLAG = "new-checkout"
-VALUE = f"$feature/{FLAG}"
-
-
-def ramp(dwell="2d", **options):
-    return ck.RolloutPlan.five_stages(
-        FLAG,
-        owner="ada@acme.io",
-        team_domain="acme.io",
-        beta_groups={"organization": ["blueriver"]},
-        starts_at="2026-09-07T09:00:00Z",
-        dwell=dwell,
-        **options,
-    )
+from tests.simulated import FLAG, VALUE, ramp, values
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +27,6 @@ def truth():
 @pytest.fixture(scope="module")
 def log(plan, truth):
     return ck.simulate_rollout(plan, ck.Population(8_000, anonymous=0.2), truth, rng=5)
-
-
-def values(log, **options):
-    return log.select(["person_id", "event", VALUE, "timestamp"], **options)
 
 
 def filled(column):

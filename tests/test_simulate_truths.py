@@ -8,21 +8,7 @@ from canarykit.bucketing import posthog_hash01
 from canarykit.metrics import Average, ErrorShare
 from canarykit.simulate import Effect, Fault, Step
 from canarykit.times import duration
-
-FLAG = "new-checkout"
-VALUE = f"$feature/{FLAG}"
-
-
-def ramp(dwell="2d", **options):
-    return ck.RolloutPlan.five_stages(
-        FLAG,
-        owner="ada@acme.io",
-        team_domain="acme.io",
-        beta_groups={"organization": ["blueriver"]},
-        starts_at="2026-09-07T09:00:00Z",
-        dwell=dwell,
-        **options,
-    )
+from tests.simulated import FLAG, VALUE, ramp, values
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +24,6 @@ def truth():
 @pytest.fixture(scope="module")
 def log(plan, truth):
     return ck.simulate_rollout(plan, ck.Population(8_000, anonymous=0.2), truth, rng=5)
-
-
-def values(log, **options):
-    return log.select(["person_id", "event", VALUE, "timestamp"], **options)
 
 
 def test_step_rates_are_recovered_from_the_log(plan, truth, log):
