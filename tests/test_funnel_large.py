@@ -98,7 +98,7 @@ def test_repeated_steps_and_events_of_several_steps_take_the_full_scan():
 def test_what_does_not_fit_the_packed_form_is_left_to_the_general_path():
     query = funnel_query(["open", "cart"])
     frame = random_frame(100)
-    frame.loc[0, "timestamp"] = pd.Timestamp("1999-01-01T00:00:00Z")
+    frame.loc[0, ["event", "timestamp"]] = ["open", pd.Timestamp("1999-01-01T00:00:00Z")]
     with pytest.raises(DoesNotFit):
         run_batches(tables_of(frame, query, 1)[1], query)
 

@@ -14,16 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from canarykit.funnels import actor, pack_rows, partition, scan_ordered, scan_trends, scan_unordered
+from canarykit.funnels import (
+    actor,
+    buckets,
+    gaps,
+    pack_rows,
+    partition,
+    scan_ordered,
+    scan_plain,
+    scan_trends,
+    scan_unordered,
+)
 
 __all__ = ["compiled"]
 
-_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends, pack_rows, partition)
+_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends, pack_rows, partition, scan_plain, buckets, gaps)
 
 
 def compiled(name: str) -> Any:
     """The compiled form of a scan, by the name of its plain form."""
     return _namespace()[name]
+
+
+INL = {"offer", "either", "less", "differ", "takes_value", "in_final_codes", "mix", "spot"}
 
 
 @cache
@@ -34,8 +47,9 @@ def _namespace() -> dict[str, Any]:
     bound: dict[str, Any] = {"__name__": __name__, "np": np}
     for module in _SOURCES:
         bound.update({key: value for key, value in vars(module).items() if isinstance(value, int)})
+        inlined = getattr(module, "INLINED", ())  # small ones whose call would cost more than they do
         for function in module.KERNELS:
             copy = FunctionType(function.__code__, bound, function.__name__)
             copy.__qualname__ = f"{function.__name__}_{digest[:12]}"
-            bound[function.__name__] = njit(copy, nogil=True, cache=True)
+            bound[function.__name__] = njit(copy, nogil=True, cache=True, forceinline=function in inlined)
     return bound

@@ -20,6 +20,7 @@ from canarykit.funnels.compiled import compiled
 from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.merge import label_key
 from canarykit.funnels.pack import DoesNotFit, Packer, Piece
+from canarykit.funnels.pack_rows import SECOND
 from canarykit.funnels.partition import Entries, Events, Groups, make_entries, make_groups
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.rules import (
@@ -36,6 +37,7 @@ from canarykit.funnels.rules import (
     tie_rank,
 )
 from canarykit.funnels.scan import make_rules
+from canarykit.funnels.scan_plain import make_attempts
 from canarykit.funnels.types import FunnelRun, Label
 
 if TYPE_CHECKING:
@@ -101,11 +103,8 @@ def chunks(packer: Packer) -> list[tuple[int, int]]:
 class Room:
     """Working memory of one thread, the same for every range of buckets: fresh memory is what costs most."""
 
-    keys: np.ndarray
-    seconds: np.ndarray
-    packed: np.ndarray
+    rows: np.ndarray
     groups: Groups
-    answers: np.ndarray
     entries: Entries
     memory: tuple[Any, ...]
 
@@ -156,12 +155,9 @@ class Scan:
         """Add the entries of the buckets `chunk[0]` to `chunk[1]`; -1 when two ids share a hash."""
         room = self._room()
         events = self._load(room, *chunk)
+        run = compiled("run_plain_buckets" if self.short else "run_buckets")
         bounds = (events, self.packer.layout, self.masks, self.rules, self.blank)
-        memory = (room.groups, room.answers, room.entries)
-        if self.short:
-            actors, size = compiled("run_plain_buckets")(*bounds, *memory)
-        else:
-            actors, size = compiled("run_buckets")(*bounds, *memory, *room.memory)
+        actors, size = run(*bounds, room.groups, room.entries, *room.memory)
         with self.lock:
             place = slice(self.filled, self.filled + size)
             self.filled = place.stop
@@ -173,18 +169,20 @@ class Scan:
     def _room(self) -> Room:
         """This thread's working memory."""
         if not hasattr(self.rooms, "own"):
-            n, most, checked = self.rules.n, int(self.sizes.max()), self.packer.checked
+            n, most = self.rules.n, int(self.sizes.max())
+            width = self.pieces[0].events.shape[1]
             split, queues = self.rules.attribution == ALL_EVENTS, self.rules.order == UNORDERED
             self.rooms.own = Room(
-                keys=np.empty(self.largest, np.int64),
-                seconds=np.empty(self.largest if checked else 0, np.int64),
-                packed=np.empty(self.largest, np.int64),
-                groups=make_groups(most, checked=checked),
-                answers=np.empty(most * answer_fields(n), np.int64),
+                rows=np.empty((self.largest, width), np.int64),
+                groups=make_groups(most, checked=width > SECOND),
                 entries=make_entries(self.largest, n),
-                memory=()
+                memory=(make_attempts(most, n),)
                 if self.short
-                else make_memory(n, most, len(self.blank), plain=False, split=split, queues=queues),
+                else (
+                    make_attempts(0, n),
+                    np.empty(most * answer_fields(n), np.int64),
+                    *make_memory(n, most, len(self.blank), plain=False, split=split, queues=queues),
+                ),
             )
         return self.rooms.own
 
@@ -195,16 +193,13 @@ class Scan:
         for piece, own, end in zip(self.pieces, starts, ends.tolist(), strict=True):
             source = slice(int(own[0]), int(own[-1]))
             place = slice(end - (source.stop - source.start), end)
-            room.keys[place], room.packed[place] = piece.keys[source], piece.packed[source]
-            if self.packer.checked:
-                room.seconds[place] = piece.seconds[source]
+            room.rows[place] = piece.events[source]
         begins = starts - starts[:, -1:] + ends[:, None]
-        codes = (self.entry_code, self.value_code)
-        return Events(room.keys, room.seconds, room.packed, first, begins, *codes)
+        return Events(room.rows, first, begins, self.entry_code, self.value_code)
 
 
 def _short_scan_will_do(rules: Rules, masks: np.ndarray) -> bool:
     """Whether every event is one step, and nothing is optional, excluded, near-tied or checked."""
-    single = bool(np.all((masks & (masks - 1) == 0) & (masks <= STEPS_MASK)))
+    single = bool(np.all((masks & (masks - 1) == 0) & (masks > 0) & (masks <= STEPS_MASK)))
     one_value = rules.attribution in (NO_VALUE, FIRST_TOUCH, LAST_TOUCH)
     return single and one_value and rules.order == ORDERED and not rules.tie and not rules.optional

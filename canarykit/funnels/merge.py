@@ -89,10 +89,10 @@ def limit_labels(run: FunnelRun, query: FunnelQuery) -> FunnelRun:
     if labels == run.labels:
         return run
     if len(shown) == n_labels:
-        return replace(run, labels=labels, value=place[run.value])
+        return run.relabelled(labels, place)
     several = isinstance(run.labels[0], tuple)
     other: Label = (OTHER,) if several else OTHER
-    return replace(run, labels=(*labels, other), value=place[run.value], other=len(labels))
+    return run.relabelled((*labels, other), place, other=len(labels))
 
 
 def _chained(arrays: Sequence[Any]) -> Any:

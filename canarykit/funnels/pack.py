@@ -14,7 +14,7 @@ import numpy as np
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.feed import actor_column
-from canarykit.funnels.pack_rows import Layout
+from canarykit.funnels.pack_rows import TIME_BITS, Layout
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.recode import BatchCodes, batch_codes
 from canarykit.funnels.types import Label
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BUCKET_BITS", "DoesNotFit", "Packer", "Piece"]
 
-TIME_BITS = 48  # about four years to either side of the first event
 SLICE = 1 << 19
 BLOCK = 1 << 22
-BUCKET_BITS = 11
+BUCKET_BITS = 10  # more places to write to at once than this are slow
 EVENT_BYTES = 24  # two hashes of the id, and the packed event
 SHIFT = np.uint64(64 - BUCKET_BITS)
-NONE = np.empty(0, dtype=np.int64)
 
 
 def most_events() -> int:
@@ -48,11 +46,9 @@ class DoesNotFit(Exception):  # noqa: N818 - not an error: the general path take
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Packed events of a slice of the log, bucket b at the places `starts[b]` to `starts[b + 1]`."""
+    """Packed events of a slice of the log, a row each; bucket b's begin at `starts[b]`."""
 
-    keys: np.ndarray
-    seconds: np.ndarray
-    packed: np.ndarray
+    events: np.ndarray
     starts: np.ndarray
 
 
@@ -60,20 +56,17 @@ class Piece:
 class Block:
     """Memory for the events of several pieces; what is not touched takes none."""
 
-    checked: bool
+    width: int
     used: int = 0
 
     def __post_init__(self) -> None:
-        self.keys = np.empty(BLOCK, np.int64)
-        self.seconds = np.empty(BLOCK if self.checked else 0, np.int64)
-        self.packed = np.empty(BLOCK, np.int64)
+        self.events = np.empty((BLOCK, self.width), np.int64)
 
     def piece(self, size: int) -> Piece:
         """Room for the next `size` events."""
         place = slice(self.used, self.used + size)
         self.used = place.stop
-        starts = np.empty((1 << BUCKET_BITS) + 1, np.int64)
-        return Piece(self.keys[place], self.seconds[place], self.packed[place], starts)
+        return Piece(self.events[place], np.empty((1 << BUCKET_BITS) + 1, np.int64))
 
 
 @dataclass
@@ -124,44 +117,36 @@ class Packer:
     @property
     def n_events(self) -> int:
         """Events packed so far."""
-        return sum(len(piece.keys) for piece in self.stored.values())
-
-    @property
-    def checked(self) -> bool:
-        """Whether keys are hashes, with a second hash to tell them apart."""
-        return self.block is not None and self.block.checked
+        return sum(len(piece.events) for piece in self.stored.values())
 
     @property
     def pieces(self) -> list[Piece]:
         """What was packed, in the order of the log."""
         return [self.stored[number] for number in sorted(self.stored)]
 
-    def _store(self, number: int, keys: np.ndarray, second: np.ndarray | None, packed: np.ndarray) -> None:
+    def _store(self, number: int, events: np.ndarray) -> None:
         """Spread what slice `number` of the log kept over the buckets of a piece."""
-        checked = second is not None
         with self.lock:
-            if self.block is None or self.block.used + len(keys) > BLOCK:
-                self.block = Block(checked)
-            piece = self.stored[number] = self.block.piece(len(keys))
-        seconds = NONE if second is None else second
-        to = (piece.starts, piece.keys, piece.seconds, piece.packed)
-        compiled("spread")(keys, seconds, packed, SHIFT, *to)
+            if self.block is None or self.block.used + len(events) > BLOCK:
+                self.block = Block(events.shape[1])
+            piece = self.stored[number] = self.block.piece(len(events))
+        compiled("spread")(events, SHIFT, piece.starts, piece.events)
 
-    def _room(self, name: str, size: int) -> np.ndarray:
-        """Room for a slice and one more, the same again for every slice of a thread."""
-        held = self.rooms.__dict__.get(name)
-        if held is None:
-            held = self.rooms.__dict__[name] = np.empty(SLICE + 1, dtype=np.int64)
-        return held[: size + 1]
+    def _room(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Room for a slice's row numbers and events, and codes of no value: the same for every slice."""
+        if not hasattr(self.rooms, "own"):
+            rows, no_value = np.empty(SLICE, np.int32), np.full(SLICE, -1, np.int32)
+            self.rooms.own = (rows, np.empty((SLICE, width), np.int64), no_value)
+        return self.rooms.own
 
     def _codes(self, known: dict[Any, int], found: Sequence[Any], bits: int, skipped: set[int]) -> np.ndarray:
-        """This batch's codes in the packer's; -1 for the skipped ones."""
+        """This batch's codes in the packer's, that of the last item first; -1 for the skipped ones."""
         translated = [
             -1 if i in skipped else known.setdefault(item, len(known)) for i, item in enumerate(found)
         ]
         if len(known) > 1 << bits:
             raise DoesNotFit
-        return np.array(translated, dtype=np.int64)
+        return np.array([*translated[-1:], *translated[:-1]], dtype=np.int64)
 
     def _pack(
         self,
@@ -173,36 +158,23 @@ class Packer:
         part: slice,
     ) -> None:
         time = codes.time[part]
-        assert self.layout is not None
-        farthest = max(int(time.max()) - self.layout.origin, self.layout.origin - int(time.min()))
-        if farthest >= 1 << (TIME_BITS - 1):
-            raise DoesNotFit
+        rows, events, no_value = self._room(2 if ids.offsets is None else 3)
         match = codes.match[part].astype(np.int32, copy=False)
-        value = None if codes.value is None else codes.value[part].astype(np.int32, copy=False)
+        value = no_value[: len(time)] if codes.value is None else codes.value[part]
         low, high = self.query.date_from_us, self.query.date_to_us
         earliest = -(1 << 62) if low is None else low
         latest = 1 << 62 if high is None else high
-        second = None
+        coded = (time, match, matches, value.astype(np.int32, copy=False), values)
+        rows = rows[: compiled("fed_rows")(*coded, earliest, latest, rows)]
+        events = events[: len(rows)]
+        if not compiled("pack_events")(rows, *coded, self.layout, events):
+            raise DoesNotFit
         if ids.offsets is None:
-            keys = ids.keys[part].astype(np.int64, copy=False)
+            compiled("pack_ids")(rows, ids.keys[part].astype(np.int64, copy=False), events)
         else:
-            keys, second = self._room("hash", len(time)), self._room("second hash", len(time))
             offsets = ids.offsets[part.start : part.start + len(time) + 1].astype(np.int64, copy=False)
-            compiled("hash_texts")(offsets, ids.data, match, matches, keys, second)
-        out_key, out_packed = self._room("key", len(time)), self._room("packed", len(time))
-        bounds = (earliest, latest, self.layout, out_key, out_packed)
-        if value is None:
-            kept = compiled("pack_unsplit")(keys, time, match, matches, *bounds)
-            value, values = np.zeros(len(time), np.int32), np.zeros(1, np.int64)
-        else:
-            kept = compiled("pack_rows")(keys, time, match, matches, value, values, *bounds)
-        if second is not None:
-            out_second = self._room("kept second hash", len(time))
-            compiled("pack_seconds")(
-                second, time, match, matches, value, values, earliest, latest, out_second
-            )
-            second = out_second[:kept]
-        self._store(number, out_key[:kept], second, out_packed[:kept])
+            compiled("pack_texts")(rows, offsets, ids.data, events)
+        self._store(number, events)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +206,7 @@ def _ids(column: pa.Array) -> Ids | None:
     at = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
     if (at[1:] == at[:-1]).any():
         return None
-    return Ids(NONE, at, np.frombuffer(data, np.uint8))
+    return Ids(np.empty(0, np.int64), at, np.frombuffer(data, np.uint8))
 
 
 def _decoded(column: pa.Array) -> pa.Array:

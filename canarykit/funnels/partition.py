@@ -1,6 +1,7 @@
-"""Buckets of packed events, each small enough for the cache: gathered by actor, sorted, and scanned there.
+"""Packed events of some buckets: by piece of the log, as they were packed, and by actor in time order.
 
-No global sort and no table of all actors. These functions only run compiled.
+These functions only run compiled. Arrays are taken out of their tuples before a loop: numba counts references
+each time that is done.
 """
 
 # mypy: ignore-errors
@@ -12,11 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from canarykit.funnels.actor import run_actor
-from canarykit.funnels.pack_rows import mix
-from canarykit.funnels.rules import BITS, EMPTY, LAST_TOUCH, NO_VALUE, REACHED, TIMES, VALUE
+from canarykit.funnels.pack_rows import EVENT, spot
+from canarykit.funnels.rules import EMPTY
 
-__all__ = ["KERNELS", "Entries", "Events", "Groups", "make_entries", "make_groups"]
+__all__ = ["INLINED", "KERNELS", "Entries", "Events", "Groups", "make_entries", "make_groups"]
 
 FEW = 48  # so many events of an actor are sorted by insertion
 
@@ -24,14 +24,11 @@ FEW = 48  # so many events of an actor are sorted by insertion
 class Events(NamedTuple):
     """Packed events of some buckets, piece by piece of the log in its order.
 
-    `begins[p, b]` to `begins[p, b + 1]` are the places of bucket b's events in piece p. `seconds` holds the
-    second hash of every id, or nothing when the keys are the ids themselves. The last two translate the codes
-    of matches and values to their final order.
+    `begins[p, b]` to `begins[p, b + 1]` are the rows of bucket b's events in piece p. The last two translate
+    the codes of matches and values to their final order.
     """
 
-    keys: Any
-    seconds: Any
-    packed: Any
+    rows: Any
     first: int  # number of the first bucket
     begins: Any
     entry_code: Any
@@ -39,7 +36,7 @@ class Events(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Working memory to gather the events of one bucket by actor."""
+    """Working memory for the events of one bucket, each small enough for the cache."""
 
     table: Any  # hash table: key, and its actor marked with the bucket that last used the place
     second: Any  # second keys of the same places
@@ -87,67 +84,28 @@ def table_size(events):
     return capacity
 
 
-def run_plain_buckets(events, layout, masks, rules, blank, groups, answers, entries):
-    """Scan buckets where the short scan will do.
-
-    Returns the number of actors, -1 when two ids share a hash, and that of entries.
-    """
-    actors, filled = 0, 0
-    steps = np.zeros(len(masks), np.int64)
-    for code in range(len(masks)):
-        while masks[code] >> steps[code]:
-            steps[code] += 1
-    for bucket in range(events.begins.shape[1] - 1):
-        found = gather(events, bucket, layout, groups)
-        if found < 0:
-            return -1, filled
-        used = scan_plain(groups.packed, groups.size, found, layout, steps, rules, blank, answers)
-        filled = enter(answers, used, rules.n, entries, filled)
-        actors += found
-    return actors, filled
-
-
-def run_buckets(events, layout, masks, rules, blank, groups, answers, entries, m, at):
-    """Scan buckets by all rules; as `run_plain_buckets` otherwise."""
-    actors, filled = 0, 0
-    used = np.zeros(2, np.int64)
-    for bucket in range(events.begins.shape[1] - 1):
-        found = gather(events, bucket, layout, groups)
-        if found < 0:
-            return -1, filled
-        used[0] = 0
-        scan_full(groups.packed, groups.size, found, layout, masks, rules, blank, m, at, answers, used)
-        filled = enter(answers, used[0], rules.n, entries, filled)
-        actors += found
-    return actors, filled
-
-
-def gather(events, bucket, layout, groups):
-    """One bucket's events by actor, each actor's sorted; returns the number of actors, -1 on equal hashes."""
-    found = find_actors(events, bucket, groups)
-    if found < 0:
-        return -1
-    size, out = groups.size, groups.packed
+def gather(events, bucket, found, layout, groups):
+    """A bucket's events by actor, as these were numbered, each actor's sorted."""
+    rows, begins, entry_code, value_code = events.rows, events.begins, events.entry_code, events.value_code
+    row_code, size, out = groups.row_code, groups.size, groups.packed
+    size[:found] = 0
+    n_rows = rows_of(begins, bucket)
+    for row in range(n_rows):
+        size[spot(row_code[row])] += 1
     total = 0
     for code in range(found):
         own = size[code]
         size[code] = total
         total += own
-    value_mask = (1 << layout.value_bits) - 1
-    entry_mask = (1 << layout.entry_bits) - 1
-    low_mask = (1 << (layout.value_bits + layout.entry_bits)) - 1
     row, before, in_order = 0, EMPTY, True
-    for piece in range(len(events.begins)):
-        for i in range(events.begins[piece, bucket], events.begins[piece, bucket + 1]):
-            event = events.packed[i]
-            entry = events.entry_code[(event >> layout.value_bits) & entry_mask]
-            value = events.value_code[event & value_mask]
-            event = (event & ~low_mask) | (entry << layout.value_bits) | value
+    for piece in range(len(begins)):
+        for i in range(begins[piece, bucket], begins[piece, bucket + 1]):
+            event = in_final_codes(rows[spot(i), EVENT], entry_code, value_code, layout)
             in_order &= before <= event
             before = event
-            code = groups.row_code[row]
+            code = spot(row_code[spot(row)])
             place = size[code]
-            out[place] = event
+            out[spot(place)] = event
             size[code] = place + 1
             row += 1
     if not in_order:
@@ -155,136 +113,23 @@ def gather(events, bucket, layout, groups):
         for code in range(found):
             sort_events(out, begin, size[code])
             begin = size[code]
-    return found
 
 
-def find_actors(events, bucket, groups):
-    """Number the actors of a bucket's events, and count the events of each."""
-    table, table_second, row_code, size = groups.table, groups.second, groups.row_code, groups.size
-    checked = len(events.seconds) > 0
+def in_final_codes(event, entry_code, value_code, layout):
+    """A packed event with the final codes of its matches and its value."""
+    value_mask = (1 << layout.value_bits) - 1
+    entry_mask = (1 << layout.entry_bits) - 1
+    low_mask = (1 << (layout.value_bits + layout.entry_bits)) - 1
+    entry = entry_code[spot((event >> layout.value_bits) & entry_mask)]
+    return (event & ~low_mask) | (entry << layout.value_bits) | value_code[spot(event & value_mask)]
+
+
+def rows_of(begins, bucket):
+    """How many events a bucket has."""
     rows = 0
-    for piece in range(len(events.begins)):
-        rows += events.begins[piece, bucket + 1] - events.begins[piece, bucket]
-    mask = np.uint64(table_size(rows) - 1)
-    mark = events.first + bucket + 1
-    found, row = 0, 0
-    for piece in range(len(events.begins)):
-        for i in range(events.begins[piece, bucket], events.begins[piece, bucket + 1]):
-            key = events.keys[i]
-            place = mix(key) & mask
-            while True:
-                at = 2 * np.int64(place)
-                holder = table[at + 1]
-                if holder >> 32 != mark:
-                    table[at] = key
-                    table[at + 1] = (mark << 32) | found
-                    if checked:
-                        table_second[place] = events.seconds[i]
-                    row_code[row] = found
-                    size[found] = 1
-                    found += 1
-                    break
-                if table[at] == key:
-                    if checked and table_second[place] != events.seconds[i]:
-                        return -1
-                    code = holder & 0xFFFFFFFF
-                    row_code[row] = code
-                    size[code] += 1
-                    break
-                place = (place + np.uint64(1)) & mask
-            row += 1
-    return found
-
-
-def enter(answers, used, n, entries, filled):
-    """Move the answers of a bucket to the entries; returns how many there are now."""
-    row = 0
-    for i in range(filled, filled + used):
-        entries.value[i] = answers[row + VALUE]
-        entries.reached[i] = answers[row + REACHED]
-        entries.bits[i] = answers[row + BITS]
-        for k in range(n):
-            entries.times[k, i] = answers[row + TIMES + k]
-        row += TIMES + n
-    return filled + used
-
-
-def scan_plain(packed, ends, found, layout, steps, rules, blank, answers):
-    """The ordered scan where an event is one step: the same slots without what such events never need.
-
-    Returns the number of answers. Simultaneous events stand in the order of their steps, which is how the
-    full scan takes them.
-    """
-    n, window = rules.n, rules.window
-    shift = layout.value_bits + layout.entry_bits
-    entry_mask = (1 << layout.entry_bits) - 1
-    value_mask = (1 << layout.value_bits) - 1
-    start = np.empty(n + 1, np.int64)
-    times = np.empty((n + 1) * n, np.int64)
-    best_times = np.empty(n, np.int64)
-    row = 0
-    last_touch = rules.attribution == LAST_TOUCH
-    any_value = rules.attribution == NO_VALUE or rules.plain_values == 1
-    begin = 0
-    for code in range(found):
-        end = ends[code]
-        for s in range(n + 1):
-            start[s] = EMPTY
-        best = 0
-        for e in range(begin, end):
-            event = packed[e]
-            moment = event >> shift
-            s = steps[(event >> layout.value_bits) & entry_mask]
-            if s == 1:
-                start[1] = moment
-                times[n] = moment
-                if best == 0:
-                    best = 1
-                    best_times[0] = moment
-            elif s > 1 and moment - start[s - 1] <= window and start[s] != start[s - 1]:
-                start[s] = start[s - 1]
-                for k in range(s - 1):
-                    times[s * n + k] = times[(s - 1) * n + k]
-                times[s * n + s - 1] = moment
-                if s > best:
-                    best = s
-                    for k in range(s):
-                        best_times[k] = times[s * n + k]
-                    if s == n:
-                        break
-        if best:
-            chosen = packed[end - 1 if last_touch else begin] & value_mask
-            if not any_value and blank[chosen]:
-                for i in range(begin, end):
-                    value = packed[begin + end - 1 - i if last_touch else i] & value_mask
-                    if not blank[value]:
-                        chosen = value
-                        break
-            answers[row + VALUE] = chosen
-            answers[row + REACHED] = best - 1
-            answers[row + BITS] = (1 << best) - 1
-            for k in range(n):
-                answers[row + TIMES + k] = best_times[k] + layout.origin if k < best else -1
-            row += TIMES + n
-        begin = end
-    return row // (TIMES + n)
-
-
-def scan_full(packed, ends, found, layout, masks, rules, blank, m, at, answers, used):
-    """The general scan of every actor of a bucket."""
-    shift = layout.value_bits + layout.entry_bits
-    entry_mask = (1 << layout.entry_bits) - 1
-    value_mask = (1 << layout.value_bits) - 1
-    begin = 0
-    for code in range(found):
-        end = ends[code]
-        for e in range(begin, end):
-            event = packed[e]
-            m[at.time + e - begin] = (event >> shift) + layout.origin
-            m[at.entry + e - begin] = masks[(event >> layout.value_bits) & entry_mask]
-            m[at.value + e - begin] = event & value_mask
-        run_actor(code, end - begin, rules, blank, m, at, answers, answers, used)
-        begin = end
+    for piece in range(len(begins)):
+        rows += begins[piece, bucket + 1] - begins[piece, bucket]
+    return rows
 
 
 def sort_events(packed, begin, end):
@@ -301,15 +146,7 @@ def sort_events(packed, begin, end):
         packed[j + 1] = event
 
 
-KERNELS = (
-    table_size,
-    sort_events,
-    find_actors,
-    gather,
-    enter,
-    scan_plain,
-    run_plain_buckets,
-    scan_full,
-    run_buckets,
-)
+INLINED = (table_size, rows_of, in_final_codes)
+
+KERNELS = (*INLINED, sort_events, gather)
 """For compilation, callees first."""

@@ -27,7 +27,7 @@ __all__ = ["BatchCodes", "batch_codes"]
 
 @dataclass(frozen=True, eq=False)
 class BatchCodes:
-    """Codes of one batch; the last of `masks` and `labels` is what code -1 means.
+    """Codes of one batch; the last of `masks` and `labels` is what code -1 means, or no `value` at all.
 
     `skipped` are the codes of rows that are not fed, `unlabelled` those without a variant. `most_masks` is
     how many different masks the whole log may have.
@@ -68,7 +68,7 @@ def batch_codes(batch: pa.RecordBatch, query: FunnelQuery, exposed: Exposed | No
             time, match, masks, skipped, most, variant, [*exposed.labels, None], {len(exposed.labels)}
         )
     if query.breakdown is None:
-        return BatchCodes(time, match, masks, skipped, most, None, [], set())
+        return BatchCodes(time, match, masks, skipped, most, None, [None], set())
     value, labels = _values(query, columns)
     return BatchCodes(time, match, masks, skipped, most, value, labels, set())
 

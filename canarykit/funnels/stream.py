@@ -72,14 +72,18 @@ def _fed_rows(table: pa.Table, query: FunnelQuery, *, enough: int) -> tuple[pa.T
     The table as it is, with a smaller number, as soon as `enough` are found.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    pieces, found = [], 0
-    for batch in table.to_batches(max_chunksize=4 * PLAIN_LIMIT):
-        pieces.append(batch.filter(_is_fed(batch, query)))
-        found += pieces[-1].num_rows
+    batches = table.to_batches(max_chunksize=4 * PLAIN_LIMIT)
+    masks: list[pa.Array] = []
+    found = 0
+    for batch in batches:
+        masks.append(_is_fed(batch, query))
+        found += pc.sum(masks[-1]).as_py() or 0
         if found >= enough:
             return table, found
-    return pa.Table.from_batches(pieces, table.schema), found
+    kept = [batch.filter(mask) for batch, mask in zip(batches, masks, strict=True)]
+    return pa.Table.from_batches(kept, table.schema), found
 
 
 def _is_fed(batch: pa.RecordBatch, query: FunnelQuery) -> pa.Array:

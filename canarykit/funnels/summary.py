@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import starmap
 
 import numpy as np
 
+from canarykit.funnels.compiled import compiled
 from canarykit.funnels.merge import step_counts
 from canarykit.funnels.query import FunnelQuery
 from canarykit.funnels.refuse import check_range, refuse_optional
@@ -22,7 +22,8 @@ from canarykit.funnels.types import FunnelRun, TrendRun
 __all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert", "trend_rates"]
 
 MICROSECONDS = 1e6
-MANY_ENTRIES = 200_000  # from here on steps are summed up side by side
+MANY_ENTRIES = 200_000  # from here on steps are summed up side by side, by compiled code
+MANY_VALUES, SAMPLE = 20_000, 2_000
 AUTO_BINS, MOST_BINS = 60, 90
 WIDTH_WITHOUT_SPREAD = 60
 
@@ -60,36 +61,51 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
     average = np.full((n_labels, n), np.nan)
     median = np.full((n_labels, n), np.nan)
 
-    def times(label: int, rows: np.ndarray) -> None:
-        for k in range(1, n):
-            rows = rows.compress(run.reached[rows] >= k) if k > 1 else rows  # nobody else has a time there
-            gaps = run.times[:, k][rows] - run.times[:, k - 1][rows]
-            gaps = gaps.compress(gaps > 0)
+    def times(k: int) -> None:
+        for label, gaps in enumerate(_gaps(run, k)):
             if len(gaps):
                 average[label, k] = int(gaps.sum()) / len(gaps) / MICROSECONDS  # whole sum: any order of rows
-                median[label, k] = float(np.median(gaps)) / MICROSECONDS
+                median[label, k] = _median(gaps) / MICROSECONDS
 
-    rows = np.flatnonzero(run.reached >= 1)
-    parts = list(enumerate(_by_value(rows, run.value[rows], n_labels)))
     if len(run) < MANY_ENTRIES:
-        list(starmap(times, parts))
+        list(map(times, range(1, n)))
     else:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            list(pool.map(times, *zip(*parts, strict=True)))
-    counts = step_counts(run, query)
+            list(pool.map(times, range(1, n)))
     done = np.flatnonzero(run.reached == n - 1)
     total = run.times[done, n - 1] - run.times[done, 0]
-    return StepTable(counts, average, median, float(np.median(total)) / MICROSECONDS if len(total) else None)
+    return StepTable(
+        step_counts(run, query), average, median, _median(total) / MICROSECONDS if len(total) else None
+    )
 
 
-def _by_value(numbers: np.ndarray, value: np.ndarray, n_labels: int) -> list[np.ndarray]:
-    """The numbers of each value; `compress` takes a random mask several times faster than indexing."""
-    if n_labels == 1:
-        return [numbers]
-    if n_labels <= 4:
-        return [numbers.compress(value == label) for label in range(n_labels)]
+def _gaps(run: FunnelRun, k: int) -> list[np.ndarray]:
+    """Per label the times from the one recorded before to time `k`, where they differ."""
+    if len(run) >= MANY_ENTRIES:
+        ends = np.cumsum(run.furthest[:, k:].sum(axis=1))
+        starts = ends - run.furthest[:, k:].sum(axis=1)
+        gaps, filled = np.empty(ends[-1] + 1, np.int64), starts.copy()
+        compiled("gaps_by_value")(run.value, run.reached, *run.times[:, k - 1 : k + 1].T, k, filled, gaps)
+        return [gaps[begin:end] for begin, end in zip(starts, filled, strict=True)]
+    rows = np.flatnonzero(run.reached >= k)
+    gaps = run.times[rows, k] - run.times[rows, k - 1]
+    gaps, value = gaps[gaps > 0], run.value[rows][gaps > 0]
     order = np.argsort(value, kind="stable")
-    return np.split(numbers[order], np.searchsorted(value[order], np.arange(1, n_labels)))
+    return np.split(gaps[order], np.searchsorted(value[order], np.arange(1, len(run.labels))))
+
+
+def _median(values: np.ndarray) -> float:
+    """The median; among many values it is looked for inside of a bracket that a sample gives."""
+    n = len(values)
+    if n >= MANY_VALUES:
+        sample = np.sort(values[:: n // SAMPLE])
+        low, high = sample[len(sample) * 9 // 20], sample[len(sample) * 11 // 20]
+        inside = values.compress((values >= low) & (values <= high))
+        below = np.count_nonzero(values < low)
+        middle = [(n - 1) // 2 - below, n // 2 - below]
+        if middle[0] >= 0 and middle[1] < len(inside):
+            return float(np.partition(inside, middle)[middle].mean())
+    return float(np.median(values))
 
 
 def time_to_convert(
@@ -125,7 +141,7 @@ def time_to_convert(
         np.bincount(position, minlength=bins + 1),
         width,
         int(micros.sum()) / len(micros) / MICROSECONDS,
-        float(np.median(micros)) / MICROSECONDS,
+        _median(micros) / MICROSECONDS,
     )
 
 

@@ -28,7 +28,7 @@ Units and conventions
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -170,9 +170,19 @@ class FunnelRun:
         found = np.zeros(len(self.labels) * n, np.int64)
         for at in range(0, len(self), PIECE):
             piece = slice(at, at + PIECE)
-            place = self.value[piece] * np.int64(n) + self.reached[piece]
+            place = self.value[piece] * np.int32(n) + self.reached[piece]
             found += np.bincount(place, minlength=len(found))
         return found.reshape(-1, n)
+
+    def relabelled(
+        self, labels: tuple[Label, ...], place: np.ndarray, *, other: int | None = None
+    ) -> FunnelRun:
+        """The same entries under other labels; `place[code]` is where a code's new label stands."""
+        run = replace(self, labels=labels, value=place[self.value], other=other)
+        furthest = np.zeros((len(labels), self.times.shape[1]), np.int64)
+        np.add.at(furthest, place, self.furthest)
+        run.__dict__["furthest"] = furthest  # as if counted again
+        return run
 
 
 @dataclass(frozen=True, eq=False)
