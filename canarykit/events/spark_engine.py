@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ _PERSON = "canarykit_person"
 _KNOWN = "canarykit_known_id"
 _WHOLE = ("bigint", "int", "smallint", "tinyint")
 _MOST_CODED = 100
+_BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+_BATCH_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
+_MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ class SparkEngine(Engine):
 
         reading = self._reading(query)
         shards = self._narrow(reading).repartition(expr(self._actor(query.actor, reading)))
-        rows = shards.mapInArrow(_Work(reading, lookups, fn), "result binary").collect()
+        with _cut_by_rows(shards.sparkSession):
+            rows = shards.mapInArrow(_Work(reading, lookups, fn), "result binary").collect()
         results = [pickle.loads(bytes(row.result)) for row in rows]
         return results or [fn(finish(empty_table(query.stored()), query, lookups))]
 
@@ -150,7 +155,7 @@ class SparkEngine(Engine):
         frame = self.spark_frame.where(self._usable(query))
         if reading.needs_person:
             ids = self._id_columns()
-            whole = self.identities is None and all(self.types[name] in _WHOLE for name in ids)
+            whole = self.identities is None and all(map(self._is_whole, ids))
             texts = [_ticked(name) if whole else self._id_text(name) for name in ids]
             distinct = self.mapping["distinct_id"]
             if self.identities is not None and distinct in self.types:
@@ -201,19 +206,25 @@ class SparkEngine(Engine):
     def _usable(self, query: Query | None = None) -> str:
         """What no answer contains, the names, and the window."""
         event, time = _ticked(self.mapping["event"]), self._time(self.mapping["timestamp"])
-        ids = ", ".join(self._id_text(name) for name in self._id_columns())
-        kept = [f"{event} <> '$snapshot'", f"{time} IS NOT NULL", f"coalesce({ids}) IS NOT NULL"]
+        kept = [f"{event} <> '$snapshot'"]
         if query is not None and query.events is not None:
-            names = ", ".join(map(_literal, query.events))
-            kept.append(f"{event} IN ({names})" if names else "false")
+            names = ", ".join(_literal(name) for name in query.events if name != "$snapshot")
+            kept = [f"{event} IN ({names})" if names else "false"]
+        kept.append(f"{time} IS NOT NULL")
         for bound, sign in ((query and query.since, ">="), (query and query.until, "<")):
             if bound is not None:
                 kept.append(f"{time} {sign} timestamp_micros({bound})")
+        ids = [_ticked(name) if self._is_whole(name) else self._id_text(name) for name in self._id_columns()]
+        kept.append(f"({' OR '.join(f'{id_} IS NOT NULL' for id_ in ids)})")
         return " AND ".join(kept)
 
     def _id_columns(self) -> list[str]:
         named = (self.mapping[name] for name in ("person_id", "distinct_id"))
         return [name for name in named if name in self.types]
+
+    def _is_whole(self, column: str) -> bool:
+        """Whether a column holds whole numbers, whose text is never empty."""
+        return self.types[column] in _WHOLE
 
     def _id_text(self, column: str) -> str:
         name = _ticked(column)
@@ -269,6 +280,25 @@ class _Work:
         table = self.reading.answer(pa.Table.from_batches(rows))
         result = self.fn(finish(table, self.reading.query, self.lookups))
         yield pa.RecordBatch.from_pydict({"result": pa.array([pickle.dumps(result)], pa.binary())})
+
+
+@contextmanager
+def _cut_by_rows(session: Any) -> Iterator[None]:
+    """Batches that go to workers end by their number of rows alone, in jobs of this thread.
+
+    Spark would also sum up the bytes of the batch at every row, which takes longer than to write the row.
+    What the session was set to stays in force.
+    """
+    context = getattr(session, "sparkContext", None)  # Spark Connect has none
+    rows = int(session.conf.get(_BATCH_ROWS))
+    if context is None or not 0 < rows <= _MOST_ROWS or context.getLocalProperty(_BATCH_BYTES) is not None:
+        yield
+        return
+    context.setLocalProperty(_BATCH_BYTES, str(2**31 - 1))
+    try:
+        yield
+    finally:
+        context.setLocalProperty(_BATCH_BYTES, None)
 
 
 def open_spark(frame: Any, mapping: Mapping[str, str], identities: Identities, tz: Any) -> Opened:
