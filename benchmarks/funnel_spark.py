@@ -1,4 +1,7 @@
-"""The funnel of `benchmarks.funnel` on Spark `local[2]`, warm: our scan in its workers against Spark SQL."""
+"""The funnel of `benchmarks.funnel` on Spark `local[2]`, warm: our scan in its workers against Spark SQL.
+
+Warm means that both ran a few times before any clock starts: Java compiles its code over the first runs.
+"""
 
 import os
 import sys
@@ -13,6 +16,7 @@ from benchmarks.funnel import Files, levels, make, our_counts, ours, window_sql
 from benchmarks.timing import Contender, compare
 
 ROWS = 10_000_000
+WARMUPS = 4
 
 
 def session() -> Any:
@@ -53,8 +57,7 @@ def run(rows: int) -> Iterator[dict[str, Any]]:
             mine = Contender(lambda: ours(log), answer=our_counts)
             peer = Contender(lambda: spark.sql(spark_sql("events")).collect(), answer=levels)
             name = "funnel, Spark local[2], integer ids"
-            yield from compare(
-                name, rows, mine, {"Spark SQL, window functions": peer}, same=lambda a, b: a == b
-            )
+            peers = {"Spark SQL, window functions": peer}
+            yield from compare(name, rows, mine, peers, same=lambda a, b: a == b, warmups=WARMUPS)
     finally:
         spark.stop()

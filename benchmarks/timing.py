@@ -34,13 +34,15 @@ def compare(
     *,
     same: Callable[[Any, Any], bool] | None = None,
     rounds: int = ROUNDS,
+    warmups: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Lines of one comparison: `{"bench", "size", "ours_s", "peer", "peer_s", "ratio", "peak_mb", ...}`.
 
-    Every contender runs once untimed (which also compiles, fills caches and yields the answer for
-    `same(ours, theirs)`), then `rounds` times in turn; the medians are compared. `peak_mb` is the memory
-    our own untimed call needed beyond what was loaded before it. `ratio` is peer_s / ours_s, `cpu_ratio` the
-    same of this process's processor time over all threads: on a busy machine the steadier number, and for
+    Every contender runs `warmups` times untimed, in turn (which also compiles and fills caches; the first
+    run yields the answer for `same(ours, theirs)`), then `rounds` times in turn; the medians are compared.
+    One untimed run is enough but for a virtual machine that compiles what it has run often. `peak_mb` is the
+    memory our own first call needed beyond what was loaded before it. `ratio` is peer_s / ours_s, `cpu_ratio`
+    the same of this process's processor time over all threads: on a busy machine the steadier number, and for
     contenders of one thread the same thing; a peer that works in another process is not in it.
     """
     mine = ours if isinstance(ours, Contender) else Contender(ours)
@@ -55,6 +57,9 @@ def compare(
                 f"{bench}: {name} gives another answer than ours; a ratio would mean nothing"
             )
     del wanted
+    for _ in range(warmups - 1):
+        for contender in (mine, *others.values()):
+            contender.run()
     spent: dict[str, list[tuple[float, float]]] = {"": [], **{name: [] for name in others}}
     for _ in range(rounds):
         for name, contender in {"": mine, **others}.items():
