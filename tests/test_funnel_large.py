@@ -76,12 +76,15 @@ def assert_same(first, second, query):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.parametrize("ids", ["text", "integer"])
-def test_packed_batches_give_the_answer_of_the_general_path(name, ids):
+@pytest.mark.parametrize("rows", ["in time order", "shuffled"])
+def test_packed_batches_give_the_answer_of_the_general_path(name, ids, rows):
     settings = {"within": "8s", **QUESTIONS[name]}
     query = funnel_query(["open", "cart", "pay"], **settings)
     frame = random_frame()
     if ids == "integer":
         frame["person_id"] = frame["person_id"].str.removeprefix("user-").astype(int) * 7_919 - 10**6
+    if rows == "in time order":
+        frame = frame.sort_values("timestamp", kind="stable", ignore_index=True)
     table, pieces = tables_of(frame, query, 3)
     packed = finish_run([run_batches(pieces, query, threads=2)], query, None, None)
     assert_same(packed, run_table(table, query, form="plain"), query)
