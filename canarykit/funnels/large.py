@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DoesNotFit", "run_batches"]
 
-CHUNK = 400_000  # events that are scanned in one go
+CHUNK = 200_000  # events that are scanned in one go
 
 
 def run_batches(
