@@ -75,8 +75,8 @@ def find_actors(events, bucket, layout, groups, scan, steps, rules, weight, atte
     mask = np.uint64(table_size(rows_of(begins, bucket)) - 1)
     mark = events.first + bucket + 1
     found, row = 0, 0
-    for piece in range(len(begins)):
-        for i in range(begins[piece, bucket], begins[piece, bucket + 1]):
+    for part in range(len(begins)):
+        for i in range(begins[part, bucket], begins[part, bucket + 1]):
             key = rows[spot(i), KEY]
             place = mix(key) & mask
             while True:

@@ -19,7 +19,7 @@ import numpy as np
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.exposed import Exposed
 from canarykit.funnels.merge import label_key
-from canarykit.funnels.pack import DoesNotFit, Packer, Piece
+from canarykit.funnels.pack import DoesNotFit, Packer
 from canarykit.funnels.pack_rows import SECOND
 from canarykit.funnels.partition import Entries, Events, Groups, make_entries, make_groups
 from canarykit.funnels.query import FunnelQuery
@@ -61,7 +61,7 @@ def run_batches(
     with ThreadPoolExecutor(threads) as pool:
         for table in tables:
             packer.add(table, pool)
-        if not packer.n_events:
+        if not packer.used:
             raise DoesNotFit
         return _scan(packer, pool)
 
@@ -70,7 +70,7 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
     """All buckets, some at a time by every processor, their entries side by side in any order."""
     labels = tuple(sorted(packer.labels, key=label_key)) or (None,)
     scan = Scan.of(packer, labels)
-    if min(pool.map(scan, chunks(packer))) < 0:
+    if min(pool.map(scan, scan.chunks)) < 0:
         raise DoesNotFit
     entries, filled = scan.entries, scan.filled
     return FunnelRun(
@@ -80,22 +80,17 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
         bits=entries.bits[:filled],
         times=entries.times[:, :filled].T,
         n_actors=scan.actors,
-        n_events=packer.n_events,
+        n_events=packer.used,
     )
 
 
-def sum_of_starts(pieces: list[Piece]) -> np.ndarray:
-    """Events before each bucket, over all pieces."""
-    return np.sum([piece.starts for piece in pieces], axis=0)
-
-
-def chunks(packer: Packer) -> list[tuple[int, int]]:
-    """Ranges of buckets with about equally many events."""
-    starts = sum_of_starts(packer.pieces)
-    n_events = int(starts[-1])
-    wanted = max(4 * packer.threads, n_events // CHUNK)
-    marks = np.searchsorted(starts, np.linspace(0, n_events, wanted + 1)[1:-1])
-    edges = np.unique(np.concatenate([[0], marks, [len(starts) - 1]])).tolist()
+def chunks(starts: np.ndarray, threads: int) -> list[tuple[int, int]]:
+    """Ranges of buckets with about equally many events; `starts` are those of buckets, by slice."""
+    before = np.sum(starts - starts[:, :1], axis=0)
+    n_events = int(before[-1])
+    wanted = max(4 * threads, n_events // CHUNK)
+    marks = np.searchsorted(before, np.linspace(0, n_events, wanted + 1)[1:-1])
+    edges = np.unique(np.concatenate([[0], marks, [len(before) - 1]])).tolist()
     return list(pairwise(edges))
 
 
@@ -103,7 +98,6 @@ def chunks(packer: Packer) -> list[tuple[int, int]]:
 class Room:
     """Working memory of one thread, the same for every range of buckets: fresh memory is what costs most."""
 
-    rows: np.ndarray
     groups: Groups
     entries: Entries
     memory: tuple[Any, ...]
@@ -126,10 +120,12 @@ class Scan:
     filled: int = 0
 
     def __post_init__(self) -> None:
-        self.pieces = self.packer.pieces
-        self.sizes = np.diff(sum_of_starts(self.pieces))
-        self.largest = max(int(self.sizes[first:last].sum()) for first, last in chunks(self.packer))
-        self.entries = make_entries(self.packer.n_events, self.rules.n)
+        assert self.packer.events is not None
+        self.events, self.starts = self.packer.events, self.packer.starts
+        self.chunks = chunks(self.starts, self.packer.threads)
+        self.sizes = np.diff(self.starts).sum(axis=0)
+        self.largest = max(int(self.sizes[first:last].sum()) for first, last in self.chunks)
+        self.entries = make_entries(self.packer.used, self.rules.n)
         self.short = _short_scan_will_do(self.rules, self.masks)
         self.lock, self.rooms = threading.Lock(), threading.local()
 
@@ -153,8 +149,9 @@ class Scan:
 
     def __call__(self, chunk: tuple[int, int]) -> int:
         """Add the entries of the buckets `chunk[0]` to `chunk[1]`; -1 when two ids share a hash."""
-        room = self._room()
-        events = self._load(room, *chunk)
+        room, (first, last) = self._room(), chunk
+        begins = np.ascontiguousarray(self.starts[:, first : last + 1])
+        events = Events(self.events, first, begins, self.entry_code, self.value_code)
         run = compiled("run_plain_buckets" if self.short else "run_buckets")
         bounds = (events, self.packer.layout, self.masks, self.rules, self.blank)
         actors, size = run(*bounds, room.groups, room.entries, *room.memory)
@@ -170,11 +167,9 @@ class Scan:
         """This thread's working memory."""
         if not hasattr(self.rooms, "own"):
             n, most = self.rules.n, int(self.sizes.max())
-            width = self.pieces[0].events.shape[1]
             split, queues = self.rules.attribution == ALL_EVENTS, self.rules.order == UNORDERED
             self.rooms.own = Room(
-                rows=np.empty((self.largest, width), np.int64),
-                groups=make_groups(most, checked=width > SECOND),
+                groups=make_groups(most, checked=self.events.shape[1] > SECOND),
                 entries=make_entries(self.largest, n),
                 memory=(make_attempts(most, n),)
                 if self.short
@@ -185,17 +180,6 @@ class Scan:
                 ),
             )
         return self.rooms.own
-
-    def _load(self, room: Room, first: int, last: int) -> Events:
-        """The events of some buckets, out of every piece."""
-        starts = np.stack([piece.starts[first : last + 1] for piece in self.pieces])
-        ends = np.cumsum(starts[:, -1] - starts[:, 0])
-        for piece, own, end in zip(self.pieces, starts, ends.tolist(), strict=True):
-            source = slice(int(own[0]), int(own[-1]))
-            place = slice(end - (source.stop - source.start), end)
-            room.rows[place] = piece.events[source]
-        begins = starts - starts[:, -1:] + ends[:, None]
-        return Events(room.rows, first, begins, self.entry_code, self.value_code)
 
 
 def _short_scan_will_do(rules: Rules, masks: np.ndarray) -> bool:

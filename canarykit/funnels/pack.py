@@ -22,10 +22,9 @@ from canarykit.funnels.types import Label
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BUCKET_BITS", "DoesNotFit", "Packer", "Piece"]
+__all__ = ["BUCKET_BITS", "DoesNotFit", "Packer"]
 
 SLICE = 1 << 19
-BLOCK = 1 << 22
 BUCKET_BITS = 10  # more places to write to at once than this are slow
 EVENT_BYTES = 24  # two hashes of the id, and the packed event
 SHIFT = np.uint64(64 - BUCKET_BITS)
@@ -44,34 +43,12 @@ class DoesNotFit(Exception):  # noqa: N818 - not an error: the general path take
     """The log or the question does not fit the packed form."""
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Packed events of a slice of the log, a row each; bucket b's begin at `starts[b]`."""
-
-    events: np.ndarray
-    starts: np.ndarray
-
-
-@dataclass
-class Block:
-    """Memory for the events of several pieces; what is not touched takes none."""
-
-    width: int
-    used: int = 0
-
-    def __post_init__(self) -> None:
-        self.events = np.empty((BLOCK, self.width), np.int64)
-
-    def piece(self, size: int) -> Piece:
-        """Room for the next `size` events."""
-        place = slice(self.used, self.used + size)
-        self.used = place.stop
-        return Piece(self.events[place], np.empty((1 << BUCKET_BITS) + 1, np.int64))
-
-
 @dataclass
 class Packer:
-    """Batches in, packed events out; codes of matches and values grow as they are met."""
+    """Batches in, packed events out; codes of matches and values grow as they are met.
+
+    `stored` has for every slice of the log the rows of `events` at which its buckets begin.
+    """
 
     query: FunnelQuery
     exposed: Exposed | None
@@ -79,9 +56,10 @@ class Packer:
     layout: Layout | None = None
     masks: dict[int, int] = field(default_factory=dict)
     labels: dict[Label, int] = field(default_factory=dict)
-    block: Block | None = None
+    events: np.ndarray | None = None
+    used: int = 0
     slices: int = 0
-    stored: dict[int, Piece] = field(default_factory=dict)
+    stored: dict[int, np.ndarray] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     rooms: threading.local = field(default_factory=threading.local)
 
@@ -90,8 +68,6 @@ class Packer:
         for batch in table.combine_chunks().to_batches() if _ragged(table) else table.to_batches():
             if batch.num_rows:
                 self._add_batch(batch, pool)
-        if self.n_events > most_events():
-            raise DoesNotFit
 
     def _add_batch(self, batch: pa.RecordBatch, pool: ThreadPoolExecutor) -> None:
         name = actor_column(self.query)
@@ -115,22 +91,21 @@ class Packer:
         list(pool.map(lambda job: self._pack(*job), jobs))
 
     @property
-    def n_events(self) -> int:
-        """Events packed so far."""
-        return sum(len(piece.events) for piece in self.stored.values())
-
-    @property
-    def pieces(self) -> list[Piece]:
-        """What was packed, in the order of the log."""
-        return [self.stored[number] for number in sorted(self.stored)]
+    def starts(self) -> np.ndarray:
+        """Where in `events` every bucket begins, a row a slice, in the order of the log."""
+        return np.stack([self.stored[number] for number in sorted(self.stored)])
 
     def _store(self, number: int, events: np.ndarray) -> None:
-        """Spread what slice `number` of the log kept over the buckets of a piece."""
+        """Spread what slice `number` of the log kept over buckets."""
         with self.lock:
-            if self.block is None or self.block.used + len(events) > BLOCK:
-                self.block = Block(events.shape[1])
-            piece = self.stored[number] = self.block.piece(len(events))
-        compiled("spread")(events, SHIFT, piece.starts, piece.events)
+            if self.events is None:  # as many as can be: what is not touched takes no memory
+                self.events = np.empty((most_events(), events.shape[1]), np.int64)
+            begin, self.used = self.used, self.used + len(events)
+            if self.used > len(self.events):
+                raise DoesNotFit
+        starts = np.empty((1 << BUCKET_BITS) + 1, np.int64)
+        compiled("spread")(events, SHIFT, starts, self.events[begin : begin + len(events)])
+        self.stored[number] = starts + begin
 
     def _room(self, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Room for a slice's row numbers and events, and codes of no value: the same for every slice."""

@@ -1,4 +1,4 @@
-"""Packed events of some buckets: by piece of the log, as they were packed, and by actor in time order.
+"""Packed events of some buckets: by slice of the log, as they were packed, and by actor in time order.
 
 These functions only run compiled. Arrays are taken out of their tuples before a loop: numba counts references
 each time that is done.
@@ -22,9 +22,9 @@ FEW = 48  # so many events of an actor are sorted by insertion
 
 
 class Events(NamedTuple):
-    """Packed events of some buckets, piece by piece of the log in its order.
+    """Packed events of some buckets, slice by slice of the log in its order.
 
-    `begins[p, b]` to `begins[p, b + 1]` are the rows of bucket b's events in piece p. The last two translate
+    `begins[p, b]` to `begins[p, b + 1]` are the rows of bucket b's events in slice p. The last two translate
     the codes of matches and values to their final order.
     """
 
@@ -98,8 +98,8 @@ def gather(events, bucket, found, layout, groups):
         size[code] = total
         total += own
     row, before, in_order = 0, EMPTY, True
-    for piece in range(len(begins)):
-        for i in range(begins[piece, bucket], begins[piece, bucket + 1]):
+    for part in range(len(begins)):
+        for i in range(begins[part, bucket], begins[part, bucket + 1]):
             event = in_final_codes(rows[spot(i), EVENT], entry_code, value_code, layout)
             in_order &= before <= event
             before = event
@@ -127,8 +127,8 @@ def in_final_codes(event, entry_code, value_code, layout):
 def rows_of(begins, bucket):
     """How many events a bucket has."""
     rows = 0
-    for piece in range(len(begins)):
-        rows += begins[piece, bucket + 1] - begins[piece, bucket]
+    for part in range(len(begins)):
+        rows += begins[part, bucket + 1] - begins[part, bucket]
     return rows
 
 
