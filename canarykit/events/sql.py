@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,17 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["connect", "quoted", "to_arrow"]
 
 
-def connect(*, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection of its own, with UTC as its zone."""
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection of its own, with UTC as its zone; what is registered on it, it alone sees."""
     import duckdb
 
-    connection = duckdb.connect()
+    connection = _database(os.getpid()).cursor()
     connection.execute("SET TimeZone = 'UTC'")
     with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to hide
         connection.execute("SET enable_progress_bar = false")
-    if memory_limit is not None:
-        connection.execute(f"SET memory_limit = {quoted(memory_limit, chr(39))}")
     return connection
+
+
+@cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    """One database in memory for each process: opening one takes longer than a small answer."""
+    import duckdb
+
+    return duckdb.connect()
 
 
 def quoted(name: str, mark: str = '"') -> str:
