@@ -96,7 +96,7 @@ def pack_texts(rows, offsets, data, out):
             g = (g + word) * np.uint64(OTHER_ODD)
             g ^= g >> np.uint64(29)
             at += np.uint64(8)
-        word = word_at(data, at, end - at)
+        word = word_at(data, at, end - at) if size < np.uint64(8) else eight_at(data, end - np.uint64(8))
         h = (h ^ word) * np.uint64(OTHER_ODD)
         h ^= h >> np.uint64(32)
         h *= np.uint64(GOLD)
