@@ -140,11 +140,17 @@ class FrameEngine(Engine):
             self._texts[key] = id_text(stored, column) if is_id else as_text(stored)
         return self._texts[key]
 
+    def _complete(self, name: str) -> bool:
+        """Whether a column misses no value; whole numbers of numpy cannot."""
+        column = self.frame[name]
+        whole = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu"
+        return whole or bool(column.notna().all())
+
     def _person_ids(self, native: bool) -> pa.ChunkedArray:
         """Who each event belongs to: the known identity, else the person id, else the distinct id."""
         column, distinct = self._mapping["person_id"], self._mapping["distinct_id"]
         there = [name for name in (column, distinct) if name in self.columns]
-        if native and self.identities is None and self.frame[there[0]].notna().all():
+        if native and self.identities is None and self._complete(there[0]):
             return frame_column(self.frame[there[0]])
         key = ("\0person", True)
         if key not in self._texts:

@@ -21,10 +21,11 @@ __all__ = ["KERNELS"]
 HASHES_MEET = -1
 
 
-def run_plain_buckets(events, layout, masks, rules, blank, groups, entries, attempts):
+def run_plain_buckets(events, layout, masks, rules, blank, groups, entries, furthest, attempts):
     """Scan buckets where the plain scan will do.
 
-    Returns the number of actors, `HASHES_MEET` when two ids share a hash, and that of entries.
+    Returns the number of actors, `HASHES_MEET` when two ids share a hash, and that of entries; `furthest`
+    counts these by value and furthest step.
     """
     actors, filled = 0, 0
     steps = np.zeros(1 << layout.entry_bits, np.int64)
@@ -40,12 +41,12 @@ def run_plain_buckets(events, layout, masks, rules, blank, groups, entries, atte
             attempts.actors[: found * actor_fields(rules.n)] = EMPTY
             gather(events, bucket, found, layout, groups)
             scan_gathered(found, layout, steps, rules, weight, groups, attempts)
-        filled = enter_actors(found, layout, rules.n, groups.packed, attempts, entries, filled)
+        filled = enter_actors(found, layout, rules.n, groups.packed, attempts, entries, furthest, filled)
         actors += found
     return actors, filled
 
 
-def run_buckets(events, layout, masks, rules, blank, groups, entries, attempts, answers, m, at):
+def run_buckets(events, layout, masks, rules, blank, groups, entries, furthest, attempts, answers, m, at):
     """Scan buckets by all rules; as `run_plain_buckets` otherwise."""
     actors, filled = 0, 0
     used = np.zeros(2, np.int64)
@@ -56,7 +57,7 @@ def run_buckets(events, layout, masks, rules, blank, groups, entries, attempts, 
         gather(events, bucket, found, layout, groups)
         used[0] = 0
         scan_full(groups.packed, groups.size, found, layout, masks, rules, blank, m, at, answers, used)
-        filled = enter(answers, used[0], rules.n, entries, filled)
+        filled = enter(answers, used[0], rules.n, entries, furthest, filled)
         actors += found
     return actors, filled
 
@@ -124,7 +125,7 @@ def scan_full(packed, ends, found, layout, masks, rules, blank, m, at, answers, 
         begin = end
 
 
-def enter(answers, used, n, entries, filled):
+def enter(answers, used, n, entries, furthest, filled):
     """Move the answers of a bucket to the entries; returns how many there are now."""
     value, reached, bits, times = entries
     row = 0
@@ -132,6 +133,7 @@ def enter(answers, used, n, entries, filled):
         value[i] = answers[row + VALUE]
         reached[i] = answers[row + REACHED]
         bits[i] = answers[row + BITS]
+        furthest[value[i], reached[i]] += 1
         for k in range(n):
             times[k, i] = answers[row + TIMES + k]
         row += TIMES + n

@@ -29,6 +29,13 @@ class Columns:
             column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
         return column.cast(pa.int64()).to_numpy()
 
+    def misses(self, name: str) -> bool:
+        """Whether a column may miss values."""
+        column = self.table.column(name)
+        return column.null_count > 0 or any(
+            getattr(chunk, "dictionary", chunk).null_count > 0 for chunk in column.chunks
+        )
+
     def text(self, name: str) -> tuple[np.ndarray, list[str]]:
         """Codes per row (-1 = null) and the distinct texts they stand for."""
         if name not in self._texts:

@@ -73,7 +73,7 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
     if min(pool.map(scan, scan.chunks)) < 0:
         raise DoesNotFit
     entries, filled = scan.entries, scan.filled
-    return FunnelRun(
+    run = FunnelRun(
         labels=labels,
         value=entries.value[:filled],
         reached=entries.reached[:filled],
@@ -82,6 +82,7 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
         n_actors=scan.actors,
         n_events=packer.used,
     )
+    return run.counted(np.sum(scan.furthest, axis=0))
 
 
 def chunks(starts: np.ndarray, threads: int) -> list[tuple[int, int]]:
@@ -100,6 +101,7 @@ class Room:
 
     groups: Groups
     entries: Entries
+    furthest: np.ndarray
     memory: tuple[Any, ...]
 
 
@@ -128,6 +130,7 @@ class Scan:
         self.entries = make_entries(self.packer.used, self.rules.n)
         self.short = _short_scan_will_do(self.rules, self.masks)
         self.lock, self.rooms = threading.Lock(), threading.local()
+        self.furthest: list[np.ndarray] = []  # of every thread
 
     @classmethod
     def of(cls, packer: Packer, labels: tuple[Label, ...]) -> Scan:
@@ -154,7 +157,7 @@ class Scan:
         events = Events(self.events, first, begins, self.entry_code, self.value_code)
         run = compiled("run_plain_buckets" if self.short else "run_buckets")
         bounds = (events, self.packer.layout, self.masks, self.rules, self.blank)
-        actors, size = run(*bounds, room.groups, room.entries, *room.memory)
+        actors, size = run(*bounds, room.groups, room.entries, room.furthest, *room.memory)
         with self.lock:
             place = slice(self.filled, self.filled + size)
             self.filled = place.stop
@@ -171,6 +174,7 @@ class Scan:
             self.rooms.own = Room(
                 groups=make_groups(most, checked=self.events.shape[1] > SECOND),
                 entries=make_entries(self.largest, n),
+                furthest=np.zeros((len(self.blank), n), np.int64),
                 memory=(make_attempts(most, n),)
                 if self.short
                 else (
@@ -179,6 +183,7 @@ class Scan:
                     *make_memory(n, most, len(self.blank), plain=False, split=split, queues=queues),
                 ),
             )
+            self.furthest.append(self.rooms.own.furthest)
         return self.rooms.own
 
 

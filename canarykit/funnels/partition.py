@@ -71,7 +71,7 @@ def make_entries(most: int, n: int) -> Entries:
     return Entries(
         np.empty(most, np.int32),
         np.empty(most, np.int8),
-        np.empty(most, np.int64),
+        np.empty(most, np.uint32),
         np.empty((n, most), np.int64),
     )
 

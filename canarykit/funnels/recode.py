@@ -29,8 +29,8 @@ __all__ = ["BatchCodes", "batch_codes"]
 class BatchCodes:
     """Codes of one batch; the last of `masks` and `labels` is what code -1 means, or no `value` at all.
 
-    `skipped` are the codes of rows that are not fed, `unlabelled` those without a variant. `most_masks` is
-    how many different masks the whole log may have.
+    `skipped` are the codes of rows that are not fed, `unlabelled` those of rows without a variant, or of no
+    row at all. `most_masks` is how many different masks the whole log may have.
     """
 
     time: np.ndarray
@@ -70,7 +70,9 @@ def batch_codes(batch: pa.RecordBatch, query: FunnelQuery, exposed: Exposed | No
     if query.breakdown is None:
         return BatchCodes(time, match, masks, skipped, most, None, [None], set())
     value, labels = _values(query, columns)
-    return BatchCodes(time, match, masks, skipped, most, value, labels, set())
+    missing = any(columns.misses(name) for name in breakdown_columns(query.breakdown))
+    unlabelled = set() if missing else {len(labels) - 1}
+    return BatchCodes(time, match, masks, skipped, most, value, labels, unlabelled)
 
 
 def _any_filter(query: FunnelQuery) -> bool:

@@ -58,7 +58,7 @@ def scan_gathered(found, layout, steps, rules, weight, groups, attempts):
             row += 1
 
 
-def enter_actors(found, layout, n, packed, attempts, entries, filled):
+def enter_actors(found, layout, n, packed, attempts, entries, furthest, filled):
     """Add an entry for each of a bucket's actors who did a step, and forget them; returns the entries."""
     actors, before = attempts
     value, reached, bits, times = entries
@@ -67,8 +67,10 @@ def enter_actors(found, layout, n, packed, attempts, entries, filled):
     for base in range(0, found * fields, fields):
         best = actors[spot(base + BEST)]
         if best > 0:
-            value[filled] = actors[spot(base + CHOSEN)]
+            chosen = actors[spot(base + CHOSEN)]
+            value[filled] = chosen
             reached[filled] = best - 1
+            furthest[spot(chosen), spot(best - 1)] += 1
             bits[filled] = (1 << best) - 1
             row = actors[spot(base + BEST_EVENT)]
             for k in range(n - 1, -1, -1):

@@ -112,7 +112,7 @@ class FunnelRun:
         int8 per entry: the furthest step, 0-based, as the engine reports it. With optional steps the number
         of optional steps at or below the furthest one is subtracted, as PostHog does; use `bits` for counts.
     bits
-        int64 per entry: bit k set = step k done in the reported attempt (unordered: k steps done).
+        Integer per entry: bit k set = step k done in the reported attempt (unordered: k steps done).
     times
         int64 (entries x steps): times of the reported attempt. Position j is the j-th *recorded* time:
         optional steps record none, so later times move forward. `MISSING_TIME` where there is none.
@@ -178,11 +178,14 @@ class FunnelRun:
         self, labels: tuple[Label, ...], place: np.ndarray, *, other: int | None = None
     ) -> FunnelRun:
         """The same entries under other labels; `place[code]` is where a code's new label stands."""
-        run = replace(self, labels=labels, value=place[self.value], other=other)
         furthest = np.zeros((len(labels), self.times.shape[1]), np.int64)
         np.add.at(furthest, place, self.furthest)
-        run.__dict__["furthest"] = furthest  # as if counted again
-        return run
+        return replace(self, labels=labels, value=place[self.value], other=other).counted(furthest)
+
+    def counted(self, furthest: np.ndarray) -> FunnelRun:
+        """This run with `furthest` known already."""
+        self.__dict__["furthest"] = furthest
+        return self
 
 
 @dataclass(frozen=True, eq=False)
