@@ -86,13 +86,16 @@ def _scan(packer: Packer, pool: ThreadPoolExecutor) -> FunnelRun:
 
 
 def chunks(starts: np.ndarray, threads: int) -> list[tuple[int, int]]:
-    """Ranges of buckets with about equally many events; `starts` are those of buckets, by slice."""
+    """Ranges of buckets with about equally many events, those with most first, so that none is left over.
+
+    `starts` are those of the buckets, by slice.
+    """
     before = np.sum(starts - starts[:, :1], axis=0)
     n_events = int(before[-1])
     wanted = max(4 * threads, n_events // CHUNK)
     marks = np.searchsorted(before, np.linspace(0, n_events, wanted + 1)[1:-1])
     edges = np.unique(np.concatenate([[0], marks, [len(before) - 1]])).tolist()
-    return list(pairwise(edges))
+    return sorted(pairwise(edges), key=lambda ends: before[ends[0]] - before[ends[1]])
 
 
 @dataclass(frozen=True, eq=False)
