@@ -92,6 +92,9 @@ def test_ids_that_a_float_cannot_hold_are_refused():
 def test_blank_ids_are_no_ids():
     log = log_of({"person_id": ["", "p"], "distinct_id": ["d", "d"]})
     assert log.select(["person_id"])["person_id"].tolist() == ["d", "p"]
+    nobody = log_of({"person_id": ["", "p"], "distinct_id": ["", "d"]})
+    assert nobody.select(["person_id"])["person_id"].tolist() == ["p"]
+    assert [(note.code, note.count) for note in nobody.notes] == [("no_id", 1)]
 
 
 def test_a_persons_table_says_who_a_distinct_id_is_now():

@@ -147,7 +147,7 @@ def _usable(
         ("no_event_name", "events without a name were dropped", names.notna().to_numpy()),
         ("snapshots", "$snapshot events were dropped: replay data", (names != "$snapshot").to_numpy()),
         ("no_time", "events without a time that can be read were dropped", pc.is_valid(times).to_numpy()),
-        ("no_id", "events without any id were dropped", frame[ids].notna().any(axis=1).to_numpy()),
+        ("no_id", "events without any id were dropped", np.any([_has_id(frame[name]) for name in ids], axis=0)),
     )
     keep = np.ones(len(frame), dtype=bool)
     notes = []
@@ -157,6 +157,14 @@ def _usable(
             notes.append(Note(code, text, lost))
         keep &= good
     return keep, notes
+
+
+def _has_id(column: pd.Series) -> np.ndarray:
+    """Which rows name somebody; an empty text does not."""
+    known = column.notna().to_numpy()
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return known
+    return known & column.ne("").to_numpy(dtype=bool, na_value=False)
 
 
 def _readable(frame: pd.DataFrame, column: str) -> tuple[pd.DataFrame, list[Note]]:
