@@ -143,11 +143,12 @@ def _usable(
     """Which rows can be used, and a note for every reason why some cannot."""
     ids = [mapping[name] for name in ("person_id", "distinct_id") if mapping[name] in frame.columns]
     names = frame[mapping["event"]]
+    somebody = np.any([_has_id(frame[name]) for name in ids], axis=0)
     checks = (
         ("no_event_name", "events without a name were dropped", names.notna().to_numpy()),
         ("snapshots", "$snapshot events were dropped: replay data", (names != "$snapshot").to_numpy()),
         ("no_time", "events without a time that can be read were dropped", pc.is_valid(times).to_numpy()),
-        ("no_id", "events without any id were dropped", np.any([_has_id(frame[name]) for name in ids], axis=0)),
+        ("no_id", "events without any id were dropped", somebody),
     )
     keep = np.ones(len(frame), dtype=bool)
     notes = []
