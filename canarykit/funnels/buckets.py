@@ -38,7 +38,6 @@ def run_plain_buckets(events, layout, masks, rules, blank, groups, entries, furt
         if found < 0:
             return HASHES_MEET, filled
         if not scanned:
-            attempts.actors[: found * actor_fields(rules.n)] = EMPTY
             gather(events, bucket, found, layout, groups)
             scan_gathered(found, layout, steps, rules, weight, groups, attempts)
         filled = enter_actors(found, layout, rules.n, groups.packed, attempts, entries, furthest, filled)
@@ -70,7 +69,7 @@ def find_actors(events, bucket, layout, groups, scan, steps, rules, weight, atte
     """
     rows, begins, entry_code, value_code = events.rows, events.begins, events.entry_code, events.value_code
     table, table_second, row_code, packed = groups.table, groups.second, groups.row_code, groups.packed
-    actors, before = attempts
+    actors, before, ready = attempts
     fields = actor_fields(rules.n)
     checked = rows.shape[1] > SECOND
     mask = np.uint64(table_size(rows_of(begins, bucket)) - 1)
@@ -86,6 +85,9 @@ def find_actors(events, bucket, layout, groups, scan, steps, rules, weight, atte
                 if holder >> 32 != mark:
                     code = found
                     found += 1
+                    if scan and found > ready[0]:
+                        actors[code * fields : found * fields] = EMPTY
+                        ready[0] = found
                     table[at] = key
                     table[at + np.uint64(1)] = (mark << 32) | code
                     if checked:

@@ -27,11 +27,13 @@ class Attempts(NamedTuple):
 
     actors: Any  # the fields above, actor after actor; EMPTY where nothing is known
     before: Any  # per event: the one before it in the attempt that it continues
+    ready: Any  # how many actors have fields that were ever touched: the rest takes no memory yet
 
 
 def make_attempts(largest: int, n: int) -> Attempts:
     """Room for buckets of up to `largest` events, in funnels of `n` steps."""
-    return Attempts(np.full(largest * actor_fields(n), EMPTY, np.int64), np.empty(largest, np.int32))
+    actors, before = np.empty(largest * actor_fields(n), np.int64), np.empty(largest, np.int32)
+    return Attempts(actors, before, np.zeros(1, np.int64))
 
 
 def actor_fields(n):
@@ -49,7 +51,9 @@ def weights(rules, blank):
 def scan_gathered(found, layout, steps, rules, weight, groups, attempts):
     """Scan the actors of a bucket one after another, their events gathered and sorted."""
     packed, ends = groups.packed, groups.size
-    actors, before = attempts
+    actors, before, ready = attempts
+    actors[: found * actor_fields(rules.n)] = EMPTY
+    ready[0] = max(ready[0], found)
     fields = actor_fields(rules.n)
     row = 0
     for code in range(found):
@@ -60,7 +64,7 @@ def scan_gathered(found, layout, steps, rules, weight, groups, attempts):
 
 def enter_actors(found, layout, n, packed, attempts, entries, furthest, filled):
     """Add an entry for each of a bucket's actors who did a step, and forget them; returns the entries."""
-    actors, before = attempts
+    actors, before, _ = attempts
     value, reached, bits, times = entries
     shift = layout.value_bits + layout.entry_bits
     fields = actor_fields(n)
