@@ -91,6 +91,23 @@ def test_packed_batches_give_the_answer_of_the_general_path(name, ids, rows):
     assert_same(packed, run_table(table, query, form="compiled"), query)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_times_of_many_entries_are_those_of_few(monkeypatch, seed):
+    """Gaps are gathered by compiled code, medians looked for in a bracket: neither may change a number."""
+    query = funnel_query(["open", "cart", "pay"], within="20d", breakdown="city", limit=None)
+    frame = random_frame(rows=3_000 + seed, seed=seed)
+    run = finish_run([run_table(tables_of(frame, query, 1)[0], query)], query, None, None)
+    few = step_table(run, query)
+    monkeypatch.setattr("canarykit.funnels.summary.MANY_ENTRIES", 0)
+    monkeypatch.setattr("canarykit.funnels.summary.MANY_VALUES", 20)
+    monkeypatch.setattr("canarykit.funnels.summary.SAMPLE", 10)
+    many = step_table(run, query)
+    np.testing.assert_array_equal(many.counts, few.counts)
+    np.testing.assert_array_equal(many.average_seconds, few.average_seconds)
+    np.testing.assert_array_equal(many.median_seconds, few.median_seconds)
+    assert many.total_median_seconds == few.total_median_seconds
+
+
 def test_repeated_steps_and_events_of_several_steps_take_the_full_scan():
     query = funnel_query(["open", ["open", "cart"], None], within="8s", flag="new")
     table, pieces = tables_of(random_frame(), query, 2)

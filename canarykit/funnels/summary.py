@@ -82,9 +82,9 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
 def _gaps(run: FunnelRun, k: int) -> list[np.ndarray]:
     """Per label the times from the one recorded before to time `k`, where they differ."""
     if len(run) >= MANY_ENTRIES:
-        ends = np.cumsum(run.furthest[:, k:].sum(axis=1))
-        starts = ends - run.furthest[:, k:].sum(axis=1)
-        gaps, filled = np.empty(ends[-1] + 1, np.int64), starts.copy()
+        sizes = run.furthest[:, k:].sum(axis=1) + 1  # the last place of each is for what does not count
+        starts = np.cumsum(sizes) - sizes
+        gaps, filled = np.empty(sizes.sum(), np.int64), starts.copy()
         compiled("gaps_by_value")(run.value, run.reached, *run.times[:, k - 1 : k + 1].T, k, filled, gaps)
         return [gaps[begin:end] for begin, end in zip(starts, filled, strict=True)]
     rows = np.flatnonzero(run.reached >= k)
