@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 import canarykit as ck
 from benchmarks.calibrate import ramp_plan
 from benchmarks.timing import Contender, compare, peak_of, processor, significant, stopwatch
-from canarykit.simulate.columns import PAGES
-from canarykit.simulate.population import DAILY, WEEKLY
-from canarykit.stats.events import EventMixture
+from canarykit.simulate.log.export_columns import PAGES
+from canarykit.simulate.people.population import DAILY, WEEKLY
+from canarykit.stats.any_look.event_process import EventMixture
 
 ROWS = 1_000_000
 IN_MEMORY = 2_000_000

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from canarykit.assign import evaluate_flag
-from canarykit.chosen import chosen_people
 from canarykit.events import EventLog
 from canarykit.exposure import exposures
+from canarykit.exposure.chosen import chosen_people
 from canarykit.flags import Condition, Flag, PropertyFilter
 from canarykit.funnels import funnel_by_flag
 from canarykit.plan import RolloutPlan

@@ -10,8 +10,8 @@ import canarykit as ck
 from canarykit import metrics, stats
 from canarykit.errors import PlanError
 from canarykit.health import recompute
-from canarykit.health.evidence import value_evidence
-from canarykit.health.moments import value_series
+from canarykit.health.evidence.event_evidence import value_evidence
+from canarykit.health.evidence.value_series import value_series
 from canarykit.metrics import Before, Outcomes
 
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet:FutureWarning")

@@ -9,10 +9,10 @@ import pytest
 import canarykit as ck
 from canarykit.errors import PlanError
 from canarykit.funnels.api import funnel_query
-from canarykit.funnels.feed import shard_column
-from canarykit.funnels.filters import matcher
-from canarykit.funnels.query import Filter
-from canarykit.funnels.read import read_window
+from canarykit.funnels.engine.feed import shard_column
+from canarykit.funnels.engine.filters import matcher
+from canarykit.funnels.question.parse import read_window
+from canarykit.funnels.question.specs import Filter
 
 START = pd.Timestamp("2026-09-07T09:00:00Z")
 

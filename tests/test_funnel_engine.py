@@ -8,21 +8,21 @@ import os
 import numpy as np
 import pytest
 
-from canarykit.funnels import rules as shapes
-from canarykit.funnels.actor import run_sorted
-from canarykit.funnels.rules import EXCLUSION_SHIFT, Rules, answer_fields, make_memory
-from canarykit.funnels.scan import kernel, read_answers
-from canarykit.funnels.scan_trends import TREND_FIELDS, make_periods, run_trend_sorted
+from canarykit.funnels.engine import scan_memory
+from canarykit.funnels.engine.actor import run_sorted
+from canarykit.funnels.engine.scan import kernel, read_answers
+from canarykit.funnels.engine.scan_memory import EXCLUSION_SHIFT, Rules, answer_fields, make_memory
+from canarykit.funnels.engine.scan_trends import TREND_FIELDS, make_periods, run_trend_sorted
 from tests.funnel_reference import Event, Funnel, funnel_of, trend_of
 
 SEQUENCES = int(os.environ.get("CANARYKIT_SEQUENCES", "24000"))
 ACTORS = 100
 ATTRIBUTIONS = {
-    None: shapes.NO_VALUE,
-    "first_touch": shapes.FIRST_TOUCH,
-    "last_touch": shapes.LAST_TOUCH,
-    "all_events": shapes.ALL_EVENTS,
-    "step": shapes.STEP_TOUCH,
+    None: scan_memory.NO_VALUE,
+    "first_touch": scan_memory.FIRST_TOUCH,
+    "last_touch": scan_memory.LAST_TOUCH,
+    "all_events": scan_memory.ALL_EVENTS,
+    "step": scan_memory.STEP_TOUCH,
 }
 VALUES = ["", "x", "y"]
 
@@ -87,7 +87,7 @@ def value_code(event) -> int:
 
 
 def rules_of(funnel, *, thin=True, detail=False, goal=None) -> Rules:
-    order = shapes.ORDERS[funnel.order]
+    order = scan_memory.ORDERS[funnel.order]
     return Rules(
         n=funnel.n,
         window=funnel.window,
@@ -98,7 +98,7 @@ def rules_of(funnel, *, thin=True, detail=False, goal=None) -> Rules:
         attribution_step=funnel.attribution_step,
         plain_values=int(funnel.plain_values),
         blank=0 if funnel.plain_values else -1,
-        thin=int(thin or order != shapes.ORDERED or funnel.tie > 0),
+        thin=int(thin or order != scan_memory.ORDERED or funnel.tie > 0),
         detail=int(detail),
         goal=goal or funnel.n,
     )

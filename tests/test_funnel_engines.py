@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 import canarykit as ck
-from canarykit.funnels import stream
 from canarykit.funnels.api import funnel_query
-from canarykit.funnels.query import TrendSpec
+from canarykit.funnels.engine.runs import ActorSelection
+from canarykit.funnels.packed import stream
+from canarykit.funnels.question.specs import TrendSpec
 from canarykit.funnels.run import run_funnel, run_trend
-from canarykit.funnels.types import ActorSelection
 
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet:FutureWarning")
 ENGINES = ("parquet", "polars", "ibis", "spark")

@@ -9,12 +9,12 @@ import pytest
 
 import canarykit as ck
 from canarykit.events import EventLog
-from canarykit.funnels import stream
+from canarykit.funnels.answers.numbers import step_table
 from canarykit.funnels.api import funnel_query
-from canarykit.funnels.feed import columns_needed
-from canarykit.funnels.large import DoesNotFit, run_batches
+from canarykit.funnels.engine.feed import columns_needed
+from canarykit.funnels.packed import stream
+from canarykit.funnels.packed.run_packed import DoesNotFit, run_batches
 from canarykit.funnels.run import ShardFunnel, finish_run, run_funnel, run_table
-from canarykit.funnels.summary import step_table
 
 EVENTS = ["open", "cart", "pay", "refund", "other"]
 QUESTIONS = {
@@ -98,9 +98,9 @@ def test_times_of_many_entries_are_those_of_few(monkeypatch, seed):
     frame = random_frame(rows=3_000 + seed, seed=seed)
     run = finish_run([run_table(tables_of(frame, query, 1)[0], query)], query, None, None)
     few = step_table(run, query)
-    monkeypatch.setattr("canarykit.funnels.summary.MANY_ENTRIES", 0)
-    monkeypatch.setattr("canarykit.funnels.summary.MANY_VALUES", 20)
-    monkeypatch.setattr("canarykit.funnels.summary.SAMPLE", 10)
+    monkeypatch.setattr("canarykit.funnels.answers.numbers.MANY_ENTRIES", 0)
+    monkeypatch.setattr("canarykit.funnels.answers.numbers.MANY_VALUES", 20)
+    monkeypatch.setattr("canarykit.funnels.answers.numbers.SAMPLE", 10)
     many = step_table(run, query)
     np.testing.assert_array_equal(many.counts, few.counts)
     np.testing.assert_array_equal(many.average_seconds, few.average_seconds)
@@ -140,7 +140,8 @@ def test_a_log_above_the_limit_goes_through_buckets_and_says_the_same(monkeypatc
     called = []
     monkeypatch.setattr(stream, "PLAIN_LIMIT", 100)
     monkeypatch.setattr(
-        "canarykit.funnels.large.run_batches", lambda *a, **k: called.append(1) or run_batches(*a, **k)
+        "canarykit.funnels.packed.run_packed.run_batches",
+        lambda *a, **k: called.append(1) or run_batches(*a, **k),
     )
     assert_same(run_funnel(log, query), small, query)
     assert called
@@ -151,7 +152,7 @@ def test_a_log_that_would_not_fit_in_memory_packed_is_read_in_shards_and_says_th
     query = funnel_query(["open", "cart", "pay"], within="8s", flag="new")
     small = run_funnel(EventLog(random_frame()), query)
     monkeypatch.setattr(stream, "PLAIN_LIMIT", 100)
-    monkeypatch.setattr("canarykit.funnels.pack.most_events", lambda: 150)
+    monkeypatch.setattr("canarykit.funnels.packed.packer.most_events", lambda: 150)
     log = ck.scan_posthog(tmp_path / "log.parquet", memory_limit="0.02MB")
     assert len(log.reduce(["event", "timestamp", "person_id"], len)) > 1
     assert_same(run_funnel(log, query), small, query)

@@ -10,13 +10,13 @@ import pytest
 import canarykit as ck
 from canarykit import EventLog
 from canarykit.errors import PlanError
-from canarykit.funnels.compare import choose_baseline, compare_steps
-from canarykit.funnels.correlate import correlation_rows, is_skewed
-from canarykit.funnels.query import Breakdown, Entity, FunnelQuery, Step
-from canarykit.funnels.results import Funnel
+from canarykit.funnels.answers.compare import choose_baseline, compare_steps
+from canarykit.funnels.answers.correlate import correlation_rows, is_skewed
+from canarykit.funnels.answers.funnel import Funnel
+from canarykit.funnels.answers.times import ConversionTimes, FunnelTrend
+from canarykit.funnels.engine.runs import FunnelRun, TrendRun
+from canarykit.funnels.question.specs import Breakdown, Entity, FunnelQuery, Step
 from canarykit.funnels.run import run_funnel
-from canarykit.funnels.timing import ConversionTimes, FunnelTrend
-from canarykit.funnels.types import FunnelRun, TrendRun
 
 SECOND = 1_000_000
 STEPS = ("signup", "address", "paid")
@@ -205,7 +205,7 @@ def test_looking_every_day_costs_width():
 
 
 def test_daily_looks_rarely_call_a_difference_where_there_is_none():
-    from canarykit.funnels.compare import _any_look
+    from canarykit.funnels.answers.compare import _any_look
 
     rng = np.random.default_rng(20250303)
     runs, days, false_calls, naive_calls = 400, 14, 0, 0

@@ -10,10 +10,10 @@ import pytest
 
 from canarykit.errors import PlanError
 from canarykit.events import EventLog
-from canarykit.funnels.query import Breakdown, Entity, Exclusion, FunnelQuery, Step, TrendSpec
+from canarykit.funnels.answers.numbers import step_table, time_to_convert
+from canarykit.funnels.engine.runs import ActorSelection
+from canarykit.funnels.question.specs import Breakdown, Entity, Exclusion, FunnelQuery, Step, TrendSpec
 from canarykit.funnels.run import run_table, run_trend
-from canarykit.funnels.summary import step_table, time_to_convert
-from canarykit.funnels.types import ActorSelection
 
 
 def table_of(events: str) -> pa.Table:

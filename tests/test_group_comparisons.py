@@ -6,8 +6,8 @@ import pytest
 
 import canarykit as ck
 from canarykit import metrics, stats
-from canarykit.health.evidence import value_evidence
-from canarykit.health.moments import value_series
+from canarykit.health.evidence.event_evidence import value_evidence
+from canarykit.health.evidence.value_series import value_series
 from canarykit.metrics import Guardrail, Outcomes
 
 HOUR = 3_600_000_000

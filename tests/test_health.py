@@ -338,7 +338,7 @@ def test_the_verdict_can_be_recomputed_from_the_audit_record(harm):
     report = judge(make_release(harm=harm))
     assert recompute(report.to_json()) == (report.verdict, report.row)
     counts = report.audit["guardrails"][0]["counts"]
-    from canarykit.stats.events import EventMixture
+    from canarykit.stats.any_look.event_process import EventMixture
 
     x, y = np.array(counts["events_canary"]), np.array(counts["events_control"])
     mixture = EventMixture("harm", **counts["mixture"])

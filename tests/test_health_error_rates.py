@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
-from canarykit.health.evidence import event_mixtures
-from canarykit.stats.srm import sequential_srm_tilt
+from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.stats.one_look.srm import sequential_srm_tilt
 
 RUNS = 400
 ALPHA = 0.05
@@ -167,8 +167,8 @@ def revenue(rng, n, share_paying=0.05):
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_a_small_arm_with_heavy_tails_and_many_zeros_keeps_the_level(share):
-    from canarykit.health.evidence import value_evidence
-    from canarykit.health.moments import value_series
+    from canarykit.health.evidence.event_evidence import value_evidence
+    from canarykit.health.evidence.value_series import value_series
     from canarykit.metrics import Guardrail, Outcomes, Total
 
     rng = np.random.default_rng(43)

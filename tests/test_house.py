@@ -15,26 +15,23 @@ PACKAGE = ROOT / "canarykit"
 
 # A room may import from its own floor and from the floors above it (earlier in this list).
 FLOORS = (
-    {"errors", "display", "times"},
-    {"hashing", "bucketing", "vendors"},
+    {"errors", "display", "times", "periods", "parallel", "progress"},
+    {"hashing", "bucketing"},
     {"flags"},
     {"targeting"},
     {"assign"},
     {"plan"},
-    {"compare", "linting"},
+    {"linting"},
     {"stats"},
     {"events"},
-    {"export_files"},
-    {"exports"},
     {"exposure"},
-    {"chosen"},
     {"audit", "overview"},
     {"funnels"},
     {"insights", "feedback"},
     {"metrics"},
     {"health"},
     {"simulate"},
-    {"plots", "report"},
+    {"plots"},
     {"walk", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

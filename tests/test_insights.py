@@ -6,8 +6,8 @@ import pytest
 
 import canarykit as ck
 from canarykit.errors import DataError, PlanError
-from canarykit.funnels.periods import column_micros, moments, period_grid
-from canarykit.insights.cohort import rate_per_person
+from canarykit.insights.counts import rate_per_person
+from canarykit.periods import column_micros, moments, period_grid
 
 START = pd.Timestamp("2026-09-07T09:00Z")
 

@@ -13,9 +13,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from canarykit.funnels.compare import compare_steps
-from canarykit.funnels.timing import FunnelTrend
-from canarykit.funnels.types import TrendRun
+from canarykit.funnels.answers.compare import compare_steps
+from canarykit.funnels.answers.times import FunnelTrend
+from canarykit.funnels.engine.runs import TrendRun
 from canarykit.insights import FlagTrend
 from canarykit.plots.style import (
     CANARY,
@@ -163,7 +163,7 @@ def test_many_values_are_drawn_up_to_six_and_the_rest_is_mentioned():
 
 
 def test_an_empty_funnel_is_drawn_as_nobody():
-    from canarykit.funnels.results import Funnel
+    from canarykit.funnels.answers.funnel import Funnel
 
     ax = drawn(Funnel.from_run(query(), entries(labels=())).plot())
     assert "Nobody entered" in ax.get_title(loc="left")
@@ -184,7 +184,7 @@ def test_the_comparison_draws_both_intervals_around_the_difference():
 
 def test_curves_rise_to_the_share_who_converted():
     run = entries((0, (0, 10, 3600)), (0, (0, 9, 7200)), (0, (0,)), (1, (0, 1, 60)), (1, (0, 5)))
-    from canarykit.funnels.timing import ConversionTimes
+    from canarykit.funnels.answers.times import ConversionTimes
 
     ax = drawn(ConversionTimes.from_run(run, query()).plot())
     assert [line.get_ydata()[-1] for line in ax.lines] == pytest.approx([2 / 3, 1 / 2])

@@ -9,8 +9,10 @@ import pytest
 
 import canarykit as ck
 from canarykit.bucketing import posthog_hash01
-from canarykit.simulate import Effect, Fault, flat, identities
-from canarykit.simulate.kernels import sort_words, write_uuids
+from canarykit.simulate import Effect, Fault
+from canarykit.simulate.log import frame_columns
+from canarykit.simulate.log.kernels import sort_words, write_uuids
+from canarykit.simulate.people import identities
 from tests.simulated import FLAG, VALUE, ramp, values
 
 
@@ -40,13 +42,14 @@ def test_the_same_seed_gives_the_same_log(plan, truth):
 
 
 def test_the_log_does_not_depend_on_the_number_of_threads_or_slices(plan, truth, monkeypatch):
-    from canarykit.simulate import order, population, streams
+    from canarykit.simulate.log import streams, time_order
+    from canarykit.simulate.people import population
 
     for module in (streams, population):
         monkeypatch.setattr(module, "BLOCK", 64)
     whole = ck.simulate_rollout(plan, 300, truth, rng=11, workers=1)
     assert whole.frame["timestamp"].is_monotonic_increasing
-    monkeypatch.setattr(order, "SLICE", 256)
+    monkeypatch.setattr(time_order, "SLICE", 256)
     cut = ck.simulate_rollout(plan, 300, truth, rng=11, workers=3)
     pd.testing.assert_frame_equal(whole.frame, cut.frame)
     pd.testing.assert_frame_equal(whole.persons, cut.persons)
@@ -54,7 +57,7 @@ def test_the_log_does_not_depend_on_the_number_of_threads_or_slices(plan, truth,
 
 def test_the_log_is_the_same_where_pandas_checks_every_category(plan, truth, monkeypatch):
     unchecked = ck.simulate_rollout(plan, ck.Population(200, anonymous=0.3), truth, rng=11).frame
-    monkeypatch.setattr(flat, "_UNCHECKED", None)
+    monkeypatch.setattr(frame_columns, "_UNCHECKED", None)
     checked = ck.simulate_rollout(plan, ck.Population(200, anonymous=0.3), truth, rng=11).frame
     pd.testing.assert_frame_equal(unchecked, checked)
 
@@ -71,7 +74,8 @@ def test_more_people_do_not_change_the_fate_of_the_first(plan, truth):
 
 
 def test_people_beyond_the_first_block_do_not_change_it_either(plan, monkeypatch):
-    from canarykit.simulate import population, rollout, streams
+    from canarykit.simulate.log import rollout, streams
+    from canarykit.simulate.people import population
 
     for module in (streams, population):
         monkeypatch.setattr(module, "BLOCK", 64)

@@ -8,15 +8,15 @@ import pytest
 
 import canarykit as ck
 from canarykit.health.decision import Evidence, Row, Rules, decide, first_decision
-from canarykit.health.evidence import event_mixtures
+from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.metrics import Average, Conversion, ErrorShare, Ratio, Retention, Total
 from canarykit.simulate import Effect
-from canarykit.simulate.rates import truth_of
-from canarykit.simulate.schedule import schedule
-from canarykit.simulate.stage_rates import stage_rates
-from canarykit.simulate.stage_runs import Judge, draw_stage
-from canarykit.simulate.streams import Streams, as_seed
-from canarykit.stats.srm import sequential_srm_tilt
+from canarykit.simulate.decisions.schedule import schedule
+from canarykit.simulate.decisions.stage_rates import stage_rates
+from canarykit.simulate.decisions.stage_runs import Judge, draw_stage
+from canarykit.simulate.decisions.truth import truth_of
+from canarykit.simulate.log.streams import Streams, as_seed
+from canarykit.stats.one_look.srm import sequential_srm_tilt
 
 RUNS = 400
 
@@ -140,11 +140,11 @@ def test_scenarios_and_rules_share_their_luck_and_more_runs_extend_fewer(plan):
 
 
 def test_the_compiled_form_decides_as_the_plain_one(plan, monkeypatch):
-    from canarykit.simulate import decisions
+    from canarykit.simulate.decisions import simulate
 
     found = []
     for threshold in (0, 10**12):
-        monkeypatch.setattr(decisions, "COMPILED_FROM", threshold)
+        monkeypatch.setattr(simulate, "COMPILED_FROM", threshold)
         found.append(ck.simulate_decisions(plan, errors(1.4), n_runs=60, traffic=600, rng=9))
     assert (found[0].runs_of().verdicts == found[1].runs_of().verdicts).all()
     assert (found[0].runs_of().hours == found[1].runs_of().hours).all()

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from canarykit.errors import DataError, PlanError
 from canarykit.flags import PropertyFilter
 from canarykit.targeting import matcher as matcher_module
-from canarykit.targeting.columns import PropertyTable, column_of, column_of_values
 from canarykit.targeting.dates import Clock, relative_date
 from canarykit.targeting.matcher import INCONCLUSIVE, NO, YES
 from canarykit.targeting.patterns import NotPortableError, portable, server_pattern
+from canarykit.targeting.property_columns import PropertyTable, column_of, column_of_values
 from canarykit.targeting.sdk_operators import sdk_matcher
 from canarykit.targeting.semver import in_requirement, server_requirement, server_version
 from canarykit.targeting.server_operators import server_matcher
-from canarykit.targeting.texts import NotJsonError, value_text
+from canarykit.targeting.value_text import NotJsonError, value_text
 
 ABSENT = object()
 NOW = datetime(2026, 9, 10, 12, 0, tzinfo=UTC)
@@ -392,7 +392,7 @@ def test_a_column_of_texts_answers_as_its_values_do_one_by_one(texts, operator, 
     )
     before = matcher_module.LONG
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("matcher", "columns"):
+        for module in ("matcher", "property_columns"):
             patch.setattr(f"canarykit.targeting.{module}.LONG", 1 if long else before)
         assert column.answers(make(item, BERLIN, matching_version=1)).tolist() == one_by_one
 
@@ -430,7 +430,7 @@ def test_one_true_and_the_text_of_one_are_different_values():
 
 @pytest.mark.parametrize("long", [False, True])
 def test_a_column_folds_letters_beyond_ascii_where_values_do(long, monkeypatch):
-    for module in ("matcher", "columns"):
+    for module in ("matcher", "property_columns"):
         monkeypatch.setattr(f"canarykit.targeting.{module}.LONG", 1 if long else 50_000)
     column = column_of(pd.Series(["É", "é", "x", None, "STRASSE", "straße"]))
     assert answers(column, "exact", ["é", "straße"]) == [Y, Y, N, N, N, Y]
@@ -482,7 +482,7 @@ JSON_ROWS = [
 def test_a_long_column_of_json_text_is_read_as_a_short_one(key, operator, wanted, monkeypatch):
     frame = pd.DataFrame({"properties": pd.Series(JSON_ROWS, dtype="str")})
     short = PropertyTable(frame).column(key)
-    monkeypatch.setattr("canarykit.targeting.columns.LONG", 1)
+    monkeypatch.setattr("canarykit.targeting.property_columns.LONG", 1)
     long = PropertyTable(frame).column(key)
     assert (short is None) == (long is None)
     if short is not None:
@@ -490,7 +490,7 @@ def test_a_long_column_of_json_text_is_read_as_a_short_one(key, operator, wanted
 
 
 def test_a_long_column_of_distinct_json_texts_stays_a_column(monkeypatch):
-    monkeypatch.setattr("canarykit.targeting.columns.LONG", 1)
+    monkeypatch.setattr("canarykit.targeting.property_columns.LONG", 1)
     frame = pd.DataFrame(
         {"properties": pd.Series([f'{{"a": "P{i}@acme.io"}}' for i in range(9)] + ["{}"], dtype="str")}
     )
@@ -500,6 +500,6 @@ def test_a_long_column_of_distinct_json_texts_stays_a_column(monkeypatch):
 
 
 def test_a_long_column_with_broken_json_still_names_the_row(monkeypatch):
-    monkeypatch.setattr("canarykit.targeting.columns.LONG", 1)
+    monkeypatch.setattr("canarykit.targeting.property_columns.LONG", 1)
     with pytest.raises(DataError, match="properties of row 2 are not JSON"):
         PropertyTable(pd.DataFrame({"properties": pd.Series(["{}", "{}", "{"], dtype="str")})).column("a")

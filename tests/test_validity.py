@@ -9,9 +9,9 @@ import pytest
 
 import canarykit as ck
 from canarykit.health import Row, recompute
-from canarykit.health.delays import HOUR, Arrivals, delays_of
-from canarykit.health.missing import find_missing
-from canarykit.health.rhythm import FALSE_ALARMS, QUARTER, find_silences
+from canarykit.health.checks.who_is_missing import find_missing
+from canarykit.health.data.delays import HOUR, Arrivals, delays_of
+from canarykit.health.data.silences import FALSE_ALARMS, QUARTER, find_silences
 from canarykit.plots.health import plot_exposure
 from canarykit.simulate import Effect, Fault
 from tests.release import make_release, ramp_plan

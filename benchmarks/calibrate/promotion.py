@@ -17,10 +17,10 @@ import numpy as np
 from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, SHARES, WIDE, on_ramp
 from canarykit.health.decision import Evidence, Row, decide, first_decision
-from canarykit.health.evidence import event_mixtures
+from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.stats import EventMixture, risk_ratio
-from canarykit.stats.published_sequences import tuned_k
-from canarykit.stats.sequential import mixture_boundary
+from canarykit.stats.any_look.sequential import mixture_boundary
+from canarykit.stats.others.published_sequences import tuned_k
 
 __all__ = ["harm_budget", "promotion"]
 

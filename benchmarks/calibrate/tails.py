@@ -15,11 +15,11 @@ import pandas as pd
 
 from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, HOURS, SHARES
-from canarykit.health.evidence import value_evidence
-from canarykit.health.moments import value_series
+from canarykit.health.evidence.event_evidence import value_evidence
+from canarykit.health.evidence.value_series import value_series
 from canarykit.metrics import Guardrail, Outcomes, Total
 from canarykit.stats import mixture_test
-from canarykit.stats.published_sequences import tuned_k
+from canarykit.stats.others.published_sequences import tuned_k
 
 __all__ = ["heavy_tails"]
 

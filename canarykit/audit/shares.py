@@ -48,7 +48,7 @@ class ShareCheck:
     @property
     def shares(self) -> tuple[Estimate, ...]:
         """Observed share of each arm with its Wilson interval."""
-        from canarykit.stats.proportions import wilson
+        from canarykit.stats.one_look.proportions import wilson
 
         found = (wilson(count, sum(self.observed)) for count in self.observed)
         return tuple(estimate for estimate in found if estimate is not None)
@@ -112,7 +112,7 @@ def check_shares(stage: str | None, flag: Flag, people: pd.DataFrame) -> list[Sh
     people
         Rows of an audit: `person_id`, `stage`, `observed`, `rule`, `condition`, `first_at`.
     """
-    from canarykit.stats.srm import srm_chi_square
+    from canarykit.stats.one_look.srm import srm_chi_square
 
     shares = expected_shares(flag)
     if len(shares) < 2:

@@ -5,7 +5,7 @@ evaluator of those rows. `bucket` gives the number, `split` the variant. Both an
 says, no more: who is targeted at all is the vendor's SDK to say (PostHog's rules are in `evaluate_flag`).
 """
 
-from canarykit.bucketing.evaluate import admits, bucket, posthog_hash01, rollout_share
+from canarykit.bucketing.buckets import admits, bucket, posthog_hash01, rollout_share
 from canarykit.bucketing.splits import split
 from canarykit.bucketing.vendors import VENDORS, VendorSpec, find_spec, vendor_names, vendor_table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from canarykit.bucketing.evaluate import admits, bucket_values, carry_spec
+from canarykit.bucketing.buckets import admits, bucket_values, carry_spec
 from canarykit.bucketing.vendors import VendorSpec, find_spec
 from canarykit.errors import PlanError
 from canarykit.hashing import read_ids

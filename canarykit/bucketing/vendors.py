@@ -29,7 +29,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Literal
 
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.hashing.texts import Unusual
+from canarykit.hashing.arrow_texts import Unusual
 
 if TYPE_CHECKING:
     import pandas as pd

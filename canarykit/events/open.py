@@ -16,9 +16,9 @@ from canarykit.display import Note
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.clock import UTC_TIME, read_times
 from canarykit.events.engine import Engine
+from canarykit.events.engines.pandas import FrameEngine
 from canarykit.events.fields import Query, Resolver
-from canarykit.events.frame_engine import FrameEngine
-from canarykit.events.identity import MERGE_COLUMNS, MERGE_EVENTS, merged_ids
+from canarykit.events.merges import MERGE_COLUMNS, MERGE_EVENTS, merged_ids
 from canarykit.events.text import frame_column, id_text, value_text
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ def open_engine(source: Any, mapping: Mapping[str, str], identities: Identities,
         return source.open_engine(mapping, identities, tz)
     home = type(source).__module__.partition(".")[0]
     if home in {"duckdb", "_duckdb"}:
-        from canarykit.events.duckdb_engine import open_relation
+        from canarykit.events.engines.duckdb import open_relation
 
         return open_relation(source, mapping, identities, tz)
     if home == "pyspark":
-        from canarykit.events.spark_engine import open_spark
+        from canarykit.events.engines.spark import open_spark
 
         return open_spark(source, mapping, identities, tz)
     if home == "pyarrow" or (home == "polars" and type(source).__name__ == "DataFrame"):
         return _open_frame(to_frame(source), mapping, identities, tz)
-    from canarykit.events.narwhals_engine import open_narwhals
+    from canarykit.events.engines.narwhals import open_narwhals
 
     return open_narwhals(source, mapping, identities, tz)
 

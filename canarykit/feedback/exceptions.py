@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.feedback.exposed import exposed_people
+from canarykit.exposure.listened import exposed_people
 
 __all__ = ["ExceptionsByFlag", "exceptions_by_flag"]
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
-from canarykit.feedback.exposed import exposed_people
+from canarykit.exposure.listened import exposed_people
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
-from canarykit.feedback.exposed import Exposed, exposed_people
+from canarykit.exposure.listened import Exposed, exposed_people
 from canarykit.feedback.questions import (
     SENT,
     QuestionKind,
@@ -221,7 +221,7 @@ def survey_by_flag(
 
 
 def _response(after: pd.DataFrame, exposed: Exposed) -> pd.DataFrame:
-    from canarykit.stats.proportions import wilson
+    from canarykit.stats.one_look.proportions import wilson
 
     rows = []
     for variant in exposed.variants:
@@ -247,7 +247,7 @@ def _response(after: pd.DataFrame, exposed: Exposed) -> pd.DataFrame:
 
 
 def _response_gap(response: pd.DataFrame, exposed: Exposed) -> Estimate | None:
-    from canarykit.stats.proportions import risk_difference
+    from canarykit.stats.one_look.proportions import risk_difference
 
     counts = {
         row.variant: (int(row.answered), int(row.shown))  # type: ignore[arg-type]
@@ -287,8 +287,8 @@ def _answers(after: pd.DataFrame, names: list[str], questions: Mapping[str, str]
 
 
 def _scores(answers: pd.DataFrame, kinds: Mapping[str, QuestionKind], exposed: Exposed) -> pd.DataFrame:
-    from canarykit.stats.proportions import wilson
-    from canarykit.stats.surveys import net_promoter_score, satisfaction
+    from canarykit.stats.one_look.proportions import wilson
+    from canarykit.stats.one_look.surveys import net_promoter_score, satisfaction
 
     rows: list[dict[str, Any]] = []
     for question, kind in kinds.items():

@@ -7,12 +7,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.funnels.query import Breakdown, FunnelQuery, Order, Step
-from canarykit.funnels.read import read_breakdown, read_exclusion, read_filters, read_step, read_window
+from canarykit.funnels.question.parse import (
+    read_breakdown,
+    read_exclusion,
+    read_filters,
+    read_step,
+    read_window,
+)
+from canarykit.funnels.question.specs import Breakdown, FunnelQuery, Order, Step
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
-    from canarykit.funnels.results import Funnel
+    from canarykit.funnels.answers.funnel import Funnel
     from canarykit.plan import RolloutPlan
 
 __all__ = ["funnel_by_flag", "funnel_query"]
@@ -123,8 +129,8 @@ def funnel_by_flag(
     {'true': [1, 1], 'false': [1, 0]}
     """
     from canarykit.events import EventLog
-    from canarykit.funnels.exposed import exposed_units
-    from canarykit.funnels.results import Funnel
+    from canarykit.exposure.compared import exposed_units
+    from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.run import run_funnel
 
     if stage is not None:

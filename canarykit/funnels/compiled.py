@@ -14,29 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from canarykit.funnels import (
-    actor,
-    buckets,
-    gaps,
-    pack_rows,
-    partition,
-    scan_ordered,
-    scan_plain,
-    scan_trends,
-    scan_unordered,
-)
+from canarykit.funnels.engine import actor, scan_ordered, scan_trends, scan_unordered
+from canarykit.funnels.packed import bucket_memory, bucket_scan, gaps, pack_kernels, scan_single_matches
 
 __all__ = ["compiled"]
 
-_SOURCES = (scan_ordered, scan_unordered, actor, scan_trends, pack_rows, partition, scan_plain, buckets, gaps)
+_SOURCES = (
+    scan_ordered,
+    scan_unordered,
+    actor,
+    scan_trends,
+    pack_kernels,
+    bucket_memory,
+    scan_single_matches,
+    bucket_scan,
+    gaps,
+)
 
 
 def compiled(name: str) -> Any:
     """The compiled form of a scan, by the name of its plain form."""
     return _namespace()[name]
-
-
-INL = {"offer", "either", "less", "differ", "takes_value", "in_final_codes", "mix", "spot"}
 
 
 @cache

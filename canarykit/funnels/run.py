@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canarykit.funnels.exposed import Exposed
-from canarykit.funnels.feed import Feed, columns_needed, events_needed, feed_table, read_bounds, shard_column
-from canarykit.funnels.merge import limit_labels, merge_runs
-from canarykit.funnels.query import FunnelQuery
-from canarykit.funnels.scan import Answers, scan_feed
-from canarykit.funnels.stream import native_columns, shard_batches, stream_funnel
-from canarykit.funnels.trends import run_trend
-from canarykit.funnels.types import ActorSelection, FunnelRun
+from canarykit.exposure.compared import Exposed
+from canarykit.funnels.engine.feed import (
+    Feed,
+    columns_needed,
+    events_needed,
+    feed_table,
+    read_bounds,
+    shard_column,
+)
+from canarykit.funnels.engine.merge import limit_labels, merge_runs
+from canarykit.funnels.engine.runs import ActorSelection, FunnelRun
+from canarykit.funnels.engine.scan import Answers, scan_feed
+from canarykit.funnels.packed.stream import native_columns, shard_batches, stream_funnel
+from canarykit.funnels.question.specs import FunnelQuery
+from canarykit.funnels.run_trend import run_trend
 
 if TYPE_CHECKING:
     import pyarrow as pa

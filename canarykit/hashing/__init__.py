@@ -2,8 +2,8 @@
 
 Two forms of every family: a scalar reference (`reference`: hashlib, zlib, mmh3, plain loops), which also
 serves small columns so that nobody waits for a compiler, and kernels compiled by numba that run over the
-offsets and data of an Arrow text column (`words`: one id at a time; `blocks` over `lanes`: sixteen ids at a
-time in the processor's vectors, for murmur3 where ids are short). A prefix and a suffix are folded in
+offsets and data of an Arrow text column (`serial`: one id at a time; `digests` over `vectors`: sixteen ids at
+a time in the processor's vectors, for murmur3 where ids are short). A prefix and a suffix are folded in
 without building the texts. Each distinct value of a categorical or dictionary column is hashed once.
 
 What counts as an id, and as a missing one, is told in `ids`.
@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.hashing.arrow_texts import encode_text, well_formed
 from canarykit.hashing.ids import IdColumn, read_ids
 from canarykit.hashing.reference import FNV_OFFSET, REFERENCE
-from canarykit.hashing.texts import encode_text, well_formed
 
 __all__ = ["COMPILED_FROM", "FAMILIES", "Family", "IdColumn", "hash_column", "hash_ids", "read_ids"]
 
@@ -150,7 +150,7 @@ def _hash_texts(
 ) -> None:
     """Fill `out` (last axis: one per Arrow text); 0 where the text is null."""
     if compiled:
-        from canarykit.hashing.columns import hash_buffers
+        from canarykit.hashing.dispatch import hash_buffers
 
         hash_buffers(texts, family, around, seed, out)
         if texts.null_count:

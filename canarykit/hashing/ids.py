@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from canarykit.hashing.texts import Chunk, Unusual, cut, is_empty, is_null, text_chunks
+from canarykit.hashing.arrow_texts import Chunk, Unusual, cut, is_empty, is_null, text_chunks
 
 __all__ = ["IdColumn", "is_one_id", "read_ids"]
 

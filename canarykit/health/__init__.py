@@ -6,9 +6,9 @@ from typing import Any
 _HOMES = {
     "canarykit.health.decision": ("Evidence", "Row", "Rules", "Verdict", "decide", "first_decision"),
     "canarykit.health.evaluate": ("evaluate_stage",),
-    "canarykit.health.check": ("Check",),
-    "canarykit.health.stage_report": ("StageReport", "recompute"),
-    "canarykit.health.morning": ("Dashboard", "dashboard"),
+    "canarykit.health.checks.check": ("Check",),
+    "canarykit.health.report.stage_report": ("StageReport", "recompute"),
+    "canarykit.insights.dashboard": ("Dashboard", "dashboard"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

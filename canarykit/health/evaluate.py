@@ -11,17 +11,17 @@ import pandas as pd
 
 from canarykit.display import format_value
 from canarykit.errors import PlanError
-from canarykit.health.check import Status
-from canarykit.health.cohort import Cohort, stage_cohort
+from canarykit.health.checks.check import Status
+from canarykit.health.checks.data_checks import Unusable, unusable_events
+from canarykit.health.data.pulse import read_pulse
 from canarykit.health.decision import Row, Rules, Verdict
-from canarykit.health.full import holdout_cohort, judge_full
-from canarykit.health.people import by_stage_rows
-from canarykit.health.pulse import read_pulse
+from canarykit.health.judges.full import holdout_cohort, judge_full
+from canarykit.health.judges.percentage import judge_percentage
+from canarykit.health.judges.targeted import judge_targeted
+from canarykit.health.people.cohort import Cohort, stage_cohort
+from canarykit.health.people.units import by_stage_rows
 from canarykit.health.question import Pool, Question, ask
-from canarykit.health.ramp import judge_percentage
-from canarykit.health.stage_report import StageReport, recompute
-from canarykit.health.targeted import judge_targeted
-from canarykit.health.validity import Unusable, unusable_events
+from canarykit.health.report.stage_report import StageReport, recompute
 from canarykit.metrics.guardrail import Guardrail
 
 __all__ = ["evaluate_stage"]

@@ -18,8 +18,8 @@ from canarykit.times import duration, to_utc
 if TYPE_CHECKING:
     import pandas as pd
 
-    from canarykit.health.pulse import Pulse
-    from canarykit.health.rhythm import Silence
+    from canarykit.health.data.pulse import Pulse
+    from canarykit.health.data.silences import Silence
 
 __all__ = ["MIN_CLUSTERS", "Pool", "Question", "ask"]
 

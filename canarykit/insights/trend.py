@@ -16,8 +16,8 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
-from canarykit.funnels.periods import Interval, PeriodGrid, column_micros, moment, period_grid
-from canarykit.insights.cohort import Cohort, count_shard, rate_per_person
+from canarykit.insights.counts import Cohort, count_shard, rate_per_person
+from canarykit.periods import Interval, PeriodGrid, column_micros, moment, period_grid
 from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def trend_by_flag(
     """
     _require_sense(measure, per, within)
     from canarykit.exposure import exposures
-    from canarykit.funnels.exposed import drawn_people
+    from canarykit.exposure.compared import drawn_people
 
     exposed = exposures(log, flag, plan=plan, as_of=as_of)
     people = exposed.people
@@ -312,7 +312,7 @@ def _value(
         return None, None, None
     if measure == "events":
         return rate_per_person(events, squares, n, confidence=confidence)
-    from canarykit.stats.proportions import wilson
+    from canarykit.stats.one_look.proportions import wilson
 
     share = wilson(users, n, confidence=confidence)
     return (None, None, None) if share is None else (share.value, share.low, share.high)

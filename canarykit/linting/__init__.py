@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.flags import Flag, FlagSet
-from canarykit.linting.changes import check_change, check_correlation, stand_in_people
-from canarykit.linting.definition import check_definition
+from canarykit.linting.audience import People, read_people
+from canarykit.linting.change_checks import check_change, check_correlation, stand_in_people
 from canarykit.linting.findings import Finding, LintReport
-from canarykit.linting.people import People, read_people
+from canarykit.linting.flag_checks import check_definition
 from canarykit.targeting.dates import Clock
 from canarykit.times import to_utc
 

@@ -49,11 +49,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Before": "reduction",
-    "Outcomes": "reduction",
-    "before_exposure": "reduction",
-    "outcomes": "reduction",
-    "reduce": "reduced",
+    "Before": "unit_outcomes",
+    "Outcomes": "unit_outcomes",
+    "before_exposure": "unit_outcomes",
+    "outcomes": "unit_outcomes",
+    "reduce": "sufficient_statistics",
 }
 
 

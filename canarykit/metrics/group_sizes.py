@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.metrics.reduction import Before, Outcomes, micros_of
+from canarykit.metrics.unit_outcomes import Before, Outcomes, micros_of
 from canarykit.metrics.values import Total
 from canarykit.times import duration
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from canarykit.feedback import SurveyByFlag
-    from canarykit.health.morning import Dashboard
+    from canarykit.insights.dashboard import Dashboard
 
 __all__ = ["draw_board", "plot_response", "plot_shares"]
 

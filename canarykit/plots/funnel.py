@@ -20,9 +20,9 @@ from canarykit.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from canarykit.funnels.compare import FunnelComparison
-    from canarykit.funnels.results import Funnel
-    from canarykit.funnels.timing import ConversionTimes
+    from canarykit.funnels.answers.compare import FunnelComparison
+    from canarykit.funnels.answers.funnel import Funnel
+    from canarykit.funnels.answers.times import ConversionTimes
 
 __all__ = ["draw_comparison", "draw_conversion_times", "draw_funnel"]
 
@@ -152,7 +152,7 @@ def _curve_name(variant: Any, times: ConversionTimes) -> str:
 
 
 def _legend(variant: Any) -> str:
-    from canarykit.funnels.timing import label_text
+    from canarykit.funnels.answers.times import label_text
 
     return label_text(variant) if variant is None or isinstance(variant, tuple) else variant_label(variant)
 

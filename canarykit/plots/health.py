@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.errors import DataError
-from canarykit.health.check import Check
+from canarykit.health.checks.check import Check
 from canarykit.plots.style import (
     INK,
     PALETTE,
@@ -22,8 +22,8 @@ from canarykit.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from canarykit.health.evidence import EvidenceSeries
-    from canarykit.health.stage_report import StageReport
+    from canarykit.health.evidence.event_evidence import EvidenceSeries
+    from canarykit.health.report.stage_report import StageReport
 
 __all__ = [
     "plot_effects",

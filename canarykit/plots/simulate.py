@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.plots.style import CANARY, CONTROL, INK, PALETTE, new_axes, percent_axis, title_finding
-from canarykit.stats.proportions import wilson
+from canarykit.stats.one_look.proportions import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from canarykit.simulate.operating import Decisions, RuleRuns
-    from canarykit.simulate.ramps import RampPlan
+    from canarykit.simulate.decisions.operating import Decisions, RuleRuns
+    from canarykit.simulate.decisions.ramps import RampPlan
 
 __all__ = ["plot_decisions", "plot_detection", "plot_stage_power", "plot_trade_off"]
 

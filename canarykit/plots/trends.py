@@ -18,7 +18,7 @@ from canarykit.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from canarykit.funnels.timing import FunnelTrend
+    from canarykit.funnels.answers.times import FunnelTrend
     from canarykit.insights import FlagTrend
 
 __all__ = ["draw_flag_trend", "draw_funnel_trend"]

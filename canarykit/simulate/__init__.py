@@ -4,18 +4,18 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "canarykit.simulate.population": ("Population",),
-    "canarykit.simulate.scenario": ("Effect", "Fault", "Scenario", "Step", "Survey"),
-    "canarykit.simulate.rollout": ("simulate_rollout",),
-    "canarykit.simulate.operating": ("Decisions",),
-    "canarykit.simulate.decisions": ("simulate_decisions",),
-    "canarykit.simulate.planning": (
+    "canarykit.simulate.people.population": ("Population",),
+    "canarykit.simulate.people.scenario": ("Effect", "Fault", "Scenario", "Step", "Survey"),
+    "canarykit.simulate.log.rollout": ("simulate_rollout",),
+    "canarykit.simulate.decisions.operating": ("Decisions",),
+    "canarykit.simulate.decisions.simulate": ("simulate_decisions",),
+    "canarykit.simulate.decisions.sample_size": (
         "blast_radius",
         "expected_duration",
         "power",
         "sample_size",
     ),
-    "canarykit.simulate.ramps": ("RampPlan", "plan_ramp"),
+    "canarykit.simulate.decisions.ramps": ("RampPlan", "plan_ramp"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -4,14 +4,46 @@ Effects are canary against control and signed so that more is harm. None means n
 raises `DataError`. Only numpy is needed to import this package.
 """
 
-from canarykit.stats.association import fisher_exact, homogeneity, mantel_haenszel, odds_ratio
-from canarykit.stats.boundaries import share_bounds
-from canarykit.stats.clusters import cluster_jackknife, leave_one_out
+from canarykit.stats.any_look.boundaries import share_bounds
+from canarykit.stats.any_look.event_bounds import event_ratio_bounds, event_ratio_estimate
+from canarykit.stats.any_look.event_process import EventMixture, event_test
+from canarykit.stats.any_look.quantile_sequences import quantile_bounds, quantile_test
+from canarykit.stats.any_look.sequential import (
+    best_k,
+    confidence_sequence,
+    mixture_boundary,
+    mixture_log_e,
+    mixture_test,
+    tune_k,
+)
 from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
-from canarykit.stats.event_bounds import event_ratio_bounds, event_ratio_estimate
-from canarykit.stats.event_planning import EventPower, event_power, events_needed
-from canarykit.stats.events import EventMixture, event_test
-from canarykit.stats.group_sequential import (
+from canarykit.stats.multiplicity import adjust_p_values, mean_log_e, weighted_harm
+from canarykit.stats.one_look.association import fisher_exact, homogeneity, mantel_haenszel, odds_ratio
+from canarykit.stats.one_look.clusters import cluster_jackknife, leave_one_out
+from canarykit.stats.one_look.means import (
+    cluster_difference,
+    cuped_difference,
+    mean_difference,
+    ratio_difference,
+    relative_difference,
+)
+from canarykit.stats.one_look.moments import Moments, PairMoments
+from canarykit.stats.one_look.proportions import clopper_pearson, risk_difference, wilson
+from canarykit.stats.one_look.quantiles import quantile, quantile_difference
+from canarykit.stats.one_look.rates import rate_difference, rate_ratio
+from canarykit.stats.one_look.ratio_scores import risk_odds_ratio, risk_ratio
+from canarykit.stats.one_look.srm import (
+    SRM_MIXTURE,
+    sequential_srm,
+    sequential_srm_tilt,
+    srm_chi_square,
+    srm_exact,
+)
+from canarykit.stats.one_look.stratified import StratifiedScore, stratified_score
+from canarykit.stats.one_look.surveys import net_promoter_score, net_promoter_score_difference, satisfaction
+from canarykit.stats.others.mann_whitney import MannWhitneyLabel, classify_series, kayenta_score
+from canarykit.stats.others.published_sequences import eppo_interval, growthbook_interval, statsig_interval
+from canarykit.stats.planned_looks import (
     GroupSequentialPlan,
     classical_boundary,
     conditional_power,
@@ -20,17 +52,8 @@ from canarykit.stats.group_sequential import (
     spending,
     spending_boundary,
 )
-from canarykit.stats.mann_whitney import MannWhitneyLabel, classify_series, kayenta_score
-from canarykit.stats.means import (
-    cluster_difference,
-    cuped_difference,
-    mean_difference,
-    ratio_difference,
-    relative_difference,
-)
-from canarykit.stats.moments import Moments, PairMoments
-from canarykit.stats.multiplicity import adjust_p_values, mean_log_e, weighted_harm
-from canarykit.stats.planning import (
+from canarykit.stats.planning.events_needed import EventPower, event_power, events_needed
+from canarykit.stats.planning.users_needed import (
     MeanEffect,
     PowerAnswer,
     ProportionEffect,
@@ -40,29 +63,6 @@ from canarykit.stats.planning import (
     sample_size,
     srm_detectable_share,
 )
-from canarykit.stats.proportions import clopper_pearson, risk_difference, wilson
-from canarykit.stats.published_sequences import eppo_interval, growthbook_interval, statsig_interval
-from canarykit.stats.quantile_sequences import quantile_bounds, quantile_test
-from canarykit.stats.quantiles import quantile, quantile_difference
-from canarykit.stats.rates import rate_difference, rate_ratio
-from canarykit.stats.ratio_scores import risk_odds_ratio, risk_ratio
-from canarykit.stats.sequential import (
-    best_k,
-    confidence_sequence,
-    mixture_boundary,
-    mixture_log_e,
-    mixture_test,
-    tune_k,
-)
-from canarykit.stats.srm import (
-    SRM_MIXTURE,
-    sequential_srm,
-    sequential_srm_tilt,
-    srm_chi_square,
-    srm_exact,
-)
-from canarykit.stats.stratified import StratifiedScore, stratified_score
-from canarykit.stats.surveys import net_promoter_score, net_promoter_score_difference, satisfaction
 
 __all__ = [
     "SRM_MIXTURE",

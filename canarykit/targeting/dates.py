@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from canarykit.errors import PlanError
-from canarykit.targeting.texts import server_number
+from canarykit.targeting.value_text import server_number
 
 __all__ = [
     "Clock",

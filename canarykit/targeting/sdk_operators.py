@@ -18,7 +18,7 @@ from canarykit.targeting.matcher import INCONCLUSIVE, NO, YES, Matcher, always, 
 from canarykit.targeting.patterns import NotPortableError, portable, search_portable
 from canarykit.targeting.semver import sdk_range, sdk_version
 from canarykit.targeting.server_operators import COMPARISONS, PARTS
-from canarykit.targeting.texts import (
+from canarykit.targeting.value_text import (
     NotJsonError,
     ascii_lower,
     is_true,

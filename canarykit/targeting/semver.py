@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from canarykit.targeting.texts import value_text
+from canarykit.targeting.value_text import value_text
 
 __all__ = ["in_requirement", "sdk_range", "sdk_version", "server_requirement", "server_version"]
 

@@ -18,7 +18,7 @@ from canarykit.targeting.dates import Clock, server_filter_date, server_person_d
 from canarykit.targeting.matcher import NO, YES, Matcher, always, exact_texts, part_texts
 from canarykit.targeting.patterns import server_pattern
 from canarykit.targeting.semver import in_requirement, server_requirement, server_version
-from canarykit.targeting.texts import (
+from canarykit.targeting.value_text import (
     NotJsonError,
     ascii_lower,
     is_true,

@@ -12,10 +12,10 @@ import pandas as pd
 
 from canarykit.bucketing import posthog_hash01
 from canarykit.errors import DataError
-from canarykit.hashing.texts import text_chunks, well_formed
-from canarykit.targeting.columns import Column, PropertyTable, require_column
+from canarykit.hashing.arrow_texts import text_chunks, well_formed
 from canarykit.targeting.halves import in_halves
 from canarykit.targeting.matcher import Matcher
+from canarykit.targeting.property_columns import Column, PropertyTable, require_column
 
 __all__ = [
     "INITIAL_OF",

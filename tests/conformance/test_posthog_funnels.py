@@ -9,11 +9,17 @@ import pytest
 
 from canarykit.errors import PlanError
 from canarykit.events import EventLog
-from canarykit.funnels.query import FunnelQuery, TrendSpec
-from canarykit.funnels.read import read_breakdown, read_exclusion, read_filters, read_step, read_window
+from canarykit.funnels.answers.numbers import step_table, time_to_convert, trend_rates
+from canarykit.funnels.engine.runs import ActorSelection
+from canarykit.funnels.question.parse import (
+    read_breakdown,
+    read_exclusion,
+    read_filters,
+    read_step,
+    read_window,
+)
+from canarykit.funnels.question.specs import FunnelQuery, TrendSpec
 from canarykit.funnels.run import run_funnel, run_trend
-from canarykit.funnels.summary import step_table, time_to_convert, trend_rates
-from canarykit.funnels.types import ActorSelection
 from canarykit.times import to_utc
 
 CASE_FILE = "posthog_funnel_cases.jsonl"

@@ -226,8 +226,8 @@ def test_runs_and_guardrails_are_leading_axes():
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_the_compiled_form_gives_the_same_numbers(shared, mixture):
-    from canarykit.stats.event_kernels import running_log_e
-    from canarykit.stats.events import event_intervals
+    from canarykit.stats.any_look.event_kernels import running_log_e
+    from canarykit.stats.any_look.event_process import event_intervals
 
     rng = np.random.default_rng(4)
     n = rng.poisson(1.5, (40, 60))
@@ -240,7 +240,7 @@ def test_the_compiled_form_gives_the_same_numbers(shared, mixture):
 
 
 def test_the_compiled_steps_skip_work_beside_the_thresholds_without_changing_what_crosses():
-    from canarykit.stats import event_kernels as kernels
+    from canarykit.stats.any_look import event_kernels as kernels
 
     mixture = EventMixture()
     rng = np.random.default_rng(9)

@@ -7,7 +7,7 @@ import pytest
 
 from canarykit import stats
 from canarykit.errors import DataError
-from canarykit.stats.scores import restricted_proportions, score_statistic
+from canarykit.stats.one_look.scores import restricted_proportions, score_statistic
 
 METHODS = ("wald", "agresti-caffo", "newcombe", "miettinen-nurminen", "farrington-manning")
 

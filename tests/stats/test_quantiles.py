@@ -7,7 +7,7 @@ import pytest
 
 from canarykit import stats
 from canarykit.errors import DataError
-from canarykit.stats.boundaries import (
+from canarykit.stats.any_look.boundaries import (
     beta_binomial_log_e,
     gamma_exponential_log_e,
     gamma_poisson_log_e,
@@ -15,7 +15,7 @@ from canarykit.stats.boundaries import (
     stitching_bound,
     tuned_rho,
 )
-from canarykit.stats.quantile_sequences import distribution_band, lil_band, quantile_stitching_bound
+from canarykit.stats.any_look.quantile_sequences import distribution_band, lil_band, quantile_stitching_bound
 
 CONTROL = np.exp(np.arange(1, 401) / 100)
 CANARY = 1.05 * np.exp(4 * np.arange(1, 301) / 300)

@@ -8,7 +8,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from canarykit.errors import DataError
 from canarykit.stats import risk_difference, risk_ratio
-from canarykit.stats.ratio_scores import ratio_score_statistic
+from canarykit.stats.one_look.ratio_scores import ratio_score_statistic
 
 
 @pytest.mark.parametrize("counts", [(56, 70, 48, 80), (120, 5000, 100, 5000), (7, 7, 1, 9), (12, 34, 1, 34)])

@@ -1,0 +1,1 @@
+"""One file per engine: how it filters, narrows and hands out columns."""

@@ -1,0 +1,278 @@
+"""Plain Parquet columns straight from their row groups: filtered group by group, events kept as codes.
+
+Only for questions without JSON, joins or duplicates; everything else goes through SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from canarykit.events.clock import UTC_TIME
+from canarykit.events.engine import empty_table
+from canarykit.events.engines.answer import IDS, answer, utc_time
+from canarykit.events.fields import Column, Field, Query
+from canarykit.events.text import as_text
+
+__all__ = ["PlainPlan", "RowGroups"]
+
+_READABLE = (
+    pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean, pa.types.is_integer,
+    pa.types.is_floating, pa.types.is_dictionary, pa.types.is_null,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PlainPlan:
+    """What to read of every row group.
+
+    Attributes
+    ----------
+    query
+        The question.
+    event, time
+        Columns of the event name and the time.
+    ids
+        Columns that say who an event belongs to, in turn; none if nobody asks.
+    complete
+        Whether the first of them misses no value.
+    columns
+        All columns to read.
+    """
+
+    query: Query
+    event: str
+    time: str
+    ids: tuple[str, ...]
+    complete: bool
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RowGroups:
+    """The row groups of Parquet files with one schema.
+
+    Attributes
+    ----------
+    paths
+        The files.
+    schema
+        Their schema; None if they differ, so that SQL has to reconcile them.
+    metadata
+        Footer of each file.
+    """
+
+    paths: tuple[str, ...]
+    schema: pa.Schema | None
+    metadata: tuple[Any, ...]
+
+    @classmethod
+    def open(cls, paths: Sequence[str]) -> RowGroups:
+        """Read the footers."""
+        footers = [pq.ParquetFile(path) for path in paths]
+        schemas = [footer.schema_arrow.remove_metadata() for footer in footers]
+        same = all(schema.equals(schemas[0]) for schema in schemas)
+        hive = any("=" in os.path.basename(os.path.dirname(path)) for path in paths)
+        schema = schemas[0] if same and not hive else None
+        return cls(tuple(paths), schema, tuple(footer.metadata for footer in footers))
+
+    def plan(self, query: Query, mapping: Mapping[str, str], zone: str | None) -> PlainPlan | None:
+        """How to answer by reading plain columns; None where that is not enough."""
+        if self.schema is None:
+            return None
+        time = self.schema.field(mapping["timestamp"]).type
+        if not pa.types.is_timestamp(time) or (time.tz is None and zone != "UTC"):
+            return None
+        if query.events is not None and "$snapshot" in query.events:
+            return None
+        columns = dict.fromkeys([mapping["event"], mapping["timestamp"]])
+        for field in query.stored():
+            for part in field.parts:
+                if not isinstance(part, Column) or not self._readable(part.name, field):
+                    return None
+                if not field.is_person:
+                    columns[part.name] = None
+        ids = [mapping[name] for name in ("person_id", "distinct_id") if mapping[name] in self.schema.names]
+        complete = self._complete(ids[0])
+        if complete:
+            ids = ids[:1] if any(field.is_person for field in query.stored()) else []
+        columns |= dict.fromkeys(ids)
+        return PlainPlan(query, mapping["event"], mapping["timestamp"], tuple(ids), complete, tuple(columns))
+
+    def estimated_bytes(self, columns: Sequence[str]) -> float:
+        """Bytes of these columns once decoded, at most: the sizes that the footers state."""
+        wanted = set(columns)
+        total = 0
+        for footer in self.metadata:
+            for group in range(footer.num_row_groups):
+                row_group = footer.row_group(group)
+                for column in range(row_group.num_columns):
+                    chunk = row_group.column(column)
+                    if chunk.path_in_schema.partition(".")[0] in wanted:
+                        total += max(chunk.total_uncompressed_size, 2 * row_group.num_rows)
+        return float(total)
+
+    def table(self, plan: PlainPlan) -> pa.Table:
+        """All kept rows as one table."""
+        tables = list(self.tables(plan))
+        return pa.concat_tables(tables).unify_dictionaries() if tables else self._empty(plan)
+
+    def tables(self, plan: PlainPlan) -> Iterator[pa.Table]:
+        """Kept rows of every row group that has any, in order, read by all processors."""
+        jobs = [
+            (path, group)
+            for path, footer in zip(self.paths, self.metadata, strict=True)
+            for group in range(footer.num_row_groups)
+            if self._may_match(footer.row_group(group), plan)
+        ]
+        texts = [name for name in plan.columns if self._is_dictionary_worth(name, plan)]
+        local = threading.local()
+
+        def read(job: tuple[str, int]) -> pa.Table | None:
+            path, group = job
+            opened = getattr(local, "files", None)
+            if opened is None:
+                opened = local.files = {}
+            if path not in opened:
+                opened.clear()
+                opened[path] = pq.ParquetFile(path, read_dictionary=texts, memory_map=False)
+            return _kept(opened[path], group, plan)
+
+        workers = min(len(jobs) or 1, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[Future[pa.Table | None]] = deque()
+            for job in jobs:
+                ahead.append(pool.submit(read, job))
+                if len(ahead) > workers:  # no further ahead of who takes them: memory stays bounded
+                    table = ahead.popleft().result()
+                    if table is not None:
+                        yield table
+            for future in ahead:
+                table = future.result()
+                if table is not None:
+                    yield table
+
+    def _empty(self, plan: PlainPlan) -> pa.Table:
+        return empty_table(plan.query.stored())
+
+    def _readable(self, name: str, field: Field) -> bool:
+        assert self.schema is not None
+        kind = self.schema.field(name).type
+        if field.is_time:
+            return pa.types.is_timestamp(kind) and (kind.tz is not None or field.name == "timestamp")
+        return any(check(kind) for check in _READABLE)
+
+    def _is_dictionary_worth(self, name: str, plan: PlainPlan) -> bool:
+        assert self.schema is not None
+        kind = self.schema.field(name).type
+        ids = {*plan.ids, *(p.name for f in plan.query.stored() if f.name in IDS for p in f.parts)}  # type: ignore[union-attr]
+        return name not in ids and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+    def _complete(self, name: str) -> bool:
+        """Whether the footers say that a column misses no value and is no empty text."""
+        assert self.schema is not None
+        if not pa.types.is_integer(self.schema.field(name).type):
+            lowest = self._statistics(name, "min")
+            if lowest is None or any(value in {None, ""} for value in lowest):
+                return False
+        counts = self._statistics(name, "null_count")
+        return counts is not None and not any(counts)
+
+    def _statistics(self, name: str, what: str) -> list[Any] | None:
+        found = []
+        for footer in self.metadata:
+            position = footer.schema.to_arrow_schema().get_field_index(name)
+            for group in range(footer.num_row_groups):
+                chunk = footer.row_group(group).column(position)
+                statistics = chunk.statistics if chunk.path_in_schema == name else None
+                if statistics is None or (what == "null_count" and not statistics.has_null_count):
+                    return None
+                if what == "min" and not statistics.has_min_max:
+                    return None
+                found.append(getattr(statistics, what))
+        return found
+
+    def _may_match(self, row_group: Any, plan: PlainPlan) -> bool:
+        """Whether the times of a row group reach into the window."""
+        since, until = plan.query.since, plan.query.until
+        if since is None and until is None:
+            return True
+        for column in range(row_group.num_columns):
+            chunk = row_group.column(column)
+            if chunk.path_in_schema == plan.time and chunk.statistics and chunk.statistics.has_min_max:
+                low, high = (_micros(chunk.statistics.min), _micros(chunk.statistics.max))
+                return (until is None or low < until) and (since is None or high >= since)
+        return True
+
+
+def _micros(value: Any) -> int:
+    return pa.scalar(value, pa.timestamp("us") if value.tzinfo is None else UTC_TIME).value
+
+
+def _kept(file: pq.ParquetFile, group: int, plan: PlainPlan) -> pa.Table | None:
+    """Rows of one row group that the question keeps; the other columns are read only if it names an event."""
+    query = plan.query
+    event = as_text(file.read_row_group(group, columns=[plan.event], use_threads=False).column(0))
+    event = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
+    wanted = [_wanted(chunk, query.events) for chunk in event.chunks]
+    if not any(any(names) for names in wanted):
+        return None
+    rest = [name for name in plan.columns if name != plan.event]
+    others = file.read_row_group(group, columns=rest, use_threads=False)
+    columns = {plan.event: event} | {name: others.column(name) for name in rest}
+    kept = _rows(columns, wanted, plan)
+    if kept is not None and not kept.all():
+        mask = pa.array(kept)
+        columns = {name: column.filter(mask) for name, column in columns.items()}
+    table = answer(query, columns, ids=plan.ids, complete=plan.complete, zone="UTC")
+    return table if table.num_rows else None
+
+
+def _wanted(chunk: pa.DictionaryArray, events: tuple[str, ...] | None) -> list[bool]:
+    """Which names of a chunk's dictionary are kept."""
+    names = chunk.dictionary.to_pylist()
+    if events is None:
+        return [name is not None and name != "$snapshot" for name in names]
+    return [name is not None and name in events for name in names]
+
+
+def _rows(columns: Mapping[str, Any], wanted: list[list[bool]], plan: PlainPlan) -> np.ndarray | None:
+    """Mask of the rows to keep; None for all. Rows without a time never are."""
+    query, event = plan.query, columns[plan.event]
+    time = utc_time(columns[plan.time], plan.time, "UTC")
+    kept = pc.is_valid(time).to_numpy() if time.null_count else None
+    if query.exact or query.events is None:
+        masks = [_named(*pair) for pair in zip(event.chunks, wanted, strict=True)]
+        if not all(mask is None for mask in masks):
+            kept = _both(kept, _joined(masks, event))
+    if query.exact and (query.since is not None or query.until is not None):
+        at = pc.fill_null(time.cast(pa.int64()), 0).to_numpy()
+        kept = _both(kept, None if query.since is None else at >= query.since)
+        kept = _both(kept, None if query.until is None else at < query.until)
+    return kept
+
+
+def _named(chunk: pa.DictionaryArray, wanted: list[bool]) -> np.ndarray | None:
+    """Which events of a chunk have a name that is kept; None if all have."""
+    if chunk.null_count == 0:
+        return None if all(wanted) else np.array(wanted)[chunk.indices.to_numpy()]
+    return np.array([*wanted, False])[pc.fill_null(chunk.indices, len(wanted)).to_numpy()]
+
+
+def _joined(masks: list[np.ndarray | None], event: pa.ChunkedArray) -> np.ndarray:
+    pairs = zip(masks, event.chunks, strict=True)
+    return np.concatenate([np.ones(len(c), bool) if mask is None else mask for mask, c in pairs])
+
+
+def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    return other if one is None else one if other is None else one & other

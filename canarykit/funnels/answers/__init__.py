@@ -1,0 +1,1 @@
+"""What a finished funnel is asked: rates, times, people, comparisons, correlations."""

@@ -1,0 +1,1 @@
+"""From events to matched steps: columns, filters, breakdowns, and the scan of one actor."""

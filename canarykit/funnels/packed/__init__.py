@@ -1,0 +1,1 @@
+"""Large funnels: events packed side by side, spread over buckets, scanned by compiled code."""

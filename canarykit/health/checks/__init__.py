@@ -1,0 +1,1 @@
+"""The lines of a report: each check with its status, its numbers and its words."""

@@ -1,0 +1,102 @@
+"""After the release: is the flag stale, is anybody left behind, what is there to clean up?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from canarykit.display import format_value
+from canarykit.health.checks.check import Arm, Check, Status
+from canarykit.health.people.units import by_stage_rows
+from canarykit.health.question import Question
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["STALE_AFTER_DAYS", "cleanup_checks"]
+
+STALE_AFTER_DAYS = 30
+"""PostHog calls an active flag stale when it was not called, or has been at 100 %, for 30 days."""
+
+
+def cleanup_checks(question: Question) -> tuple[Check, ...]:
+    """Who does not have it yet, whether the code still asks, and whether the flag is stale."""
+    return (_left_behind(question), _still_asked(question), _stale(question))
+
+
+def _left_behind(question: Question) -> Check:
+    plan = question.plan
+    rows = by_stage_rows(question)
+    rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
+    holdout = None if plan.holdout is None else plan.holdout.value
+    rows = rows[rows["variant"] != holdout]
+    total, without = len(rows), int((rows["variant"] != plan.canary).sum())
+    status = Status.UNCLEAR if not total else Status.OPEN if without else Status.OK
+    words = {
+        Status.UNCLEAR: "Nobody was seen at full release.",
+        Status.OPEN: (
+            f"{without:,} of {total:,} {question.unit_words} still got another value after full release: "
+            "look for old clients, bootstrapped values, opt-outs, or a second place that decides."
+        ),
+        Status.OK: f"All {total:,} {question.unit_words} seen since then have the feature.",
+    }[status]
+    return Check(
+        name="everybody has it",
+        kind="clean-up",
+        status=status,
+        meaning=words,
+        measured="first value of the flag since full release",
+        canary=Arm(total - without, total, (total - without) / total if total else None),
+    )
+
+
+def _still_asked(question: Question) -> Check:
+    import pandas as pd
+
+    calls = question.log.reduce(
+        ["timestamp"],
+        partial(_count_and_last),
+        events=["$feature_flag_called"],
+        where={"$feature_flag": question.plan.flag},
+        since=question.stop - pd.Timedelta(days=7),
+        until=question.stop,
+    )
+    count = sum(part[0] for part in calls)
+    words = (
+        f"{count:,} calls in the last 7 days: the code still asks for the flag. Remove it from the code, "
+        "deploy, disable the flag, then delete it."
+        if count
+        else "The code no longer asks for the flag: disable it, then delete it."
+    )
+    return Check(
+        name="still asked for",
+        kind="clean-up",
+        status=Status.OPEN,
+        meaning=words,
+        measured="calls of the flag in the 7 days before the evaluation",
+        canary=Arm(total=count),
+    )
+
+
+def _stale(question: Question) -> Check:
+    days = (question.as_of - question.start).total_seconds() / 86_400
+    age = format_value(days * 86_400, "seconds")
+    if days > STALE_AFTER_DAYS:
+        status, words = Status.OPEN, f"At 100 % for {age}: the flag is stale. Its clean-up is overdue."
+    else:
+        status = Status.OK
+        words = f"At 100 % for {age}: it becomes stale after {STALE_AFTER_DAYS} days."
+    return Check(
+        name="stale flag",
+        kind="clean-up",
+        status=status,
+        meaning=words,
+        measured="time since full release",
+        method=f"stale after {STALE_AFTER_DAYS} days at 100 %",
+    )
+
+
+def _count_and_last(table: pa.Table) -> tuple[int, Any]:
+    import pyarrow.compute as pc
+
+    return table.num_rows, pc.max(table.column("timestamp")).as_py() if table.num_rows else None

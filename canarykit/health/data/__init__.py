@@ -1,0 +1,1 @@
+"""What the data are: their pulse, their silences, their delays."""

@@ -1,0 +1,296 @@
+"""The pulse of a log around a stage: who was seen when, in which arm, how late it arrived; in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from canarykit.health.data.delays import HOUR, Arrivals, Delays, delays_of
+from canarykit.health.data.silences import (
+    QUARTER,
+    Silence,
+    find_silences,
+    one_sided_runs,
+    silence_bar,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from canarykit.health.question import Question
+
+__all__ = ["BUSY_FROM", "ArmSilence", "Pulse", "read_pulse"]
+
+BUSY_FROM = 1000
+"""Events within a stage from which a person looks like a bot."""
+_BEFORE = pd.Timedelta(days=14)
+_CALL = "$feature_flag_called"
+_MOST_CHECKED = 5
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ArmSilence:
+    """A time in which nobody of one arm was seen, while people of the other were."""
+
+    arm: str
+    silence: Silence
+    others: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pulse:
+    """What one pass over the events around a stage tells of the data themselves.
+
+    Parameters
+    ----------
+    newest
+        Time of the newest event before the end of the evaluation; None without any.
+    silences, calls
+        Times without any event, and without any call of a flag, that the other days do not explain.
+    arms
+        Times in which one arm alone was silent.
+    delays
+        How late events arrive; None where the log does not know.
+    busy
+        Events within the stage of everybody with so many that they look like machines.
+    """
+
+    newest: pd.Timestamp | None
+    silences: tuple[Silence, ...]
+    calls: tuple[Silence, ...]
+    arms: tuple[ArmSilence, ...]
+    delays: Delays | None
+    busy: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one shard of actors adds: counts per quarter hour, arrivals, and the busiest."""
+
+    people: Counts
+    visits: Counts
+    calls: Counts
+    call_visits: Counts
+    arms: tuple[Counts, Counts]
+    arrivals: Arrivals
+    first: int | None
+    newest: int | None
+    last_arrival: int | None
+    busy: tuple[tuple[str, int], ...]
+
+
+def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
+    """Read the pulse of the log from two weeks before the stage until its evaluation.
+
+    Parameters
+    ----------
+    question
+        What `ask` checked.
+    units
+        People of both arms, where there are two: person_id, canary, entered_at.
+    """
+    start, stop = question.origin, int(question.asked_stop.value // 1000)
+    origin = int((question.start - _BEFORE).value // 1000) // QUARTER * QUARTER
+    n_bins = -(-(stop - origin) // QUARTER)
+    has_arrival = "created_at" in question.log.columns
+    columns = [question.actor, "event", "timestamp", *(["created_at"] if has_arrival else [])]
+    parts = question.log.reduce(
+        columns,
+        partial(
+            _reduce, actor=question.actor, origin=origin, n_bins=n_bins, start=start, units=_arms_table(units)
+        ),
+        since=pd.Timestamp(origin, unit="us", tz="UTC"),
+        until=question.asked_stop,
+        actor=question.actor,
+    )
+    people, visits, calls, call_visits = (
+        np.sum([getattr(part, name) for part in parts], axis=0)
+        for name in ("people", "visits", "calls", "call_visits")
+    )
+    newest = max((part.newest for part in parts if part.newest is not None), default=None)
+    if newest is None:
+        return Pulse(None, (), (), (), None, {})
+    first = min(part.first for part in parts if part.first is not None)
+    arrivals = [part.last_arrival for part in parts if part.last_arrival is not None]
+    found = None
+    if arrivals:
+        last = max(*arrivals, int(question.log.time_range[1].value // 1000))
+        found = delays_of(
+            Arrivals.joined([part.arrivals for part in parts]),
+            origin=origin,
+            last_arrival=last,
+            n_hours=-(-(stop - origin) // HOUR),
+        )
+    silences = find_silences(people, visits, origin=origin, since=start, covered=(first, newest))
+    called = np.flatnonzero(calls)
+    silent_calls: tuple[Silence, ...] = ()
+    if len(called):
+        covered = origin + int(called[0]) * QUARTER, newest
+        silent_calls = tuple(
+            silence
+            for silence in find_silences(calls, call_visits, origin=origin, since=start, covered=covered)
+            if not any(_overlap(silence, other) for other in silences)
+        )
+    arms = () if units is None else _arm_silences(question, units, parts, origin, newest)
+    busy: dict[str, int] = {}
+    for part in parts:
+        busy |= {who: busy.get(who, 0) + count for who, count in part.busy}
+    moment = pd.Timestamp(newest, unit="us", tz="UTC")
+    return Pulse(moment, silences, silent_calls, arms, found, busy)
+
+
+def _arm_silences(
+    question: Question, units: pd.DataFrame, parts: list[_Part], origin: int, newest: int
+) -> tuple[ArmSilence, ...]:
+    """Silences of one arm: found from people per quarter, settled by the distinct people of the other."""
+    begin = -(-(question.origin - origin) // QUARTER)
+    end = (newest - origin) // QUARTER
+    if end <= begin:
+        return ()
+    edge = origin + begin * QUARTER
+    entered = units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
+    place = np.clip((entered - edge) // QUARTER + 1, 0, end - begin)
+    is_canary = units["canary"].to_numpy(bool)
+    came = [
+        np.cumsum(np.bincount(place[arm], minlength=end - begin + 1))[:-1] for arm in (is_canary, ~is_canary)
+    ]
+    both = came[0] + came[1]
+    seen = [np.sum([part.arms[k] for part in parts], axis=0)[begin:end] for k in (0, 1)]
+    found = []
+    for k, name in enumerate(("canary", "control")):
+        share = np.divide(came[k], both, out=np.zeros(len(both)), where=both > 0)
+        for run in one_sided_runs(seen[k], seen[1 - k], share, origin=edge)[:_MOST_CHECKED]:
+            others = _people_between(question, units, run, canary=k == 1)
+            at = (run.since - edge) // QUARTER
+            part = float(np.mean(share[at : (run.until - edge) // QUARTER]))
+            evidence = -others * float(np.log1p(-min(part, 1 - 1e-9)))
+            if evidence >= silence_bar(end - begin):
+                expected = others * part / max(1 - part, 1e-9)
+                found.append(ArmSilence(name, Silence(run.since, run.until, expected, evidence), others))
+    return tuple(sorted(found, key=lambda item: item.silence.since))
+
+
+def _people_between(question: Question, units: pd.DataFrame, run: Silence, *, canary: bool) -> int:
+    """Distinct people of an arm who were seen within a time, after they had come in."""
+    rows = question.log.select(
+        [question.actor, "timestamp"],
+        since=pd.Timestamp(run.since, unit="us", tz="UTC"),
+        until=pd.Timestamp(run.until, unit="us", tz="UTC"),
+    )
+    mine = units[units["canary"].to_numpy(bool) == canary]
+    entered = dict(zip(mine["person_id"].astype(str), mine["entered_at"], strict=True))
+    who = rows[question.actor].astype(str)
+    came = who.map(entered)
+    return int(who[came.notna() & (rows["timestamp"] >= came)].nunique())
+
+
+def _overlap(one: Silence, other: Silence) -> bool:
+    return one.since < other.until and other.since < one.until
+
+
+def _arms_table(units: pd.DataFrame | None) -> pa.Table | None:
+    if units is None:
+        return None
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "who": pa.array(units["person_id"].astype(str).to_numpy(object), pa.string()),
+            "canary": pa.array(units["canary"].to_numpy(bool)),
+            "entered": pa.array(units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()),
+        }
+    )
+
+
+def _reduce(
+    table: pa.Table, *, actor: str, origin: int, n_bins: int, start: int, units: pa.Table | None
+) -> _Part:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nothing = np.zeros(n_bins, dtype=np.int64)
+    arrivals = Arrivals.of(nothing[:0], nothing[:0])
+    if not table.num_rows:
+        return _Part(nothing, nothing, nothing, nothing, (nothing, nothing), arrivals, None, None, None, ())
+    names, codes = _codes(table.column(actor))
+    at = _micros(table.column("timestamp"))
+    bins = (at - origin) // QUARTER
+    called = pc.equal(table.column("event").cast(pa.string()), _CALL)
+    calls = pc.fill_null(called, False).to_numpy(zero_copy_only=False)
+    arms = nothing, nothing
+    if units is not None:
+        position = pc.index_in(names, value_set=units.column("who").combine_chunks())
+        place = np.append(pc.fill_null(position, -1).to_numpy(zero_copy_only=False), -1)[codes]
+        inside = place >= 0
+        inside[inside] = at[inside] >= units.column("entered").to_numpy()[place[inside]]
+        canary = np.zeros(len(at), dtype=bool)
+        canary[inside] = units.column("canary").to_numpy(zero_copy_only=False)[place[inside]]
+        arms = (
+            _per_quarter(codes[canary], bins[canary], n_bins)[0],
+            _per_quarter(codes[inside & ~canary], bins[inside & ~canary], n_bins)[0],
+        )
+    last_arrival = None
+    if "created_at" in table.column_names:
+        known = pc.is_valid(table.column("created_at")).to_numpy(zero_copy_only=False)
+        if known.any():
+            created = _micros(table.column("created_at").filter(pa.array(known)))
+            last_arrival = int(created.max())
+            arrivals = Arrivals.of((at[known] - origin) // HOUR, (created - origin) // HOUR)
+    counts = np.bincount(codes[at >= start], minlength=len(names) + 1)[: len(names)]
+    many = np.flatnonzero(counts >= BUSY_FROM)
+    busy = tuple((str(names[int(k)]), int(counts[k])) for k in many)
+    return _Part(
+        *_per_quarter(codes, bins, n_bins),
+        *_per_quarter(codes[calls], bins[calls], n_bins, again=True),
+        arms,
+        arrivals,
+        int(at.min()),
+        int(at.max()),
+        last_arrival,
+        busy,
+    )
+
+
+def _per_quarter(codes: Counts, bins: Counts, n_bins: int, *, again: bool = False) -> tuple[Counts, Counts]:
+    """Distinct people per quarter hour, and visits begun in it: half an hour or more after the last.
+
+    `again` counts visits of people who were there before: many clients report a flag's answer to a person
+    once, so that first calls run dry by themselves.
+    """
+    pairs = np.sort(codes * n_bins + bins)
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # np.unique would hash them first
+    who, quarter = np.divmod(pairs, n_bins)
+    new = np.diff(who, prepend=-1) != 0
+    later = ~new & (np.diff(quarter, prepend=0) > 2)
+    begins = later if again else later | new
+    return (
+        np.bincount(quarter, minlength=n_bins).astype(np.int64),
+        np.bincount(quarter[begins], minlength=n_bins).astype(np.int64),
+    )
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Counts]:
+    """Names, and for every row the place of its name; rows without one share the place after the last."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    plain = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    coded = plain.unify_dictionaries().combine_chunks()
+    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    names = coded.dictionary.cast(pa.string())
+    indices = coded.indices.cast(pa.int64())
+    codes = pc.fill_null(indices, len(names)) if coded.null_count else indices
+    return names, codes.to_numpy(zero_copy_only=False)
+
+
+def _micros(column: pa.ChunkedArray) -> Counts:
+    import pyarrow as pa
+
+    return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()

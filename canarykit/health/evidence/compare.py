@@ -1,0 +1,285 @@
+"""Judging a percentage stage: randomised people, compared within the stage, at every look so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.display import Note
+from canarykit.health.decision import Evidence, decide, log_thresholds
+from canarykit.health.evidence.earlier_stages import Earlier, earlier_counts
+from canarykit.health.evidence.event_evidence import (
+    EvidenceSeries,
+    GuardrailEvidence,
+    no_evidence,
+    share_evidence,
+)
+from canarykit.health.evidence.settle import ANY_LOSS, stage_margin_ratio
+from canarykit.health.evidence.value_guardrails import judge_value, past_notes, value_moments, with_past
+from canarykit.health.evidence.value_series import ValueSeries
+from canarykit.health.people.cohort import Cohort, stage_cohort
+from canarykit.health.people.units import by_stage_rows
+from canarykit.health.question import Question
+from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.risk import RiskSets
+from canarykit.metrics.share import ShareMetric
+from canarykit.metrics.unit_outcomes import Outcomes, outcomes
+from canarykit.stats.one_look.srm import sequential_srm_tilt
+
+__all__ = ["Comparison", "compare", "margin_ratio"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A randomised comparison within one stage: who, what happened, and the evidence at each look.
+
+    Parameters
+    ----------
+    cohort, used
+        Everybody of the stage by class, and a mask of the units compared.
+    found
+        Outcomes of the units.
+    series
+        Evidence at each look, with the decision rows.
+    values
+        Moments of value guardrails by position.
+    evidence
+        What the decision table read.
+    missing
+        Labels of guardrails whose event the export does not have at all.
+    breached
+        Labels of guardrails whose limit the canary breaks beyond doubt and the control does not, where
+        limits were asked for.
+    notes
+        What the reader must know.
+    """
+
+    cohort: Cohort
+    used: npt.NDArray[np.bool_]
+    found: Outcomes
+    series: EvidenceSeries
+    values: dict[int, ValueSeries]
+    evidence: Evidence
+    missing: tuple[str, ...]
+    breached: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+
+def compare(question: Question, *, share: float, cohort: Cohort | None = None) -> Comparison:
+    """Compare the randomised people of a stage on every guardrail, at every look.
+
+    Parameters
+    ----------
+    question
+        What `ask` checked.
+    share
+        Canary's part among the two arms by rule, in (0, 1).
+    cohort
+        The people; the stage's randomised people by default.
+    """
+    if cohort is None:
+        cohort = stage_cohort(
+            question.log, question.plan, question.stage, by_stage_rows(question), stop=question.stop
+        )
+    notes = list(cohort.notes)
+    used, more = _who_counts(cohort, share)
+    notes += more
+    metrics = [g.metric for g in question.guardrails]
+    found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
+    looks = question.looks
+    new = _arrivals(found, used, question, len(looks))
+    srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
+    srm_log_e = srm.log_e if srm is not None else np.zeros(len(looks))
+    earlier = earlier_counts(question, _who_counts) if question.pool == "ramp" else Earlier((), {})
+    known = question.log.event_names()
+    missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
+    judged: list[GuardrailEvidence] = []
+    sets: list[RiskSets | None] = []
+    values = value_moments(question, found, used)
+    notes += past_notes(question, values, found.only(used))
+    for i, guardrail in enumerate(question.guardrails):
+        weight = question.weights[i]
+        if isinstance(guardrail.metric, ShareMetric):
+            once = used & earlier.without_event(i, found.units)
+            risk = found.risk_sets(
+                i, origin=question.origin, step=question.step, n_intervals=len(looks), where=once
+            )
+            sets.append(risk)
+            joined = RiskSets.joined([*(stage[i] for stage in earlier.counts), risk])
+            evidence_of = _judge_share(question, guardrail, weight, joined, found, i, used, missing)
+            judged.append(evidence_of.last(len(looks)))
+        else:
+            sets.append(None)
+            judged.append(judge_value(question, guardrail, weight, values[i]))
+    units_t, units_c = (np.cumsum(column).astype(float) for column in new)
+    evidence = _evidence(question, cohort, used, judged, srm_log_e, units_t, units_c, missing)
+    breached = broken_limits(question, found, used) if question.use_limits else ()
+    breaker = np.zeros(len(looks), dtype=bool)
+    breaker[-1] = bool(breached)
+    evidence = replace(evidence, breaker=breaker)
+    rows = decide(evidence, question.rules)
+    roll_back, promote, hold, invalid = (math.exp(t) for t in log_thresholds(question.rules))
+    series = EvidenceSeries(
+        looks=looks,
+        guardrails=tuple(judged),
+        srm_log_e=srm_log_e,
+        units_canary=units_t,
+        units_control=units_c,
+        rows=rows,
+        risk_sets=tuple(sets),
+        share=share,
+        thresholds={"roll back": roll_back, "promote": promote, "hold": hold, "invalid": invalid},
+    )
+    return Comparison(cohort, used, found, series, values, evidence, missing, breached, tuple(notes))
+
+
+def _who_counts(cohort: Cohort, share: float) -> tuple[npt.NDArray[np.bool_], list[Note]]:
+    """Everybody, unless the log shows returning people only when their variant changed.
+
+    Clients that report each answer once stay silent about people whose answer did not change when the
+    ramp grew. Then the returning people who are seen are mostly those who crossed, a selection.
+    """
+    from canarykit.stats.one_look.srm import srm_exact
+
+    units = cohort.units
+    everybody = np.ones(len(units), dtype=bool)
+    returning = units["returning"].to_numpy(bool)
+    if not returning.any():
+        return everybody, []
+    canary = int(units["canary"].to_numpy(bool)[returning].sum())
+    test = srm_exact(canary, int(returning.sum()) - canary, share=share)
+    if test is None or test.p_value >= 0.001:
+        return everybody, []
+    text = (
+        "people seen in an earlier stage are left out of the comparison: of those seen again "
+        f"{canary / returning.sum():.1%} have the canary where {share:.1%} should, which is what a client "
+        "leaves behind that reports an answer only when it changes"
+    )
+    return ~returning, [Note("returning_left_out", text, int(returning.sum()))]
+
+
+def _arrivals(
+    found: Outcomes, used: npt.NDArray[np.bool_], question: Question, n_looks: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    entered = found.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
+    place = np.clip((entered - question.origin) // question.step, 0, n_looks - 1)
+    canary, control = (
+        np.bincount(place[used & arm], minlength=n_looks).astype(np.int64)
+        for arm in (found.canary, ~found.canary)
+    )
+    return canary, control
+
+
+def _judge_share(
+    question: Question,
+    guardrail: Guardrail,
+    weight: float,
+    sets: RiskSets,
+    found: Outcomes,
+    i: int,
+    used: npt.NDArray[np.bool_],
+    missing: tuple[str, ...],
+) -> GuardrailEvidence:
+    margin = margin_ratio(question, guardrail, found, i, used)
+    if guardrail.label in missing or margin is None:
+        return no_evidence(guardrail, weight, sets.n_intervals, margin or math.nan)
+    return share_evidence(
+        sets,
+        guardrail,
+        weight,
+        margin_ratio=margin,
+        alpha_rollback=question.rules.alpha_rollback,
+        alpha_promote=question.rules.alpha_promote,
+    )
+
+
+def margin_ratio(
+    question: Question, guardrail: Guardrail, found: Outcomes, i: int, used: npt.NDArray[np.bool_]
+) -> float | None:
+    """The stage's margin as a ratio: the guardrail's own, its points over the control, or the budget's."""
+    first = found.first[i]
+    assert first is not None
+    control = used & ~found.canary
+    n_control = int(control.sum())
+    share = float((first[control] >= 0).mean()) if n_control else 0.0
+    own = guardrail.tolerated_ratio
+    if guardrail.margin_pp is not None:
+        if not share > 0:
+            return None
+        points = guardrail.margin_pp / 100
+        own = 1 + points / share if guardrail.worse == "higher" else max(1 - points / share, ANY_LOSS)
+    following = question.next_stage
+    if question.harm_budget is None or following is None or question.plan.stage(following).kind == "full":
+        return own
+    elapsed = (question.stop - question.start).total_seconds()
+    people = int(used.sum()) * question.min_dwell / elapsed * (question.plan.share(following) or 0.0)
+    budget = stage_margin_ratio(
+        harm_budget=question.harm_budget, people_next=people, control_share=share, worse=guardrail.worse
+    )
+    if budget is None:
+        return own
+    return max(own, budget) if guardrail.worse == "higher" else min(own, budget)
+
+
+def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    """Share guardrails whose limit the canary breaks by its exact bound while the control keeps it."""
+    from canarykit.stats.one_look.proportions import clopper_pearson
+
+    broken = []
+    for i, guardrail in enumerate(question.guardrails):
+        first = found.first[i]
+        if guardrail.limit is None or first is None:
+            continue
+        beyond = []
+        for arm in (used & found.canary, used & ~found.canary):
+            x, n = int((first[arm] >= 0).sum()), int(arm.sum())
+            lower = guardrail.worse == "lower"
+            side: Literal["upper", "lower"] = "upper" if lower else "lower"
+            level = question.rules.alpha_rollback * question.weights[i]
+            bound = clopper_pearson(x, n, confidence=1 - level, sided=side)
+            beyond.append(
+                bound is not None and (bound.high < guardrail.limit if lower else bound.low > guardrail.limit)
+            )
+        if beyond[0] and not beyond[1]:
+            broken.append(guardrail.label)
+    return tuple(broken)
+
+
+def _evidence(
+    question: Question,
+    cohort: Cohort,
+    used: npt.NDArray[np.bool_],
+    judged: list[GuardrailEvidence],
+    srm_log_e: npt.NDArray[np.float64],
+    units_canary: npt.NDArray[np.float64],
+    units_control: npt.NDArray[np.float64],
+    missing: tuple[str, ...],
+) -> Evidence:
+    looks = question.looks
+    seconds = (looks - question.origin) / 1e6
+    fresh = np.ones(len(looks), dtype=bool)
+    fresh[-1] = question.is_fresh
+    cap = np.zeros(len(looks), dtype=bool)
+    cap[-1] = question.cap_reached
+    grace = seconds < question.grace
+    grace[-1] = question.in_grace
+    several = cohort.units["several"].to_numpy(bool)[used]
+    log_rollback = log_thresholds(question.rules)[0]
+    critical = any(g.critical and g.label in missing for g in question.guardrails)
+    return Evidence(
+        units_canary=units_canary,
+        units_control=units_control,
+        harm_log_e=np.stack([g.weighted_log_e for g in judged]),
+        safe_log_e=np.stack([g.standing_safe_log_e(log_rollback) for g in judged]),
+        srm_log_e=np.maximum.accumulate(srm_log_e),
+        crosser_share=float(several.mean()) if len(several) else 0.0,
+        fresh=fresh,
+        in_grace=grace,
+        critical_missing=critical,
+        dwell_met=seconds >= question.min_dwell,
+        cap_reached=cap,
+    )

@@ -1,0 +1,81 @@
+"""Evidence carried over from the ramp's earlier percentages, each a stratum of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.health.people.cohort import Cohort, stage_cohort
+from canarykit.health.people.units import by_stage_rows
+from canarykit.health.question import Question
+from canarykit.metrics.risk import RiskSets
+from canarykit.metrics.unit_outcomes import outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Earlier", "earlier_counts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """Counts per earlier stage and share guardrail, and who has had the event already.
+
+    Parameters
+    ----------
+    counts
+        Per stage, counts by position of the guardrail.
+    had
+        Per guardrail, people who had their one event in an earlier stage.
+    """
+
+    counts: tuple[dict[int, RiskSets], ...]
+    had: dict[int, set[str]]
+
+    def without_event(self, i: int, units: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Units that have not had the event of guardrail `i` in an earlier stage."""
+        had = self.had.get(i)
+        if not had:
+            return np.ones(len(units), dtype=bool)
+        return ~units["person_id"].isin(had).to_numpy(bool)
+
+
+def earlier_counts(question: Question, who_counts: Callable[[Cohort, float], Any]) -> Earlier:
+    """Reduce the percentages that led to this stage without a gap; after a rollback evidence starts anew."""
+    plan = question.plan
+    windows = plan.windows()
+    chain: list[str] = []
+    start = question.start
+    for name in reversed(plan.stage_names[: plan.index(question.stage)]):
+        window = windows.get(name)
+        if plan.stage(name).kind != "percentage" or window is None or window[1] != start:
+            break
+        chain.insert(0, name)
+        start = window[0]
+    counts: list[dict[int, RiskSets]] = []
+    had: dict[int, set[str]] = {i: set() for i in range(len(question.guardrails))}
+    metrics = [guardrail.metric for guardrail in question.guardrails]
+    for name in chain:
+        begin, end = windows[name]
+        cohort = stage_cohort(question.log, plan, name, by_stage_rows(question), stop=end)
+        found = outcomes(question.log, metrics, cohort.units, actor=question.actor)
+        used, _ = who_counts(cohort, plan.share(name))
+        people = cohort.units["person_id"].to_numpy(object)
+        n_intervals = -(-int((end - begin).value // 1000) // question.step)
+        sets: dict[int, RiskSets] = {}
+        so_far = Earlier(tuple(counts), had)
+        for i, first in enumerate(found.first):
+            if first is None:
+                continue
+            once = used & so_far.without_event(i, cohort.units)
+            origin = int(begin.value // 1000)
+            sets[i] = found.risk_sets(
+                i, origin=origin, step=question.step, n_intervals=n_intervals, where=once
+            )
+            had[i] = had[i] | set(people[once & (first >= 0)])
+        counts.append(sets)
+    return Earlier(tuple(counts), had)

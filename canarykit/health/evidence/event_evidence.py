@@ -1,0 +1,300 @@
+"""Counts and moments in, evidence at every look out: what the decision table reads.
+
+Share metrics go through the exact event engine: per interval the people at risk and the first events of
+both arms, compared within the interval, so that neither the hour of the day nor a growing ramp biases
+anything. Conversions are judged as events too, with the arms swapped: harm is a lower rate. Value metrics
+go through the normal mixture on differences of means, ordered by when people came in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.risk import RiskSets
+from canarykit.stats.any_look.event_process import EventMixture
+
+__all__ = [
+    "EvidenceSeries",
+    "GuardrailEvidence",
+    "event_mixtures",
+    "no_evidence",
+    "share_evidence",
+    "value_evidence",
+]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GuardrailEvidence:
+    """Evidence of one guardrail at each look.
+
+    Parameters
+    ----------
+    guardrail, weight
+        The spec, and its part of the rollback error.
+    harm_log_e
+        Log e-value of "worse than the control"; the weight is not in it.
+    safe_log_e
+        Log e-value against "at the margin or worse".
+    margin
+        The margin used, in the effect's unit (a ratio, or the metric's unit).
+    value, low, high
+        Effect, canary against control, and limits that hold at every look: the harmful side at the
+        weighted rollback level, the safe side at the promotion level; it is within the margin exactly
+        where safety is shown.
+    unit
+        "ratio", or "value" for a difference in the metric's unit.
+    counts
+        What the evidence can be recomputed from.
+    """
+
+    guardrail: Guardrail
+    weight: float
+    harm_log_e: Floats
+    safe_log_e: Floats
+    margin: float
+    value: Floats
+    low: Floats
+    high: Floats
+    unit: str
+    counts: dict[str, Any]
+
+    @property
+    def weighted_log_e(self) -> Floats:
+        """Largest weighted harm evidence so far, at each look: once shown, it stays shown."""
+        return np.maximum.accumulate(self.harm_log_e + math.log(self.weight))
+
+    def standing_safe_log_e(self, log_rollback: float) -> Floats:
+        """Evidence of safety at each look: once shown it stays shown, as its limits do, unless harm is.
+
+        Where harm has been shown, only what the present evidence says of the margin counts.
+        """
+        best = np.fmax.accumulate(self.safe_log_e)
+        return np.where(self.weighted_log_e >= log_rollback, self.safe_log_e, best)
+
+    def last(self, n_looks: int) -> GuardrailEvidence:
+        """The last looks only: those of the stage itself, after evidence carried over from earlier ones."""
+        names = ("harm_log_e", "safe_log_e", "value", "low", "high")
+        return replace(self, **{name: getattr(self, name)[-n_looks:] for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceSeries:
+    """Everything the pictures draw: looks and evidence over time.
+
+    Parameters
+    ----------
+    looks
+        End of each look, microseconds UTC.
+    guardrails
+        Evidence of each guardrail.
+    srm_log_e
+        Evidence against the planned shares, at each look.
+    units_canary, units_control
+        People who have come in by each look.
+    rows
+        Row of the decision table at each look.
+    risk_sets
+        Counts per look of share guardrails (None for value guardrails).
+    share
+        Canary share by rule at each look.
+    thresholds
+        E-values needed: "roll back", "promote", "hold", "invalid".
+    """
+
+    looks: npt.NDArray[np.int64]
+    guardrails: tuple[GuardrailEvidence, ...]
+    srm_log_e: Floats
+    units_canary: Floats
+    units_control: Floats
+    rows: npt.NDArray[np.int8]
+    risk_sets: tuple[RiskSets | None, ...]
+    share: float
+    thresholds: dict[str, float]
+
+
+def event_mixtures(margin_ratio: float) -> tuple[EventMixture, EventMixture]:
+    """Mixtures for harm and for safety, spread over effects of the margin's own size.
+
+    The spread follows from the margin, never from the data: up to 0.4 for wide margins, less for tight
+    ones, where 0.1 suits common events.
+
+    Examples
+    --------
+    >>> harm, safe = event_mixtures(1.25)
+    >>> harm.sd, safe.null_ratio
+    (0.4, 1.25)
+    >>> round(event_mixtures(1 / 0.95)[0].sd, 3)
+    0.103
+    """
+    spread = min(0.4, max(0.05, 2 * abs(math.log(margin_ratio))))
+    harm = EventMixture("harm", sd=spread, low=min(0.005, spread / 10), high=3 * spread)
+    return harm, replace(harm, side="safe", null_ratio=margin_ratio)
+
+
+def share_evidence(
+    sets: RiskSets,
+    guardrail: Guardrail,
+    weight: float,
+    *,
+    margin_ratio: float,
+    alpha_rollback: float = 0.05,
+    alpha_promote: float = 0.05,
+) -> GuardrailEvidence:
+    """Evidence of a share guardrail at each interval, exact at every look.
+
+    Parameters
+    ----------
+    sets
+        People at risk and first events per interval.
+    guardrail, weight
+        The spec and its part of the rollback error.
+    margin_ratio
+        Tolerated ratio, canary over control: above 1 when higher is worse, below 1 when lower is.
+    alpha_rollback, alpha_promote
+        Levels of the limits.
+    """
+    from canarykit.stats.any_look.event_bounds import event_ratio_bounds
+
+    lower_is_worse = guardrail.worse == "lower"
+    oriented = sets.swapped() if lower_is_worse else sets
+    tolerated = 1 / margin_ratio if lower_is_worse else margin_ratio
+    own = guardrail.tolerated_ratio
+    harm, safe = event_mixtures(1 / own if lower_is_worse else own)
+    safe = replace(safe, null_ratio=tolerated)
+    counts = (oriented.events_canary, oriented.events, oriented.at_risk_canary, oriented.at_risk_control)
+    at = compressed(oriented)
+    few = tuple(column[at] for column in counts)
+    below = event_ratio_bounds(*few, confidence=1 - weight * alpha_rollback, sided="lower", mixture=harm)
+    above = event_ratio_bounds(*few, confidence=1 - alpha_promote, sided="upper", mixture=safe)
+    value = _spread_out(below.value, at, sets.n_intervals, math.nan)
+    low = _spread_out(below.low, at, sets.n_intervals, 0.0)
+    high = _spread_out(above.high, at, sets.n_intervals, math.inf)
+    if lower_is_worse:
+        with np.errstate(divide="ignore"):
+            value, low, high = 1 / value, 1 / high, 1 / low
+    return GuardrailEvidence(
+        guardrail=guardrail,
+        weight=weight,
+        harm_log_e=harm.log_e(*counts),
+        safe_log_e=safe.log_e(*counts),
+        margin=margin_ratio,
+        value=value,
+        low=low,
+        high=high,
+        unit="ratio",
+        counts=_counted(sets, at, harm, safe),
+    )
+
+
+def value_evidence(
+    differences: Floats,
+    variances: Floats,
+    shifted: Floats,
+    shifted_variances: Floats,
+    guardrail: Guardrail,
+    weight: float,
+    *,
+    margin: float,
+    gate: int,
+    alpha_rollback: float = 0.05,
+    alpha_promote: float = 0.05,
+    units: tuple[Floats, Floats] | None = None,
+    counts: dict[str, Any] | None = None,
+) -> GuardrailEvidence:
+    """Evidence of a value guardrail at each look, from moments (asymptotic).
+
+    Parameters
+    ----------
+    differences, variances
+        Canary minus control, and its variance, at each look; NaN where an arm has fewer than two people.
+    shifted, shifted_variances
+        The same minus the margin (for a ratio margin M: canary minus M times control).
+    gate
+        Look at which the evidence is to be sharpest: the first planned gate.
+    margin
+        The margin in the metric's unit, as reported.
+    units
+        Number of units behind each comparison at each look, to tell by it how far the evidence has come
+        against the gate; by default the variances tell.
+    """
+    from canarykit.stats.any_look.sequential import mixture_boundary, mixture_log_e
+
+    sign = -1.0 if guardrail.worse == "lower" else 1.0
+    n_looks = len(differences)
+    harm, safe = np.zeros(n_looks), np.zeros(n_looks)
+    harmful, safest = np.full(n_looks, -sign * np.inf), np.full(n_looks, sign * np.inf)
+    behind = (None, None) if units is None else units
+    for series, spread, count, target, side in (
+        (differences, variances, behind[0], harm, "harm"),
+        (shifted, shifted_variances, behind[1], safe, "safe"),
+    ):
+        good = np.isfinite(series) & np.isfinite(spread) & (spread > 0)
+        if not good.any():
+            target[:] = np.nan
+            continue
+        uncertainty = spread if count is None else 1 / np.where(good, count, 1.0)
+        reference = uncertainty[good][min(int(np.sum(good[: gate + 1])), int(good.sum())) - 1]
+        k = np.where(good, 6.3 * reference / np.where(good, uncertainty, 1.0), 0.0)
+        z = np.where(good, sign * series / np.sqrt(np.where(good, spread, 1.0)), 0.0)
+        oriented = z if side == "harm" else -z
+        target[:] = np.where(good, mixture_log_e(oriented, k, "one"), np.nan if side == "safe" else 0.0)
+        level = weight * alpha_rollback if side == "harm" else alpha_promote
+        half = np.where(good, mixture_boundary(np.where(good, k, 1.0), level, "one"), np.inf) * np.sqrt(
+            np.where(good, spread, 1.0)
+        )
+        if side == "harm":
+            harmful = np.where(good, differences - sign * half, -sign * np.inf)
+            continue
+        # how far from the margin: once shown it stays shown, as the evidence does, unless harm is
+        present = np.where(good, sign * series + half, np.inf)
+        shown = np.maximum.accumulate(harm + math.log(weight)) >= -math.log(alpha_rollback)
+        distance = np.where(shown, present, np.minimum.accumulate(present))
+        bound = differences - series + sign * distance
+        safest = np.where(np.isfinite(bound), bound, sign * np.inf)
+    low, high = (harmful, safest) if sign > 0 else (safest, harmful)
+    return GuardrailEvidence(
+        guardrail, weight, harm, safe, margin, differences, low, high, "value", counts or {}
+    )
+
+
+def no_evidence(guardrail: Guardrail, weight: float, n_looks: int, margin: float) -> GuardrailEvidence:
+    """A guardrail about which nothing can be said: it proves nothing, so it can never promote."""
+    nothing = np.full(n_looks, np.nan)
+    zero = np.zeros(n_looks)
+    return GuardrailEvidence(
+        guardrail, weight, zero, nothing, margin, nothing, nothing, nothing, "ratio", {"missing": True}
+    )
+
+
+def compressed(sets: RiskSets) -> npt.NDArray[np.intp]:
+    """Intervals with events, where alone the evidence moves (the first one if there are none)."""
+    at = np.flatnonzero(sets.events)
+    return at if at.size else np.array([0])
+
+
+def _spread_out(series: Floats, at: npt.NDArray[np.intp], n_intervals: int, before: float) -> Floats:
+    """Carry the numbers of the intervals with events forward over those without."""
+    place = np.searchsorted(at, np.arange(n_intervals), side="right") - 1
+    return np.where(place >= 0, series[np.maximum(place, 0)], before)
+
+
+def _counted(
+    sets: RiskSets, at: npt.NDArray[np.intp], harm: EventMixture, safe: EventMixture
+) -> dict[str, Any]:
+    return {
+        "interval": at.tolist(),
+        "events_canary": sets.events_canary[at].tolist(),
+        "events_control": sets.events_control[at].tolist(),
+        "at_risk_canary": sets.at_risk_canary[at].tolist(),
+        "at_risk_control": sets.at_risk_control[at].tolist(),
+        "mixture": {"sd": harm.sd, "low": harm.low, "high": harm.high, "points": harm.points},
+        "safe_null_ratio": safe.null_ratio,
+    }

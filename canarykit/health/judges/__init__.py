@@ -1,0 +1,1 @@
+"""One judge per kind of stage: targeted, percentage, full."""

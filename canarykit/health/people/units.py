@@ -1,0 +1,157 @@
+"""People, sessions and segments of one arm, straight from the events: the descriptive side of a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from canarykit.metrics.unit_outcomes import Outcomes, outcomes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from canarykit.health.question import Question
+
+__all__ = ["Sessions", "before_and_after", "first_values", "first_values_of", "sessions_of", "stage_units"]
+
+
+def stage_units(question: Question) -> pd.DataFrame:
+    """Everybody seen in the stage with the canary or the control, as units followed to the stop."""
+    plan = question.plan
+    rows = by_stage_rows(question)
+    rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
+    rows = rows[rows["variant"].isin([plan.canary, plan.control])].reset_index(drop=True)
+    return rows.assign(
+        canary=(rows["variant"] == plan.canary).to_numpy(bool),
+        entered_at=rows["exposed_at"],
+        leaves_at=question.stop,
+    )
+
+
+def by_stage_rows(question: Question) -> pd.DataFrame:
+    """`exposures.by_stage` with the assigned unit (person or group) in `person_id`, as text."""
+    rows = question.exposures.by_stage
+    return rows.assign(person_id=rows[question.exposures.unit_column].astype(str))
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions after the exposure: all of them, and per event those in which it happened."""
+
+    total: int
+    with_event: dict[str, int]
+
+
+def sessions_of(log: Any, units: pd.DataFrame, events: tuple[str, ...], *, actor: str) -> Sessions:
+    """Count sessions of the units between their exposure and the stop."""
+    import pyarrow as pa
+
+    if units.empty:
+        return Sessions(0, dict.fromkeys(events, 0))
+    table = pa.table(
+        {
+            "actor": pa.array(units["person_id"].astype(str).to_numpy(object), pa.string()),
+            "entered": pa.array(_us(units["entered_at"])),
+            "leaves": pa.array(_us(units["leaves_at"])),
+        }
+    )
+    shards = log.reduce(
+        [actor, "event", "timestamp", "session_id"],
+        partial(_count_sessions, units=table, events=events, actor=actor),
+        since=units["entered_at"].min(),
+        until=units["leaves_at"].max(),
+        actor=actor,
+    )
+    total = sum(part[0] for part in shards)
+    return Sessions(total, {name: sum(part[1 + i] for part in shards) for i, name in enumerate(events)})
+
+
+def _count_sessions(table: pa.Table, *, units: pa.Table, events: tuple[str, ...], actor: str) -> list[int]:
+    import duckdb
+    import pyarrow as pa
+
+    at = table.schema.get_field_index("timestamp")
+    micros = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    table = table.set_column(at, "timestamp", micros)
+    kinds = "".join(
+        f", count(DISTINCT CASE WHEN e.event = ? THEN e.session_id END) AS n{i}" for i in range(len(events))
+    )
+    key = '"' + actor.replace('"', '""') + '"'
+    connection = duckdb.connect()
+    try:
+        connection.register("arrow_events", table)
+        connection.register("units", units)
+        row = connection.execute(
+            f"SELECT count(DISTINCT e.session_id) AS n{kinds} FROM arrow_events e JOIN units u "
+            f"ON CAST(e.{key} AS VARCHAR) = u.actor "
+            "WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves AND e.session_id IS NOT NULL",
+            list(events),
+        ).fetchone()
+    finally:
+        connection.close()
+    return [int(number) for number in row] if row else [0] * (1 + len(events))
+
+
+def before_and_after(question: Question, units: pd.DataFrame, *, actor: str) -> tuple[Outcomes, Outcomes]:
+    """The same people for as long before their exposure as they were followed after it."""
+    metrics = [g.metric for g in question.guardrails]
+    span = units["leaves_at"] - units["entered_at"]
+    after = outcomes(question.log, metrics, units, actor=actor)
+    earlier = units.assign(entered_at=units["entered_at"] - span, leaves_at=units["entered_at"])
+    return outcomes(question.log, metrics, earlier, actor=actor), after
+
+
+def first_values(question: Question, units: pd.DataFrame, column: str, *, actor: str) -> npt.NDArray[Any]:
+    """The first known value of an event property per unit within the stage, or None."""
+    return first_values_of(question, units, (column,), actor=actor)[column]
+
+
+def first_values_of(
+    question: Question, units: pd.DataFrame, columns: tuple[str, ...], *, actor: str
+) -> dict[str, npt.NDArray[Any]]:
+    """The first known value of several properties per unit within the stage, or None; in one pass."""
+    parts = question.log.reduce(
+        [actor, "timestamp", *columns],
+        partial(_first_known, columns=columns, actor=actor),
+        since=question.start,
+        until=question.stop,
+        actor=actor,
+    )
+    who = units["person_id"].astype(str).to_numpy(object)
+    wanted = set(who)
+    found = {}
+    for place, column in enumerate(columns):
+        known: dict[str, tuple[int, str]] = {}
+        for part in parts:
+            for name, at, value in part[place]:
+                if name in wanted and (name not in known or (at, value) < known[name]):
+                    known[name] = (at, value)
+        found[column] = np.array([known.get(name, (0, None))[1] for name in who], dtype=object)
+    return found
+
+
+def _first_known(
+    table: pa.Table, *, columns: tuple[str, ...], actor: str
+) -> list[list[tuple[str, int, str]]]:
+    import pyarrow as pa
+
+    at = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    who = table.column(actor).cast(pa.string())
+    answers = []
+    for column in columns:
+        narrow = pa.table({"who": who, "at": at, "value": table.column(column).cast(pa.string())})
+        narrow = narrow.filter(narrow.column("value").is_valid())
+        first = narrow.sort_by([("at", "ascending"), ("value", "ascending")])
+        found = first.group_by("who", use_threads=False).aggregate([("at", "first"), ("value", "first")])
+        rows = (found["who"], found["at_first"], found["value_first"])
+        answers.append(list(zip(*(row.to_pylist() for row in rows), strict=True)))
+    return answers
+
+
+def _us(times: Any) -> npt.NDArray[np.int64]:
+    return times.dt.as_unit("us").astype("int64").to_numpy()

@@ -1,0 +1,1 @@
+"""The report of one stage: reasons, sections, the page, the audit record."""

@@ -1,0 +1,95 @@
+"""Value guardrails as one planned look would have judged them: textbook intervals, not for stopping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.display import Column, Table
+from canarykit.health.checks.check import Section
+from canarykit.health.evidence.compare import Comparison
+from canarykit.health.evidence.value_series import ValueSeries
+from canarykit.health.question import Question
+from canarykit.metrics.values import Total
+
+if TYPE_CHECKING:
+    from canarykit.stats.estimate import Estimate
+    from canarykit.stats.one_look.moments import PairMoments
+
+__all__ = ["planned_look", "planned_sections"]
+
+_COLUMNS = (
+    Column("metric", "metric"),
+    Column("method", "method"),
+    Column("canary_units", "canary n", "count"),
+    Column("control_units", "control n", "count"),
+    Column("canary", "canary", "number"),
+    Column("control", "control", "number"),
+    Column("difference", "difference", "number"),
+    Column("low", "from", "number"),
+    Column("high", "to", "number"),
+)
+
+
+def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estimate | None:
+    """Difference at the last look with its 95 % interval for one look; None below the minimum of an arm.
+
+    Parameters
+    ----------
+    values
+        Moments of one value guardrail.
+    is_mean
+        Whether it is a mean over people, and not a ratio of two sums.
+    by_group
+        Whether groups were assigned, so that they are the rows.
+    """
+    from canarykit.stats.one_look import means
+
+    arms = [_linear(values, arm) for arm in ("canary", "control")] if by_group or values.adjustment else []
+    arms = arms or list(values.last)
+    if min(arm.n for arm in arms) < max(values.at_least, 2):
+        return None
+    if values.adjustment is not None:
+        return means.cuped_difference(*arms)
+    if by_group:
+        found = means.mean_difference(*(arm.own for arm in arms))
+        return found and replace(found, method="cluster jackknife, Welch t")
+    return means.mean_difference(*(arm.own for arm in arms)) if is_mean else means.ratio_difference(*arms)
+
+
+def _linear(values: ValueSeries, arm: str) -> PairMoments:
+    """The arm's ratio, and that of its past, as means of as many units with the same (co)variances."""
+    from canarykit.stats.one_look.moments import PairMoments
+
+    n = values.last[0 if arm == "canary" else 1].n
+    before = values.adjustment
+    own = float(getattr(values, arm)[-1]), float(getattr(values, f"{arm}_variance")[-1])
+    past = (0.0, 0.0, 0.0)
+    if before is not None:
+        names = (arm, f"{arm}_variance", f"{arm}_covariance")
+        past = tuple(float(getattr(before, name)[-1]) for name in names)  # type: ignore[assignment]
+    if not all(np.isfinite([*own, *past])):
+        return PairMoments(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return PairMoments(n, own[0], past[0], n * own[1], n * past[1], n * past[2])
+
+
+def planned_sections(question: Question, comparison: Comparison) -> tuple[Section, ...]:
+    """Each value guardrail's difference with the interval that holds for one look, planned beforehand."""
+    rows: list[tuple[Any, ...]] = []
+    by_group = question.actor != "person_id"
+    for i, values in comparison.values.items():
+        guardrail = question.guardrails[i]
+        found = planned_look(values, is_mean=isinstance(guardrail.metric, Total), by_group=by_group)
+        if found is not None:
+            arms = (float(values.canary[-1]), float(values.control[-1]))
+            counts = (values.last[0].n, values.last[1].n)
+            rows.append((guardrail.label, found.method, *counts, *arms, found.value, found.low, found.high))
+    if not rows:
+        return ()
+    text = (
+        "95 % intervals that hold for one look, planned beforehand: not for stopping. The arms are as they "
+        "were seen; a difference by CUPED is that of the arms less what their past explains."
+    )
+    return (Section("values at one planned look", text, Table.of(_COLUMNS, rows)),)

@@ -1,0 +1,111 @@
+"""Sentences: the reason behind a verdict as a manager reads it, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from canarykit.display import format_value
+from canarykit.health.checks.check import Check, Status
+from canarykit.health.decision import Row
+from canarykit.health.question import Question
+
+__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed"]
+
+GAP_STEP = "Find out what the gaps are; load what is missing, or name the time in known_gaps."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["errors"]), listed(["errors", "payments", "speed"])
+    ('errors', 'errors, payments and speed')
+    """
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + f" and {names[-1]}"
+
+
+def comparison_reason(question: Question, row: Row, checks: Sequence[Check]) -> str:
+    """One sentence for a randomised stage."""
+    stage = question.stage
+    guardrails = [c for c in checks if c.kind == "guardrail"]
+    by_status = {status: [c for c in guardrails if c.status is status] for status in Status}
+    first = {c.name: c for c in checks}
+    match row:
+        case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
+            return f"{stage}: {first['data'].meaning}"
+        case Row.CRITICAL_MISSING:
+            return f"{stage}: {first['data'].meaning} A critical metric is not recorded at all."
+        case Row.LIMIT_BREACHED:
+            names = listed([c.name for c in checks if c.status is Status.BREACH])
+            return f"{stage}: the canary breaks the limit of {names} while the control keeps it."
+        case Row.NOT_VALID_YET | Row.INVALID:
+            bad = [c for c in checks if c.kind == "validity" and c.status in (Status.HOLD, Status.INVALID)]
+            bad = bad or [c for c in checks if c.kind == "validity" and c.status is Status.UNCLEAR]
+            return f"{stage}: " + " ".join(c.meaning for c in bad)
+        case Row.HARM:
+            harmed = by_status[Status.HARM]
+            return f"{stage}: " + "; ".join(_harm_words(c) for c in harmed) + "."
+        case Row.TOLERATED_HARM:
+            names = listed([c.name for c in by_status[Status.TOLERATED]])
+            return f"{stage}: {names} got slightly worse, proven to be within the margin; a person decides."
+        case Row.SAFE:
+            return f"{stage}: {_all(guardrails)} shown to be within the margin, at every look so far."
+    holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD]
+    if holes:
+        return f"{stage}: no harm shown, but the data are not whole. " + " ".join(c.meaning for c in holes)
+    waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
+    if not waiting and question.dwell_left > 0:
+        left = format_value(question.dwell_left, "seconds")
+        return f"{stage}: nothing wrong so far; the minimum stay has {left} to go."
+    names = listed([c.name for c in waiting]) or "the guardrails"
+    if row is Row.TIME_CAP:
+        return f"{stage}: the time is up and {names} cannot be shown to be safe; it is inconclusive."
+    return f"{stage}: no harm shown, but {names} not yet shown to be safe."
+
+
+def comparison_steps(question: Question, row: Row, settle: Sequence[str]) -> tuple[str, ...]:
+    """What to do now, and what would settle a hold."""
+    following = question.next_stage
+    match row:
+        case Row.SAFE:
+            return (f"Go on to {following!r}." if following else "Clean up the flag.",)
+        case Row.HARM | Row.LIMIT_BREACHED | Row.CRITICAL_MISSING:
+            return (
+                "Set the flag back to the stage before, or to 0 %.",
+                "Look at the sessions of the people it happened to, and at the exceptions new in the canary.",
+                "Ship the fix to the people who reported it first, then start the ramp again.",
+            )
+        case Row.INVALID:
+            return (
+                "Find out who is missing from an arm: by browser, day and client version.",
+                "Then start the percentage again with a new flag key, so that new buckets are drawn.",
+            )
+        case Row.NOT_VALID_YET if question.one_sided:
+            return ("Load what is missing from the arm, or start the stage again after the gap.",)
+        case Row.NOT_VALID_YET:
+            return ("Find out who is missing or flickering, by browser, day and client version.",)
+        case Row.TOLERATED_HARM:
+            return ("Decide whether the small loss is worth it; write down who decided.",)
+        case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
+            return ("Check that the flag is on at this share and that events arrive.",)
+    steps = [GAP_STEP, *settle] if question.open_gaps else list(settle)
+    if question.dwell_left > 0:
+        steps.append(f"The minimum stay ends in {format_value(question.dwell_left, 'seconds')}.")
+    if row is Row.TIME_CAP:
+        steps.append("Extend the stage, widen the margin on the record, or stop: silence is not safety.")
+    return tuple(steps)
+
+
+def _all(checks: Sequence[Check]) -> str:
+    names = [c.name for c in checks]
+    if len(names) == 1:
+        return f"{names[0]} is"
+    return "both guardrails are" if len(names) == 2 else f"all {len(names)} guardrails are"
+
+
+def _harm_words(check: Check) -> str:
+    arms = f"{check.canary} with the canary, {check.control} without"
+    return f"{check.name} got worse ({arms})"

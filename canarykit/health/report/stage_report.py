@@ -1,0 +1,345 @@
+"""What `evaluate_stage` answers: a verdict, the checks behind it, and what would settle a hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from canarykit.display import Column, Note, Result, Table, format_value
+from canarykit.errors import DataError, did_you_mean
+from canarykit.health.checks.check import Check, Section, raw_check
+from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from canarykit.health.evidence.event_evidence import EvidenceSeries
+    from canarykit.health.report.other_rules import RuleComparison
+    from canarykit.metrics.unit_outcomes import Outcomes
+
+__all__ = ["StageReport", "recompute"]
+
+
+SEVERAL = "both variants seen"
+_COLUMNS = (
+    Column("check", "check"),
+    Column("canary", "canary"),
+    Column("control", "control"),
+    Column("effect", "effect (interval)"),
+    Column("margin", "margin"),
+    Column("evidence", "evidence"),
+    Column("status", "status"),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class StageReport(Result):
+    """The verdict on one stage, with everything a person needs to check it.
+
+    Parameters
+    ----------
+    flag, stage, kind, share
+        Which release, which stage, "targeted", "percentage" or "full", and the canary's share by rule.
+    starts_at, ends_at, as_of
+        Window of the stage and the moment of the evaluation, UTC; the end is None while it is open.
+    verdict, row
+        What to do, and the row of the decision table that says so.
+    reason
+        One sentence a manager understands.
+    n_canary, n_control
+        People (or groups) per arm that the verdict rests on.
+    checks
+        Every line, validity first.
+    next_steps
+        What to do now, and what would settle a hold.
+    sections
+        Further tables: people by class, before and after, segments, days since exposure.
+    series
+        Evidence at each look, for the pictures; None where nothing was compared.
+    audit
+        Inputs' fingerprints, versions, parameters and counts; `recompute` gives the verdict from it.
+    unit
+        What was assigned: "people", or the groups' name.
+    found
+        What happened to each unit; `people` reads it.
+    gaps
+        Times (since, until) without data, in the whole log or in one arm; the pictures shade them.
+    """
+
+    flag: str
+    stage: str
+    kind: str
+    share: float | None
+    starts_at: pd.Timestamp
+    ends_at: pd.Timestamp | None
+    as_of: pd.Timestamp
+    verdict: Verdict
+    row: Row
+    reason: str
+    n_canary: int
+    n_control: int
+    checks: tuple[Check, ...]
+    next_steps: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    series: EvidenceSeries | None = None
+    audit: dict[str, Any] = field(default_factory=dict)
+    unit: str = "people"
+    found: Outcomes | None = None
+    gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 promote, 10 hold, 20 roll back."""
+        return self.verdict.exit_code
+
+    @property
+    def headline(self) -> str:
+        """Verdict and reason in one line."""
+        return self._headline()
+
+    def check(self, name: str) -> Check:
+        """The check of that name."""
+        for item in self.checks:
+            if item.name == name:
+                return item
+        raise DataError(
+            f"the report has no check {name!r}; {did_you_mean(name, [c.name for c in self.checks])}"
+        )
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Names of the checks whose people can be listed."""
+        if self.found is None:
+            return ()
+        shares = [
+            name for name, first in zip(self._judged, self.found.first, strict=True) if first is not None
+        ]
+        known = {check.name for check in self.checks}
+        several = [SEVERAL] if SEVERAL in known and "several" in self.found.units else []
+        return (*several, *shares)
+
+    @property
+    def _judged(self) -> list[str]:
+        return [c.name for c in self.checks if c.kind in ("guardrail", "limit")]
+
+    def people(self, name: str, *, canary: bool | None = True) -> pd.DataFrame:
+        """The people behind a count: to whom it happened, and when, earliest first.
+
+        Parameters
+        ----------
+        name
+            Name of a guardrail that is a share of people, or "both variants seen".
+        canary
+            People of the canary (True), of the control or the others (False), or all (None).
+
+        Returns
+        -------
+        pandas.DataFrame
+            person_id, variant, canary, exposed_at, happened_at (missing where there is no such moment).
+        """
+        if self.found is None or name not in self.listed:
+            raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
+        if name == SEVERAL:
+            import pandas as pd
+
+            units = self.found.units
+            chosen = units["several"].to_numpy(bool)
+            chosen = chosen if canary is None else chosen & (self.found.canary == canary)
+            rows = units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
+            rows["happened_at"] = pd.NaT
+        else:
+            rows = self.found.people(self._judged.index(name), canary=canary)
+        return rows[["person_id", "variant", "canary", "exposed_at", "happened_at"]]
+
+    def _headline(self) -> str:
+        return f"{self.verdict.icon} {self.verdict.value.upper()}: {self.reason}"
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        share = "–" if self.share is None else format_value(self.share, "share")
+        others = "without it, not a control" if self.kind == "targeted" else "control"
+        end = "open" if self.ends_at is None else format_value(self.ends_at, "time")
+        return (
+            ("flag", self.flag),
+            ("stage", f"{self.stage} ({self.kind}; canary share {share})"),
+            ("window", f"{format_value(self.starts_at, 'time')} to {end}"),
+            ("evaluated as of", format_value(self.as_of, "time")),
+            (self.unit, f"{self.n_canary:,} canary, {self.n_control:,} {others}"),
+        )
+
+    def _table(self) -> Table:
+        rows = [
+            (
+                c.name,
+                str(c.canary or "–"),
+                str(c.control or "–"),
+                c.effect_text,
+                c.margin_text,
+                c.evidence_text,
+                f"{c.status.mark} {c.status.value}",
+            )
+            for c in self.checks
+        ]
+        if self.kind == "targeted":  # chosen people have no control; the second column is somebody else
+            renamed = Column("control", "others or before")
+            return Table.of([renamed if c.key == "control" else c for c in _COLUMNS], rows)
+        return Table.of(_COLUMNS, rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per check with raw numbers (fractions, ratios, e-values)."""
+        import pandas as pd
+
+        return pd.DataFrame([raw_check(c) for c in self.checks])
+
+    def to_markdown(self) -> str:
+        """The report for a pull request: verdict, facts, checks with their meaning, next steps."""
+
+        def safe(text: object) -> str:
+            return escape(str(text), quote=False)
+
+        facts = "\n".join(f"- {name}: {safe(text)}" for name, text in self._facts())
+        meanings = "\n".join(f"- {c.status.mark} **{safe(c.name)}**: {safe(c.meaning)}" for c in self.checks)
+        steps = "\n".join(f"1. {safe(step)}" for step in self.next_steps)
+        notes = "\n".join(f"- {safe(note)}" for note in self.notes)
+        parts = [f"## {safe(self._headline())}", facts, self._table().to_markdown(), meanings]
+        parts += [f"**Next**\n\n{steps}"] if steps else []
+        parts += [f"**Notes**\n\n{notes}"] if notes else []
+        return "\n\n".join(parts) + "\n"
+
+    def _extra_json(self) -> dict[str, Any]:
+        return {
+            "flag": self.flag,
+            "stage": self.stage,
+            "kind": self.kind,
+            "share": self.share,
+            "starts_at": self.starts_at,
+            "ends_at": self.ends_at,
+            "as_of": self.as_of,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "row": int(self.row),
+            "reason": self.reason,
+            "unit": self.unit,
+            "n_canary": self.n_canary,
+            "n_control": self.n_control,
+            "checks": [raw_check(c) for c in self.checks],
+            "next_steps": list(self.next_steps),
+            "gaps": [list(gap) for gap in self.gaps],
+            "sections": [
+                {"title": s.title, "text": s.text, "rows": s.table.to_dicts()} for s in self.sections
+            ],
+            "audit": self.audit,
+        }
+
+    def __repr__(self) -> str:
+        width = max(len(name) for name, _ in self._facts())
+        facts = "\n".join(f"{name.ljust(width)}  {text}" for name, text in self._facts())
+        steps = "\n".join(f"next: {step}" for step in self.next_steps)
+        notes = "\n".join(f"note: {note}" for note in self.notes)
+        blocks = (self._headline(), facts, "", self._table().to_text(), "", steps, notes)
+        return "\n".join(block for i, block in enumerate(blocks) if block or (i in (2, 4)))
+
+    def _repr_html_(self) -> str:
+        facts = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in self._facts())
+        items = "".join(f"<li>{escape(step)}</li>" for step in self.next_steps)
+        notes = "".join(f"<li>{escape(str(note))}</li>" for note in self.notes)
+        small = "color:#555;font-size:12px;margin:4px 0"
+        return (
+            f'<div><p style="font-weight:600;margin:4px 0">{escape(self._headline())}</p>'
+            f'<p style="{small}">{facts}</p>{self._table().to_html()}'
+            + (f'<ol style="font-size:13px;margin:4px 0">{items}</ol>' if items else "")
+            + (f'<ul style="{small}">{notes}</ul>' if notes else "")
+            + "</div>"
+        )
+
+    def explain(self) -> Table:
+        """Every check with what was measured, how, and what it means in plain words."""
+        columns = (
+            Column("check", "check"),
+            Column("status", "status"),
+            Column("meaning", "what it means"),
+            Column("measured", "what was measured"),
+            Column("method", "method"),
+        )
+        rows = [
+            (c.name, f"{c.status.mark} {c.status.value}", c.meaning, c.measured, c.method)
+            for c in self.checks
+        ]
+        return Table.of(columns, rows)
+
+    def section(self, title: str) -> Table:
+        """The table of a section by its title."""
+        for item in self.sections:
+            if item.title == title:
+                return item.table
+        known = [s.title for s in self.sections]
+        raise DataError(f"the report has no section {title!r}; {did_you_mean(title, known)}")
+
+    def to_html(self, path: Any = None) -> str:
+        """One self-contained HTML page; written to `path` when given, returned as text always."""
+        from canarykit.health.report.page import stage_page
+
+        page = stage_page(self)
+        if path is not None:
+            from pathlib import Path
+
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(page, encoding="utf-8")
+        return page
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Effects with their intervals and margins (a forest), or counts with exact bounds."""
+        from canarykit.plots.health import plot_effects
+
+        return plot_effects(self, ax=ax)
+
+    def plot_evidence(self, *, ax: Axes | None = None) -> Axes:
+        """Evidence of harm at every look against its threshold."""
+        from canarykit.plots.health import plot_evidence
+
+        return plot_evidence(self, ax=ax)
+
+    def compare_rules(self) -> RuleComparison:
+        """What other systems' published rules would have said on the same counts."""
+        from canarykit.health.report.other_rules import compare_rules
+
+        return compare_rules(self)
+
+
+def recompute(audit: Any) -> tuple[Verdict, Row]:
+    """The verdict from an audit record alone (a mapping or JSON text).
+
+    Raises
+    ------
+    DataError
+        If the record lacks the evidence or the rules.
+
+    Examples
+    --------
+    >>> record = {"rules": {}, "evidence": {"units_canary": 9, "units_control": 9,
+    ...           "harm_log_e": [0.0], "safe_log_e": [0.0]}}
+    >>> recompute(record)
+    (<Verdict.HOLD: 'hold'>, <Row.TOO_LITTLE_AFTER_GRACE: 20>)
+    """
+    record = json.loads(audit) if isinstance(audit, str) else audit
+    record = record.get("audit", record)
+    for name in ("evidence", "rules"):
+        if name not in record:
+            raise DataError(f"the audit record has no {name!r}; it has {sorted(record)}")
+    fields = {key: _numbers(value) for key, value in record["evidence"].items()}
+    for name in ("harm_log_e", "safe_log_e"):
+        fields[name] = [[value] for value in fields[name]]
+    (code,) = decide(Evidence(**fields), Rules(**record["rules"])).reshape(-1)
+    row = Row(int(code))
+    return row.verdict, row
+
+
+def _numbers(value: Any) -> Any:
+    """JSON keeps no NaN: a null is evidence that does not exist, and proves nothing."""
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float("nan") if value is None else value

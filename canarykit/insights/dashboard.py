@@ -1,0 +1,186 @@
+"""The picture to look at every morning of a beta: usage with and without the flag, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError, PlanError
+from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
+from canarykit.metrics.unit_outcomes import outcomes
+from canarykit.times import to_utc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from canarykit.feedback import SurveyByFlag
+
+__all__ = ["Dashboard", "dashboard"]
+
+_COLUMNS = (
+    Column("what", "what"),
+    Column("variant", "variant"),
+    Column("people", "exposed", "count"),
+    Column("count", "with it", "count"),
+    Column("share", "share", "share"),
+    Column("low", "from", "share"),
+    Column("high", "to", "share"),
+)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Dashboard(Result):
+    """Usage of one stage with and without the flag.
+
+    Parameters
+    ----------
+    flag, stage, as_of
+        What, where and when.
+    rows
+        One row per event (or funnel) and variant: exposed people, people with it, share with Wilson limits.
+    daily
+        One row per day, variant and event: people exposed so far, and people with their first one that day.
+    survey
+        Answers by variant, or None.
+    kinds
+        For each row's `what`: "error", "key event" or "funnel".
+    """
+
+    flag: str
+    stage: str
+    as_of: pd.Timestamp
+    variants: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    daily: pd.DataFrame
+    kinds: dict[str, str]
+    survey: SurveyByFlag | None = None
+    notes: tuple[Note, ...] = ()
+
+    def _headline(self) -> str:
+        sizes = {row[1]: row[2] for row in self.rows}
+        words = ", ".join(f"{count:,} with {variant}" for variant, count in sizes.items())
+        return f"{self.flag}, {self.stage}, as of {self.as_of:%Y-%m-%d %H:%M} UTC: {words or 'nobody yet'}"
+
+    def _table(self) -> Table:
+        return Table.of(_COLUMNS, self.rows)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Shares of people with each event by variant, with intervals; `figure` shows the whole board."""
+        from canarykit.plots.dashboard import plot_shares
+
+        return plot_shares(self, ax=ax)
+
+    def figure(self) -> Figure:
+        """One figure: exposed people, key events, errors, the funnel, and the survey."""
+        from canarykit.plots.dashboard import draw_board
+
+        return draw_board(self)
+
+
+def dashboard(
+    log: Any,
+    plan: Any,
+    stage: str,
+    *,
+    as_of: Any,
+    key_events: Sequence[str] = (),
+    errors: Sequence[str] = ("$exception",),
+    steps: Sequence[str] = (),
+    within: str = "14d",
+    survey: Any = None,
+) -> Dashboard:
+    """Exposed people, key events, errors, a funnel and a survey of one stage, by variant.
+
+    A picture and no judgement: in a targeted stage the people were chosen, and nothing here is tested. Of a
+    percentage stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
+
+    Parameters
+    ----------
+    log, plan, stage
+        As in `evaluate_stage`.
+    as_of
+        Later events are not looked at.
+    key_events
+        Events whose share of people is shown.
+    errors
+        Events that are errors.
+    steps, within
+        A funnel: all steps in order, the last within this time after the exposure.
+    survey
+        Id of a survey, or its definition.
+    """
+    from canarykit.exposure import exposures
+    from canarykit.exposure.compared import drawn_people
+    from canarykit.stats.one_look.proportions import wilson
+
+    now = to_utc(as_of, name="as_of")
+    start, end = plan.window(stage)
+    if now <= start:
+        raise PlanError(f"stage {stage!r} starts at {start.isoformat()}, after as_of {now.isoformat()}")
+    stop = now if end is None else min(now, end)
+    found = exposures(log, plan.flag, plan=plan, as_of=now)
+    people, drawn = drawn_people(log, plan, stage, found)
+    people = people.assign(person_id=people[found.unit_column].astype(str))
+    seen = set(people["variant"])
+    variants = tuple(v for v in (plan.control, plan.canary) if v in seen)
+    metrics: dict[str, tuple[str, ShareMetric]] = {
+        name: ("key event", ErrorShare(name)) for name in key_events
+    }
+    metrics |= {name: ("error", ErrorShare(name)) for name in errors}
+    for k in range(1, len(steps) + 1):
+        chain = FunnelShare(tuple(steps[:k]), within=within)
+        metrics[" > ".join(steps[:k])] = ("funnel", chain)
+    units = people[people["variant"].isin(variants)].reset_index(drop=True)
+    units = units.assign(
+        canary=(units["variant"] == plan.canary).to_numpy(bool),
+        entered_at=units["exposed_at"],
+        leaves_at=stop,
+    )
+    index = plan.aggregation_group_type_index
+    actor = "person_id" if index is None else f"$group_{index}"
+    result = outcomes(log, [metric for _, metric in metrics.values()], units, actor=actor)
+    rows: list[tuple[Any, ...]] = []
+    daily = []
+    days = _days(start, stop)
+    entered = units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
+    for variant in variants:
+        arm = units["variant"].to_numpy(object) == variant
+        exposed = [int((entered[arm] < day_end).sum()) for _, day_end in days]
+        for i, what in enumerate(metrics):
+            first = result.first[i]
+            assert first is not None
+            x, n = int((first[arm] >= 0).sum()), int(arm.sum())
+            share = wilson(x, n)
+            limits = (None, None, None) if share is None else (share.value, share.low, share.high)
+            rows.append((what, variant, n, x, *limits))
+            for (day, day_end), so_far in zip(days, exposed, strict=True):
+                new = int(((first[arm] >= day) & (first[arm] < day_end)).sum())
+                daily.append((pd.Timestamp(day, unit="us", tz="UTC"), variant, what, so_far, new))
+    answers = None
+    silent: tuple[Note, ...] = ()
+    if survey is not None:
+        from canarykit.feedback import survey_by_flag
+
+        try:
+            answers = survey_by_flag(log, survey, flag=plan.flag, plan=plan, stage=stage, as_of=now)
+        except DataError as problem:  # on the first mornings nobody has been asked yet
+            silent = (Note("no_survey", f"nobody was asked in this stage: {problem}"),)
+    frame = pd.DataFrame(daily, columns=["day", "variant", "what", "exposed", "people"])
+    kinds = {what: kind for what, (kind, _) in metrics.items()}
+    order = {what: place for place, what in enumerate(metrics)}
+    rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
+    notes = (*found.notes, *drawn, *silent)
+    return Dashboard(plan.flag, stage, now, variants, tuple(rows), frame, kinds, answers, notes)
+
+
+def _days(start: pd.Timestamp, stop: pd.Timestamp) -> list[tuple[int, int]]:
+    """24-hour days from the stage's start, in microseconds; the last one may be shorter."""
+    first, last = int(start.value // 1000), int(stop.value // 1000)
+    starts = np.arange(first, last, 86_400_000_000, dtype=np.int64)
+    return [(int(day), min(int(day) + 86_400_000_000, last)) for day in starts]

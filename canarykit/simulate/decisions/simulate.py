@@ -1,0 +1,277 @@
+"""How often a plan and its rules decide what: the decision table of `evaluate_stage` on simulated counts.
+
+Nothing here judges. Counts are drawn per interval, the evidence comes from the statistics that
+`evaluate_stage` uses, and `canarykit.health.decision.decide` reads the table. Runs are drawn in blocks
+with a stream of their own per stage and purpose: two scenarios under one seed share their people and
+their baseline events, more runs extend old ones, and threads change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.health.decision import Row, Rules, Verdict, first_decision
+from canarykit.metrics import Guardrail, guardrail_weights
+from canarykit.metrics.share import ErrorShare
+from canarykit.progress import Progress, watched
+from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleRuns
+from canarykit.simulate.decisions.rival_rules import RIVALS
+from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
+from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
+from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
+from canarykit.simulate.decisions.truth import require_variants, truth_of
+from canarykit.simulate.log.streams import Seed, Streams, as_seed
+from canarykit.simulate.people.population import Population
+from canarykit.simulate.people.scenario import Scenario
+from canarykit.stats.any_look.event_process import EventMixture
+
+if TYPE_CHECKING:
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["RUNS_PER_BLOCK", "simulate_decisions"]
+
+RUNS_PER_BLOCK = 500
+"""Runs drawn together. Part of the streams: changing it changes every simulated decision."""
+
+_ROLLS_BACK = np.array([code in set(Row) and Row(code).verdict is Verdict.ROLL_BACK for code in range(128)])
+COMPILED_FROM = 50_000
+"""Runs times looks from which the compiled kernels are worth their import."""
+
+
+def simulate_decisions(
+    plan: RolloutPlan,
+    scenario: Scenario | None = None,
+    guardrails: Sequence[Guardrail] | Guardrail | None = None,
+    n_runs: int = 2_000,
+    *,
+    traffic: Traffic,
+    looks: str | Sequence[Any] = "hourly",
+    rules: Sequence[str] | str = ("canarykit",),
+    rng: Seed = None,
+    workers: int = 1,
+    processes: bool = False,
+    progress: Progress = None,
+    rates: Mapping[str, float] | None = None,
+    drift: Sequence[float] | None = None,
+    decision: Rules | None = None,
+    min_dwell: str | None = None,
+    cap: str | None = None,
+    on_hold: Literal["stop", "go on"] = "stop",
+    evidence: Literal["stage", "ramp"] = "stage",
+    control: Control = "rest",
+    harm_budget: float | None = None,
+    mixture: EventMixture | None = None,
+    srm: bool = True,
+) -> Decisions:
+    """Simulate the percentage stages of a plan many times, and count what the rules decide.
+
+    Parameters
+    ----------
+    plan
+        A plan with times; its percentage stages are simulated, the others are not randomised.
+    scenario
+        The truth. Its rates are taken per exposed person, the moment the person is exposed.
+    guardrails
+        As for `evaluate_stage`; the share of people with an exception if left out.
+    n_runs
+        Rollouts simulated.
+    traffic
+        People exposed for the first time: a number an hour, a list by hour (repeated), or a `Population`
+        whose people return in each stage at their own pace.
+    looks
+        "hourly", "daily", another interval like "6h", or the times themselves.
+    rules
+        "canarykit" and any of "fixed p<.05", "growthbook", "statsig", "threshold". The others are
+        published formulas on the first guardrail that ship what they did not stop; the threshold counts
+        the looks of a stage, or of a whole ramp of fixed length.
+    rng
+        Seed. Scenarios and rules under one seed see the same people.
+    workers, processes
+        How many threads, or processes, share the work; the answer does not depend on them.
+    rates
+        The control's rate by guardrail label, over what the scenario says.
+    drift
+        Factors of all rates by hour since the ramp began (repeated), the same for both arms.
+    decision
+        Error rates of the decision table; `canarykit.health.decision.Rules()` if left out.
+    min_dwell, cap
+        How long a stage lasts at least and at most; both are its planned length if left out. A stage that
+        is proven safe is left at its first look after `min_dwell`.
+    on_hold
+        What follows a stage that ends undecided: "stop" leaves the release there, "go on" ships on.
+    evidence
+        "stage" starts anew at each stage, "ramp" carries what was counted through the whole ramp: as
+        `evaluate_stage(..., pool=)`. Without `min_dwell`, a "ramp" goes by the clock: its stages last as
+        planned, and only a rollback ends it.
+    control
+        "rest": everybody without the canary. "equal": as many as the canary has.
+    harm_budget
+        Extra people harmed that the next stage may cost; widens the margins of the stages before the last.
+    mixture
+        Spread of the alternatives for harm, and for safety, instead of those that follow from the margin.
+    srm
+        Whether the split of the people is watched too.
+
+    Returns
+    -------
+    Decisions
+        Probabilities by rule and stage with Monte-Carlo intervals, time, people and harm.
+
+    Examples
+    --------
+    >>> import canarykit as ck
+    >>> from canarykit.simulate import Effect
+    >>> plan = ck.RolloutPlan.five_stages(
+    ...     "new-checkout", owner="ada@acme.io", team_domain="acme.io", starts_at="2026-09-07T09:00:00Z"
+    ... )
+    >>> broken = ck.Scenario(effects=[Effect("errors", 5)])
+    >>> found = ck.simulate_decisions(plan, broken, n_runs=200, traffic=500, rng=7)
+    >>> found.probability("roll back") > 0.95
+    True
+    """
+    scenario = Scenario() if scenario is None else scenario
+    chosen = (Guardrail(ErrorShare(), critical=True),) if guardrails is None else guardrails
+    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
+    named = (rules,) if isinstance(rules, str) else tuple(rules)
+    for name in named:
+        if name not in ("canarykit", *RIVALS):
+            raise PlanError(f"there is no rule {name!r}; {did_you_mean(name, ('canarykit', *RIVALS))}")
+    if not chosen or not named:
+        raise PlanError("give at least one guardrail and one rule")
+    if not n_runs >= 1:
+        raise PlanError(f"n_runs is {n_runs}; expected at least 1")
+    if evidence not in ("stage", "ramp"):
+        raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
+    require_variants(scenario, plan)
+    stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
+    population = traffic if isinstance(traffic, Population) else Population(1_000_000)
+    truths = [truth_of(item, scenario, rates) for item in chosen]
+    table = stage_rates(
+        stages,
+        truths,
+        scenario,
+        population,
+        (plan.control, plan.canary),
+        drift=drift,
+        harm_budget=harm_budget,
+    )
+    size = n_runs * sum(len(stage.people) for stage in stages) * len(truths)
+    judge = Judge(
+        truths, guardrail_weights(chosen), decision or Rules(), mixture, srm, compiled=size >= COMPILED_FROM
+    )
+    by_clock = evidence == "ramp" and min_dwell is None
+    parts = [list(table)] if by_clock else [[stage] for stage in table]
+    carried = evidence == "ramp" and not by_clock
+    walk = _Walk(parts, judge, named, on_hold == "go on", carried, as_seed(rng), n_runs)
+    blocks = range(-(-n_runs // RUNS_PER_BLOCK))
+    done = _each(walk, blocks, workers, processes)
+    results = list(watched(done, progress, total=len(blocks), unit="blocks of runs"))
+    worst = [
+        truth.harm(stage.control[g], stage.canary[g]) for stage in table for g, truth in enumerate(truths)
+    ]
+    margins = [truth.margin_harm for _ in table for truth in truths]
+    return Decisions(
+        plan=plan,
+        stage_names=tuple(stage.name for stage in stages),
+        runs={name: RuleRuns.join([result[name] for result in results]) for name in named},
+        harmful=any(harm > 1 + 1e-9 for harm in worst),
+        beyond_margin=any(harm >= margin - 1e-9 for harm, margin in zip(worst, margins, strict=True)),
+        settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
+    )
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """One block of runs through every stage."""
+
+    parts: list[list[StageRates]]
+    judge: Judge
+    rules: tuple[str, ...]
+    ships_on: bool
+    carries: bool
+    seed: np.random.SeedSequence
+    n_runs: int
+
+    def __call__(self, block: int) -> dict[str, RuleRuns]:
+        runs = min(RUNS_PER_BLOCK, self.n_runs - block * RUNS_PER_BLOCK)
+        shape = (runs, sum(len(part) for part in self.parts))
+        found = {
+            rule: RuleRuns(np.full(shape, NOT_REACHED, np.int8), *(np.zeros(shape) for _ in range(3)))
+            for rule in self.rules
+        }
+        alive = {rule: np.ones(runs, bool) for rule in self.rules}
+        truths = self.judge.truths
+        earlier = {rule: Drawn.before(runs, len(truths)) for rule in self.rules}
+        passed: list[StageRates] = []
+        for part in self.parts:
+            if not any(going.any() for going in alive.values()):
+                break
+            draws = (Streams(self.seed, block, stage.looks.position) for stage in part)
+            drawn = Drawn.join(
+                [draw_stage(stage, truths, draw, runs) for stage, draw in zip(part, draws, strict=True)]
+            )
+            for rule in self.rules:
+                rows = self.judge.rows(rule, drawn, part, earlier[rule], passed)
+                if len(part) > 1:  # through a ramp only a rollback stops, stages follow by time
+                    rows = np.where(rows == Row.SAFE, np.int8(Row.GO_ON), rows)
+                on, last = self._record(found[rule], alive[rule], rows, drawn, part)
+                alive[rule] &= on
+                if self.carries:
+                    earlier[rule] = Drawn.join([earlier[rule], drawn.total(last)])
+            if self.carries:
+                passed += part
+        return found
+
+    def _record(
+        self, runs: RuleRuns, alive: np.ndarray, rows: np.ndarray, drawn: Drawn, part: list[StageRates]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Write down what each run came to in these stages; returns which go on, and their last looks."""
+        row, look = first_decision(rows)
+        back = _ROLLS_BACK[row] & (look >= 0)
+        going = (row == Row.SAFE) & (look >= 0)
+        by_time = len(part) > 1 or self.ships_on
+        stop = np.where(look >= 0, look, rows.shape[1] - 1)
+        begin = 0
+        for stage in part:
+            size = len(stage.looks.people)
+            inside = alive & (stop >= begin)
+            last = np.clip(stop - begin, 0, size - 1)
+            ended = inside & (stop < begin + size) & (look >= 0)
+            place = stage.looks.position
+            verdict = np.where(ended & back, 2, np.where(ended & going, 0, 0 if by_time else 1))
+            runs.verdicts[inside, place] = verdict[inside]
+            runs.hours[inside, place] = stage.looks.hours[last[inside]]
+            people = drawn.canary[:, begin : begin + size]
+            worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
+            total = _up_to(people, last)
+            extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(people * worse, last)
+            runs.people[inside, place] = total[inside]
+            runs.extra[inside, place] = extra[inside]
+            begin += size
+        return np.asarray(~back & (going | by_time)), stop
+
+
+def _up_to(amounts: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Sum of each row up to and with its own last column."""
+    return np.asarray(np.cumsum(amounts, axis=1)[np.arange(len(last)), last])
+
+
+def _each(walk: _Walk, blocks: range, workers: int, processes: bool) -> Iterator[dict[str, RuleRuns]]:
+    if workers <= 1:
+        yield from map(walk, blocks)
+        return
+    from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+    from multiprocessing import get_context
+
+    pool: Executor
+    if processes:  # started afresh: a copy of a process with threads may hang
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    else:
+        pool = ThreadPoolExecutor(workers)
+    with pool:
+        yield from pool.map(walk, blocks)

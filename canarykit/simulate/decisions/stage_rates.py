@@ -1,0 +1,91 @@
+"""The truth of every stage as numbers: rates per guardrail, interval and arm, and the margins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from canarykit.errors import PlanError
+from canarykit.health.evidence.settle import stage_margin_ratio
+from canarykit.simulate.decisions.schedule import HOUR_US, StageLooks
+from canarykit.simulate.decisions.truth import Truth
+from canarykit.simulate.people.population import Population
+from canarykit.simulate.people.scenario import Scenario
+
+__all__ = ["StageRates", "stage_rates"]
+
+
+@dataclass(frozen=True)
+class StageRates:
+    """One stage and the truth in it.
+
+    Parameters
+    ----------
+    looks
+        The stage's looks.
+    control, canary
+        (guardrails, looks): rates, or means of value guardrails, before each look.
+    margins
+        Tolerated ratio of each guardrail at this stage.
+    """
+
+    looks: StageLooks
+    control: np.ndarray
+    canary: np.ndarray
+    margins: tuple[float, ...]
+
+
+def stage_rates(
+    stages: Sequence[StageLooks],
+    truths: Sequence[Truth],
+    scenario: Scenario,
+    population: Population,
+    arms: tuple[str, str],
+    *,
+    drift: Sequence[float] | None = None,
+    harm_budget: float | None = None,
+) -> tuple[StageRates, ...]:
+    """Rates and margins of every stage; `arms` are the names of the control and the canary."""
+    found = []
+    begun = int(stages[0].times_us[0])
+    for place, stage in enumerate(stages):
+        following = stages[place + 1] if place + 1 < len(stages) else None
+        factor = np.ones(len(stage.people))
+        if drift is not None:
+            hours = (stage.times_us - begun) // HOUR_US
+            factor = np.asarray(drift, float)[hours % len(drift)]
+        rates = []
+        for arm in arms:
+            rows = [
+                truth.base * factor * truth.ratios(scenario, population, stage.name, stage.times_us, arm)
+                for truth in truths
+            ]
+            rates.append(np.array(rows))
+        control, canary = rates
+        for truth, low, high in zip(truths, control, canary, strict=True):
+            if truth.is_share and not bool(np.all((low > 0) & (low < 1) & (high >= 0) & (high <= 1))):
+                raise PlanError(
+                    f"{truth.guardrail.label}: rates between {min(low.min(), high.min()):.3g} and "
+                    f"{max(low.max(), high.max()):.3g} in stage {stage.name!r}; expected between 0 and 1"
+                )
+        margins = tuple(_margin(truth, following, harm_budget) for truth in truths)
+        found.append(StageRates(stage, control, canary, margins))
+    return tuple(found)
+
+
+def _margin(truth: Truth, following: StageLooks | None, harm_budget: float | None) -> float:
+    """The guardrail's own margin, or the wider one that the next stage's harm budget allows."""
+    own = truth.margin_ratio
+    if harm_budget is None or following is None or not truth.is_share:
+        return own
+    first = int(np.argmax(following.dwell_met)) + 1
+    people = float(following.canary_people[:first].sum())
+    worse = truth.guardrail.worse
+    budget = stage_margin_ratio(
+        harm_budget=harm_budget, people_next=people, control_share=truth.base, worse=worse
+    )
+    if budget is None:
+        return own
+    return max(own, budget) if worse == "higher" else min(own, budget)

@@ -1,0 +1,276 @@
+"""Many runs of one stage at once: counts drawn per interval, and the rows that each rule reads from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from canarykit.errors import PlanError
+from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
+from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.simulate.decisions.rival_rules import RIVALS, Counts
+from canarykit.simulate.decisions.stage_rates import StageRates
+from canarykit.simulate.decisions.truth import Truth
+from canarykit.simulate.log.streams import Streams
+from canarykit.stats.any_look.event_process import EventMixture
+from canarykit.stats.any_look.sequential import mixture_log_e
+from canarykit.stats.one_look.srm import SRM_MIXTURE
+
+__all__ = ["Drawn", "Judge", "draw_stage"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Counts of a block of runs, shaped (runs, looks); events once more per guardrail in front.
+
+    For a value guardrail, `events_*` hold the sums of its values.
+    """
+
+    canary: np.ndarray
+    control: np.ndarray
+    events_canary: tuple[np.ndarray, ...]
+    events_control: tuple[np.ndarray, ...]
+
+    @classmethod
+    def join(cls, parts: list[Drawn]) -> Drawn:
+        """Stage after stage, along the looks."""
+        if len(parts) == 1:
+            return parts[0]
+        many = range(len(parts[0].events_canary))
+        return cls(
+            np.concatenate([part.canary for part in parts], axis=1),
+            np.concatenate([part.control for part in parts], axis=1),
+            tuple(np.concatenate([part.events_canary[g] for part in parts], axis=1) for g in many),
+            tuple(np.concatenate([part.events_control[g] for part in parts], axis=1) for g in many),
+        )
+
+    @classmethod
+    def before(cls, runs: int, guardrails: int) -> Drawn:
+        """Nothing yet: no column."""
+        none = np.zeros((runs, 0), np.int64)
+        return cls(none, none, (none,) * guardrails, (none,) * guardrails)
+
+    def total(self, last: np.ndarray) -> Drawn:
+        """What each run has seen up to and with a look of its own, as one column."""
+
+        def added(counts: np.ndarray) -> np.ndarray:
+            return np.cumsum(counts, axis=1)[np.arange(len(last)), last][:, None]
+
+        return Drawn(
+            added(self.canary),
+            added(self.control),
+            tuple(added(counts) for counts in self.events_canary),
+            tuple(added(counts) for counts in self.events_control),
+        )
+
+
+def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int) -> Drawn:
+    """Draw people and events; what the canary adds to the baseline comes from streams of its own."""
+    looks = rates.looks
+    shape = (runs, len(looks.people))
+    canary = _people(draw("canary"), looks.canary_people, shape)
+    control = _people(draw("control"), looks.control_people, shape)
+    pairs = []
+    for place, truth in enumerate(truths):
+        low, high = rates.control[place], rates.canary[place]
+        if not truth.is_share:
+            pairs.append(_values(truth, canary, control, low, high, draw, place))
+            continue
+        theirs = _hit(draw(f"{place}theirs"), control, low)
+        ours = _hit(draw(f"{place}ours"), canary, low)
+        if np.any(high > low):
+            more = np.clip((high - low) / (1 - low), 0.0, 1.0)
+            ours = ours + _hit(draw(f"{place}more"), canary - ours, more)
+        if np.any(high < low):
+            ours = draw(f"{place}less").binomial(ours, np.clip(high / low, 0.0, 1.0))
+        pairs.append((ours, theirs))
+    return Drawn(canary, control, tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+
+def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """People who come in, Poisson; many of them by the normal law, which is five times as quick."""
+    if expected.min() < 200:
+        return stream.poisson(expected, shape)
+    noise = stream.standard_normal(shape, dtype=np.float32)
+    return np.rint(expected + np.sqrt(expected) * noise).astype(np.int64)
+
+
+def _hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """How many of them have the event: binomial, where it is rare its Poisson limit."""
+    if rate.max() > 0.02:
+        return stream.binomial(people, rate)
+    return np.minimum(stream.poisson(people * rate), people)
+
+
+def _values(
+    truth: Truth,
+    canary: np.ndarray,
+    control: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    draw: Streams,
+    place: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of a value over the people of each interval, by the normal law of large numbers."""
+    ours = canary * high + np.sqrt(canary) * truth.spread * draw(f"{place}ours").standard_normal(canary.shape)
+    theirs = control * low + np.sqrt(control) * truth.spread * draw(f"{place}theirs").standard_normal(
+        canary.shape
+    )
+    return ours, theirs
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Reads rows of the decision table from drawn counts, for canarykit and for the rivals."""
+
+    truths: list[Truth]
+    weights: tuple[float, ...]
+    rules: Rules
+    mixture: EventMixture | None
+    srm: bool
+    compiled: bool
+
+    def rows(
+        self,
+        rule: str,
+        drawn: Drawn,
+        stages: list[StageRates],
+        earlier: Drawn | None = None,
+        passed: Sequence[StageRates] = (),
+    ) -> np.ndarray:
+        """Row codes at every look of these stages; the rivals' harm is row 50, their go-ahead row 70.
+
+        `earlier` holds one column of counts for each stage that was `passed`: evidence carried over.
+        """
+        dwell_met = np.concatenate([stage.looks.dwell_met for stage in stages])
+        if rule == "canarykit":
+            return self._table(drawn, stages, dwell_met, earlier, passed)
+        seen = drawn if earlier is None or rule == "threshold" else Drawn.join([earlier, drawn])
+        harm = RIVALS[rule](self._first(seen))[:, seen.canary.shape[1] - len(dwell_met) :]
+        may_go = np.where(dwell_met, Row.SAFE, Row.GO_ON)
+        return np.where(harm, Row.HARM, may_go).astype(np.int8)
+
+    def _first(self, drawn: Drawn) -> Counts:
+        truth = self.truths[0]
+        if not truth.is_share:
+            raise PlanError(f"{truth.guardrail.label}: the other rules are written for shares of people")
+        ours, theirs, canary, control = self._oriented(0, drawn)
+        return Counts(ours, theirs, canary, control, truth.base)
+
+    def _oriented(self, place: int, drawn: Drawn) -> tuple[Any, Any, Any, Any]:
+        """Events and people of both arms, swapped where lower is worse, so that more is harm."""
+        ours, theirs = drawn.events_canary[place], drawn.events_control[place]
+        if self.truths[place].guardrail.worse == "lower":
+            return theirs, ours, drawn.control, drawn.canary
+        return ours, theirs, drawn.canary, drawn.control
+
+    def _table(
+        self,
+        drawn: Drawn,
+        stages: list[StageRates],
+        dwell_met: np.ndarray,
+        earlier: Drawn | None,
+        passed: Sequence[StageRates],
+    ) -> np.ndarray:
+        roll_back, promote, *srm = log_thresholds(self.rules)
+        shape = drawn.canary.shape
+        harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
+        shares = _shares(stages, [len(stage.looks.people) for stage in stages])
+        seen, exposure = drawn, shares
+        if earlier is not None and passed:
+            seen = Drawn.join([earlier, drawn])
+            exposure = np.concatenate([_shares(passed, [1] * len(passed)), shares])
+        for place, truth in enumerate(self.truths):
+            weight = math.log(self.weights[place])
+            margin = stages[-1].margins[place]
+            if truth.is_share:
+                harm[place], safe[place] = (
+                    log_e[:, seen.canary.shape[1] - shape[1] :]
+                    for log_e in self._share(place, seen, exposure, margin, roll_back - weight, promote)
+                )
+            else:
+                harm[place], safe[place] = self._value(place, drawn, margin, int(np.argmax(dwell_met)))
+            harm[place] += weight
+        np.maximum.accumulate(harm, axis=-1, out=harm)  # once shown, harm and safety stay shown;
+        standing = np.maximum.accumulate(safe, axis=-1)  # where both are, the present look decides
+        safe = np.where(harm >= roll_back, safe, standing)
+        watched: Any = 0.0
+        if self.srm:
+            people = drawn.canary + drawn.control
+            watched = self._log_e(SRM_MIXTURE, drawn.canary, people, shares, (min(srm), max(srm)))
+            watched = np.maximum.accumulate(watched, axis=-1)
+        return decide(
+            Evidence(
+                units_canary=np.cumsum(drawn.canary, axis=-1),
+                units_control=np.cumsum(drawn.control, axis=-1),
+                harm_log_e=harm,
+                safe_log_e=safe,
+                srm_log_e=watched,
+                in_grace=True,
+                dwell_met=dwell_met,
+            ),
+            self.rules,
+        )
+
+    def _share(
+        self, place: int, drawn: Drawn, shares: np.ndarray, margin: float, needed: float, promote: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        guardrail = self.truths[place].guardrail
+        lower = guardrail.worse == "lower"
+        ours, theirs, _, _ = self._oriented(place, drawn)
+        exposure = shares[:, ::-1] if lower else shares
+        own = self.truths[place].margin_ratio
+        harm, safe = event_mixtures(1 / own if lower else own)
+        if self.mixture is not None:
+            harm, safe = self.mixture, replace(self.mixture, side="safe")
+        safe = replace(safe, null_ratio=1 / margin if lower else margin)
+        both = ours + theirs
+        return (
+            self._log_e(harm, ours, both, exposure, (needed, needed)),
+            self._log_e(safe, ours, both, exposure, (promote, promote)),
+        )
+
+    def _value(self, place: int, drawn: Drawn, margin: float, gate: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = self.truths[place]
+        sign = -1.0 if truth.guardrail.worse == "lower" else 1.0
+        n = np.maximum(np.cumsum(drawn.canary, axis=-1), 1)
+        m = np.maximum(np.cumsum(drawn.control, axis=-1), 1)
+        ours = np.cumsum(drawn.events_canary[place], axis=-1) / n
+        theirs = np.cumsum(drawn.events_control[place], axis=-1) / m
+        found = []
+        points = truth.guardrail.margin  # in the metric's unit, or else a ratio
+        beyond = (1.0, sign * points) if points is not None else (margin, 0.0)
+        for (factor, offset), side in (((1.0, 0.0), 1.0), (beyond, -1.0)):
+            variance = truth.spread**2 * (1 / n + factor**2 / m)
+            k = 6.3 * variance[:, gate : gate + 1] / variance
+            difference = ours - factor * theirs - offset
+            found.append(mixture_log_e(side * sign * difference / np.sqrt(variance), k, "one"))
+        return found[0], found[1]
+
+    def _log_e(
+        self,
+        mixture: EventMixture,
+        x: np.ndarray,
+        n: np.ndarray,
+        exposure: np.ndarray,
+        thresholds: tuple[float, float],
+    ) -> np.ndarray:
+        """Running log E; the compiled form gives bounds below and above the thresholds that matter."""
+        canary, control = exposure.T
+        if not self.compiled:
+            return mixture.log_e(x, n, canary, control)
+        from canarykit.stats.any_look.event_kernels import run_paths, terms_of
+
+        grid, out = mixture.grid, np.empty(x.shape)
+        counts = x.astype(np.float64), n.astype(np.float64), terms_of(mixture, canary, control)
+        run_paths(*counts, grid.log_ratios, grid.log_weights, thresholds[0], out, thresholds[1])
+        return out
+
+
+def _shares(stages: Sequence[StageRates], looks: list[int]) -> np.ndarray:
+    """Parts of the people in the canary and in the control, one row a look."""
+    return np.repeat([[stage.looks.share, stage.looks.control_share] for stage in stages], looks, axis=0)

@@ -1,0 +1,227 @@
+"""What a scenario means for a guardrail: the control's rate, and what the canary makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.health.evidence.settle import ANY_LOSS
+from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
+from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.values import Average, SurveyScore, Total
+from canarykit.simulate.people.population import Population
+from canarykit.simulate.people.scenario import Effect, Scenario
+from canarykit.times import micros
+
+if TYPE_CHECKING:
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["Truth", "require_variants", "truth_of"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A guardrail's truth per exposed person.
+
+    Parameters
+    ----------
+    guardrail
+        The guardrail.
+    base
+        The control's share of people with the event, or its mean.
+    quantities
+        What the scenario calls the quantities behind it; their effects multiply.
+    spread
+        Standard deviation of a person's value; 0 for share metrics, which need none.
+    """
+
+    guardrail: Guardrail
+    base: float
+    quantities: tuple[str, ...]
+    spread: float = 0.0
+
+    @property
+    def is_share(self) -> bool:
+        """Whether people either have the event or not."""
+        return isinstance(self.guardrail.metric, ShareMetric)
+
+    @property
+    def margin_ratio(self) -> float:
+        """The guardrail's own margin as canary over control; points beyond the rate tolerate any loss."""
+        item = self.guardrail
+        points = item.margin_pp / 100 if item.margin_pp is not None else item.margin
+        if points is None:
+            return item.tolerated_ratio
+        if item.worse == "higher":
+            return 1 + points / self.base
+        return max(1 - points / self.base, ANY_LOSS)
+
+    @property
+    def margin_harm(self) -> float:
+        """The margin as a ratio above 1."""
+        return self.margin_ratio if self.guardrail.worse == "higher" else 1 / self.margin_ratio
+
+    def harm(self, control: np.ndarray, canary: np.ndarray) -> float:
+        """Largest ratio in the bad direction, 1 or less where there is none."""
+        ratio = canary / control
+        return float(np.max(ratio if self.guardrail.worse == "higher" else 1 / np.maximum(ratio, 1e-12)))
+
+    def extra(self, control: np.ndarray, canary: np.ndarray) -> np.ndarray:
+        """Bad events per canary person beyond the control's, by interval."""
+        return canary - control if self.guardrail.worse == "higher" else control - canary
+
+    def ratios(
+        self, scenario: Scenario, population: Population, stage: str, times_us: np.ndarray, variant: str
+    ) -> np.ndarray:
+        """What the variant's base is multiplied by, at each look of a stage."""
+        ratio = np.ones(len(times_us))
+        for effect in scenario.effects:
+            applies = effect.variant is None or effect.variant == variant
+            if effect.quantity not in self.quantities or not applies:
+                continue
+            if effect.stage is not None and effect.stage != stage:
+                continue
+            inside = np.ones(len(times_us), bool)
+            if effect.since is not None:
+                inside &= times_us >= micros(effect.since)
+            if effect.until is not None:
+                inside &= times_us < micros(effect.until)
+            ratio *= np.where(inside, 1.0 + self.strength(effect, scenario, population), 1.0)
+        return ratio
+
+    def strength(self, effect: Effect, scenario: Scenario, population: Population) -> float:
+        """What an effect adds to the base as a part of it, over all people."""
+        strength = (effect.ratio - 1.0) * share_of(effect.where, population)
+        if isinstance(self.guardrail.metric, SlowShare):  # a slower median moves the share above the limit
+            slow = _slow_share(self.guardrail.metric, scenario, effect.ratio) / max(self.base, 1e-12)
+            return (slow - 1.0) * share_of(effect.where, population)
+        return strength
+
+
+def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Mapping[str, float] | None = None) -> Truth:
+    """The truth behind a guardrail; `rates` overrides the control's rate by the guardrail's label.
+
+    Rates are per exposed person with one session each, the moment they are exposed; errors are those of the
+    client. A share of people that the scenario knows nothing of can be simulated with the rate given, and
+    no effect touches it.
+    """
+    metric = guardrail.metric
+    given = (rates or {}).get(guardrail.label)
+    if isinstance(metric, ShareMetric):
+        known = _share_truth(metric, guardrail.label, scenario)
+        if known is None and given is None:
+            raise _cannot(guardrail)
+        base, quantities = known if known is not None else (0.0, ())
+        base = base if given is None else given
+        if not 0 < base < 1:
+            raise PlanError(f"{guardrail.label}: its rate is {base}; expected a fraction between 0 and 1")
+        return Truth(guardrail, base, quantities)
+    found = _value_truth(metric, guardrail.label, scenario)
+    if found is None:
+        raise _cannot(guardrail)
+    mean, spread, quantities = found
+    return Truth(guardrail, mean if given is None else given, quantities, spread)
+
+
+def _share_truth(metric: ShareMetric, label: str, scenario: Scenario) -> tuple[float, tuple[str, ...]] | None:
+    """The control's share of people with it, and the quantities behind it."""
+    if isinstance(metric, SlowShare):
+        return _slow_share(metric, scenario, 1.0), ("load time",)
+    if isinstance(metric, SurveyResponse):
+        return scenario.base("survey answers"), ("survey answers",)
+    steps = {step.event for step in scenario.steps}
+    if isinstance(metric, Conversion | FunnelShare) or (
+        isinstance(metric, ErrorShare) and metric.event in steps
+    ):
+        return _path(metric.events[-1], label, scenario)
+    if isinstance(metric, ErrorShare):
+        return scenario.error_rate, ("errors",)
+    return None
+
+
+def _value_truth(metric: Any, label: str, scenario: Scenario) -> tuple[float, float, tuple[str, ...]] | None:
+    """Mean and standard deviation over the people, and the quantities behind them."""
+    if isinstance(metric, SurveyScore):
+        return scenario.base("survey score"), 0.9, ("survey score",)
+    if isinstance(metric, Average):
+        return _amount(metric.event, scenario)
+    if not isinstance(metric, Total):
+        return None
+    if metric.event in {step.event for step in scenario.steps}:
+        share, quantities = _path(metric.event, label, scenario)
+    elif metric.event == ErrorShare().event:
+        share, quantities = scenario.error_rate, ("errors",)
+    else:
+        return None
+    if metric.property_name is None:  # a person does it once or not at all
+        return share, math.sqrt(share * (1 - share)), quantities
+    mean, spread, (quantity,) = _amount(metric.event, scenario)
+    variance = share * (spread**2 + mean**2) - (share * mean) ** 2
+    return share * mean, math.sqrt(variance), (*quantities, quantity)
+
+
+def _path(last: str, label: str, scenario: Scenario) -> tuple[float, tuple[str, ...]]:
+    """Share of the people who get as far as a step, and the steps up to it."""
+    steps = {step.event: step.rate for step in scenario.steps}
+    if last not in steps:
+        raise PlanError(f"{label}: the scenario has no step {last!r}; {did_you_mean(last, steps)}")
+    names = list(steps)
+    path = names[: names.index(last) + 1]
+    return float(np.prod([steps[name] for name in path])), tuple(path)
+
+
+def _amount(event: str, scenario: Scenario) -> tuple[float, float, tuple[str]]:
+    """The lognormal number that an event carries: the load time at the first step, else the revenue."""
+    slow = event == scenario.steps[0].event
+    quantity = "load time" if slow else "revenue"
+    noise = scenario.load_spread if slow else scenario.amount_spread
+    mean = scenario.base(quantity) * math.exp(noise**2 / 2)
+    return mean, mean * math.sqrt(math.expm1(noise**2)), (quantity,)
+
+
+def _cannot(guardrail: Guardrail) -> PlanError:
+    return PlanError(
+        f"{guardrail.label}: {type(guardrail.metric).__name__} cannot be simulated from rates; simulate "
+        "events with simulate_rollout and judge them with evaluate_stage"
+    )
+
+
+def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
+    """Effects must be for variants that the plan has: "true" is none of a plan with other names."""
+    known = sorted({plan.control, plan.canary, "false", *(item.key for item in plan.variants)})
+    for effect in scenario.effects:
+        if effect.variant is not None and effect.variant not in known:
+            raise PlanError(
+                f"the effect on {effect.quantity!r} is for variant {effect.variant!r}; "
+                f"{did_you_mean(effect.variant, known)}"
+            )
+
+
+def share_of(where: Mapping[str, Any], population: Population) -> float:
+    """Share of the people with these properties, taken as independent."""
+    share = 1.0
+    known: dict[str, Mapping[str, float]] = {
+        "browser": population.browsers,
+        "country": population.countries,
+        "plan": population.plans,
+    }
+    for key, wanted in where.items():
+        if key == "team":
+            share *= population.team / population.n
+            continue
+        if key not in known:
+            raise PlanError(f"the share of people by {key!r} is not known; {did_you_mean(key, known)}")
+        names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        share *= sum(known[key].get(name, 0.0) for name in names)
+    return share
+
+
+def _slow_share(metric: SlowShare, scenario: Scenario, ratio: float) -> float:
+    """Share of a lognormal load time above the limit."""
+    z = math.log(metric.slower_than / (scenario.load_time * ratio)) / max(scenario.load_spread, 1e-12)
+    return 0.5 * math.erfc(z / math.sqrt(2))

@@ -1,0 +1,1 @@
+"""Evidence that holds at every look: e-processes, confidence sequences, their boundaries."""

@@ -1,0 +1,132 @@
+"""What people said: Net Promoter Score and satisfaction, with intervals.
+
+Answers come after exposure, so who answers may itself be an effect: compare response rates first, and read
+a gap between them as a finding, not as a nuisance.
+"""
+
+from __future__ import annotations
+
+import math
+
+from canarykit.stats.checks import critical_value, normal_tail, require_count
+from canarykit.stats.estimate import Estimate, Sided
+from canarykit.stats.one_look.proportions import wilson
+
+__all__ = ["net_promoter_score", "net_promoter_score_difference", "satisfaction"]
+
+_SOURCE = "Rocks (2016), doi:10.1111/anzs.12150"
+
+
+def net_promoter_score(
+    promoters: int, passives: int, detractors: int, *, confidence: float = 0.95, sided: Sided = "two"
+) -> Estimate | None:
+    """Net Promoter Score: 100 (promoters - detractors) / answers, from -100 to 100.
+
+    Parameters
+    ----------
+    promoters, passives, detractors
+        People who answered 9 or 10, 7 or 8, and 0 to 6.
+
+    Returns
+    -------
+    Estimate or None
+        In points of the score (unit "NPS"), higher is better. None without answers; unbounded within
+        -100 and 100, with a note, when all answered alike.
+
+    Examples
+    --------
+    >>> score = net_promoter_score(60, 25, 15)
+    >>> round(score.value), round(score.low, 3), round(score.high, 3)
+    (45, 30.498, 59.502)
+    """
+    n, score, variance = _score(promoters, passives, detractors)
+    z = critical_value(confidence, sided)
+    if n == 0:
+        return None
+    half = z * math.sqrt(variance) if variance > 0 else 200.0
+    return Estimate(
+        value=score,
+        low=-100.0 if sided == "upper" else max(score - half, -100.0),
+        high=100.0 if sided == "lower" else min(score + half, 100.0),
+        confidence=confidence,
+        method="normal",
+        sided=sided,
+        unit="NPS",
+        n=n,
+        source=_SOURCE,
+        standard_error=math.sqrt(variance),
+        notes=() if variance > 0 else ("all answers are of one kind: the interval is unbounded",),
+    )
+
+
+def net_promoter_score_difference(
+    canary: tuple[int, int, int],
+    control: tuple[int, int, int],
+    *,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Estimate | None:
+    """Difference of two Net Promoter Scores, canary minus control; below zero the canary is liked less.
+
+    Parameters
+    ----------
+    canary, control
+        (promoters, passives, detractors) of each arm.
+
+    Examples
+    --------
+    >>> difference = net_promoter_score_difference((450, 300, 250), (480, 300, 220))
+    >>> round(difference.value), round(difference.statistic, 6)
+    (-6, -1.668986)
+    """
+    (n, score, variance), (m, base, other) = _score(*canary), _score(*control)
+    z = critical_value(confidence, sided)
+    if n == 0 or m == 0:
+        return None
+    error = math.sqrt(variance + other)
+    half = z * error if error > 0 else 400.0
+    statistic = (score - base) / error if error > 0 else None
+    return Estimate(
+        value=score - base,
+        low=-200.0 if sided == "upper" else max(score - base - half, -200.0),
+        high=200.0 if sided == "lower" else min(score - base + half, 200.0),
+        confidence=confidence,
+        method="normal",
+        sided=sided,
+        unit="NPS",
+        n=n + m,
+        source=_SOURCE,
+        standard_error=error,
+        statistic=statistic,
+        p_value=None if statistic is None else normal_tail(statistic, sided),
+        null=0.0,
+        notes=() if error > 0 else ("all answers of each arm are of one kind: no test is possible",),
+    )
+
+
+def satisfaction(
+    satisfied: int, answers: int, *, confidence: float = 0.95, sided: Sided = "two"
+) -> Estimate | None:
+    """CSAT: the share of answers that are satisfied (4 or 5 of 5), with a Wilson interval.
+
+    Examples
+    --------
+    >>> share = satisfaction(82, 100)
+    >>> round(share.low, 6), round(share.high, 6)
+    (0.733326, 0.882998)
+    """
+    return wilson(satisfied, answers, confidence=confidence, sided=sided)
+
+
+def _score(promoters: int, passives: int, detractors: int) -> tuple[int, float, float]:
+    """Answers, score and its variance, in points of the score."""
+    counts = [
+        require_count(name, value)
+        for name, value in (("promoters", promoters), ("passives", passives), ("detractors", detractors))
+    ]
+    n = sum(counts)
+    if n == 0:
+        return 0, math.nan, math.nan
+    score = (counts[0] - counts[2]) / n
+    variance = ((counts[0] + counts[2]) / n - score**2) / n
+    return n, 100 * score, 10_000 * max(variance, 0.0)
