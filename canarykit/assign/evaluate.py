@@ -218,7 +218,8 @@ def _only(texts: Any, known: np.ndarray) -> Any:
 
 
 def _as_pandas(texts: Any) -> Any:
-    return texts.to_pandas() if pd.__version__ < "3" else pd.array(texts, dtype="str")
+    """Texts as an array: a Series has labels of its own, by which pandas would align it with the persons."""
+    return texts.to_pandas().array
 
 
 def _payloads(flag: Flag, found: Outcome, semantics: Semantics) -> list[Any]:

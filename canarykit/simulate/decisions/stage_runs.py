@@ -12,6 +12,7 @@ import numpy as np
 from canarykit.errors import PlanError
 from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
 from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.simulate.decisions.binomial import binomial
 from canarykit.simulate.decisions.rival_rules import RIVALS, Counts
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
@@ -86,7 +87,7 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
             more = np.clip((high - low) / (1 - low), 0.0, 1.0)
             ours = ours + _hit(draw(f"{place}more"), canary - ours, more)
         if np.any(high < low):
-            ours = draw(f"{place}less").binomial(ours, np.clip(high / low, 0.0, 1.0))
+            ours = binomial(draw(f"{place}less"), ours, np.clip(high / low, 0.0, 1.0))
         pairs.append((ours, theirs))
     return Drawn(canary, control, tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
 
@@ -102,7 +103,7 @@ def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int,
 def _hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """How many of them have the event: binomial, where it is rare its Poisson limit."""
     if rate.max() > 0.02:
-        return stream.binomial(people, rate)
+        return binomial(stream, people, rate)
     return np.minimum(stream.poisson(people * rate), people)
 
 
