@@ -13,7 +13,7 @@ from canarykit.metrics import Guardrail, Outcomes
 HOUR = 3_600_000_000
 ALPHA = 0.05
 TOTAL = metrics.Total("paid", "amount", cap_quantile=None)
-GUARDRAIL = Guardrail(TOTAL, margin_ratio=1.25)
+GUARDRAIL = Guardrail(TOTAL, worse="higher", margin_ratio=1.25)
 
 
 def people_of_groups(rng, n_groups, icc):
@@ -210,7 +210,7 @@ def test_the_sums_by_group_are_enough_for_the_usual_comparison():
 )
 def test_averages_and_ratios_of_organisations_are_cluster_robust_too(metric):
     events, (canary, group, values) = organisations()
-    report = judge(events, Guardrail(metric))
+    report = judge(events, Guardrail(metric, worse="higher"))
     textbook = stats.cluster_jackknife(*rows_of_groups(values, group, canary))
     arms = report.audit["guardrails"][0]["counts"]
     assert report.check(metric.label).effect == pytest.approx(textbook.value)
@@ -238,7 +238,7 @@ def test_fewer_than_twenty_organisations_an_arm_cannot_tell():
 def test_the_past_of_organisations_narrows_what_is_said_of_them():
     events, _ = organisations(past=True)
     spec = metrics.Total("paid", "amount", cap_quantile=None, cuped="14d", name="adjusted")
-    report = judge(events, GUARDRAIL, Guardrail(spec))
+    report = judge(events, GUARDRAIL, Guardrail(spec, worse="higher"))
     plain, adjusted = report.check(TOTAL.label), report.check("adjusted")
     correlation = report.audit["guardrails"][1]["counts"]["cuped"]["correlation"]
     assert 0.8 < correlation < 0.97
@@ -254,7 +254,9 @@ def test_the_past_of_organisations_narrows_what_is_said_of_them():
 def test_organisations_without_any_past_are_judged_as_they_are():
     events, _ = organisations(past=False)
     spec = metrics.Average("paid", "amount", cuped="14d", name="adjusted")
-    report = judge(events, Guardrail(metrics.Average("paid", "amount")), Guardrail(spec))
+    report = judge(
+        events, Guardrail(metrics.Average("paid", "amount"), worse="higher"), Guardrail(spec, worse="higher")
+    )
     plain, adjusted = report.check("mean amount"), report.check("adjusted")
     assert (plain.effect, plain.effect_low) == (adjusted.effect, adjusted.effect_low)
     assert "Nothing was taken out" in adjusted.meaning
@@ -263,7 +265,7 @@ def test_organisations_without_any_past_are_judged_as_they_are():
 def test_organisations_in_which_nobody_was_seen_before_are_counted():
     events, _ = organisations(past=True)
     new = (events["timestamp"] < START) & (events["$group_0"] < "org007")
-    report = judge(events[~new], Guardrail(metrics.Total("paid", "amount", cuped="14d")))
+    report = judge(events[~new], Guardrail(metrics.Total("paid", "amount", cuped="14d"), worse="higher"))
     (note,) = [note for note in report.notes if note.code == "cuped_without"]
     assert str(note).startswith("7 organization groups without anybody seen in the 14d before exposure")
     assert "a past of average" in note.text
@@ -272,7 +274,7 @@ def test_organisations_in_which_nobody_was_seen_before_are_counted():
 def test_an_organisation_that_is_a_whole_arm_cannot_tell():
     events, _ = organisations(n_groups=60)
     alone = events["event"].eq("$feature_flag_called") | events["$group_0"].isin(["org000", "org001"])
-    report = judge(events[alone], Guardrail(metrics.Average("paid", "amount")))
+    report = judge(events[alone], Guardrail(metrics.Average("paid", "amount"), worse="higher"))
     assert report.check("mean amount").status.value == "cannot tell"
 
 
@@ -282,7 +284,9 @@ def test_organisations_on_disk_are_counted_the_same(tmp_path):
     spec = metrics.Total("paid", "amount", cuped="14d")
     logs = ck.EventLog(events), ck.scan_posthog(str(tmp_path / "events.parquet"), memory_limit="1MB")
     here, there = (
-        ck.evaluate_stage(log, PLAN, "half", Guardrail(spec), as_of=AS_OF, min_dwell="12h").to_dict()
+        ck.evaluate_stage(
+            log, PLAN, "half", Guardrail(spec, worse="higher"), as_of=AS_OF, min_dwell="12h"
+        ).to_dict()
         for log in logs
     )
     assert here["checks"] == there["checks"]

@@ -173,6 +173,57 @@ def test_units_without_a_column_or_people_are_answered():
     assert metrics.outcomes(log, FIVE, empty).first[0].tolist() == []
 
 
+HARM_IS = [
+    ("$exception", "higher"),
+    ("$rageclick", "higher"),
+    ("Application Crashed", "higher"),
+    (metrics.ErrorShare("payment declined"), "higher"),
+    (metrics.SlowShare("page", "load_ms", slower_than=2500), "higher"),
+    (metrics.Average("$web_vitals", "$web_vitals_LCP_value"), "higher"),
+    (metrics.Total("$exception"), "higher"),
+    (metrics.Ratio(metrics.Total("$exception"), metrics.Total("$pageview")), "higher"),
+    (metrics.Conversion("paid", within="1d"), "lower"),
+    (metrics.FunnelShare(("seen", "paid")), "lower"),
+    (metrics.Retention(1), "lower"),
+    (metrics.Total("paid", "amount"), "lower"),
+    (metrics.Average("order completed", "$revenue"), "lower"),
+    (metrics.Ratio(metrics.Total("paid", "amount"), metrics.Total("$session_start")), "lower"),
+    (metrics.SurveyResponse("nps"), "lower"),
+    (metrics.SurveyScore("nps"), "lower"),
+]
+
+
+@pytest.mark.parametrize("metric, harm", HARM_IS)
+def test_a_metric_knows_in_which_direction_a_release_does_harm(metric, harm):
+    guardrail = ck.Guardrail(metric)
+    assert guardrail.worse == harm
+    assert guardrail.tolerated_ratio == (1.25 if harm == "higher" else 0.95)
+    assert ck.Guardrail.from_dict(guardrail.to_dict()) == guardrail
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "paid",
+        "error page closed",
+        metrics.Conversion("order refunded"),
+        metrics.FunnelShare(("seen", "subscription cancelled")),
+        metrics.Total("refund", "amount"),
+        metrics.Total("$pageview"),
+        metrics.Average("search", "results"),
+        metrics.Ratio(metrics.Total("paid", "amount"), metrics.Total("$exception")),
+    ],
+)
+def test_where_no_name_tells_which_direction_is_harm_it_must_be_given(metric):
+    with pytest.raises(PlanError, match=r"worse='lower' .* or worse='higher'"):
+        ck.Guardrail(metric)
+    plain = metric if isinstance(metric, str) else metric.to_dict()
+    with pytest.raises(PlanError, match='"worse": "lower" or "worse": "higher"'):
+        ck.Guardrail.from_dict({"metric": plain})
+    for worse in ("higher", "lower"):
+        assert ck.Guardrail(metric, worse=worse).worse == worse
+
+
 def test_specs_survive_their_plain_form():
     ratio = metrics.Ratio(metrics.Total("paid", "amount"), metrics.Total("$session_start"))
     specs = [*FIVE, ratio, metrics.Retention(7), metrics.SurveyResponse("s"), metrics.SurveyScore("s"),
@@ -185,15 +236,18 @@ def test_specs_survive_their_plain_form():
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: ck.Guardrail("x", margin_ratio=0.9), "expected above 1, since higher is worse"),
+        (
+            lambda: ck.Guardrail("x", worse="higher", margin_ratio=0.9),
+            "expected above 1, since higher is worse",
+        ),
         (lambda: ck.Guardrail("x", worse="lower", margin_ratio=1.1), "expected between 0 and 1"),
-        (lambda: ck.Guardrail("x", margin_ratio=1.1, margin_pp=1), "give one margin"),
-        (lambda: ck.Guardrail("x", margin_ratio=float("nan")), "margin_ratio is nan"),
-        (lambda: ck.Guardrail("x", margin=3), "margin is for values per person"),
-        (lambda: ck.Guardrail(metrics.Total("paid"), margin_pp=1), "margin_pp is for shares"),
+        (lambda: ck.Guardrail("$exception", margin_ratio=1.1, margin_pp=1), "give one margin"),
+        (lambda: ck.Guardrail("$exception", margin_ratio=float("nan")), "margin_ratio is nan"),
+        (lambda: ck.Guardrail("$exception", margin=3), "margin is for values per person"),
+        (lambda: ck.Guardrail(metrics.Total("error"), margin_pp=1), "margin_pp is for shares"),
         (lambda: ck.Guardrail("x", worse="up"), "expected 'higher' or 'lower'"),
-        (lambda: ck.Guardrail("x", limit=5), "expected a fraction of people"),
-        (lambda: ck.Guardrail("x", weight=0), "expected a part in"),
+        (lambda: ck.Guardrail("$exception", limit=5), "expected a fraction of people"),
+        (lambda: ck.Guardrail("$exception", weight=0), "expected a part in"),
         (lambda: ck.Guardrail(3), "expected a spec such as"),
         (lambda: metrics.Conversion("paid", within="7"), "number with its unit"),
         (lambda: metrics.Conversion(""), "expected an event's name"),
@@ -205,10 +259,12 @@ def test_specs_survive_their_plain_form():
         (lambda: metrics.metric_from_dict({"metric": "conversion"}), "cannot be built"),
         (lambda: ck.Guardrail.from_dict({"worse": "lower"}), "needs a 'metric'"),
         (
-            lambda: metrics.guardrail_weights([ck.Guardrail("x", weight=0.5), ck.Guardrail("y")]),
+            lambda: metrics.guardrail_weights(
+                [ck.Guardrail("$exception", weight=0.5), ck.Guardrail("crash")]
+            ),
             "all or none",
         ),
-        (lambda: metrics.guardrail_weights([ck.Guardrail("x", weight=0.9)] * 2), "add up to 1.8"),
+        (lambda: metrics.guardrail_weights([ck.Guardrail("$exception", weight=0.9)] * 2), "add up to 1.8"),
     ],
 )
 def test_guardrails_that_cannot_be_meant_are_refused(build, message):

@@ -6,10 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.direction import Direction, event_direction
+from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, ValueMetric, metric_from_dict
 
 __all__ = ["Guardrail", "guardrail_weights"]
@@ -24,7 +25,9 @@ class Guardrail:
     metric
         A spec of `canarykit.metrics`; the name of an event means "share of people with that event".
     worse
-        Which direction is harm: "higher" for errors, "lower" for conversion.
+        Which direction is harm. Metrics know their own: "lower" for conversions, funnels, retention,
+        money and survey scores, "higher" for errors and waiting times. Where it cannot be known (the bare
+        name of an event that is not an error, a mean of any property) it must be given.
     margin_ratio
         Largest tolerated ratio of the canary to the control: 1.25 tolerates a quarter more errors, 0.95
         a loss of a twentieth of the conversions. Default: 1.25 when higher is worse, 0.95 when lower is.
@@ -50,12 +53,13 @@ class Guardrail:
     >>> Guardrail("$exception", margin_ratio=1.5).label
     'people with $exception'
     >>> from canarykit.metrics import Conversion
-    >>> Guardrail(Conversion("paid"), worse="lower").tolerated_ratio
-    0.95
+    >>> paid = Guardrail(Conversion("paid"))
+    >>> paid.worse, paid.tolerated_ratio
+    ('lower', 0.95)
     """
 
     metric: Metric
-    worse: Literal["higher", "lower"] = field(default="higher", kw_only=True)
+    worse: Direction = field(default=None, kw_only=True)  # type: ignore  # None: the metric's own
     margin_ratio: float | None = field(default=None, kw_only=True)
     margin_pp: float | None = field(default=None, kw_only=True)
     margin: float | None = field(default=None, kw_only=True)
@@ -65,13 +69,21 @@ class Guardrail:
     name: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
+        direction: Direction | None = None
         if isinstance(self.metric, str):
+            direction = event_direction(self.metric)
             object.__setattr__(self, "metric", ErrorShare(self.metric))
+        elif isinstance(self.metric, MetricSpec):
+            direction = self.metric.harmful_direction
         if not isinstance(self.metric, ShareMetric | ValueMetric):
             raise PlanError(
                 f"a guardrail's metric is {type(self.metric).__name__}; expected a spec such as "
                 "metrics.ErrorShare() or the name of an event"
             )
+        if self.worse is None:
+            if direction is None:
+                raise PlanError(_which_direction(self))
+            object.__setattr__(self, "worse", direction)
         if self.worse not in ("higher", "lower"):
             raise PlanError(f"{self.label}: worse is {self.worse!r}; expected 'higher' or 'lower'")
         given = [name for name in ("margin_ratio", "margin_pp", "margin") if getattr(self, name) is not None]
@@ -91,9 +103,9 @@ class Guardrail:
         is_share = isinstance(self.metric, ShareMetric)
         ratio = self.margin_ratio
         if ratio is not None and self.worse == "higher" and not 1 < ratio < math.inf:
-            return f"margin_ratio is {ratio}; expected above 1, since higher is worse"
+            return f"margin_ratio is {ratio}; expected above 1, since higher is worse (worse='higher')"
         if ratio is not None and self.worse == "lower" and not 0 < ratio < 1:
-            return f"margin_ratio is {ratio}; expected between 0 and 1, since lower is worse"
+            return f"margin_ratio is {ratio}; expected between 0 and 1, since lower is worse (worse='lower')"
         if self.margin_pp is not None and not is_share:
             return "margin_pp is for shares of people; use margin= or margin_ratio="
         if self.margin_pp is not None and not 0 < self.margin_pp < 100:
@@ -127,7 +139,7 @@ class Guardrail:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any] | str) -> Guardrail:
-        """A guardrail from its plain form; a text is the name of an event that is an error.
+        """A guardrail from its plain form; a text is the name of an event, as in `Guardrail(text)`.
 
         Examples
         --------
@@ -135,7 +147,7 @@ class Guardrail:
         True
         """
         if isinstance(content, str):
-            return cls(ErrorShare(content))
+            content = {"metric": content}
         fields = dict(content)
         known = [spec.name for spec in dataclasses.fields(cls)]
         for key in fields:
@@ -144,7 +156,17 @@ class Guardrail:
         if "metric" not in fields:
             raise PlanError(f"a guardrail needs a 'metric'; {did_you_mean('metric', fields)}")
         metric = fields.pop("metric")
-        return cls(ErrorShare(metric) if isinstance(metric, str) else metric_from_dict(metric), **fields)
+        # a name is made a metric by the guardrail itself, which then knows that only a name was given
+        return cls(metric if isinstance(metric, str) else metric_from_dict(metric), **fields)  # type: ignore
+
+
+def _which_direction(guardrail: Guardrail) -> str:
+    """What to write where the metric does not tell its harmful direction."""
+    return (
+        f"{guardrail.label}: whether more or less of it is harm cannot be known from its name; say "
+        "worse='lower' (harm when it falls, as payments) or worse='higher' (harm when it rises, as errors); "
+        '"worse": "lower" or "worse": "higher" in JSON'
+    )
 
 
 def guardrail_weights(guardrails: Sequence[Guardrail]) -> tuple[float, ...]:
@@ -160,7 +182,8 @@ def guardrail_weights(guardrails: Sequence[Guardrail]) -> tuple[float, ...]:
 
     Examples
     --------
-    >>> guardrail_weights([Guardrail("crash", critical=True), Guardrail("slow"), Guardrail("ticket")])
+    >>> crash, rage = Guardrail("crash", critical=True), Guardrail("$rageclick")
+    >>> guardrail_weights([crash, rage, Guardrail("$exception")])
     (0.5, 0.25, 0.25)
     """
     given = [g.weight for g in guardrails if g.weight is not None]

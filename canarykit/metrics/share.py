@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from canarykit.errors import PlanError
+from canarykit.metrics.direction import Direction, has_harm_word
 from canarykit.times import DAY, duration
 
 __all__ = [
@@ -60,6 +61,11 @@ class MetricSpec:
 
     def _words(self) -> str:
         raise TypeError(f"{type(self).__name__} must define _words()")
+
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """The direction that is harm, "higher" or "lower"; None where the metric alone does not tell."""
+        return None
 
     @property
     def filters(self) -> Filters:
@@ -159,6 +165,11 @@ class ErrorShare(ShareMetric):
         limit = f" within {self.within}" if self.within else ""
         return f"people with {self.event}{limit}"
 
+    @property
+    def harmful_direction(self) -> Direction:
+        """More people with an error are harm."""
+        return "higher"
+
 
 @dataclass(frozen=True)
 class Conversion(ShareMetric):
@@ -187,6 +198,11 @@ class Conversion(ShareMetric):
 
     def _words(self) -> str:
         return f"{self.event} within {self.within}" if self.within else self.event
+
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """Fewer conversions are harm, unless the event itself speaks of harm (an error, a refund)."""
+        return None if has_harm_word(self.event) else "lower"
 
 
 @dataclass(frozen=True)
@@ -223,6 +239,11 @@ class SlowShare(ShareMetric):
         return f"people with {self.property_name} > {self.slower_than:,g}"
 
     @property
+    def harmful_direction(self) -> Direction:
+        """More people who wait are harm."""
+        return "higher"
+
+    @property
     def threshold(self) -> tuple[str, float]:
         """The property and the limit it must exceed."""
         return self.property_name, float(self.slower_than)
@@ -253,6 +274,11 @@ class Retention(ShareMetric):
         return f"back on day {self.day} ({self.event})"
 
     @property
+    def harmful_direction(self) -> Direction:
+        """Fewer people who come back are harm."""
+        return "lower"
+
+    @property
     def window(self) -> tuple[float, float]:
         """The 24 hours that count."""
         return self.day * DAY, (self.day + 1) * DAY
@@ -273,6 +299,11 @@ class SurveyResponse(SurveyAnswers, ShareMetric):
 
     def _words(self) -> str:
         return f"answered survey {self.survey}"
+
+    @property
+    def harmful_direction(self) -> Direction:
+        """Fewer people who answer are harm."""
+        return "lower"
 
 
 @dataclass(frozen=True)
@@ -301,6 +332,11 @@ class FunnelShare(ShareMetric):
 
     def _words(self) -> str:
         return " > ".join(self.steps) + (f" within {self.within}" if self.within else "")
+
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """Fewer people at the last step are harm, unless that step itself speaks of harm."""
+        return None if has_harm_word(self.steps[-1]) else "lower"
 
     @property
     def events(self) -> tuple[str, ...]:

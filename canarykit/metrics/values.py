@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.metrics.direction import Direction, has_harm_word, number_direction
 from canarykit.metrics.share import (
     Conversion,
     ErrorShare,
@@ -82,6 +83,11 @@ class Total(ValueMetric):
         what = f"sum of {self.property_name}" if self.property_name else f"{self.event} events"
         return f"{what} per person"
 
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """Less money and more errors are harm; of other sums and counts it must be given."""
+        return number_direction(self.event, self.property_name)
+
 
 @dataclass(frozen=True)
 class Average(ValueMetric):
@@ -114,6 +120,11 @@ class Average(ValueMetric):
     def _words(self) -> str:
         return f"mean {self.property_name}"
 
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """Longer times and less money are harm; of other means it must be given."""
+        return number_direction(self.event, self.property_name)
+
 
 @dataclass(frozen=True)
 class SurveyScore(SurveyAnswers, ValueMetric):
@@ -133,6 +144,11 @@ class SurveyScore(SurveyAnswers, ValueMetric):
 
     def _words(self) -> str:
         return f"mean score of survey {self.survey}"
+
+    @property
+    def harmful_direction(self) -> Direction:
+        """A lower score is harm."""
+        return "lower"
 
 
 @dataclass(frozen=True)
@@ -174,6 +190,14 @@ class Ratio(ValueMetric):
 
     def _words(self) -> str:
         return " / ".join(t.label.removesuffix(" per person") for t in (self.numerator, self.denominator))
+
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """That of the numerator, unless the denominator speaks of harm as well."""
+        below = self.denominator
+        if below.harmful_direction == "higher" or has_harm_word(below.event):
+            return None
+        return self.numerator.harmful_direction
 
     @property
     def events(self) -> tuple[str, ...]:
