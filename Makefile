@@ -8,20 +8,21 @@ READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.ready-bench
 
 # make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
-EXPORT ?=
-FLAG   ?=
-PERSONS ?=
-GROUPS ?=
-PLAN   ?=
-STAGE  ?=
-AS_OF  ?=
+# The values travel in the environment, unread: neither make nor the shell runs what stands in them.
+unexport EXPORT FLAG PERSONS GROUPS PLAN STAGE AS_OF ARGS
+export CANARYKIT_EXPORT  := $(value EXPORT)
+export CANARYKIT_FLAG    := $(value FLAG)
+export CANARYKIT_PERSONS := $(value PERSONS)
+export CANARYKIT_GROUPS  := $(value GROUPS)
+export CANARYKIT_PLAN    := $(value PLAN)
+export CANARYKIT_STAGE   := $(value STAGE)
+export CANARYKIT_AS_OF   := $(value AS_OF)
+export CANARYKIT_ARGS    := $(value ARGS)
 
 .PHONY: walk test check lab bench calibrate notebooks picture constraints clean
 
 walk: $(READY)
-	@$(BIN)/python -m canarykit.walk --notebooks notebooks --build build \
-	  --export "$(EXPORT)" --flag "$(FLAG)" --persons "$(PERSONS)" --groups "$(GROUPS)" \
-	  --plan "$(PLAN)" --stage "$(STAGE)" --as-of "$(AS_OF)"
+	@$(BIN)/python -m canarykit.walk --notebooks notebooks --build build
 
 test: check
 	$(BIN)/python -m pytest -q
@@ -31,8 +32,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# make lab ARGS="--no-browser --port 8890"; root (a container) is let in, as Jupyter asks to be told.
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	@set -f; root=; [ "$$(id -u)" -ne 0 ] || root=--allow-root; \
+	  exec $(BIN)/jupyter lab notebooks $$root $$CANARYKIT_ARGS
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks all

@@ -10,15 +10,31 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from canarykit.errors import CanarykitError, PlanError
+from canarykit.errors import CanarykitError, DataError, PlanError, close_name
+from canarykit.escaping import one_line, workflow_text
+from canarykit.files import write_whole
 
 __all__ = ["main"]
 
 _EPILOG = """\
 exit codes: 0 promote, 10 hold, 20 roll back, 1 unusable input, 2 unusable command line
+
+The verdict is printed first and its exit code kept: a report that cannot be written is said on stderr.
+
+guardrails (--guardrails, or `guardrails` in the plan file): a JSON list. One item is the name of an event
+that counts as an error, or an object of a metric and the fields of ck.Guardrail, such as
+
+  ["$exception",
+   {"metric": {"metric": "conversion", "event": "paid", "within": "1d"}, "worse": "lower",
+    "margin_ratio": 0.9, "critical": true}]
+
+where the inner `metric` names a class of canarykit.metrics in plain words, with its fields:
+
+METRICS
 
 In GitHub Actions the report is added to the job's summary, and `verdict` and `exit_code` are set as
 outputs of the step.
@@ -27,26 +43,49 @@ outputs of the step.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the answer is the process exit code."""
+    _write_what_the_terminal_cannot()
     options = _parser().parse_args(arguments)
     try:
         return _evaluate(options)
     except CanarykitError as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        _complain(str(problem))
         if os.environ.get("GITHUB_ACTIONS"):
-            print(f"::error::{_one_line(str(problem))}")
+            _say(f"::error::{workflow_text(problem)}")
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Arguments whose complaints name the option that was probably meant."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Remember what was given, for the hint."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """What is wrong, what was probably meant, and where the options are described; exit code 2."""
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: error: {one_line(message)}", file=sys.stderr)
+        for name in (argument.split("=")[0] for argument in self._given if argument.startswith("--")):
+            if name.strip("-") and not any(option.startswith(name) for option in known):
+                close = close_name(name, known)
+                meant = f"; did you mean {close}?" if close else ""
+                print(f"hint: there is no option {one_line(name)}{meant}", file=sys.stderr)
+        print(f"hint: {self.prog} --help describes every option", file=sys.stderr)
+        sys.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="canarykit", description="Judge canary releases behind feature flags."
-    )
+    parser = _Parser(prog="canarykit", description="Judge canary releases behind feature flags.")
     commands = parser.add_subparsers(dest="command", required=True)
     evaluate = commands.add_parser(
         "evaluate",
         help="promote, hold or roll back one stage",
         description="Judge one stage of a release: promote, hold or roll back.",
-        epilog=_EPILOG,
+        epilog=_EPILOG.replace("METRICS", _metric_fields()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument("export", help="events: a PostHog export (file, folder or glob)")
@@ -59,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--persons", help="persons export")
     evaluate.add_argument("--groups", help="groups export")
     evaluate.add_argument(
-        "--guardrails", help="JSON list of guardrails; default: `guardrails` in the plan file, else errors"
+        "--guardrails",
+        help="JSON list of guardrails, or a file of it (below); default: those of the plan file, else errors",
     )
     evaluate.add_argument("--scan", action="store_true", help="leave large Parquet files on disk")
     evaluate.add_argument("--format", help="kind of export, where its columns do not say so")
@@ -97,18 +137,16 @@ def _evaluate(options: argparse.Namespace) -> int:
         harm_budget=options.harm_budget,
         known_gaps=[gap.split("/") for gap in options.known_gap],
     )
-    if options.html:
-        report.to_html(options.html)
-    if options.json:
-        report.to_json(options.json, indent=1)
     markdown = report.to_markdown()
+    _say(one_line(report.headline) if options.markdown else markdown.rstrip("\n"))
     if options.markdown:
-        Path(options.markdown).write_text(markdown, encoding="utf-8")
-        print(report.headline)
-    else:
-        print(markdown, end="")
+        _or_complain(lambda: write_whole(options.markdown, markdown))
+    if options.html:
+        _or_complain(lambda: report.to_html(options.html))
+    if options.json:
+        _or_complain(lambda: report.to_json(options.json, indent=1))
     _tell_github(report, markdown)
-    return report.exit_code
+    return int(report.exit_code)
 
 
 def _stage_up_to(plan: Any, as_of: str) -> str:
@@ -131,35 +169,79 @@ def _guardrails(options: argparse.Namespace) -> list[Any] | None:
         content = json.loads(text)
     except json.JSONDecodeError as problem:
         raise PlanError(f"{source} is no JSON: {problem}") from None
-    listed = content if isinstance(content, list) else content.get("guardrails")
-    if listed is None and options.guardrails:
-        raise PlanError(f"{source} holds no list of guardrails")
-    return None if listed is None else [Guardrail.from_dict(item) for item in listed]
+    except RecursionError:
+        raise PlanError(f"{source[:80]} is nested too deeply to be a list of guardrails") from None
+    listed = content.get("guardrails") if isinstance(content, dict) else content
+    if listed is None and not options.guardrails:
+        return None
+    if not isinstance(listed, list):
+        raise PlanError(f"the guardrails of {source} are {listed!r}; expected a list of names or objects")
+    return [Guardrail.from_dict(item) for item in listed]
 
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as problem:
-        raise PlanError(f"{path} cannot be read: {problem.strerror}") from None
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise PlanError(f"{path} cannot be read: {reason}") from None
 
 
 def _tell_github(report: Any, markdown: str) -> None:
     """The job summary, the step's outputs, and an annotation, where the run is inside GitHub Actions."""
     summary, outputs = os.environ.get("GITHUB_STEP_SUMMARY"), os.environ.get("GITHUB_OUTPUT")
     if summary:
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(markdown + "\n")
+        _or_complain(lambda: _append(summary, markdown + "\n"))
     if outputs:
-        with open(outputs, "a", encoding="utf-8") as file:
-            file.write(f"verdict={report.verdict.value}\nexit_code={report.exit_code}\n")
+        lines = f"verdict={report.verdict.value}\nexit_code={report.exit_code}\n"
+        _or_complain(lambda: _append(outputs, lines))
     if os.environ.get("GITHUB_ACTIONS"):
         level = {0: "notice", 10: "warning", 20: "error"}[report.exit_code]
-        print(f"::{level}::{_one_line(report.headline)}")
+        _say(f"::{level}::{workflow_text(report.headline)}")
 
 
-def _one_line(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _metric_fields() -> str:
+    """One line per kind of metric: its name in JSON and its fields."""
+    from canarykit.metrics.values import metric_kinds
+
+    kinds = metric_kinds()
+    width = max(map(len, kinds)) + 2
+    return "\n".join(f"  {json.dumps(kind):{width}}  {', '.join(names)}" for kind, names in kinds.items())
+
+
+def _append(path: str, text: str) -> None:
+    try:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as problem:
+        raise DataError(f"{path} cannot be written: {problem.strerror}") from None
+
+
+def _or_complain(write: Callable[[], Any]) -> None:
+    """A report that cannot be written is a complaint; the verdict stands."""
+    try:
+        write()
+    except CanarykitError as problem:
+        _complain(str(problem))
+
+
+def _complain(problem: str) -> None:
+    print(f"error: {one_line(problem)}", file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    """Print; a reader who has gone away (`| head`) does not change the exit code."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (until the process ends)
+
+
+def _write_what_the_terminal_cannot() -> None:
+    """Signs that the encoding of the terminal lacks are written out, so that a verdict always prints."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

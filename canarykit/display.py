@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
-from html import escape
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from canarykit.escaping import html_text, markdown_text, one_line
+from canarykit.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,9 +57,10 @@ class Table:
         return cls(tuple(columns), tuple(cells))
 
     def formatted(self) -> list[list[str]]:
-        """Every cell as the text that people read."""
+        """Every cell as the text that people read, on one line."""
         return [
-            [format_value(v, c.kind) for v, c in zip(row, self.columns, strict=True)] for row in self.rows
+            [one_line(format_value(v, c.kind)) for v, c in zip(row, self.columns, strict=True)]
+            for row in self.rows
         ]
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -76,7 +78,7 @@ class Table:
         """Aligned plain text, numbers to the right."""
         if not self.columns:
             return ""
-        head = [column.label for column in self.columns]
+        head = [one_line(column.label) for column in self.columns]
         body = self.formatted()
         widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
         left = [column.kind == "text" for column in self.columns]
@@ -93,9 +95,9 @@ class Table:
         """A GitHub-flavoured Markdown table."""
         if not self.columns:
             return ""
-        head = [_markdown_cell(column.label) for column in self.columns]
+        head = [markdown_text(column.label) for column in self.columns]
         rule = [":---" if column.kind == "text" else "---:" for column in self.columns]
-        body = [[_markdown_cell(cell) for cell in row] for row in self.formatted()]
+        body = [[markdown_text(cell) for cell in row] for row in self.formatted()]
         return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *body])
 
     def to_html(self) -> str:
@@ -106,13 +108,13 @@ class Table:
         align = ["left" if column.kind == "text" else "right" for column in self.columns]
         whole = ["" if column.kind == "text" else "white-space:nowrap;" for column in self.columns]
         head = "".join(
-            f'<th style="{cell_style}text-align:{a};font-weight:600">{escape(c.label)}</th>'
+            f'<th style="{cell_style}text-align:{a};font-weight:600">{html_text(c.label)}</th>'
             for c, a in zip(self.columns, align, strict=True)
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f'<td style="{cell_style}{w}text-align:{a};vertical-align:top">{escape(cell)}</td>'
+                f'<td style="{cell_style}{w}text-align:{a};vertical-align:top">{html_text(cell)}</td>'
                 for cell, a, w in zip(row, align, whole, strict=True)
             )
             + "</tr>"
@@ -169,8 +171,10 @@ class Result:
 
     def to_markdown(self) -> str:
         """Headline, table and notes as Markdown."""
-        notes = "".join(f"\n- {note}" for note in self.notes)
-        return f"**{self._headline()}**\n\n{self._table().to_markdown()}\n{notes}".rstrip() + "\n"
+        notes = "".join(f"\n- {markdown_text(note)}" for note in self.notes)
+        return (
+            f"**{markdown_text(self._headline())}**\n\n{self._table().to_markdown()}\n{notes}".rstrip() + "\n"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Headline, rows, notes and further fields as plain JSON values."""
@@ -182,18 +186,20 @@ class Result:
         """`to_dict` as JSON text, also written to `path` where one is given; NaN and infinity become null."""
         text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_whole(path, text + "\n")
         return text
 
     def __repr__(self) -> str:
-        notes = "\n".join(f"note: {note}" for note in self.notes)
-        return "\n".join(part for part in (self._headline(), self._table().to_text(), notes) if part)
+        notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
+        return "\n".join(
+            part for part in (one_line(self._headline()), self._table().to_text(), notes) if part
+        )
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{escape(str(note))}</li>" for note in self.notes)
+        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
         listed = f'<ul style="color:#555;font-size:12px;margin:4px 0">{notes}</ul>' if notes else ""
         return (
-            f'<div><p style="font-weight:600;margin:4px 0">{escape(self._headline())}</p>'
+            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
             f"{self._table().to_html()}{listed}</div>"
         )
 
@@ -296,7 +302,3 @@ def _format_time(value: Any) -> str:
         zone = " UTC" if value.tzinfo is not None else ""
         return f"{value:%Y-%m-%d %H:%M}{zone}"
     return str(value)
-
-
-def _markdown_cell(text: str) -> str:
-    return escape(text, quote=False).replace("|", "\\|").replace("\n", " ")

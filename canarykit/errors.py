@@ -14,6 +14,7 @@ __all__ = [
     "NaiveTimestampError",
     "PlanError",
     "UnsupportedFlagError",
+    "close_name",
     "did_you_mean",
 ]
 
@@ -56,5 +57,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not names:
         return "there is nothing."
     shown = names if len(names) <= 20 else [*names[:20], f"... {len(names) - 20} more"]
-    close = get_close_matches(str(name), names, n=1, cutoff=0.6)
-    return f"there is {shown}." + (f" Did you mean {close[0]!r}?" if close else "")
+    close = close_name(str(name), names)
+    return f"there is {shown}." + (f" Did you mean {close!r}?" if close else "")
+
+
+def close_name(name: str, known: Iterable[str]) -> str | None:
+    """The one of the names that was probably meant, or None.
+
+    Examples
+    --------
+    >>> close_name("--asof", ["--as-of", "--flag"])
+    '--as-of'
+    """
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Table, format_value
 from canarykit.errors import CanarykitError, DataError
+from canarykit.escaping import html_text, one_line
+from canarykit.files import write_whole
 
 if TYPE_CHECKING:
     from canarykit.health import StageReport
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _walk(_parser().parse_args(arguments))
     except CanarykitError as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {one_line(problem)}", file=sys.stderr)
         return 1
 
 
@@ -137,7 +140,7 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
     nbformat.write(notebook, build / path.name)
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     page = build / f"{path.stem}.html"
-    page.write_text(exporter.from_notebook_node(notebook)[0], encoding="utf-8")
+    write_whole(page, exporter.from_notebook_node(notebook)[0])
     lines = tuple(json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK))
     return Walked(path.stem, page, lines)
 
@@ -160,7 +163,7 @@ def _write_index(walked: list[Walked], build: Path) -> Path:
     for notebook in walked:
         for line in notebook.lines:
             shown = "".join(
-                f'<td style="{cell}">{escape(format_value(line[c.key], c.kind))}</td>' for c in COLUMNS
+                f'<td style="{cell}">{html_text(format_value(line[c.key], c.kind))}</td>' for c in COLUMNS
             )
             links = (
                 f'<a href="{escape(line["page"])}">report</a> · '
@@ -169,13 +172,13 @@ def _write_index(walked: list[Walked], build: Path) -> Path:
             rows.append(f'<tr>{shown}<td style="{cell};white-space:nowrap">{links}</td></tr>')
     head = "".join(f'<th style="{cell}">{column.label}</th>' for column in COLUMNS)
     page = build / "index.html"
-    page.write_text(
+    write_whole(
+        page,
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>canarykit: the walk</title></head>'
         '<body style="font-family:system-ui,sans-serif;max-width:1100px;margin:32px auto;color:#222">'
         "<h1>From stage to verdict</h1>"
         f'<table style="border-collapse:collapse"><tr>{head}<th style="{cell}">open</th></tr>{"".join(rows)}'
         "</table></body></html>",
-        encoding="utf-8",
     )
     return page
 
@@ -195,19 +198,35 @@ def _relative(path: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m canarykit.walk", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m canarykit.walk",
+        description=__doc__,
+        epilog="Where an option is left out, the variable CANARYKIT_EXPORT, CANARYKIT_FLAG ... counts.",
+    )
+
+    def given(option: str) -> str:
+        return os.environ.get(f"CANARYKIT_{option}", "")
+
     parser.add_argument("--notebooks", default="notebooks", help="folder of the notebooks")
     parser.add_argument("--build", default="build", help="folder for executed notebooks and reports")
-    parser.add_argument("--export", default="", help="your events: a PostHog export (Parquet, JSONL, CSV)")
-    parser.add_argument("--flag", default="", help="key of the flag behind your release")
-    parser.add_argument("--persons", default="", help="persons export, where the events have no person_id")
-    parser.add_argument("--groups", default="", help="groups export, where stages name organisations")
     parser.add_argument(
-        "--plan", default="", help="plan as JSON; without it the stages are read from the events"
+        "--export", default=given("EXPORT"), help="your events: a PostHog export (Parquet, JSONL, CSV)"
     )
-    parser.add_argument("--stage", default="", help="stage to judge; default: the current one at --as-of")
+    parser.add_argument("--flag", default=given("FLAG"), help="key of the flag behind your release")
     parser.add_argument(
-        "--as-of", default="", help="judge as of this time (ISO 8601); default: the last event"
+        "--persons", default=given("PERSONS"), help="persons export, where the events have no person_id"
+    )
+    parser.add_argument(
+        "--groups", default=given("GROUPS"), help="groups export, where stages name organisations"
+    )
+    parser.add_argument(
+        "--plan", default=given("PLAN"), help="plan as JSON; without it the stages are read from the events"
+    )
+    parser.add_argument(
+        "--stage", default=given("STAGE"), help="stage to judge; default: the current one at --as-of"
+    )
+    parser.add_argument(
+        "--as-of", default=given("AS_OF"), help="judge as of this time (ISO 8601); default: the last event"
     )
     return parser
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "canarykit"
 
 # A room may import from its own floor and from the floors above it (earlier in this list).
 FLOORS = (
-    {"errors", "display", "times", "periods", "parallel", "progress"},
+    {"errors", "escaping", "files", "display", "times", "periods", "parallel", "progress", "regex"},
     {"hashing", "bucketing"},
     {"flags"},
     {"targeting"},

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from canarykit.errors import PlanError, did_you_mean
@@ -84,6 +85,10 @@ class Guardrail:
             if direction is None:
                 raise PlanError(_which_direction(self))
             object.__setattr__(self, "worse", direction)
+        for name in ("margin_ratio", "margin_pp", "margin", "limit", "weight"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise PlanError(f"{self.label}: {name} is {value!r}; expected a number")
         if self.worse not in ("higher", "lower"):
             raise PlanError(f"{self.label}: worse is {self.worse!r}; expected 'higher' or 'lower'")
         given = [name for name in ("margin_ratio", "margin_pp", "margin") if getattr(self, name) is not None]
@@ -148,6 +153,10 @@ class Guardrail:
         """
         if isinstance(content, str):
             content = {"metric": content}
+        if not isinstance(content, Mapping):
+            raise PlanError(
+                f"a guardrail is {content!r}; expected the name of an event, or an object with a 'metric'"
+            )
         fields = dict(content)
         known = [spec.name for spec in dataclasses.fields(cls)]
         for key in fields:

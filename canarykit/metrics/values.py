@@ -229,6 +229,17 @@ _KINDS: dict[str, type[MetricSpec]] = {
 }
 
 
+def metric_kinds() -> dict[str, tuple[str, ...]]:
+    """Name in JSON of every metric, with its fields.
+
+    Examples
+    --------
+    >>> metric_kinds()["retention"]
+    ('day', 'event', 'where', 'name')
+    """
+    return {kind: tuple(f.name for f in dataclasses.fields(spec)) for kind, spec in _KINDS.items()}
+
+
 def metric_from_dict(content: Mapping[str, Any]) -> Metric:
     """A metric from its plain form (`metric.to_dict()`).
 
@@ -242,6 +253,8 @@ def metric_from_dict(content: Mapping[str, Any]) -> Metric:
     >>> metric_from_dict({"metric": "conversion", "event": "paid", "within": "3d"})
     Conversion(event='paid', within='3d', where=(), name='')
     """
+    if not isinstance(content, Mapping):
+        raise PlanError(f"a metric is {content!r}; expected an object such as {{'metric': 'error share'}}")
     fields = dict(content)
     kind = str(fields.pop("metric", ""))
     if kind not in _KINDS:
@@ -254,5 +267,5 @@ def metric_from_dict(content: Mapping[str, Any]) -> Metric:
             fields[key] = metric_from_dict(value)
     try:
         return _KINDS[kind](**fields)  # type: ignore[return-value]
-    except TypeError as problem:
+    except (TypeError, AttributeError) as problem:
         raise PlanError(f"a {kind} metric cannot be built from {fields}: {problem}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.escaping import html_text, one_line
 from canarykit.funnels.answers.times import blank_name, label_text
 from canarykit.funnels.engine.runs import MISSING_TIME, OTHER, ActorSelection, FunnelRun, Label
 from canarykit.periods import moment
@@ -123,14 +123,14 @@ class FunnelPeople(Result):
 
     def __repr__(self) -> str:
         table, more = self._first()
-        notes = "\n".join(f"note: {note}" for note in self.notes)
-        return "\n".join(part for part in (self._headline(), table.to_text(), more, notes) if part)
+        notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
+        return "\n".join(part for part in (one_line(self._headline()), table.to_text(), more, notes) if part)
 
     def _repr_html_(self) -> str:
         table, more = self._first()
-        told = "".join(f"<li>{escape(str(line))}</li>" for line in (more, *self.notes) if line)
+        told = "".join(f"<li>{html_text(line)}</li>" for line in (more, *self.notes) if line)
         listed = f'<ul style="color:#555;font-size:12px;margin:4px 0">{told}</ul>' if told else ""
-        head = f'<p style="font-weight:600;margin:4px 0">{escape(self._headline())}</p>'
+        head = f'<p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
         return f"<div>{head}{table.to_html()}{listed}</div>"
 
 

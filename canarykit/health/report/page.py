@@ -14,6 +14,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import format_value
+from canarykit.escaping import html_text
 
 if TYPE_CHECKING:
     from canarykit.health.checks.check import Check
@@ -56,17 +57,17 @@ def stage_page(report: StageReport) -> str:
     """
     blocks = [_banner(report), _facts(report)]
     if report.next_steps:
-        items = "".join(f'<li style="margin:3px 0">{escape(step)}</li>' for step in report.next_steps)
+        items = "".join(f'<li style="margin:3px 0">{html_text(step)}</li>' for step in report.next_steps)
         blocks.append(_titled("What next", f'<ol style="margin:4px 0;padding-left:22px">{items}</ol>'))
     blocks.append(_titled("Checks", _checks(report)))
     blocks.append(_pictures(report))
     for section in report.sections:
-        text = f'<p style="margin:4px 0;color:#444">{escape(section.text)}</p>'
+        text = f'<p style="margin:4px 0;color:#444">{html_text(section.text)}</p>'
         blocks.append(_titled(section.title.capitalize(), text + section.table.to_html()))
     blocks.append(_people(report))
     blocks.append(_titled("How it was decided", _method(report)))
     if report.notes:
-        items = "".join(f"<li>{escape(str(note))}</li>" for note in report.notes)
+        items = "".join(f"<li>{html_text(note)}</li>" for note in report.notes)
         blocks.append(_titled("Notes", f'<ul style="margin:4px 0;color:#444">{items}</ul>'))
     blocks.append(_audit(report))
     title = escape(f"{report.flag}: {report.stage}")
@@ -108,16 +109,16 @@ def _banner(report: StageReport) -> str:
     word = f"{report.verdict.icon} {report.verdict.value.upper()}"
     return (
         f'<div style="border-left:10px solid {colour};padding:6px 16px;margin:0 0 14px">'
-        f'<div style="color:#555">{escape(report.flag)}</div>'
-        f'<h1 style="margin:2px 0;font-size:26px;color:{colour}">{escape(word)}</h1>'
-        f'<p style="margin:4px 0;font-size:17px">{escape(report.reason)}</p></div>'
+        f'<div style="color:#555">{html_text(report.flag)}</div>'
+        f'<h1 style="margin:2px 0;font-size:26px;color:{colour}">{html_text(word)}</h1>'
+        f'<p style="margin:4px 0;font-size:17px">{html_text(report.reason)}</p></div>'
     )
 
 
 def _facts(report: StageReport) -> str:
     rows = "".join(
-        f'<tr><td style="padding:2px 14px 2px 0;color:#555">{escape(name)}</td>'
-        f'<td style="padding:2px 0">{escape(text)}</td></tr>'
+        f'<tr><td style="padding:2px 14px 2px 0;color:#555">{html_text(name)}</td>'
+        f'<td style="padding:2px 0">{html_text(text)}</td></tr>'
         for name, text in report._facts()
     )
     return f'<table style="border-collapse:collapse;margin:0 0 8px">{rows}</table>'
@@ -125,7 +126,7 @@ def _facts(report: StageReport) -> str:
 
 def _titled(title: str, content: str) -> str:
     heading = (
-        f'<h2 style="font-size:17px;margin:20px 0 6px;border-bottom:2px solid #eee">{escape(title)}</h2>'
+        f'<h2 style="font-size:17px;margin:20px 0 6px;border-bottom:2px solid #eee">{html_text(title)}</h2>'
     )
     return f"<section>{heading}{content}</section>"
 
@@ -133,7 +134,7 @@ def _titled(title: str, content: str) -> str:
 def _checks(report: StageReport) -> str:
     second = "others or before" if report.kind == "targeted" else "control"
     head = "".join(
-        f'<th style="{_CELL};font-weight:600;background:#f6f6f6">{escape(label)}</th>'
+        f'<th style="{_CELL};font-weight:600;background:#f6f6f6">{html_text(label)}</th>'
         for label in ("check", "status", "canary", second, "effect (interval)", "margin", "evidence")
     )
     listed = set(report.listed)
@@ -150,9 +151,9 @@ def _checks(report: StageReport) -> str:
 def _check_rows(check: Check, anchor: str | None) -> str:
     colour = _STATUS.get(check.status.value, "#444")
     cells = [
-        f'<td style="{_CELL};border-bottom:none;font-weight:600">{escape(check.name)}</td>',
+        f'<td style="{_CELL};border-bottom:none;font-weight:600">{html_text(check.name)}</td>',
         f'<td style="{_CELL};border-bottom:none;color:{colour};font-weight:600;white-space:nowrap">'
-        f"{check.status.mark} {escape(check.status.value)}</td>",
+        f"{check.status.mark} {html_text(check.status.value)}</td>",
     ]
     arms = [_unbroken(arm) for arm in (check.canary, check.control)]
     if anchor is not None:
@@ -161,17 +162,17 @@ def _check_rows(check: Check, anchor: str | None) -> str:
     rest = [_unbroken(text) for text in (check.effect_text, check.margin_text, check.evidence_text)]
     cells += [f'<td style="{_CELL};border-bottom:none">{text}</td>' for text in (*arms, *rest)]
     measured = f"{check.measured}. " if check.measured else ""
-    small = escape(f"{measured}{check.method}".strip())
+    small = html_text(f"{measured}{check.method}".strip())
     return (
         f'<tr style="break-inside:avoid;break-after:avoid">{"".join(cells)}</tr>'
         f'<tr style="break-inside:avoid"><td colspan="7" style="{_CELL};padding-top:0">'
-        f'{escape(check.meaning)}<br><span style="color:#777;font-size:11px">{small}</span></td></tr>'
+        f'{html_text(check.meaning)}<br><span style="color:#777;font-size:11px">{small}</span></td></tr>'
     )
 
 
 def _unbroken(text: Any) -> str:
     """Numbers stay on one line with their percent sign."""
-    return "–" if text is None else escape(str(text)).replace(" %", "&nbsp;%")
+    return "–" if text is None else html_text(text).replace(" %", "&nbsp;%")
 
 
 def _pictures(report: StageReport) -> str:
@@ -249,8 +250,8 @@ def _people(report: StageReport) -> str:
             call = f"report.people({check.name!r}, canary=None)"
             words = f"The first {len(shown):,} of {len(rows):,}; everybody: {call}"
         blocks.append(
-            f'<h3 id="people-{k}" style="font-size:14px;margin:12px 0 2px">{escape(check.name)}</h3>'
-            f'<p style="margin:2px 0;color:#444">{escape(words)}</p>{table.to_html() if len(rows) else ""}'
+            f'<h3 id="people-{k}" style="font-size:14px;margin:12px 0 2px">{html_text(check.name)}</h3>'
+            f'<p style="margin:2px 0;color:#444">{html_text(words)}</p>{table.to_html() if len(rows) else ""}'
         )
     return _titled("People behind the numbers", "".join(blocks)) if blocks else ""
 
@@ -273,7 +274,7 @@ def _method(report: StageReport) -> str:
         ),
     }[report.kind]
     row = f"Row {int(report.row)} of the decision table: {report.row.name.lower().replace('_', ' ')}."
-    return f'<p style="margin:4px 0">{escape(words)} {escape(row)}</p>'
+    return f'<p style="margin:4px 0">{html_text(words)} {html_text(row)}</p>'
 
 
 def _audit(report: StageReport) -> str:
@@ -281,7 +282,7 @@ def _audit(report: StageReport) -> str:
     moment = format_value(report.as_of, "time")
     return (
         '<details style="margin:16px 0"><summary style="cursor:pointer;color:#555">'
-        f"Audit record as of {escape(moment)}: inputs, parameters, counts; the verdict can be recomputed "
+        f"Audit record as of {html_text(moment)}: inputs, parameters, counts; the verdict can be recomputed "
         'from it</summary><pre style="font-size:11px;white-space:pre-wrap;word-break:break-all">'
         f"{escape(record)}</pre></details>"
     )

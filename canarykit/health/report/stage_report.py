@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, did_you_mean
+from canarykit.escaping import html_text, markdown_text, one_line
+from canarykit.files import write_whole
 from canarykit.health.checks.check import Check, Section, raw_check
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
 
@@ -90,6 +91,10 @@ class StageReport(Result):
     found: Outcomes | None = None
     gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", one_line(self.reason))
+        object.__setattr__(self, "next_steps", tuple(map(one_line, self.next_steps)))
 
     @property
     def exit_code(self) -> int:
@@ -197,14 +202,13 @@ class StageReport(Result):
     def to_markdown(self) -> str:
         """The report for a pull request: verdict, facts, checks with their meaning, next steps."""
 
-        def safe(text: object) -> str:
-            return escape(str(text), quote=False)
-
-        facts = "\n".join(f"- {name}: {safe(text)}" for name, text in self._facts())
-        meanings = "\n".join(f"- {c.status.mark} **{safe(c.name)}**: {safe(c.meaning)}" for c in self.checks)
-        steps = "\n".join(f"1. {safe(step)}" for step in self.next_steps)
-        notes = "\n".join(f"- {safe(note)}" for note in self.notes)
-        parts = [f"## {safe(self._headline())}", facts, self._table().to_markdown(), meanings]
+        facts = "\n".join(f"- {name}: {markdown_text(text)}" for name, text in self._facts())
+        meanings = "\n".join(
+            f"- {c.status.mark} **{markdown_text(c.name)}**: {markdown_text(c.meaning)}" for c in self.checks
+        )
+        steps = "\n".join(f"1. {markdown_text(step)}" for step in self.next_steps)
+        notes = "\n".join(f"- {markdown_text(note)}" for note in self.notes)
+        parts = [f"## {markdown_text(self._headline())}", facts, self._table().to_markdown(), meanings]
         parts += [f"**Next**\n\n{steps}"] if steps else []
         parts += [f"**Notes**\n\n{notes}"] if notes else []
         return "\n\n".join(parts) + "\n"
@@ -236,19 +240,19 @@ class StageReport(Result):
 
     def __repr__(self) -> str:
         width = max(len(name) for name, _ in self._facts())
-        facts = "\n".join(f"{name.ljust(width)}  {text}" for name, text in self._facts())
+        facts = "\n".join(f"{name.ljust(width)}  {one_line(text)}" for name, text in self._facts())
         steps = "\n".join(f"next: {step}" for step in self.next_steps)
-        notes = "\n".join(f"note: {note}" for note in self.notes)
+        notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
         blocks = (self._headline(), facts, "", self._table().to_text(), "", steps, notes)
         return "\n".join(block for i, block in enumerate(blocks) if block or (i in (2, 4)))
 
     def _repr_html_(self) -> str:
-        facts = " · ".join(f"{escape(name)}: {escape(text)}" for name, text in self._facts())
-        items = "".join(f"<li>{escape(step)}</li>" for step in self.next_steps)
-        notes = "".join(f"<li>{escape(str(note))}</li>" for note in self.notes)
+        facts = " · ".join(f"{html_text(name)}: {html_text(text)}" for name, text in self._facts())
+        items = "".join(f"<li>{html_text(step)}</li>" for step in self.next_steps)
+        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
         small = "color:#555;font-size:12px;margin:4px 0"
         return (
-            f'<div><p style="font-weight:600;margin:4px 0">{escape(self._headline())}</p>'
+            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
             f'<p style="{small}">{facts}</p>{self._table().to_html()}'
             + (f'<ol style="font-size:13px;margin:4px 0">{items}</ol>' if items else "")
             + (f'<ul style="{small}">{notes}</ul>' if notes else "")
@@ -284,11 +288,7 @@ class StageReport(Result):
 
         page = stage_page(self)
         if path is not None:
-            from pathlib import Path
-
-            target = Path(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page, encoding="utf-8")
+            write_whole(path, page)
         return page
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
