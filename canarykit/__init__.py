@@ -10,10 +10,102 @@ Four jobs, in the order of a rollout:
 Names are loaded when first used, so `import canarykit` stays light.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from canarykit.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from canarykit import metrics, stats, typing
+    from canarykit.assign import assign_cohorts, evaluate_flag
+    from canarykit.audit import audit_assignment
+    from canarykit.bucketing import bucket, split
+    from canarykit.errors import (
+        CanarykitError,
+        DataError,
+        ExportFormatError,
+        NaiveTimestampError,
+        PlanError,
+        UnsupportedFlagError,
+    )
+    from canarykit.events import EventLog
+    from canarykit.events.exports import read_posthog, scan_posthog
+    from canarykit.exposure import exposures
+    from canarykit.feedback import exceptions_by_flag, sessions_by_flag, survey_by_flag
+    from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter, Variant, read_flags
+    from canarykit.funnels import funnel_by_flag
+    from canarykit.health import StageReport, Verdict, dashboard, evaluate_stage
+    from canarykit.insights import trend_by_flag
+    from canarykit.linting import lint
+    from canarykit.linting.edits import compare_flags
+    from canarykit.metrics import Guardrail
+    from canarykit.overview import bootstrap, flag_overview
+    from canarykit.plan import RolloutPlan, Stage
+    from canarykit.simulate import (
+        Population,
+        Scenario,
+        blast_radius,
+        expected_duration,
+        plan_ramp,
+        power,
+        sample_size,
+        simulate_decisions,
+        simulate_rollout,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CanarykitError",
+    "Condition",
+    "DataError",
+    "EventLog",
+    "ExportFormatError",
+    "Flag",
+    "FlagSet",
+    "Guardrail",
+    "NaiveTimestampError",
+    "PlanError",
+    "Population",
+    "PropertyFilter",
+    "RolloutPlan",
+    "Scenario",
+    "Stage",
+    "StageReport",
+    "UnsupportedFlagError",
+    "Variant",
+    "Verdict",
+    "__version__",
+    "assign_cohorts",
+    "audit_assignment",
+    "blast_radius",
+    "bootstrap",
+    "bucket",
+    "compare_flags",
+    "dashboard",
+    "evaluate_flag",
+    "evaluate_stage",
+    "exceptions_by_flag",
+    "expected_duration",
+    "exposures",
+    "flag_overview",
+    "funnel_by_flag",
+    "lint",
+    "metrics",
+    "plan_ramp",
+    "power",
+    "read_flags",
+    "read_posthog",
+    "sample_size",
+    "scan_posthog",
+    "sessions_by_flag",
+    "simulate_decisions",
+    "simulate_rollout",
+    "split",
+    "stats",
+    "survey_by_flag",
+    "trend_by_flag",
+    "typing",
+]
 
 _HOMES = {
     "canarykit.errors": (
@@ -52,22 +144,6 @@ _HOMES = {
         "simulate_rollout",
     ),
 }
-_MODULES = ("metrics", "stats")
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted([*_HOME_OF, *_MODULES])]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        value = getattr(import_module(_HOME_OF[name]), name)
-    elif name in _MODULES:
-        value = import_module(f"canarykit.{name}")
-    else:
-        raise AttributeError(f"module 'canarykit' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker takes any name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, ("metrics", "stats", "typing"))

@@ -15,7 +15,19 @@ PACKAGE = ROOT / "canarykit"
 
 # A room may import from its own floor and from the floors above it (earlier in this list).
 FLOORS = (
-    {"errors", "escaping", "files", "display", "times", "periods", "parallel", "progress", "regex"},
+    {
+        "errors",
+        "escaping",
+        "files",
+        "lazy",
+        "typing",
+        "display",
+        "times",
+        "periods",
+        "parallel",
+        "progress",
+        "regex",
+    },
     {"hashing", "bucketing"},
     {"flags"},
     {"targeting"},
@@ -44,7 +56,7 @@ PUBLIC = {
     "dashboard", "evaluate_flag", "evaluate_stage", "exceptions_by_flag", "expected_duration",
     "exposures", "flag_overview", "funnel_by_flag", "lint", "metrics", "plan_ramp", "power",
     "read_flags", "read_posthog", "sample_size", "scan_posthog", "sessions_by_flag",
-    "simulate_decisions", "simulate_rollout", "split", "stats", "survey_by_flag", "trend_by_flag",
+    "simulate_decisions", "simulate_rollout", "split", "stats", "survey_by_flag", "trend_by_flag", "typing",
 }  # fmt: skip
 
 

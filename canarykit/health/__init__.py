@@ -1,16 +1,15 @@
 """Release health: validity checks, evidence, the decision table, and the report of one stage."""
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "canarykit.health.decision": ("Evidence", "Row", "Rules", "Verdict", "decide", "first_decision"),
-    "canarykit.health.evaluate": ("evaluate_stage",),
-    "canarykit.health.checks.check": ("Check",),
-    "canarykit.health.report.stage_report": ("StageReport", "recompute"),
-    "canarykit.insights.dashboard": ("Dashboard", "dashboard"),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+from canarykit.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from canarykit.health.checks.check import Check
+    from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
+    from canarykit.health.evaluate import evaluate_stage
+    from canarykit.health.report.stage_report import StageReport, recompute
+    from canarykit.insights.dashboard import Dashboard, dashboard
 
 __all__ = [
     "Check",
@@ -27,10 +26,13 @@ __all__ = [
     "recompute",
 ]
 
+_HOMES = {
+    "canarykit.health.decision": ("Evidence", "Row", "Rules", "Verdict", "decide", "first_decision"),
+    "canarykit.health.evaluate": ("evaluate_stage",),
+    "canarykit.health.checks.check": ("Check",),
+    "canarykit.health.report.stage_report": ("StageReport", "recompute"),
+    "canarykit.insights.dashboard": ("Dashboard", "dashboard"),
+}
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'canarykit.health' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker takes any name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

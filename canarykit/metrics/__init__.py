@@ -1,7 +1,8 @@
 """What is measured, and its reduction on the engine to counts and moments."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+from canarykit.lazy import lazy_names
 from canarykit.metrics.guardrail import Guardrail, guardrail_weights
 from canarykit.metrics.share import (
     Conversion,
@@ -22,6 +23,10 @@ from canarykit.metrics.values import (
     ValueMetric,
     metric_from_dict,
 )
+
+if TYPE_CHECKING:
+    from canarykit.metrics.sufficient_statistics import reduce
+    from canarykit.metrics.unit_outcomes import Before, Outcomes, before_exposure, outcomes
 
 __all__ = [
     "Average",
@@ -48,18 +53,10 @@ __all__ = [
     "reduce",
 ]
 
-_LAZY = {
-    "Before": "unit_outcomes",
-    "Outcomes": "unit_outcomes",
-    "before_exposure": "unit_outcomes",
-    "outcomes": "unit_outcomes",
-    "reduce": "sufficient_statistics",
+_HOMES = {
+    "canarykit.metrics.sufficient_statistics": ("reduce",),
+    "canarykit.metrics.unit_outcomes": ("Before", "Outcomes", "before_exposure", "outcomes"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _LAZY:
-        raise AttributeError(f"module 'canarykit.metrics' has no attribute {name!r}")
-    return getattr(import_module(f"canarykit.metrics.{_LAZY[name]}"), name)
+if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker takes any name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

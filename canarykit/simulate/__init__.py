@@ -1,7 +1,35 @@
 """See a rollout before it happens: event logs with a known truth, decisions simulated many times, plans."""
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from canarykit.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from canarykit.simulate.decisions.operating import Decisions
+    from canarykit.simulate.decisions.ramps import RampPlan, plan_ramp
+    from canarykit.simulate.decisions.sample_size import blast_radius, expected_duration, power, sample_size
+    from canarykit.simulate.decisions.simulate import simulate_decisions
+    from canarykit.simulate.log.rollout import simulate_rollout
+    from canarykit.simulate.people.population import Population
+    from canarykit.simulate.people.scenario import Effect, Fault, Scenario, Step, Survey
+
+__all__ = [
+    "Decisions",
+    "Effect",
+    "Fault",
+    "Population",
+    "RampPlan",
+    "Scenario",
+    "Step",
+    "Survey",
+    "blast_radius",
+    "expected_duration",
+    "plan_ramp",
+    "power",
+    "sample_size",
+    "simulate_decisions",
+    "simulate_rollout",
+]
 
 _HOMES = {
     "canarykit.simulate.people.population": ("Population",),
@@ -9,26 +37,9 @@ _HOMES = {
     "canarykit.simulate.log.rollout": ("simulate_rollout",),
     "canarykit.simulate.decisions.operating": ("Decisions",),
     "canarykit.simulate.decisions.simulate": ("simulate_decisions",),
-    "canarykit.simulate.decisions.sample_size": (
-        "blast_radius",
-        "expected_duration",
-        "power",
-        "sample_size",
-    ),
+    "canarykit.simulate.decisions.sample_size": ("blast_radius", "expected_duration", "power", "sample_size"),
     "canarykit.simulate.decisions.ramps": ("RampPlan", "plan_ramp"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'canarykit.simulate' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker takes any name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,0 +1,53 @@
+"""Names that are loaded when first used, so that importing a room does not import what stands behind it.
+
+A room says each name three times, and `tests/test_types.py` keeps the three in step: in its `__all__`, in an
+`if TYPE_CHECKING:` block that type checkers and editors read, and in the homes given to `lazy_names`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+__all__ = ["lazy_names"]
+
+
+def lazy_names(
+    room: str, homes: Mapping[str, Sequence[str]], modules: Sequence[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a module whose public names live elsewhere.
+
+    Parameters
+    ----------
+    room
+        Name of the module, its `__name__`.
+    homes
+        Names by the module that defines them.
+    modules
+        Submodules that are loaded as names of their own.
+
+    Examples
+    --------
+    >>> load, names = lazy_names("canarykit", {"canarykit.errors": ("DataError",)})
+    >>> load("DataError").__name__
+    'DataError'
+    """
+    home_of = {name: home for home, names in homes.items() for name in names}
+
+    def load(name: str) -> Any:
+        if name in home_of:
+            value = getattr(import_module(home_of[name]), name)
+        elif name in modules:
+            value = import_module(f"{room}.{name}")
+        else:  # name and obj are what "Did you mean" is made of
+            message = f"module {room!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[room])
+        setattr(sys.modules[room], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[room]).get("__all__", ()), *home_of, *modules})
+
+    return load, names
