@@ -1,7 +1,5 @@
 """Holes in the data, late events and people who are missing hold a release; quiet nights do not."""
 
-from types import SimpleNamespace
-
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,9 +7,9 @@ import pytest
 
 import canarykit as ck
 from canarykit.health import Row, recompute
-from canarykit.health.checks.who_is_missing import find_missing
 from canarykit.health.data.delays import HOUR, Arrivals, delays_of
 from canarykit.health.data.silences import FALSE_ALARMS, QUARTER, find_silences
+from canarykit.health.evidence.missing_people import find_missing
 from canarykit.plots.health import plot_exposure
 from canarykit.simulate import Effect, Fault
 from tests.release import make_release, ramp_plan
@@ -309,25 +307,22 @@ def test_a_day_that_lost_its_canary_people_is_named(whole):
 def test_nobody_is_called_missing_where_chance_alone_drew_the_arms():
     """Ten segments and three days, an hourly look: promised is 1 in 100; 300 stages may show nine."""
     rng = np.random.default_rng(8)
-    looks = MONDAY + 3_600_000_000 * np.arange(1, 73)
-    rules = ck.health.Rules()
-    question = SimpleNamespace(
-        looks=looks, origin=MONDAY, step=3_600_000_000, rules=rules,
-        start=pd.Timestamp(MONDAY, unit="us", tz="UTC"), unit_words="people",
-    )  # fmt: skip
     alarms = 0
     for _ in range(300):
         n = 1500
         entered = np.sort(rng.integers(0, 72 * 3_600_000_000, n)) + MONDAY
         canary = rng.random(n) < 0.25
-        units = pd.DataFrame({"entered_at": pd.to_datetime(entered, unit="us", utc=True)})
-        comparison = SimpleNamespace(
-            found=SimpleNamespace(units=units, canary=canary),
-            used=np.ones(n, dtype=bool),
-            series=SimpleNamespace(share=0.25),
-        )
+        units = pd.DataFrame({"entered_at": pd.to_datetime(entered, unit="us", utc=True), "canary": canary})
         browsers = rng.choice(["Chrome", "Safari", "Edge", "Firefox"], n, p=[0.6, 0.25, 0.1, 0.05])
-        alarms += find_missing(question, comparison, {"$browser": browsers.astype(object)}).holds(question)
+        missing = find_missing(
+            units,
+            {"$browser": browsers.astype(object)},
+            share=0.25,
+            origin=MONDAY,
+            step=3_600_000_000,
+            n_looks=72,
+        )
+        alarms += missing.holds(ck.health.Rules())
     assert alarms <= 9
 
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from canarykit.display import format_value
-from canarykit.errors import PlanError
-from canarykit.health.checks.check import Status
-from canarykit.health.checks.data_checks import Unusable, unusable_events
-from canarykit.health.data.pulse import read_pulse
-from canarykit.health.decision import Row, Rules, Verdict
-from canarykit.health.judges.full import holdout_cohort, judge_full
+from canarykit.health.data.data_state import DataState
+from canarykit.health.decision import Rules
+from canarykit.health.judges.full import judge_full
 from canarykit.health.judges.percentage import judge_percentage
 from canarykit.health.judges.targeted import judge_targeted
-from canarykit.health.people.cohort import Cohort, stage_cohort
-from canarykit.health.people.units import by_stage_rows
-from canarykit.health.question import Pool, Question, ask
-from canarykit.health.report.stage_report import StageReport, recompute
+from canarykit.health.question import Pool, ask
+from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 
 __all__ = ["evaluate_stage"]
@@ -141,8 +131,6 @@ def evaluate_stage(
     >>> report.verdict, report.exit_code
     (<Verdict.HOLD: 'hold'>, 10)
     """
-    if not 0 <= max_unusable_share <= 1:
-        raise PlanError(f"max_unusable_share is {max_unusable_share}; expected a share in [0, 1]")
     rules = Rules(
         alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
     )
@@ -162,67 +150,9 @@ def evaluate_stage(
         use_limits=use_limits,
         segments=tuple(segments),
         survey=survey,
-        pool=evidence,
+        evidence=evidence,
         known_gaps=known_gaps,
+        max_unusable_share=max_unusable_share,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
-    report = judges[question.kind](_with_pulse(question))
-    return _with_unusable(report, unusable_events(log), max_unusable_share)
-
-
-def _with_unusable(report: StageReport, lost: Unusable, most: float) -> StageReport:
-    """The report with what the export lost: too much of it holds a promotion, and hides no harm."""
-    audit = {
-        **report.audit,
-        "parameters": {**report.audit["parameters"], "max_unusable_share": most},
-        "unusable_events": {**lost.counts, "of": lost.events},
-    }
-    if lost.share <= most:
-        return replace(report, audit=audit)
-    audit["evidence"] = {**audit["evidence"], "success_met": False}
-    verdict, row = recompute(audit)
-    audit |= {"verdict": verdict.value, "row": int(row)}
-    words = lost.words(most)
-    checks = tuple(
-        replace(
-            check,
-            status=Status.HOLD,
-            meaning=words if check.status is Status.OK else f"{check.meaning} {words}",
-            method=f"{check.method}, at most {format_value(most, 'share')} of the events unusable",
-        )
-        if check.name == "data"
-        else check
-        for check in report.checks
-    )
-    changed = replace(report, verdict=verdict, row=row, checks=checks, audit=audit)
-    if report.series is not None:
-        rows = np.append(report.series.rows[:-1], np.int8(row))
-        changed = replace(changed, series=replace(report.series, rows=rows))
-    if row is not report.row:
-        changed = replace(changed, reason=f"{report.stage}: {words}")
-    if verdict is Verdict.ROLL_BACK:
-        return changed
-    further = () if report.row is Row.SAFE and report.kind != "full" else report.next_steps
-    return replace(changed, next_steps=("Repair what writes the export, and load it again.", *further))
-
-
-def _with_pulse(question: Question) -> Question:
-    """The question with what the data say of themselves; judged until the newest hour that is complete."""
-    cohort = _cohort(question)
-    pulse = read_pulse(question, None if cohort is None else cohort.units)
-    known = replace(question, pulse=pulse, cohort=cohort)
-    if pulse.delays is None or pulse.delays.complete_until is None or not known.is_complete:
-        return known
-    until = pd.Timestamp(pulse.delays.complete_until, unit="us", tz="UTC")
-    earlier = replace(known, stop=min(question.stop, until))
-    return replace(earlier, cohort=_cohort(earlier))
-
-
-def _cohort(question: Question) -> Cohort | None:
-    """People of both arms, where the stage has two."""
-    if question.kind == "full":
-        return holdout_cohort(question)
-    if question.kind != "percentage":
-        return None
-    rows = by_stage_rows(question)
-    return stage_cohort(question.log, question.plan, question.stage, rows, stop=question.stop)
+    return judges[question.kind](DataState.read(question))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from canarykit.errors import DataError, PlanError
 from canarykit.health.decision import Rules
@@ -17,9 +15,6 @@ from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from canarykit.health.data.pulse import Pulse
-    from canarykit.health.data.silences import Silence
 
 __all__ = ["MIN_CLUSTERS", "Pool", "Question", "ask"]
 
@@ -32,7 +27,7 @@ MIN_CLUSTERS = 20
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Everything the judges of a stage share.
+    """What is asked of a stage; it does not change, whatever the data say.
 
     Parameters
     ----------
@@ -41,8 +36,7 @@ class Question:
     guardrails, weights
         What must not get worse, and each one's part of the rollback error.
     as_of, start, end, stop
-        Moment of the evaluation; the stage's window; until when events count: the earlier of both, or
-        earlier still where the newest hours are not complete.
+        Moment of the evaluation; the stage's window; the earlier of the evaluation and the stage's end.
     rules
         Error rates and policies of the decision table.
     step
@@ -58,12 +52,12 @@ class Question:
         Whether a breached absolute limit rolls back a randomised stage by itself.
     segments, survey
         Event properties to break down by, and a survey to quote.
-    pool
+    evidence
         "stage" judges by this stage's evidence alone, "ramp" adds that of the ramp's earlier percentages.
     known_gaps
         Times without data whose cause is known.
-    pulse, cohort
-        What `with_pulse` read of the data themselves, and the people of both arms where there are two.
+    max_unusable_share
+        Share of the export's events that may be unusable in a promotion.
     """
 
     log: Any
@@ -87,10 +81,9 @@ class Question:
     use_limits: bool
     segments: tuple[str, ...] = ()
     survey: Any = None
-    pool: Pool = "stage"
+    evidence: Pool = "stage"
     known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
-    pulse: Pulse | None = None
-    cohort: Any = None
+    max_unusable_share: float = 0.01
 
     @property
     def actor(self) -> str:
@@ -108,83 +101,16 @@ class Question:
         """Start of the stage in microseconds."""
         return int(self.start.value // 1000)
 
-    @property
-    def looks(self) -> npt.NDArray[np.int64]:
-        """End of each look in microseconds, the last one at `stop`."""
-        last = int(self.stop.value // 1000)
-        ends = np.arange(self.origin + self.step, last, self.step, dtype=np.int64)
-        return np.append(ends, last)
-
-    @property
-    def asked_stop(self) -> pd.Timestamp:
-        """Until when events would count if all of them were there."""
-        return self.as_of if self.end is None else min(self.as_of, self.end)
-
-    @property
-    def newest_event(self) -> pd.Timestamp | None:
-        """The newest event before the end of the evaluation."""
-        if self.pulse is not None:
-            return self.pulse.newest
-        newest = self.log.time_range[1]
-        return None if newest is None else min(newest, self.asked_stop)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether any hour of the stage is complete, as far as the delays of the events tell."""
-        found = None if self.pulse is None else self.pulse.delays
-        return found is None or found.complete_until is None or found.complete_until > self.origin
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the events reach up to the end, give or take the freshness, and are complete at all."""
-        newest = self.newest_event
-        if newest is None or not self.is_complete:
-            return False
-        return (self.asked_stop - newest).total_seconds() <= self.freshness
-
-    @property
-    def open_gaps(self) -> tuple[Silence, ...]:
-        """Times without any event, or without any call of a flag, that nobody has explained."""
-        found = () if self.pulse is None else (*self.pulse.silences, *self.pulse.calls)
-        return tuple(silence for silence in found if not self.is_explained(silence))
-
-    @property
-    def gaps(self) -> tuple[tuple[pd.Timestamp, pd.Timestamp], ...]:
-        """All times without data that were found, in the whole log or in one arm, in order."""
-        if self.pulse is None:
-            return ()
-        import pandas as pd
-
-        found = (*self.pulse.silences, *self.pulse.calls, *(item.silence for item in self.pulse.arms))
-        ends = sorted({(silence.since, silence.until) for silence in found})
-        return tuple(
-            (pd.Timestamp(since, unit="us", tz="UTC"), pd.Timestamp(until, unit="us", tz="UTC"))
-            for since, until in ends
-        )
-
-    @property
-    def one_sided(self) -> bool:
-        """Whether one arm alone was silent for a time, so that nothing can be compared."""
-        return self.pulse is not None and bool(self.pulse.arms)
-
-    def is_explained(self, silence: Silence) -> bool:
-        """Whether a silence lies within a known gap, give or take an hour at its ends."""
-        slack = 3_600_000_000
-        return any(
-            int(since.value // 1000) - slack <= silence.since
-            and silence.until <= int(until.value // 1000) + slack
-            for since, until in self.known_gaps
-        )
+    @cached_property
+    def by_stage(self) -> pd.DataFrame:
+        """`exposures.by_stage` with the assigned unit (person or group) in `person_id`, as text."""
+        rows = self.exposures.by_stage
+        return rows.assign(person_id=rows[self.exposures.unit_column].astype(str))
 
     @property
     def in_grace(self) -> bool:
         """Whether the stage is so young that missing data is excused."""
         return (self.as_of - self.start).total_seconds() < self.grace
-
-    @property
-    def dwell_left(self) -> float:
-        """Seconds until the minimum stay is over; 0 when it is."""
-        return max(0.0, self.min_dwell - (self.stop - self.start).total_seconds())
 
     @property
     def cap_reached(self) -> bool:
@@ -217,8 +143,9 @@ def ask(
     use_limits: bool,
     segments: tuple[str, ...] = (),
     survey: Any = None,
-    pool: Pool = "stage",
+    evidence: Pool = "stage",
     known_gaps: Sequence[Sequence[Any]] = (),
+    max_unusable_share: float = 0.01,
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -246,8 +173,10 @@ def ask(
     labels = [item.label for item in chosen]
     if len(set(labels)) < len(labels):
         raise PlanError(f"guardrails need different names; there is {labels}")
-    if pool not in ("stage", "ramp"):
-        raise PlanError(f"pool is {pool!r}; expected 'stage' or 'ramp'")
+    if evidence not in ("stage", "ramp"):
+        raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
+    if not 0 <= max_unusable_share <= 1:
+        raise PlanError(f"max_unusable_share is {max_unusable_share}; expected a share in [0, 1]")
     if harm_budget is not None and not 0 < harm_budget < float("inf"):
         raise PlanError(f"harm_budget is {harm_budget}; expected a positive number of people")
     if log.time_range[1] is None:
@@ -284,8 +213,9 @@ def ask(
         use_limits=use_limits,
         segments=segments,
         survey=survey,
-        pool=pool,
+        evidence=evidence,
         known_gaps=gaps,
+        max_unusable_share=max_unusable_share,
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from canarykit.display import format_value
 from canarykit.health.checks.check import Arm, Check, Status
-from canarykit.health.people.units import by_stage_rows
+from canarykit.health.data.data_state import DataState
+from canarykit.health.people.units import seen_in_stage
 from canarykit.health.question import Question
 
 if TYPE_CHECKING:
@@ -19,15 +20,14 @@ STALE_AFTER_DAYS = 30
 """PostHog calls an active flag stale when it was not called, or has been at 100 %, for 30 days."""
 
 
-def cleanup_checks(question: Question) -> tuple[Check, ...]:
+def cleanup_checks(data: DataState) -> tuple[Check, ...]:
     """Who does not have it yet, whether the code still asks, and whether the flag is stale."""
-    return (_left_behind(question), _still_asked(question), _stale(question))
+    return (_left_behind(data), _still_asked(data), _stale(data.question))
 
 
-def _left_behind(question: Question) -> Check:
-    plan = question.plan
-    rows = by_stage_rows(question)
-    rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
+def _left_behind(data: DataState) -> Check:
+    question, plan = data.question, data.question.plan
+    rows = seen_in_stage(question, data.until)
     holdout = None if plan.holdout is None else plan.holdout.value
     rows = rows[rows["variant"] != holdout]
     total, without = len(rows), int((rows["variant"] != plan.canary).sum())
@@ -50,16 +50,16 @@ def _left_behind(question: Question) -> Check:
     )
 
 
-def _still_asked(question: Question) -> Check:
+def _still_asked(data: DataState) -> Check:
     import pandas as pd
 
-    calls = question.log.reduce(
+    calls = data.question.log.reduce(
         ["timestamp"],
         partial(_count_and_last),
         events=["$feature_flag_called"],
-        where={"$feature_flag": question.plan.flag},
-        since=question.stop - pd.Timedelta(days=7),
-        until=question.stop,
+        where={"$feature_flag": data.question.plan.flag},
+        since=data.until - pd.Timedelta(days=7),
+        until=data.until,
     )
     count = sum(part[0] for part in calls)
     words = (

@@ -12,6 +12,8 @@ from canarykit.display import Kind, format_value
 from canarykit.errors import did_you_mean
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.checks.data_checks import log_checks
+from canarykit.health.checks.who_is_missing import missing_check
+from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence.compare import Comparison
 from canarykit.health.evidence.event_evidence import GuardrailEvidence
@@ -35,18 +37,17 @@ def share_arm(count: int, total: int, *, exact: bool = False) -> Arm:
     return Arm(count, total, found.value, found.low, found.high)
 
 
-def comparison_checks(question: Question, comparison: Comparison, *more: Check) -> tuple[Check, ...]:
-    """Validity first (`more` of it behind what is always there), then every guardrail."""
+def comparison_checks(data: DataState, comparison: Comparison) -> tuple[Check, ...]:
+    """Validity first, then every guardrail."""
+    question = data.question
     validity = (
-        data_check(
-            question, int(comparison.series.units_canary[-1]), int(comparison.series.units_control[-1])
-        ),
-        *log_checks(question),
+        data_check(data, int(comparison.series.units_canary[-1]), int(comparison.series.units_control[-1])),
+        *log_checks(data),
         _ratio_check(question, comparison),
         _crosser_check(question, comparison),
-        *more,
+        missing_check(question, comparison),
     )
-    off = question.one_sided or any(
+    off = data.one_sided or any(
         check.status in (Status.HOLD, Status.INVALID)
         for check in validity
         if check.name not in ("data", "gaps", "late events")
@@ -57,15 +58,19 @@ def comparison_checks(question: Question, comparison: Comparison, *more: Check) 
     return validity + guardrails
 
 
-def data_check(question: Question, n_canary: int, n_control: int | None) -> Check:
-    """Do fresh data reach both arms? A stage without a control only needs somebody."""
+def data_check(data: DataState, n_canary: int, n_control: int | None) -> Check:
+    """Do fresh data reach both arms, and can the events be used?
+
+    A stage without a control only needs somebody. Too many events that cannot be used hold a promotion.
+    """
+    question = data.question
     needed = 1 if n_control is None else max(1, question.rules.min_units)
-    newest = question.newest_event
+    newest = data.pulse.newest
     problems = []
-    if not question.is_fresh:
+    if not data.is_fresh:
         age = "there is none" if newest is None else f"the newest is of {format_value(newest, 'time')}"
         problems.append(
-            f"no fresh events ({age})" if question.is_complete else "no hour of the stage is complete yet"
+            f"no fresh events ({age})" if data.is_complete else "no hour of the stage is complete yet"
         )
     for name, count in (("canary", n_canary), ("control", n_control)):
         if count is not None and count < needed:
@@ -78,6 +83,13 @@ def data_check(question: Question, n_canary: int, n_control: int | None) -> Chec
     else:
         status = Status.HOLD
         meaning = f"Cannot be judged: {'; '.join(problems)}. Find out why before anything else."
+    method = f"fresh within {format_value(question.freshness, 'seconds')}, at least {needed:,} per arm"
+    if data.too_many_unusable:
+        most = question.max_unusable_share
+        words = data.unusable.words(most)
+        meaning = words if status is Status.OK else f"{meaning} {words}"
+        method += f", at most {format_value(most, 'share')} of the events unusable"
+        status = Status.HOLD
     return Check(
         name="data",
         kind="validity",
@@ -86,7 +98,7 @@ def data_check(question: Question, n_canary: int, n_control: int | None) -> Chec
         measured="newest event against the end of the evaluation, and people per arm",
         canary=Arm(total=n_canary),
         control=None if n_control is None else Arm(total=n_control),
-        method=f"fresh within {format_value(question.freshness, 'seconds')}, at least {needed:,} per arm",
+        method=method,
     )
 
 
@@ -190,11 +202,11 @@ def guardrail_check(
         status, meaning = Status.UNCLEAR, f"Not judged, because the comparison is not valid. ({meaning})"
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
-        where = "over the ramp so far, stratified by stage; " if question.pool == "ramp" else ""
+        where = "over the ramp so far, stratified by stage; " if question.evidence == "ramp" else ""
         method = f"exact event e-process, one first event per person, every look valid; {where}{weight}"
     else:
         values = comparison.values[i]
-        alone = "by this stage alone; " if question.pool == "ramp" else ""
+        alone = "by this stage alone; " if question.evidence == "ramp" else ""
         rows = "" if question.actor == "person_id" else ", spread between groups (cluster jackknife)"
         past = (
             "" if values.adjustment is None else f", CUPED by the {values.adjustment.window} before exposure"

@@ -3,76 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
 
 from canarykit.display import Note, format_value
 from canarykit.health.checks.check import Arm, Check, Status
+from canarykit.health.data.data_state import DataState
 from canarykit.health.data.delays import COMPLETE, Delays
 from canarykit.health.data.pulse import ArmSilence
 from canarykit.health.data.silences import Silence
 from canarykit.health.question import Question
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["Unusable", "log_checks", "unusable_events", "value_notes"]
-
-_UNUSABLE = {
-    "no_time": "without a time that can be read",
-    "no_id": "without any id",
-    "no_event_name": "without a name",
-    "bad_json": "whose properties are no JSON",
-}
+__all__ = ["log_checks", "value_notes"]
 
 
-@dataclass(frozen=True)
-class Unusable:
-    """Events of an export that tell nothing, by reason, and all its events (replay data are none)."""
-
-    counts: dict[str, int]
-    events: int
-
-    @property
-    def share(self) -> float:
-        """Part of all events that tells nothing."""
-        return sum(self.counts.values()) / self.events if self.events else 0.0
-
-    def words(self, most: float) -> str:
-        """Why it holds a promotion."""
-        reasons = ", ".join(f"{count:,} {_UNUSABLE[code]}" for code, count in self.counts.items())
-        return (
-            f"{format_value(self.share, 'share')} of the export's events cannot be used ({reasons}; "
-            f"{self.events:,} in all), where at most {format_value(most, 'share')} is let pass: what they "
-            "would have shown is not known, so nothing is promoted."
-        )
-
-
-_COUNTED: WeakKeyDictionary[Any, Unusable] = WeakKeyDictionary()
-"""A log in files is read for it once."""
-
-
-def unusable_events(log: Any) -> Unusable:
-    """How many events of the whole export could not be used, and why."""
-    if log not in _COUNTED:
-        notes = log.count_dropped()
-        found = {code: sum(note.count or 0 for note in notes if note.code == code) for code in _UNUSABLE}
-        dropped = sum(count for code, count in found.items() if code != "bad_json")  # those stay, unread
-        events = sum(log.event_names().values()) + dropped
-        _COUNTED[log] = Unusable({code: count for code, count in found.items() if count}, events)
-    return _COUNTED[log]
-
-
-def log_checks(question: Question) -> tuple[Check, ...]:
+def log_checks(data: DataState) -> tuple[Check, ...]:
     """Holes in the stage, and late events where the log knows when each arrived.
 
     A hole in the whole log hits both arms alike: it holds a promotion until somebody says what it was,
     and hides no harm. A hole in one arm makes every comparison wrong and switches it off.
     """
-    pulse = question.pulse
-    if pulse is None:
-        return ()
-    late = () if pulse.delays is None else (_late_check(question, pulse.delays),)
-    return (_gap_check(question), *late)
+    delays = data.pulse.delays
+    return (_gap_check(data), *(() if delays is None else (_late_check(data, delays),)))
 
 
 def value_notes(question: Question, found: Outcomes) -> list[Note]:
@@ -88,19 +39,18 @@ def value_notes(question: Question, found: Outcomes) -> list[Note]:
     ]
 
 
-def _gap_check(question: Question) -> Check:
-    pulse = question.pulse
-    assert pulse is not None
+def _gap_check(data: DataState) -> Check:
+    pulse = data.pulse
     found = (
         *(_silence_words("No event at all", silence) for silence in pulse.silences),
         *(_silence_words("No call of a flag", silence) for silence in pulse.calls),
     )
-    gaps = (*pulse.silences, *pulse.calls)
-    known = [question.is_explained(silence) for silence in gaps]
+    gaps = pulse.gaps
+    known = [data.is_explained(silence) for silence in gaps]
     hours = sum(silence.hours for silence in gaps) + sum(item.silence.hours for item in pulse.arms)
     if pulse.arms:
         status = Status.HOLD
-        meaning = _some([_arm_words(item, question.unit_words) for item in pulse.arms]) + (
+        meaning = _some([_arm_words(item, data.question.unit_words) for item in pulse.arms]) + (
             " What is missing from one arm makes it look better or worse than it is: comparisons are off. "
             "Load what is missing, or start the stage again after it."
         )
@@ -164,21 +114,21 @@ def _usual(found: Delays) -> str:
     return f"after {format_value(found.usual * 3600, 'seconds')}" if found.usual else "within the hour"
 
 
-def _late_check(question: Question, found: Delays) -> Check:
+def _late_check(data: DataState, found: Delays) -> Check:
     usual = _usual(found)
     late = f"{format_value(found.late_share, 'share')} of the events arrived more than an hour late"
     enough = f"{COMPLETE:.0%}".replace("%", " %")
     if found.complete_until is None:
         status = Status.OK
         meaning = f"{late}; {enough} are there {usual}. Every hour of the stage is complete."
-    elif not question.is_complete:
-        status = Status.WAIT if question.in_grace else Status.HOLD
+    elif not data.is_complete:
+        status = Status.WAIT if data.question.in_grace else Status.HOLD
         meaning = f"{late}; {enough} are there {usual}: no hour of the stage is complete yet."
     else:
         import pandas as pd
 
         until = pd.Timestamp(found.complete_until, unit="us", tz="UTC")
-        left_out = format_value((question.asked_stop - until).total_seconds(), "seconds")
+        left_out = format_value((data.question.stop - until).total_seconds(), "seconds")
         status = Status.INFO
         meaning = (
             f"{late}; {enough} are there {usual}. The newest {left_out} are not complete and decide "

@@ -69,6 +69,16 @@ class Pulse:
     delays: Delays | None
     busy: dict[str, int]
 
+    @property
+    def gaps(self) -> tuple[Silence, ...]:
+        """Times without data in the whole log: without any event, or without any call of a flag."""
+        return (*self.silences, *self.calls)
+
+    @property
+    def complete_until(self) -> int | None:
+        """Moment (microseconds UTC) from which on events are still to come; None where none are."""
+        return None if self.delays is None else self.delays.complete_until
+
 
 @dataclass(frozen=True, eq=False)
 class _Part:
@@ -96,7 +106,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     units
         People of both arms, where there are two: person_id, canary, entered_at.
     """
-    start, stop = question.origin, int(question.asked_stop.value // 1000)
+    start, stop = question.origin, int(question.stop.value // 1000)
     origin = int((question.start - _BEFORE).value // 1000) // QUARTER * QUARTER
     n_bins = -(-(stop - origin) // QUARTER)
     has_arrival = "created_at" in question.log.columns
@@ -107,7 +117,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
             _reduce, actor=question.actor, origin=origin, n_bins=n_bins, start=start, units=_arms_table(units)
         ),
         since=pd.Timestamp(origin, unit="us", tz="UTC"),
-        until=question.asked_stop,
+        until=question.stop,
         actor=question.actor,
     )
     people, visits, calls, call_visits = (

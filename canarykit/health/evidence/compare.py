@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Note
+from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Evidence, decide, log_thresholds
 from canarykit.health.evidence.earlier_stages import Earlier, earlier_counts
 from canarykit.health.evidence.event_evidence import (
@@ -18,11 +19,12 @@ from canarykit.health.evidence.event_evidence import (
     no_evidence,
     share_evidence,
 )
+from canarykit.health.evidence.missing_people import MissingPeople, find_missing
 from canarykit.health.evidence.settle import ANY_LOSS, stage_margin_ratio
 from canarykit.health.evidence.value_guardrails import judge_value, past_notes, value_moments, with_past
 from canarykit.health.evidence.value_series import ValueSeries
-from canarykit.health.people.cohort import Cohort, stage_cohort
-from canarykit.health.people.units import by_stage_rows
+from canarykit.health.people.cohort import Cohort
+from canarykit.health.people.segment_values import segment_values
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
@@ -49,6 +51,10 @@ class Comparison:
         Moments of value guardrails by position.
     evidence
         What the decision table read.
+    segments
+        Per property the value of each unit.
+    missing_people
+        Evidence that people of one arm are missing from a segment or a day.
     missing
         Labels of guardrails whose event the export does not have at all.
     breached
@@ -64,42 +70,50 @@ class Comparison:
     series: EvidenceSeries
     values: dict[int, ValueSeries]
     evidence: Evidence
+    segments: dict[str, npt.NDArray[Any]]
+    missing_people: MissingPeople
     missing: tuple[str, ...]
     breached: tuple[str, ...]
     notes: tuple[Note, ...]
 
 
-def compare(question: Question, *, share: float, cohort: Cohort | None = None) -> Comparison:
-    """Compare the randomised people of a stage on every guardrail, at every look.
+def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
+    """Compare the randomised people of a stage on every guardrail, at every look, and decide.
 
     Parameters
     ----------
-    question
-        What `ask` checked.
+    data
+        The question and the state of its data.
+    cohort
+        The people of both arms.
     share
         Canary's part among the two arms by rule, in (0, 1).
-    cohort
-        The people; the stage's randomised people by default.
     """
-    if cohort is None:
-        cohort = stage_cohort(
-            question.log, question.plan, question.stage, by_stage_rows(question), stop=question.stop
-        )
+    question = data.question
     notes = list(cohort.notes)
     used, more = _who_counts(cohort, share)
     notes += more
     metrics = [g.metric for g in question.guardrails]
     found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
-    looks = question.looks
+    looks = data.looks
+    segments = segment_values(question, found.units, until=data.until)
+    missing_people = find_missing(
+        found.units[used],
+        {name: values[used] for name, values in segments.items()},
+        share=share,
+        origin=question.origin,
+        step=question.step,
+        n_looks=len(looks),
+    )
     new = _arrivals(found, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
     srm_log_e = srm.log_e if srm is not None else np.zeros(len(looks))
-    earlier = earlier_counts(question, _who_counts) if question.pool == "ramp" else Earlier((), {})
+    earlier = earlier_counts(question, _who_counts) if question.evidence == "ramp" else Earlier((), {})
     known = question.log.event_names()
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
     sets: list[RiskSets | None] = []
-    values = value_moments(question, found, used)
+    values = value_moments(data, found, used)
     notes += past_notes(question, values, found.only(used))
     for i, guardrail in enumerate(question.guardrails):
         weight = question.weights[i]
@@ -110,17 +124,32 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
             )
             sets.append(risk)
             joined = RiskSets.joined([*(stage[i] for stage in earlier.counts), risk])
-            evidence_of = _judge_share(question, guardrail, weight, joined, found, i, used, missing)
+            evidence_of = _judge_share(data, guardrail, weight, joined, found, i, used, missing)
             judged.append(evidence_of.last(len(looks)))
         else:
             sets.append(None)
             judged.append(judge_value(question, guardrail, weight, values[i]))
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
-    evidence = _evidence(question, cohort, used, judged, srm_log_e, units_t, units_c, missing)
     breached = broken_limits(question, found, used) if question.use_limits else ()
-    breaker = np.zeros(len(looks), dtype=bool)
-    breaker[-1] = bool(breached)
-    evidence = replace(evidence, breaker=breaker)
+    several = cohort.units["several"].to_numpy(bool)[used]
+    log_rollback = log_thresholds(question.rules)[0]
+    seconds = (looks - question.origin) / 1e6
+    evidence = Evidence(
+        units_canary=units_t,
+        units_control=units_c,
+        harm_log_e=np.stack([g.weighted_log_e for g in judged]),
+        safe_log_e=np.stack([g.standing_safe_log_e(log_rollback) for g in judged]),
+        srm_log_e=np.maximum.accumulate(srm_log_e),
+        crosser_share=float(several.mean()) if len(several) else 0.0,
+        comparable=_now(looks, not (data.one_sided or missing_people.holds(question.rules)), before=True),
+        fresh=_now(looks, data.is_fresh, before=True),
+        in_grace=_now(looks, question.in_grace, before=seconds < question.grace),
+        critical_missing=any(g.critical and g.label in missing for g in question.guardrails),
+        breaker=_now(looks, bool(breached), before=False),
+        dwell_met=seconds >= question.min_dwell,
+        success_met=_now(looks, data.is_whole, before=True),
+        cap_reached=_now(looks, question.cap_reached, before=False),
+    )
     rows = decide(evidence, question.rules)
     roll_back, promote, hold, invalid = (math.exp(t) for t in log_thresholds(question.rules))
     series = EvidenceSeries(
@@ -134,7 +163,26 @@ def compare(question: Question, *, share: float, cohort: Cohort | None = None) -
         share=share,
         thresholds={"roll back": roll_back, "promote": promote, "hold": hold, "invalid": invalid},
     )
-    return Comparison(cohort, used, found, series, values, evidence, missing, breached, tuple(notes))
+    return Comparison(
+        cohort=cohort,
+        used=used,
+        found=found,
+        series=series,
+        values=values,
+        evidence=evidence,
+        segments=segments,
+        missing_people=missing_people,
+        missing=missing,
+        breached=breached,
+        notes=tuple(notes),
+    )
+
+
+def _now(looks: npt.NDArray[np.int64], last: bool, *, before: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """A fact that is known of the last look; `before` stands at the looks before it."""
+    fact = np.array(np.broadcast_to(before, len(looks)), dtype=bool)
+    fact[-1] = last
+    return fact
 
 
 def _who_counts(cohort: Cohort, share: float) -> tuple[npt.NDArray[np.bool_], list[Note]]:
@@ -175,7 +223,7 @@ def _arrivals(
 
 
 def _judge_share(
-    question: Question,
+    data: DataState,
     guardrail: Guardrail,
     weight: float,
     sets: RiskSets,
@@ -184,7 +232,7 @@ def _judge_share(
     used: npt.NDArray[np.bool_],
     missing: tuple[str, ...],
 ) -> GuardrailEvidence:
-    margin = margin_ratio(question, guardrail, found, i, used)
+    margin = margin_ratio(data, guardrail, found, i, used)
     if guardrail.label in missing or margin is None:
         return no_evidence(guardrail, weight, sets.n_intervals, margin or math.nan)
     return share_evidence(
@@ -192,15 +240,16 @@ def _judge_share(
         guardrail,
         weight,
         margin_ratio=margin,
-        alpha_rollback=question.rules.alpha_rollback,
-        alpha_promote=question.rules.alpha_promote,
+        alpha_rollback=data.question.rules.alpha_rollback,
+        alpha_promote=data.question.rules.alpha_promote,
     )
 
 
 def margin_ratio(
-    question: Question, guardrail: Guardrail, found: Outcomes, i: int, used: npt.NDArray[np.bool_]
+    data: DataState, guardrail: Guardrail, found: Outcomes, i: int, used: npt.NDArray[np.bool_]
 ) -> float | None:
     """The stage's margin as a ratio: the guardrail's own, its points over the control, or the budget's."""
+    question = data.question
     first = found.first[i]
     assert first is not None
     control = used & ~found.canary
@@ -215,8 +264,7 @@ def margin_ratio(
     following = question.next_stage
     if question.harm_budget is None or following is None or question.plan.stage(following).kind == "full":
         return own
-    elapsed = (question.stop - question.start).total_seconds()
-    people = int(used.sum()) * question.min_dwell / elapsed * (question.plan.share(following) or 0.0)
+    people = int(used.sum()) * question.min_dwell / data.seconds * (question.plan.share(following) or 0.0)
     budget = stage_margin_ratio(
         harm_budget=question.harm_budget, people_next=people, control_share=share, worse=guardrail.worse
     )
@@ -247,39 +295,3 @@ def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool
         if beyond[0] and not beyond[1]:
             broken.append(guardrail.label)
     return tuple(broken)
-
-
-def _evidence(
-    question: Question,
-    cohort: Cohort,
-    used: npt.NDArray[np.bool_],
-    judged: list[GuardrailEvidence],
-    srm_log_e: npt.NDArray[np.float64],
-    units_canary: npt.NDArray[np.float64],
-    units_control: npt.NDArray[np.float64],
-    missing: tuple[str, ...],
-) -> Evidence:
-    looks = question.looks
-    seconds = (looks - question.origin) / 1e6
-    fresh = np.ones(len(looks), dtype=bool)
-    fresh[-1] = question.is_fresh
-    cap = np.zeros(len(looks), dtype=bool)
-    cap[-1] = question.cap_reached
-    grace = seconds < question.grace
-    grace[-1] = question.in_grace
-    several = cohort.units["several"].to_numpy(bool)[used]
-    log_rollback = log_thresholds(question.rules)[0]
-    critical = any(g.critical and g.label in missing for g in question.guardrails)
-    return Evidence(
-        units_canary=units_canary,
-        units_control=units_control,
-        harm_log_e=np.stack([g.weighted_log_e for g in judged]),
-        safe_log_e=np.stack([g.standing_safe_log_e(log_rollback) for g in judged]),
-        srm_log_e=np.maximum.accumulate(srm_log_e),
-        crosser_share=float(several.mean()) if len(several) else 0.0,
-        fresh=fresh,
-        in_grace=grace,
-        critical_missing=critical,
-        dwell_met=seconds >= question.min_dwell,
-        cap_reached=cap,
-    )

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.health.people.cohort import Cohort, stage_cohort
-from canarykit.health.people.units import by_stage_rows
 from canarykit.health.question import Question
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.unit_outcomes import outcomes
@@ -61,7 +60,7 @@ def earlier_counts(question: Question, who_counts: Callable[[Cohort, float], Any
     metrics = [guardrail.metric for guardrail in question.guardrails]
     for name in chain:
         begin, end = windows[name]
-        cohort = stage_cohort(question.log, plan, name, by_stage_rows(question), stop=end)
+        cohort = stage_cohort(question.log, plan, name, question.by_stage, stop=end)
         found = outcomes(question.log, metrics, cohort.units, actor=question.actor)
         used, _ = who_counts(cohort, plan.share(name))
         people = cohort.units["person_id"].to_numpy(object)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from canarykit.health.data.data_state import DataState
     from canarykit.health.evidence.event_evidence import EvidenceSeries, GuardrailEvidence
     from canarykit.health.question import Question
     from canarykit.metrics.risk import RiskSets
@@ -124,9 +125,9 @@ def settle_value(
     )
 
 
-def settle_lines(question: Question, series: EvidenceSeries) -> list[str]:
+def settle_lines(data: DataState, series: EvidenceSeries) -> list[str]:
     """A sentence for every guardrail that is not shown to be safe yet."""
-    seconds = (question.stop - question.start).total_seconds()
+    question, seconds = data.question, data.seconds
     people = int(series.units_canary[-1] + series.units_control[-1])
     following = question.next_stage
     coming = None

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Note, format_value
+from canarykit.health.data.data_state import DataState
 from canarykit.health.evidence.event_evidence import GuardrailEvidence, value_evidence
 from canarykit.health.evidence.value_series import MIN_PEOPLE, ValueSeries, value_series
 from canarykit.health.question import Question
@@ -34,16 +35,16 @@ def with_past(question: Question, found: Outcomes) -> Outcomes:
     return replace(found, units=units, before=before)
 
 
-def value_moments(question: Question, found: Outcomes, used: npt.NDArray[np.bool_]) -> dict[int, ValueSeries]:
+def value_moments(data: DataState, found: Outcomes, used: npt.NDArray[np.bool_]) -> dict[int, ValueSeries]:
     """Moments of every value guardrail at each look, by position."""
-    kept = found.only(used)
+    question, kept = data.question, found.only(used)
     places = [i for i, sums in enumerate(kept.sums) if sums is not None]
     by_group = question.actor != "person_id"
     at_least = question.rules.min_units if by_group else max(question.rules.min_units, MIN_PEOPLE)
-    stop = int(question.stop.value // 1000)
+    looks = data.looks
     kept = totals_per_person(question.log, kept, actor=question.actor)
     return {
-        i: value_series(kept, i, question.looks, stop, at_least=at_least, by_group=by_group) for i in places
+        i: value_series(kept, i, looks, int(looks[-1]), at_least=at_least, by_group=by_group) for i in places
     }
 
 

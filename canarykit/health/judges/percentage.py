@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,16 @@ from canarykit.display import Column, Note, Table
 from canarykit.health.checks.check import Check, Section
 from canarykit.health.checks.comparison_checks import comparison_checks
 from canarykit.health.checks.data_checks import value_notes
-from canarykit.health.checks.who_is_missing import Missing, find_missing, missing_check, missing_sections
-from canarykit.health.decision import Row, decide
+from canarykit.health.checks.who_is_missing import missing_sections
+from canarykit.health.data.data_state import DataState
+from canarykit.health.decision import Row
 from canarykit.health.evidence.compare import Comparison, compare
 from canarykit.health.evidence.settle import ANY_LOSS, settle_lines
+from canarykit.health.judges.conclude import conclude
 from canarykit.health.question import Question
-from canarykit.health.report.audit_record import audit_record
 from canarykit.health.report.planned_look import planned_sections
 from canarykit.health.report.reasons import comparison_reason, comparison_steps
-from canarykit.health.report.segments import segment_sections, segment_values
+from canarykit.health.report.segments import segment_sections
 from canarykit.health.report.sensitivity import busiest_section, novelty_sections, sensitivity_sections
 from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
@@ -27,73 +27,47 @@ from canarykit.health.report.survey import answer_sections
 __all__ = ["comparison_report", "judge_percentage"]
 
 
-def judge_percentage(question: Question) -> StageReport:
+def judge_percentage(data: DataState) -> StageReport:
     """Judge a percentage stage on the people whom chance put into an arm."""
-    share = question.plan.share(question.stage)
-    return comparison_report(question, compare(question, share=share, cohort=question.cohort), share)
+    assert data.cohort is not None
+    share = data.question.plan.share(data.question.stage)
+    return comparison_report(data, compare(data, data.cohort, share))
 
 
-def comparison_report(question: Question, comparison: Comparison, share: float) -> StageReport:
-    """Lines, verdict, words and audit record of a randomised comparison."""
-    segments = segment_values(question, comparison.found.units)
-    missing = find_missing(question, comparison, segments)
-    comparison = _with_validity(question, comparison, missing)
-    series = comparison.series
+def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check, ...] = ()) -> StageReport:
+    """Lines, words and audit record of a randomised comparison; `more` checks stand at the end."""
+    question, series = data.question, comparison.series
     row = Row(int(series.rows[-1]))
-    checks: tuple[Check, ...] = comparison_checks(
-        question, comparison, missing_check(question, comparison, missing)
-    )
-    settle = settle_lines(question, series)
-    busy = {} if question.pulse is None else question.pulse.busy
+    checks = comparison_checks(data, comparison)
     sections = (
         _people_section(comparison),
-        *sensitivity_sections(question, comparison, busy),
+        *sensitivity_sections(question, comparison, data.pulse.busy),
         *planned_sections(question, comparison),
-        *segment_sections(question, comparison.found, comparison.used, segments),
-        *missing_sections(question, missing),
+        *segment_sections(question, comparison.found, comparison.used, comparison.segments),
+        *missing_sections(question, comparison),
         *novelty_sections(question, comparison),
-        *busiest_section(_arms(comparison), question),
+        *busiest_section(_arms(comparison), data.pulse.busy),
         *answer_sections(question),
     )
-    return StageReport(
-        flag=question.plan.flag,
-        stage=question.stage,
-        kind=question.kind,
-        share=share,
-        starts_at=question.start,
-        ends_at=question.end,
-        as_of=question.as_of,
-        verdict=row.verdict,
-        row=row,
-        reason=comparison_reason(question, row, checks),
-        n_canary=int(series.units_canary[-1]),
-        n_control=int(series.units_control[-1]),
-        checks=checks,
-        next_steps=comparison_steps(question, row, settle),
+    return conclude(
+        data,
+        row,
+        share=series.share,
+        arms=(int(series.units_canary[-1]), int(series.units_control[-1])),
+        reason=comparison_reason(data, row, checks),
+        checks=(*checks, *more),
+        steps=comparison_steps(data, row, settle_lines(data, series)),
         sections=sections,
+        evidence=comparison.evidence,
+        outcomes=comparison.found,
+        judged=comparison.found.only(comparison.used),
         series=series,
-        audit=audit_record(question, row, comparison.evidence, series=series, found=comparison.found),
-        unit=question.unit_words,
-        found=comparison.found.only(comparison.used),
-        gaps=question.gaps,
         notes=_notes(question, comparison),
     )
 
 
-def _with_validity(question: Question, comparison: Comparison, missing: Missing) -> Comparison:
-    """The decision with what the data themselves say: holes hold, and one in an arm ends comparisons."""
-    looks = len(comparison.series.looks)
-    comparable, whole = np.ones(looks, dtype=bool), np.ones(looks, dtype=bool)
-    comparable[-1] = not (question.one_sided or missing.holds(question))
-    whole[-1] = not question.open_gaps
-    evidence = replace(comparison.evidence, comparable=comparable, success_met=whole)
-    rows = decide(evidence, question.rules)
-    return replace(comparison, evidence=evidence, series=replace(comparison.series, rows=rows))
-
-
 def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
-    notes = [*question.log.notes, *question.exposures.notes, *comparison.notes]
-    notes += value_notes(question, comparison.found)
+    notes = [*comparison.notes, *value_notes(question, comparison.found)]
     for judged in comparison.series.guardrails:
         if judged.unit == "ratio" and judged.margin <= ANY_LOSS:
             text = (
@@ -104,7 +78,7 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
     first = _first_rollback(comparison)
     if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
         notes.append(Note("earlier_rollback", f"an earlier look would have rolled back, at {first}"))
-    over = "over the ramp" if question.pool == "ramp" else "in this stage"
+    over = "over the ramp" if question.evidence == "ramp" else "in this stage"
     notes.append(
         Note(
             "error_rate",

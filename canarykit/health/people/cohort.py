@@ -18,7 +18,7 @@ from canarykit.exposure.chosen import chosen_people
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cohort", "stage_cohort"]
+__all__ = ["Cohort", "holdout_cohort", "stage_cohort"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,3 +89,28 @@ def stage_cohort(log: Any, plan: Any, stage: str, by_stage: pd.DataFrame, *, sto
         ("left out: another variant, or a value nobody knows", int(other.sum())),
     )
     return Cohort(units, counts, notes)
+
+
+def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any) -> Cohort | None:
+    """Everybody against the holdout, which was drawn before any condition; None without anybody in it."""
+    if plan.holdout is None:
+        return None
+    value = plan.holdout.value
+    people = by_stage[(by_stage["stage"] == stage) & (by_stage["exposed_at"] < until)]
+    if not (people["variant"] == value).any():
+        return None
+    people = people[people["variant"].isin([plan.canary, value])].reset_index(drop=True)
+    earlier = set(by_stage.loc[by_stage["stage"] != stage, "person_id"])
+    units = people.assign(
+        canary=(people["variant"] == plan.canary).to_numpy(bool),
+        entered_at=people["exposed_at"],
+        leaves_at=until,
+        several=(people["n_variants"] > 1).to_numpy(bool),
+        returning=people["person_id"].isin(earlier).to_numpy(bool),
+        crossed=False,
+    )
+    counts = (
+        ("compared: everybody against the holdout", len(units)),
+        ("of them in the holdout", int((~units["canary"]).sum())),
+    )
+    return Cohort(units, counts)

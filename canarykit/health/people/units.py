@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,26 +18,24 @@ if TYPE_CHECKING:
 
     from canarykit.health.question import Question
 
-__all__ = ["Sessions", "before_and_after", "first_values", "first_values_of", "sessions_of", "stage_units"]
+__all__ = ["Sessions", "before_and_after", "first_values", "seen_in_stage", "sessions_of", "stage_units"]
 
 
-def stage_units(question: Question) -> pd.DataFrame:
-    """Everybody seen in the stage with the canary or the control, as units followed to the stop."""
-    plan = question.plan
-    rows = by_stage_rows(question)
-    rows = rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < question.stop)]
-    rows = rows[rows["variant"].isin([plan.canary, plan.control])].reset_index(drop=True)
+def seen_in_stage(question: Question, until: pd.Timestamp) -> pd.DataFrame:
+    """Everybody seen in the stage, whatever their variant."""
+    rows = question.by_stage
+    return rows[(rows["stage"] == question.stage) & (rows["exposed_at"] < until)]
+
+
+def stage_units(question: Question, variants: Sequence[str], until: pd.Timestamp) -> pd.DataFrame:
+    """Everybody seen in the stage with one of the variants, as units followed until a moment."""
+    rows = seen_in_stage(question, until)
+    rows = rows[rows["variant"].isin(variants)].reset_index(drop=True)
     return rows.assign(
-        canary=(rows["variant"] == plan.canary).to_numpy(bool),
+        canary=(rows["variant"] == question.plan.canary).to_numpy(bool),
         entered_at=rows["exposed_at"],
-        leaves_at=question.stop,
+        leaves_at=until,
     )
-
-
-def by_stage_rows(question: Question) -> pd.DataFrame:
-    """`exposures.by_stage` with the assigned unit (person or group) in `person_id`, as text."""
-    rows = question.exposures.by_stage
-    return rows.assign(person_id=rows[question.exposures.unit_column].astype(str))
 
 
 @dataclass(frozen=True)
@@ -97,29 +96,25 @@ def _count_sessions(table: pa.Table, *, units: pa.Table, events: tuple[str, ...]
     return [int(number) for number in row] if row else [0] * (1 + len(events))
 
 
-def before_and_after(question: Question, units: pd.DataFrame, *, actor: str) -> tuple[Outcomes, Outcomes]:
+def before_and_after(question: Question, units: pd.DataFrame) -> tuple[Outcomes, Outcomes]:
     """The same people for as long before their exposure as they were followed after it."""
     metrics = [g.metric for g in question.guardrails]
     span = units["leaves_at"] - units["entered_at"]
-    after = outcomes(question.log, metrics, units, actor=actor)
+    after = outcomes(question.log, metrics, units, actor=question.actor)
     earlier = units.assign(entered_at=units["entered_at"] - span, leaves_at=units["entered_at"])
-    return outcomes(question.log, metrics, earlier, actor=actor), after
+    return outcomes(question.log, metrics, earlier, actor=question.actor), after
 
 
-def first_values(question: Question, units: pd.DataFrame, column: str, *, actor: str) -> npt.NDArray[Any]:
-    """The first known value of an event property per unit within the stage, or None."""
-    return first_values_of(question, units, (column,), actor=actor)[column]
-
-
-def first_values_of(
-    question: Question, units: pd.DataFrame, columns: tuple[str, ...], *, actor: str
+def first_values(
+    question: Question, units: pd.DataFrame, columns: tuple[str, ...], *, until: pd.Timestamp
 ) -> dict[str, npt.NDArray[Any]]:
     """The first known value of several properties per unit within the stage, or None; in one pass."""
+    actor = question.actor
     parts = question.log.reduce(
         [actor, "timestamp", *columns],
         partial(_first_known, columns=columns, actor=actor),
         since=question.start,
-        until=question.stop,
+        until=until,
         actor=actor,
     )
     who = units["person_id"].astype(str).to_numpy(object)

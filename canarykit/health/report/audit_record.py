@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from canarykit.display import to_jsonable
+from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Evidence, Row
 from canarykit.health.evidence.event_evidence import EvidenceSeries
-from canarykit.health.question import Question
 from canarykit.metrics.unit_outcomes import Outcomes
 
 __all__ = ["audit_record", "fingerprint"]
 
 
 def audit_record(
-    question: Question,
+    data: DataState,
     row: Row,
     evidence: Evidence,
     *,
@@ -31,6 +31,7 @@ def audit_record(
 
     from canarykit import __version__
 
+    question = data.question
     record: dict[str, Any] = {
         "verdict": row.verdict.value,
         "row": int(row),
@@ -50,10 +51,12 @@ def audit_record(
             "cap_seconds": question.cap,
             "harm_budget": question.harm_budget,
             "use_limits": question.use_limits,
-            "pool": question.pool,
+            "evidence": question.evidence,
             "known_gaps": [list(gap) for gap in question.known_gaps],
-            "judged_until": question.stop,
+            "judged_until": data.until,
+            "max_unusable_share": question.max_unusable_share,
         },
+        "unusable_events": {**data.unusable.counts, "of": data.unusable.events},
         "guardrails": [
             {**g.to_dict(), "weight": w} for g, w in zip(question.guardrails, question.weights, strict=True)
         ],

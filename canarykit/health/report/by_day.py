@@ -9,7 +9,7 @@ import pandas as pd
 
 from canarykit.display import Column, Table
 from canarykit.health.checks.check import Section
-from canarykit.health.question import Question
+from canarykit.health.data.data_state import DataState
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["daily_section"]
 
 
-def daily_section(question: Question, *, days_before: int = 7) -> Section:
+def daily_section(data: DataState, *, days_before: int = 7) -> Section:
     """People active per day, and people with each guardrail's event, a week before and since."""
+    question = data.question
     since = question.start - pd.Timedelta(days=days_before)
     names = tuple(dict.fromkeys(e for g in question.guardrails for e in g.metric.events))
     parts = question.log.reduce(
         [question.actor, "event", "timestamp"],
         partial(_people_by_day, actor=question.actor, names=names, origin=since.value // 1000),
         since=since,
-        until=question.stop,
+        until=data.until,
         actor=question.actor,
     )
     totals: dict[int, list[int]] = {}

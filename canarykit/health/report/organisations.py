@@ -23,14 +23,14 @@ SMALLEST = 5
 """People from which an organisation has a line of its own."""
 
 
-def groups_of(question: Question, units: pd.DataFrame) -> npt.NDArray[Any] | None:
+def groups_of(question: Question, units: pd.DataFrame, *, until: pd.Timestamp) -> npt.NDArray[Any] | None:
     """Organisation of each unit by its events (group type 0), or None when no event names one."""
     if question.actor != "person_id" or units.empty or not question.log.group_types:
         return None
     column = f"$group_{min(question.log.group_types.values())}"
     if question.log.groups is None and column not in question.log.property_names():
         return None
-    found = first_values(question, units, column, actor=question.actor)
+    found = first_values(question, units, (column,), until=until)[column]
     return found if any(value is not None for value in found) else None
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from canarykit.display import format_value
 from canarykit.health.checks.check import Check, Status
+from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
-from canarykit.health.question import Question
 
 __all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed"]
 
@@ -27,9 +27,9 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
-def comparison_reason(question: Question, row: Row, checks: Sequence[Check]) -> str:
+def comparison_reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
     """One sentence for a randomised stage."""
-    stage = question.stage
+    stage = data.question.stage
     guardrails = [c for c in checks if c.kind == "guardrail"]
     by_status = {status: [c for c in guardrails if c.status is status] for status in Status}
     first = {c.name: c for c in checks}
@@ -53,22 +53,24 @@ def comparison_reason(question: Question, row: Row, checks: Sequence[Check]) -> 
             return f"{stage}: {names} got slightly worse, proven to be within the margin; a person decides."
         case Row.SAFE:
             return f"{stage}: {_all(guardrails)} shown to be within the margin, at every look so far."
-    holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD]
+    holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD and c.name != "data"]
     if holes:
         return f"{stage}: no harm shown, but the data are not whole. " + " ".join(c.meaning for c in holes)
     waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
-    if not waiting and question.dwell_left > 0:
-        left = format_value(question.dwell_left, "seconds")
+    if not waiting and data.dwell_left > 0:
+        left = format_value(data.dwell_left, "seconds")
         return f"{stage}: nothing wrong so far; the minimum stay has {left} to go."
+    if not waiting and data.too_many_unusable:
+        return f"{stage}: {first['data'].meaning}"
     names = listed([c.name for c in waiting]) or "the guardrails"
     if row is Row.TIME_CAP:
         return f"{stage}: the time is up and {names} cannot be shown to be safe; it is inconclusive."
     return f"{stage}: no harm shown, but {names} not yet shown to be safe."
 
 
-def comparison_steps(question: Question, row: Row, settle: Sequence[str]) -> tuple[str, ...]:
+def comparison_steps(data: DataState, row: Row, settle: Sequence[str]) -> tuple[str, ...]:
     """What to do now, and what would settle a hold."""
-    following = question.next_stage
+    following = data.question.next_stage
     match row:
         case Row.SAFE:
             return (f"Go on to {following!r}." if following else "Clean up the flag.",)
@@ -83,7 +85,7 @@ def comparison_steps(question: Question, row: Row, settle: Sequence[str]) -> tup
                 "Find out who is missing from an arm: by browser, day and client version.",
                 "Then start the percentage again with a new flag key, so that new buckets are drawn.",
             )
-        case Row.NOT_VALID_YET if question.one_sided:
+        case Row.NOT_VALID_YET if data.one_sided:
             return ("Load what is missing from the arm, or start the stage again after the gap.",)
         case Row.NOT_VALID_YET:
             return ("Find out who is missing or flickering, by browser, day and client version.",)
@@ -91,9 +93,9 @@ def comparison_steps(question: Question, row: Row, settle: Sequence[str]) -> tup
             return ("Decide whether the small loss is worth it; write down who decided.",)
         case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
             return ("Check that the flag is on at this share and that events arrive.",)
-    steps = [GAP_STEP, *settle] if question.open_gaps else list(settle)
-    if question.dwell_left > 0:
-        steps.append(f"The minimum stay ends in {format_value(question.dwell_left, 'seconds')}.")
+    steps = [GAP_STEP, *settle] if data.open_gaps else list(settle)
+    if data.dwell_left > 0:
+        steps.append(f"The minimum stay ends in {format_value(data.dwell_left, 'seconds')}.")
     if row is Row.TIME_CAP:
         steps.append("Extend the stage, widen the margin on the record, or stop: silence is not safety.")
     return tuple(steps)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Table
 from canarykit.health.checks.check import Section
-from canarykit.health.people.units import first_values_of
+from canarykit.health.people.segment_values import largest
 from canarykit.health.question import Question
 from canarykit.metrics.unit_outcomes import Outcomes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["MOST_SEGMENTS", "UNKNOWN", "largest", "segment_sections", "segment_values", "where_sections"]
-
-MOST_SEGMENTS = 10
-UNKNOWN = "unknown"
+__all__ = ["segment_sections", "where_sections"]
 
 
-def where_sections(question: Question, found: Outcomes, units: pd.DataFrame) -> tuple[Section, ...]:
+def where_sections(
+    question: Question, found: Outcomes, segments: dict[str, npt.NDArray[Any]]
+) -> tuple[Section, ...]:
     """Among people with the canary, to how many of each segment it happened; for stages without a control."""
     sections = []
-    for name, values in segment_values(question, units).items():
+    for name, values in segments.items():
         rows = []
         for i, guardrail in enumerate(question.guardrails):
             first = found.first[i]
@@ -121,40 +117,6 @@ def _informative(table: list[list[int]]) -> bool:
     """Five people with it and five without, in a segment with both arms: fewer tell nothing of a ratio."""
     (x, not_x), (y, not_y) = table
     return x + y >= 5 and not_x + not_y >= 5 and x + not_x > 0 and y + not_y > 0
-
-
-def segment_values(question: Question, units: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
-    """Per property that anybody has, each unit's first value in the stage; "unknown" without one.
-
-    What no event carries is looked up among the persons.
-    """
-    if units.empty or not question.segments:
-        return {}
-    on_events = {*question.log.property_names(), *question.log.columns}
-    persons = question.log.persons
-    on_persons = set() if persons is None else set(persons.columns)
-    by_person = question.actor == "person_id"
-    columns = {}
-    for name in question.segments:
-        if name in on_events:
-            columns[name] = name
-        elif name in on_persons and by_person:
-            columns[name] = f"person.{name}"
-    if not columns:
-        return {}
-    found = first_values_of(question, units, tuple(columns.values()), actor=question.actor)
-    values = {}
-    for name, column in columns.items():
-        known = found[column]
-        if any(value is not None for value in known):
-            values[name] = np.array([UNKNOWN if value is None else value for value in known], dtype=object)
-    return values
-
-
-def largest(values: npt.NDArray[Any]) -> list[str]:
-    """The most frequent values, at most ten."""
-    names, counts = np.unique(values.astype(str), return_counts=True)
-    return [str(names[k]) for k in np.argsort(-counts, kind="stable")[:MOST_SEGMENTS]]
 
 
 def _interaction(p: float) -> str:

@@ -154,9 +154,8 @@ def _slope(rows: list[tuple[Any, ...]]) -> tuple[float, float, float] | None:
     return slope, slope - half, slope + half
 
 
-def busiest_section(arm_of: dict[str, str], question: Question) -> tuple[Section, ...]:
+def busiest_section(arm_of: dict[str, str], totals: dict[str, int]) -> tuple[Section, ...]:
     """The people with so many events that they look like machines; they count once like everybody else."""
-    totals = {} if question.pulse is None else question.pulse.busy
     if not totals:
         return ()
     busiest = sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:10]

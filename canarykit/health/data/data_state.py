@@ -1,0 +1,133 @@
+"""What the data say of themselves around a stage: fresh, complete, without holes, usable; read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from canarykit.health.data.pulse import Pulse, read_pulse
+from canarykit.health.data.silences import Silence
+from canarykit.health.data.unusable import Unusable, unusable_events
+from canarykit.health.people.cohort import Cohort, holdout_cohort, stage_cohort
+from canarykit.health.question import Question
+
+__all__ = ["DataState"]
+
+_HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class DataState:
+    """The state of the data behind a question; everything that decides reads it, nothing changes it.
+
+    Parameters
+    ----------
+    question
+        What was asked.
+    pulse
+        Newest event, silences, delays and the busiest people around the stage.
+    cohort
+        People of both arms, where the stage has two.
+    unusable
+        Events of the export that tell nothing.
+    until
+        Until when events count: the question's end, or earlier where the newest hours are not complete.
+    """
+
+    question: Question
+    pulse: Pulse
+    cohort: Cohort | None
+    unusable: Unusable
+    until: pd.Timestamp
+
+    @classmethod
+    def read(cls, question: Question) -> DataState:
+        """Read the data around a stage: one pass for the pulse, and what the export could not use."""
+        cohort = _cohort(question, question.stop)
+        pulse = read_pulse(question, None if cohort is None else cohort.units)
+        unusable = unusable_events(question.log)
+        state = cls(question, pulse, cohort, unusable, question.stop)
+        if pulse.complete_until is None or not state.is_complete:
+            return state
+        until = min(question.stop, pd.Timestamp(pulse.complete_until, unit="us", tz="UTC"))
+        return cls(question, pulse, _cohort(question, until), unusable, until)
+
+    @property
+    def looks(self) -> npt.NDArray[np.int64]:
+        """End of each look in microseconds, the last one where events stop counting."""
+        origin, step = self.question.origin, self.question.step
+        last = int(self.until.value // 1000)
+        return np.append(np.arange(origin + step, last, step, dtype=np.int64), last)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the stage so far, as far as events count."""
+        return float((self.until - self.question.start).total_seconds())
+
+    @property
+    def dwell_left(self) -> float:
+        """Seconds until the minimum stay is over; 0 when it is."""
+        return max(0.0, self.question.min_dwell - self.seconds)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether any hour of the stage is complete, as far as the delays of the events tell."""
+        until = self.pulse.complete_until
+        return until is None or until > self.question.origin
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the events reach up to the end, give or take the freshness, and are complete at all."""
+        if self.pulse.newest is None or not self.is_complete:
+            return False
+        return bool((self.question.stop - self.pulse.newest).total_seconds() <= self.question.freshness)
+
+    @property
+    def too_many_unusable(self) -> bool:
+        """Whether more events than are let pass could not be used."""
+        return not self.unusable.share <= self.question.max_unusable_share
+
+    @property
+    def open_gaps(self) -> tuple[Silence, ...]:
+        """Times without any event, or without any call of a flag, that nobody has explained."""
+        return tuple(silence for silence in self.pulse.gaps if not self.is_explained(silence))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that could have spoken against a promotion is missing from the data."""
+        return not self.open_gaps and not self.too_many_unusable
+
+    @property
+    def gaps(self) -> tuple[tuple[pd.Timestamp, pd.Timestamp], ...]:
+        """All times without data that were found, in the whole log or in one arm, in order."""
+        silences = (*self.pulse.gaps, *(item.silence for item in self.pulse.arms))
+        ends = sorted({(silence.since, silence.until) for silence in silences})
+        return tuple(
+            (pd.Timestamp(since, unit="us", tz="UTC"), pd.Timestamp(until, unit="us", tz="UTC"))
+            for since, until in ends
+        )
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether one arm alone was silent for a time, so that nothing can be compared."""
+        return bool(self.pulse.arms)
+
+    def is_explained(self, silence: Silence) -> bool:
+        """Whether a silence lies within a known gap, give or take an hour at its ends."""
+        return any(
+            int(since.value // 1000) - _HOUR <= silence.since
+            and silence.until <= int(until.value // 1000) + _HOUR
+            for since, until in self.question.known_gaps
+        )
+
+
+def _cohort(question: Question, until: pd.Timestamp) -> Cohort | None:
+    """People of both arms, where the stage has two."""
+    if question.kind == "full":
+        return holdout_cohort(question.plan, question.stage, question.by_stage, until=until)
+    if question.kind == "percentage":
+        return stage_cohort(question.log, question.plan, question.stage, question.by_stage, stop=until)
+    return None

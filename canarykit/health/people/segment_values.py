@@ -1,0 +1,55 @@
+"""The browser, country and other properties of a stage's people: each one's first value in the stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.health.people.units import first_values
+from canarykit.health.question import Question
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MOST_SEGMENTS", "UNKNOWN", "largest", "segment_values"]
+
+MOST_SEGMENTS = 10
+UNKNOWN = "unknown"
+
+
+def segment_values(
+    question: Question, units: pd.DataFrame, *, until: pd.Timestamp
+) -> dict[str, npt.NDArray[Any]]:
+    """Per property that anybody has, each unit's first value in the stage; "unknown" without one.
+
+    What no event carries is looked up among the persons.
+    """
+    if units.empty or not question.segments:
+        return {}
+    on_events = {*question.log.property_names(), *question.log.columns}
+    persons = question.log.persons
+    on_persons = set() if persons is None else set(persons.columns)
+    by_person = question.actor == "person_id"
+    columns = {}
+    for name in question.segments:
+        if name in on_events:
+            columns[name] = name
+        elif name in on_persons and by_person:
+            columns[name] = f"person.{name}"
+    if not columns:
+        return {}
+    first = first_values(question, units, tuple(columns.values()), until=until)
+    values = {}
+    for name, column in columns.items():
+        known = first[column]
+        if any(value is not None for value in known):
+            values[name] = np.array([UNKNOWN if value is None else value for value in known], dtype=object)
+    return values
+
+
+def largest(values: npt.NDArray[Any]) -> list[str]:
+    """The most frequent values, at most ten."""
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    return [str(names[k]) for k in np.argsort(-counts, kind="stable")[:MOST_SEGMENTS]]
