@@ -26,13 +26,7 @@ __all__ = ["adjust_p_values", "mean_log_e", "weighted_harm"]
 
 Correction = Literal["holm", "benjamini-hochberg", "benjamini-yekutieli", "hommel", "bonferroni"]
 
-_NAMES = {
-    "holm": "holm",
-    "benjamini-hochberg": "fdr_bh",
-    "benjamini-yekutieli": "fdr_by",
-    "hommel": "hommel",
-    "bonferroni": "bonferroni",
-}
+_NAMES = ("holm", "benjamini-hochberg", "benjamini-yekutieli", "hommel", "bonferroni")
 
 
 def adjust_p_values(p_values: ArrayLike, *, method: Correction = "holm") -> np.ndarray:
@@ -57,9 +51,22 @@ def adjust_p_values(p_values: ArrayLike, *, method: Correction = "holm") -> np.n
         raise DataError(f"p_values holds {p.max():g}; expected numbers from 0 to 1")
     if p.size == 0:
         return p
-    from statsmodels.stats.multitest import multipletests
+    if method == "hommel":
+        from statsmodels.stats.multitest import multipletests
 
-    return np.asarray(multipletests(p, method=_NAMES[method])[1])
+        return np.asarray(multipletests(p, method=method)[1])
+    order = np.argsort(p, kind="stable")
+    tests = p.size
+    rank = np.arange(1, tests + 1)
+    if method in {"holm", "bonferroni"}:  # step down: no p-value is below one that is smaller than it
+        factor = tests - rank + 1 if method == "holm" else np.full(tests, tests)
+        adjusted = np.maximum.accumulate(p[order] * factor)
+    else:  # step up: no p-value is above one that is larger than it
+        spread = 1.0 if method == "benjamini-hochberg" else float(np.sum(1 / rank))
+        adjusted = np.minimum.accumulate((p[order] * tests * spread / rank)[::-1])[::-1]
+    answer = np.empty(tests)
+    answer[order] = np.minimum(adjusted, 1)
+    return answer
 
 
 def weighted_harm(

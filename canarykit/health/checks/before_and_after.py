@@ -20,6 +20,7 @@ from canarykit.health.checks.comparison_checks import share_arm
 from canarykit.health.question import MIN_CLUSTERS
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes
+from canarykit.stats.one_look.binomial import at_least, at_most
 
 __all__ = ["Change", "change_check", "changes_section", "find_change"]
 
@@ -76,12 +77,10 @@ class Change:
         return bool(m) and self._unlikely(x, n, after / m)
 
     def _unlikely(self, x: int, n: int, share: float) -> bool:
-        from scipy.stats import binom
-
         if n == 0:
             return False
         lower = self.guardrail.worse == "lower"
-        return bool((binom.cdf(x, n, share) if lower else binom.sf(x - 1, n, share)) < 0.05)
+        return (at_most(x, n, share) if lower else at_least(x, n, share)) < 0.05
 
 
 def find_change(

@@ -17,6 +17,7 @@ from canarykit.errors import DataError
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.checks import require_count, require_counts, require_number, require_numbers
 from canarykit.stats.estimate import HypothesisTest, SequentialTest
+from canarykit.stats.one_look.binomial import two_sided_p_value
 
 __all__ = ["SRM_MIXTURE", "sequential_srm", "sequential_srm_tilt", "srm_chi_square", "srm_exact"]
 
@@ -98,12 +99,9 @@ def srm_exact(canary: int, control: int, *, share: float = 0.5) -> HypothesisTes
         raise DataError(f"share is {share!r}; expected 0 < share < 1")
     if x + rest == 0:
         return None
-    from scipy.stats import binomtest
-
-    test = binomtest(x, x + rest, expected)
     return HypothesisTest(
         statistic=x / (x + rest),
-        p_value=float(test.pvalue),
+        p_value=two_sided_p_value(x, x + rest, expected),
         null=_NULL,
         method="exact binomial",
         n=x + rest,

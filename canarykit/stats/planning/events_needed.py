@@ -15,6 +15,7 @@ import numpy as np
 from canarykit.errors import DataError
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.checks import require_count, require_number, require_share
+from canarykit.stats.one_look.binomial import probabilities
 
 __all__ = ["EventPower", "event_power", "events_needed"]
 
@@ -164,6 +165,4 @@ def _crossed(counts: np.ndarray, least: np.ndarray, share: float, step: int) -> 
 def _binomial(n: int, share: float) -> np.ndarray:
     if n == 1:
         return np.array([1 - share, share])
-    from scipy.stats import binom
-
-    return np.asarray(binom.pmf(np.arange(n + 1), n, share))
+    return probabilities(np.arange(n + 1), n, share)
