@@ -200,6 +200,58 @@ def flags() -> dict[str, object]:
     return {"count": len(listed), "next": None, "previous": None, "results": listed}
 
 
+def history() -> dict[str, object]:
+    """The activity log of the flag, newest first, as PostHog's flag API answers it."""
+    planned, fixed = first_plan(), second_plan()
+    steps = [
+        ("2026-09-07T09:00:00Z", "ada", planned, "just yourself"),
+        ("2026-09-07T15:00:00Z", "ada", None, False),
+        ("2026-09-07T21:00:00Z", "ada", None, True),
+        ("2026-09-08T09:00:00Z", "ada", planned, "internal team"),
+        ("2026-09-10T09:00:00Z", "ada", planned, "beta"),
+        ("2026-09-11T13:20:00Z", "grace", None, "payload set"),
+        ("2026-09-14T09:00:00Z", "ada", planned, "expanded beta 5%"),
+        (ROLLED_BACK, "grace", planned, "beta"),
+        ("2026-09-17T09:00:00Z", "ada", fixed, "expanded beta 5%"),
+        ("2026-09-18T08:05:00Z", "grace", None, "New checkout"),
+        ("2026-09-18T08:06:00Z", "grace", None, "payload removed"),
+        ("2026-09-22T09:00:00Z", "ada", fixed, "expanded beta 25%"),
+        ("2026-09-24T09:00:00Z", "ada", fixed, "expanded beta 50%"),
+        ("2026-09-26T09:00:00Z", "ada", fixed, "full release"),
+    ]
+    items = [_activity("2026-09-04T12:00:00Z", "ada", [], "created")]
+    filters: dict[str, object] = {"groups": [{"properties": [], "rollout_percentage": 0}]}
+    name = "new-checkout"
+    for at, who, plan, change in steps:
+        before = filters
+        if plan is not None:
+            kept = {key: value for key, value in filters.items() if key == "payloads"}
+            filters = {**kept, **plan.flag_at(str(change)).to_posthog()["filters"]}
+            changes = [{"field": "filters", "action": "changed", "before": before, "after": filters}]
+        elif isinstance(change, bool):
+            changes = [{"field": "active", "action": "changed", "before": not change, "after": change}]
+        elif str(change).startswith("payload"):
+            payload = {"true": '{"layout": "one page"}'} if change == "payload set" else {}
+            filters = {**filters, "payloads": payload}
+            changes = [{"field": "filters", "action": "changed", "before": before, "after": filters}]
+        else:
+            changes = [{"field": "name", "action": "changed", "before": name, "after": change}]
+        items.append(_activity(at, who, changes))
+    return {"results": items[::-1], "next": None, "previous": None, "total_count": len(items)}
+
+
+def _activity(at: str, who: str, changes: list[dict[str, object]], activity: str = "updated") -> dict:
+    typed = [{"type": "FeatureFlag", **change} for change in changes]
+    return {
+        "user": {"first_name": who.title(), "email": f"{who}@acme.io"},
+        "activity": activity,
+        "scope": "FeatureFlag",
+        "item_id": "101",
+        "created_at": at,
+        "detail": {"name": "new-checkout", "short_id": None, "trigger": None, "changes": typed},
+    }
+
+
 def survey() -> dict[str, object]:
     """The survey's definition."""
     question = {
@@ -218,7 +270,12 @@ def main(folder: Path) -> None:
     write_events(folder)
     plans = {"plan.json": first_plan(), "plan_after_rollback.json": second_plan()}
     definitions = {name: plan.to_dict()["plan"] for name, plan in plans.items()}
-    for name, content in {"flags.json": flags(), "survey.json": survey(), **definitions}.items():
+    for name, content in {
+        "flags.json": flags(),
+        "history.json": history(),
+        "survey.json": survey(),
+        **definitions,
+    }.items():
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -44,6 +44,7 @@ FLOORS = (
     {"health"},
     {"simulate"},
     {"plots"},
+    {"release"},
     {"walk", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

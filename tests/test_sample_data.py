@@ -118,3 +118,16 @@ def test_the_survey_defined_is_the_survey_answered(blocks):
     sent = blocks["log"].select(["$survey_id", key], events=["survey sent"])
     assert set(sent["$survey_id"]) == {definition["id"]}
     assert set(sent[key]) == {"1", "2", "3", "4", "5"}
+
+
+def test_the_release_read_from_the_flags_history_leads_to_the_same_verdicts(blocks):
+    flag = json.loads((FOLDER / "flags.json").read_text())["results"][0]
+    history = json.loads((FOLDER / "history.json").read_text())
+    plan = ck.RolloutPlan.from_history(history, flag=flag, like=blocks["plan"])
+    verdicts = []
+    for stage, (_, end) in plan.windows().items():
+        as_of = end or "2026-09-28T09:00:00Z"
+        report = ck.evaluate_stage(blocks["log"], plan, stage, blocks["guardrails"], as_of=as_of)
+        verdicts.append(report.verdict.value)
+    assert verdicts == ["hold", "hold", "promote", "roll back", "promote", "promote", "promote", "hold"]
+    assert plan.flag_at("full release").conditions == blocks["fixed"].flag_at("full release").conditions

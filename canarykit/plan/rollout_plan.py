@@ -232,6 +232,50 @@ class RolloutPlan(Result):
         """
         return cls(**read_definition(source))
 
+    @classmethod
+    def from_history(
+        cls,
+        activity: Any,
+        *,
+        flag: Mapping[str, Any] | None = None,
+        like: RolloutPlan | None = None,
+        run: int = -1,
+        group_types: Sequence[str] = ("organization",),
+    ) -> RolloutPlan:
+        """The plan as it really ran, from the flag's activity log in PostHog.
+
+        Parameters
+        ----------
+        activity
+            Answer of `feature_flags/:id/activity/`, or its list of items.
+        flag
+            The flag as it is now; needed where the log does not reach back to its creation.
+        like
+            A plan whose names and deciders are taken for stages that let in the same people.
+        run
+            Which run, where the share was lowered in between: 0 the first, -1 the last.
+        group_types
+            Names of the group types in the order of their index.
+
+        Returns
+        -------
+        RolloutPlan
+            With true windows. Its notes tell of pauses, roll-backs, lowered shares and edits that were
+            no stage, and of what the log does not say.
+
+        Examples
+        --------
+        >>> groups = [{"properties": [], "rollout_percentage": 5}]
+        >>> change = {"field": "filters", "before": {"groups": []}, "after": {"groups": groups}}
+        >>> item = {"activity": "updated", "created_at": "2026-09-07T09:00:00Z",
+        ...         "detail": {"name": "new-checkout", "changes": [change]}}
+        >>> RolloutPlan.from_history([item]).stage_names
+        ('5 %',)
+        """
+        from canarykit.plan.history import plan_from_history
+
+        return plan_from_history(activity, flag=flag, like=like, run=run, group_types=group_types)
+
     @property
     def stage_names(self) -> tuple[str, ...]:
         """Names of the stages in order."""
