@@ -45,6 +45,7 @@ FLOORS = (
     {"simulate"},
     {"plots"},
     {"release"},
+    {"posthog"},
     {"walk", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

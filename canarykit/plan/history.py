@@ -247,7 +247,8 @@ def _stage(
     partial = [group for group in added if _share(group) < 100]
     last = widest or (partial[-1] if partial else None)
     ordered = [group for group in added if group is not last] + ([last] if last else [])
-    kind: Any = "targeted" if last is None else "full" if last is widest and _share(last) == 100 else "percentage"
+    is_full = last is not None and last is widest and _share(last) == 100
+    kind: Any = "targeted" if last is None else "full" if is_full else "percentage"
     stage = Stage(
         "unnamed",
         tuple(_condition(group, state) for group in ordered),

@@ -1,0 +1,1 @@
+"""A project in PostHog: read it, judge it, move its flags."""
