@@ -20,6 +20,7 @@ from canarykit.audit.result import Audit
 from canarykit.audit.shares import check_shares
 from canarykit.display import Note
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.names import check_flag
 from canarykit.flags import Flag, FlagSet
 from canarykit.times import micros, to_utc
 
@@ -145,8 +146,8 @@ def _observed(
         outside = sum(count for _, count in parts)
         if len(calls) or outside:
             return calls.sort_values(["person_id", "first_at", "distinct_id"], ignore_index=True), outside
-    known = [name.removeprefix("$feature/") for name in log.property_names() if name.startswith("$feature/")]
-    raise DataError(f"no event carries flag {key!r}; {did_you_mean(key, known)}")
+    check_flag(log, key)
+    raise DataError(f"no event carries flag {key!r} between {since} and {as_of}")
 
 
 def _reduce_shard(

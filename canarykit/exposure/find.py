@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.display import Note
-from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.errors import PlanError
+from canarykit.events.names import check_flag
 from canarykit.exposure.result import Exposures
 from canarykit.times import micros
 
@@ -105,7 +106,7 @@ def exposures(
             source = CALLED if value != carried else carried
             break
     else:
-        _refuse_unknown(log, key)
+        check_flag(log, key)
     names = tuple(windows)
     people, by_stage = _frames(found, names, index)
     notes = _notes(found, key, source, people, by_stage, plan)
@@ -171,17 +172,3 @@ def _present() -> Any:
     from canarykit.events import PRESENT
 
     return PRESENT
-
-
-def _refuse_unknown(log: EventLog, key: str) -> None:
-    """Nothing was found: fine for a log without events or before its first call, a slip otherwise."""
-    names = log.event_names()
-    if not names:
-        return
-    called = log.select(["$feature_flag"], events=[CALLED])["$feature_flag"].dropna().unique()
-    carried = [
-        name.removeprefix("$feature/") for name in log.property_names() if name.startswith("$feature/")
-    ]
-    known = sorted({*map(str, called), *carried})
-    if key not in known:
-        raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, known)}")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.names import check_events
 from canarykit.exposure.listened import exposed_people
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def sessions_by_flag(
     columns = ["session_id", "person_id", "variant", "started_at", "ended_at", "events", "errors", "burst"]
     frame = frame[[*columns, "dropped_at", "last_event"]]
     frame = frame.sort_values(["started_at", "session_id"], ignore_index=True)
-    notes = list(exposed.notes)
+    notes = [*exposed.notes, *check_events(log, [*errors, *steps])]
     if frame.empty:
         notes.append(Note("no_sessions", "no event after an exposure carries a session id"))
     return SessionsByFlag(flag, frame, rage_from, tuple(notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,9 @@ def funnel_by_flag(
     ------
     PlanError
         For a question that PostHog refuses; the message names the step and the rule.
+    DataError
+        For an event, property or flag that looks like a misspelling of one the log has; a name that was
+        simply never recorded is a note.
 
     Examples
     --------
@@ -131,6 +135,7 @@ def funnel_by_flag(
     from canarykit.events import EventLog
     from canarykit.exposure.compared import exposed_units
     from canarykit.funnels.answers.funnel import Funnel
+    from canarykit.funnels.question.recorded import recorded_notes
     from canarykit.funnels.run import run_funnel
 
     if stage is not None:
@@ -156,7 +161,8 @@ def funnel_by_flag(
     events = log if hasattr(log, "reduce") else EventLog(log)
     exposed = exposed_units(events, query, plan=plan, stage=stage) if query.flag_exposure else None
     run = run_funnel(events, query, exposed=exposed)
-    return Funnel.from_run(query, run, events, exposed=exposed, confidence=confidence, notes=events.notes)
+    funnel = Funnel.from_run(query, run, events, exposed=exposed, confidence=confidence, notes=events.notes)
+    return replace(funnel, notes=tuple(dict.fromkeys((*funnel.notes, *recorded_notes(funnel, events)))))
 
 
 def funnel_query(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
+from canarykit.events.names import check_events
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import outcomes
 from canarykit.times import to_utc
@@ -175,7 +176,8 @@ def dashboard(
     kinds = {what: kind for what, (kind, _) in metrics.items()}
     order = {what: place for place, what in enumerate(metrics)}
     rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
-    notes = (*found.notes, *drawn, *silent)
+    recorded = check_events(log, [*key_events, *errors, *steps])
+    notes = (*found.notes, *drawn, *recorded, *silent)
     return Dashboard(plan.flag, stage, now, variants, tuple(rows), frame, kinds, answers, notes)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.events.names import check_events, check_properties
 from canarykit.insights.counts import Cohort, count_shard, rate_per_person
 from canarykit.periods import Interval, PeriodGrid, column_micros, moment, period_grid
 from canarykit.times import duration, micros
@@ -190,7 +191,7 @@ def trend_by_flag(
     PlanError
         If `measure`, `per`, `interval` and `within` do not go together.
     DataError
-        If the window holds no interval.
+        If the window holds no interval, or a name looks like a misspelling of one the log has.
 
     Notes
     -----
@@ -249,8 +250,10 @@ def trend_by_flag(
         actor=unit,
     )
     counts = sum(parts, np.zeros((4, len(variants), grid.n), dtype=np.int64))
-    if not counts.any() and event not in (known := log.event_names()):
-        raise DataError(f"the log has no event {event!r}; {did_you_mean(event, known)}")
+    if not counts.any():
+        notes += check_events(log, [event])
+    if where:
+        notes += check_properties(log, where)
     rows = _rows(counts, cohort, grid, variants, measure, per, now, confidence)
     return FlagTrend(
         event, flag, measure, per, interval, _unit(measure, per, within), rows, confidence, tuple(notes)

@@ -13,101 +13,28 @@ __all__ = ["Direction", "event_direction", "has_harm_word", "number_direction"]
 
 Direction = Literal["higher", "lower"]
 
-_ERROR_WORDS = frozenset(
-    {
-        "error",
-        "errors",
-        "exception",
-        "exceptions",
-        "crash",
-        "crashes",
-        "crashed",
-        "failure",
-        "failures",
-        "rageclick",
-        "rageclicks",
-        "deadclick",
-        "deadclicks",
-        "timeout",
-        "timeouts",
-    }
-)
-_NEUTRAL_WORDS = frozenset(
-    {
-        "api",
-        "app",
-        "application",
-        "backend",
-        "client",
-        "frontend",
-        "http",
-        "js",
-        "page",
-        "server",
-        "ui",
-        "web",
-    }
-)
-_HARM_WORDS = _ERROR_WORDS | frozenset(
-    {
-        "abandon",
-        "abandoned",
-        "blocked",
-        "bounce",
-        "bounced",
-        "cancel",
-        "canceled",
-        "cancelled",
-        "cancellation",
-        "chargeback",
-        "churn",
-        "churned",
-        "complaint",
-        "cost",
-        "costs",
-        "declined",
-        "deleted",
-        "discount",
-        "downgrade",
-        "downgraded",
-        "fail",
-        "failed",
-        "fee",
-        "fees",
-        "loss",
-        "lost",
-        "rage",
-        "refund",
-        "refunded",
-        "refunds",
-        "rejected",
-        "returned",
-        "ticket",
-        "timed",
-        "uninstall",
-        "uninstalled",
-        "unsubscribe",
-        "unsubscribed",
-    }
-)
-_MONEY_WORDS = frozenset({"amount", "gmv", "income", "price", "revenue", "sales"})
-_TIME_WORDS = frozenset(
-    {
-        "cls",
-        "duration",
-        "elapsed",
-        "fcp",
-        "fid",
-        "inp",
-        "latency",
-        "lcp",
-        "lag",
-        "milliseconds",
-        "ms",
-        "seconds",
-        "ttfb",
-    }
-)
+_ERROR_WORDS = frozenset({
+    "error", "errors", "exception", "exceptions", "crash", "crashes", "crashed", "failure",
+    "failures", "rageclick", "rageclicks", "deadclick", "deadclicks", "timeout", "timeouts",
+})  # fmt: skip
+_NEUTRAL_WORDS = frozenset({
+    "api", "app", "application", "backend", "client", "frontend", "http", "js", "page", "server",
+    "ui", "web",
+})  # fmt: skip
+_HARM_WORDS = _ERROR_WORDS | frozenset({
+    "abandon", "abandoned", "blocked", "bounce", "bounced", "cancel", "canceled", "cancelled",
+    "cancellation", "chargeback", "churn", "churned", "complaint", "cost", "costs", "declined",
+    "deleted", "discount", "downgrade", "downgraded", "fail", "failed", "fee", "fees", "loss",
+    "lost", "rage", "refund", "refunded", "refunds", "rejected", "returned", "ticket", "timed",
+    "uninstall", "uninstalled", "unsubscribe", "unsubscribed",
+})  # fmt: skip
+_MONEY_WORDS = frozenset({
+    "amount", "gmv", "income", "price", "revenue", "sales",
+})  # fmt: skip
+_TIME_WORDS = frozenset({
+    "cls", "duration", "elapsed", "fcp", "fid", "inp", "latency", "lcp", "lag", "milliseconds",
+    "ms", "seconds", "ttfb",
+})  # fmt: skip
 
 
 def event_direction(name: str) -> Direction | None:

@@ -1,0 +1,212 @@
+"""Names that a question asks for, held against what the log has: a slip is refused, an absence is noted.
+
+An event may rightly never have been recorded (no exception so far, nobody has paid yet). So a name that the
+log lacks is an error only where it looks like a misspelling of one that it has; otherwise it is a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import SequenceMatcher, get_close_matches
+from typing import TYPE_CHECKING
+
+from canarykit.display import Note
+from canarykit.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from canarykit.events.log import EventLog
+
+__all__ = ["check_events", "check_flag", "check_properties", "check_variants", "flag_keys", "misspelling_of"]
+
+CALLED = "$feature_flag_called"
+
+STANDARD_NAMES = frozenset({
+    "$autocapture", "$copy_autocapture", "$create_alias", "$csp_violation", "$dead_click", "$exception",
+    "$feature_flag_called", "$groupidentify", "$identify", "$opt_in", "$pageleave", "$pageview",
+    "$rageclick", "$screen", "$set", "$web_vitals", "$browser", "$browser_version", "$current_url",
+    "$device_type", "$geoip_country_code", "$host", "$lib", "$os", "$os_version", "$pathname",
+    "$referring_domain", "$session_id", "$survey_id", "$survey_response",
+})  # fmt: skip
+"""Names that PostHog's own libraries write: where a log lacks one, it was not recorded, not misspelt."""
+
+CLOSE_NAME = 0.85
+_OPPOSITES = ("un", "re", "de", "dis", "in", "non")
+
+
+def misspelling_of(name: str, known: Iterable[str]) -> str | None:
+    """The name in `known` that was meant, where `name` looks like a misspelling of it; else None.
+
+    Misspelt are names that differ in case or punctuation alone, and those of which every word is the same
+    or close. Numbers must agree ("step 1" is not "step 2"), and a prefix that turns a word round is
+    no slip ("subscribed", "unsubscribed").
+
+    Examples
+    --------
+    >>> misspelling_of("payed", ["$pageview", "paid"]), misspelling_of("Sign-Up", ["sign up"])
+    ('paid', 'sign up')
+    >>> misspelling_of("payment failed", ["payment made"]) is None
+    True
+    """
+    if name in STANDARD_NAMES:
+        return None
+    scored = [(_likeness(name, other), other) for other in known]
+    best = max(scored, default=(0.0, ""), key=lambda pair: pair[0])
+    return best[1] if best[0] > 0 else None
+
+
+def check_events(log: EventLog, names: Iterable[str | None]) -> tuple[Note, ...]:
+    """Hold event names against the log: one note per name that was never recorded.
+
+    Raises
+    ------
+    DataError
+        For a name that looks like a misspelling of an event the log has.
+    """
+    known = log.event_names()
+    if not known:
+        return ()
+    notes = []
+    for name in dict.fromkeys(name for name in names if name is not None):
+        if name in known:
+            continue
+        _refuse_misspelling("the log has no event", name, known)
+        notes.append(Note("never_recorded", f"no event {name!r} was recorded{_nearest(name, known)}"))
+    return tuple(notes)
+
+
+def check_properties(log: EventLog, names: Iterable[str]) -> tuple[Note, ...]:
+    """Hold property names (`plan`, `person.plan`) against the log: one note per property nothing has.
+
+    Raises
+    ------
+    DataError
+        For a name that looks like a misspelling of a property the log has.
+    """
+    notes = []
+    for name in dict.fromkeys(names):
+        room, _, short = name.partition(".")
+        if room == "person" and short:
+            known = () if log.persons is None else tuple(map(str, log.persons.columns))
+            what, missing = "the persons have no property", bool(known) and short not in known
+        elif re.fullmatch(r"group\d+", room) and short:
+            known = () if log.groups is None else tuple(map(str, log.groups.columns))
+            what, missing = "the groups have no property", bool(known) and short not in known
+        else:
+            short, known = name, _event_properties(log)
+            what, missing = "no event has the property", name not in known and not _is_carried(log, name)
+        if missing:
+            _refuse_misspelling(what, short, known)
+            notes.append(Note("no_property", f"{what} {short!r}{_nearest(short, known)}"))
+    return tuple(notes)
+
+
+def check_flag(log: EventLog, key: str) -> None:
+    """Refuse a flag that no event of the log knows; a log without events is fine.
+
+    Raises
+    ------
+    DataError
+        Naming the flags that there are.
+    """
+    if not log.event_names():
+        return
+    known = flag_keys(log)
+    if key not in known and not _is_carried(log, f"$feature/{key}"):
+        raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, known)}")
+
+
+def check_variants(planned: Iterable[str], observed: Collection[str]) -> None:
+    """Refuse a plan's variant that nobody has, where a value like it was observed and not planned.
+
+    Raises
+    ------
+    DataError
+        With the value that was probably meant.
+    """
+    names = list(planned)
+    strange = [value for value in observed if value not in names]
+    for name in names:
+        if name not in observed and strange:
+            _refuse_misspelling("nobody has the planned variant", name, strange)
+
+
+def flag_keys(log: EventLog) -> list[str]:
+    """Keys of the flags that were called, or whose values events carry."""
+    called = log.select(["$feature_flag"], events=[CALLED])["$feature_flag"].dropna().unique()
+    prefix = "$feature/"
+    carried = [name.removeprefix(prefix) for name in log.property_names() if name.startswith(prefix)]
+    return sorted({*map(str, called), *carried})
+
+
+def _refuse_misspelling(what: str, name: str, known: Iterable[str]) -> None:
+    meant = misspelling_of(name, known)
+    if meant is not None:
+        near = get_close_matches(name, list(known), n=8, cutoff=0.3) or [meant]
+        listed = list(dict.fromkeys([meant, *near]))
+        raise DataError(f"{what} {name!r}; like it there is {listed}. Did you mean {meant!r}?")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; the nearest is {near[0]!r}" if near else ""
+
+
+def _event_properties(log: EventLog) -> tuple[str, ...]:
+    return (*log.property_names(), *log.columns, *log.mapping)
+
+
+def _is_carried(log: EventLog, name: str) -> bool:
+    """Whether any event has a property: names are known from some events, so this one is looked for."""
+    from canarykit.events.fields import PRESENT
+
+    if name.startswith("$group_"):
+        return True
+    return any(log.reduce([name], len, where={name: PRESENT}))
+
+
+def _likeness(name: str, other: str) -> float:
+    """How surely `name` is a slip for `other`: 0 where it is not."""
+    words, others = _words(name), _words(other)
+    if words == others or "".join(words) == "".join(others):
+        return 1.0
+    if re.findall(r"\d+", name) != re.findall(r"\d+", other):
+        return 0.0
+    if len(words) != len(others):
+        ratio = SequenceMatcher(None, "".join(words), "".join(others)).ratio()
+        return ratio if ratio >= CLOSE_NAME else 0.0
+    ratios = [_word_likeness(a, b) for a, b in zip(words, others, strict=True)]
+    return sum(ratios) / len(ratios) if ratios and min(ratios) > 0 else 0.0
+
+
+def _word_likeness(word: str, other: str) -> float:
+    if word == other:
+        return 1.0
+    short, long = sorted((word, other), key=len)
+    if len(short) < 3 and not (len(short) == 2 and len(long) == 3 and set(short) == set(long)):
+        return 0.0
+    if any(long == prefix + short for prefix in _OPPOSITES):
+        return 0.0
+    if word[0] != other[0] and sorted(word) != sorted(other):
+        return 0.0
+    edits = _edits(word, other)
+    return 1 - edits / len(long) if edits <= (2 if len(long) > 4 else 1) else 0.0
+
+
+def _edits(word: str, other: str) -> int:
+    """Letters left out, added, changed or swapped with their neighbour (optimal string alignment)."""
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(word, start=1):
+        row = [i]
+        for k, wanted in enumerate(other, start=1):
+            cost = min(rows[-1][k] + 1, row[-1] + 1, rows[-1][k - 1] + (letter != wanted))
+            if i > 1 and k > 1 and letter == other[k - 2] and word[i - 2] == wanted:
+                cost = min(cost, rows[-2][k - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def _words(name: str) -> list[str]:
+    parts = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    return [word for word in re.split(r"[\W_]+", parts.casefold()) if word]
