@@ -22,7 +22,7 @@ from canarykit.files import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Note", "Result", "Table", "format_value", "to_jsonable"]
+__all__ = ["Column", "Note", "Result", "Table", "format_value", "to_jsonable", "zone_name"]
 
 Kind = Literal["text", "count", "number", "share", "points", "ratio", "seconds", "time", "p"]
 """How a value reads: `share` 0.031 -> 3.1 %, `points` 0.004 -> +0.40 pp, `ratio` 1.25 -> 1.25x,
@@ -297,8 +297,21 @@ def _format_seconds(number: float) -> str:
     return f"{sign}{days} d {hours} h" if hours else f"{sign}{days} d"
 
 
+def zone_name(moment: datetime) -> str:
+    """What the zone of a moment is called: UTC, CEST, UTC-03; empty where it has none.
+
+    Examples
+    --------
+    >>> from zoneinfo import ZoneInfo
+    >>> zone_name(datetime(2026, 9, 7, tzinfo=ZoneInfo("America/Santiago")))
+    'UTC-03'
+    """
+    name = moment.tzname() or ""
+    return f"UTC{name}" if name[:1] in ("+", "-") else name
+
+
 def _format_time(value: Any) -> str:
     if isinstance(value, datetime):
-        zone = " UTC" if value.tzinfo is not None else ""
-        return f"{value:%Y-%m-%d %H:%M}{zone}"
+        zone = zone_name(value)
+        return f"{value:%Y-%m-%d %H:%M} {zone}".rstrip()
     return str(value)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.times import check_zone
 
 __all__ = ["Interval", "PeriodGrid", "WeekStart", "column_micros", "moment", "moments", "period_grid"]
 
@@ -43,8 +44,8 @@ class PeriodGrid:
 
     @property
     def starts(self) -> pd.DatetimeIndex:
-        """Start of each period, UTC."""
-        return moments(self.edges[:-1])
+        """Start of each period, in the zone in which it was cut."""
+        return moments(self.edges[:-1]).tz_convert(self.timezone)
 
     def index(self, times_us: np.ndarray) -> np.ndarray:
         """Period of each time; -1 before the first and `n` after the last."""
@@ -75,7 +76,7 @@ def period_grid(
     Raises
     ------
     PlanError
-        If the interval is not one of the four.
+        If the interval is not one of the four, or there is no such zone.
     DataError
         If the window ends before it begins, or holds more than 100,000 periods.
 
@@ -87,6 +88,7 @@ def period_grid(
     """
     if interval not in _INTERVALS:
         raise PlanError(f"interval {interval!r} does not exist; {did_you_mean(interval, _INTERVALS)}")
+    check_zone(timezone)
     if not begin_us <= end_us:
         raise DataError(f"the window ends ({moment(end_us)}) before it begins ({moment(begin_us)})")
     end_us = max(end_us, begin_us + 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from canarykit.errors import DataError, NaiveTimestampError, PlanError
+from canarykit.errors import DataError, NaiveTimestampError, PlanError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DAY", "duration", "micros", "to_utc"]
+__all__ = ["DAY", "check_zone", "duration", "micros", "to_utc"]
 
 DAY = 86_400.0
 _SECONDS = {
@@ -71,7 +71,9 @@ def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
             )
         local = moment.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
         if not isinstance(local, pd.Timestamp):
-            raise DataError(f"{name} is {str(value)!r}, a time that {tz} has not, or has twice")
+            raise DataError(
+                f"{name} is {str(value)!r}, a local time that does not exist, or occurs twice, in {tz}"
+            )
         moment = local
     return moment.tz_convert("UTC").as_unit("us")
 
@@ -85,6 +87,27 @@ def micros(value: Any, *, name: str = "time") -> int:
     1000000
     """
     return int(to_utc(value, name=name).value // 1000)
+
+
+def check_zone(timezone: str, *, name: str = "timezone") -> str:
+    """The name of a time zone, or an error that names the one that was probably meant.
+
+    Examples
+    --------
+    >>> check_zone("Europe/Berlin")
+    'Europe/Berlin'
+    """
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, TypeError, OSError):
+        hint = did_you_mean(str(timezone), sorted(available_timezones())).rpartition(". ")[2]
+        hint = hint if hint.startswith("Did") else "see zoneinfo.available_timezones()"
+        raise PlanError(
+            f"{name} is {timezone!r}; expected the name of a zone such as 'Europe/Berlin'. {hint}"
+        ) from None
+    return timezone
 
 
 def duration(value: Any, *, name: str = "duration") -> float:
@@ -114,5 +137,5 @@ def duration(value: Any, *, name: str = "duration") -> float:
             raise PlanError(f"{name} is {value!r}; expected a number with its unit, such as '14d'{hint}")
         seconds = float(match.group(1)) * _SECONDS[unit]
     if not 0 < seconds < float("inf"):
-        raise PlanError(f"{name} is {value!r}; expected more than nothing")
+        raise PlanError(f"{name} is {value!r}; expected longer than zero")
     return seconds

@@ -221,7 +221,8 @@ def test_hours_begin_on_the_local_hour_and_a_repeated_hour_is_two(zone, minutes)
     times = pd.date_range("2026-10-24T03:10Z", "2026-10-26T00:00Z", freq="7min")
     us = column_micros(times)
     grid = period_grid(int(us[0]), int(us[-1]) + 1, "hour", timezone=zone)
-    assert set(grid.starts.minute) == {minutes}
+    assert set(grid.starts.tz_convert("UTC").minute) == {minutes}
+    assert set(grid.starts.minute) == {0}
     assert (np.diff(grid.edges) == 3_600_000_000).all()
     assert (np.diff(grid.index(us)) <= 1).all()
 
@@ -263,3 +264,37 @@ def test_a_group_flag_counts_groups():
 
 def pd_log(frame):
     return ck.EventLog(frame.reset_index(drop=True))
+
+
+def test_days_of_another_zone_are_labelled_as_that_zones_days_everywhere():
+    # 2026-09-06 22:30Z is already the 7th in Berlin
+    rows = [
+        {"distinct_id": "ada", "timestamp": "2026-09-06T22:30:00Z", "event": "$feature_flag_called",
+         "$feature_flag": "f", "$feature_flag_response": "true"},
+        {"distinct_id": "ada", "timestamp": "2026-09-06T22:40:00Z", "event": "signup"},
+        {"distinct_id": "ada", "timestamp": "2026-09-08T09:00:00Z", "event": "paid"},
+    ]  # fmt: skip
+    log = ck.EventLog(pd.DataFrame(rows))
+    trend = ck.trend_by_flag(log, "paid", flag="f", timezone="Europe/Berlin")
+    funnel = ck.funnel_by_flag(log, ["signup", "paid"], timezone="Europe/Berlin", date_from="2026-09-07")
+    for result in (trend, funnel.trend()):
+        first = result.rows[0]["start"]
+        assert (first.isoformat(), first.day_name()) == ("2026-09-07T00:00:00+02:00", "Monday")
+        assert "2026-09-07 00:00 CEST" in str(result)
+        assert "UTC" not in str(result)
+        ax = result.plot()
+        ax.figure.canvas.draw()
+        assert "Europe/Berlin" in ax.get_xlabel()
+        labels = " ".join(
+            [*(t.get_text() for t in ax.get_xticklabels()), ax.xaxis.get_offset_text().get_text()]
+        )
+        assert "07" in labels
+    assert "from 2026-09-07 00:00 CEST" in str(funnel)
+
+
+def test_a_mistyped_zone_is_refused_with_the_one_that_was_meant():
+    log = ck.EventLog(
+        pd.DataFrame({"event": ["a"], "timestamp": ["2026-09-06T22:30:00Z"], "distinct_id": ["u"]})
+    )
+    with pytest.raises(PlanError, match="Did you mean 'Europe/Berlin'"):
+        ck.funnel_by_flag(log, ["a", "b"], timezone="Europe/Berln")

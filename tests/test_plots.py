@@ -25,8 +25,8 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
+    time_axis,
     title_finding,
-    utc_axis,
     variant_label,
     variant_style,
     variant_styles,
@@ -109,7 +109,7 @@ def test_axes_write_percentages_points_and_utc():
     assert "0 pp" in [label.get_text() for label in ax.get_xticklabels()]
     ax = new_axes()
     ax.plot(pd.to_datetime(["2026-09-07T22:00:00Z", "2026-09-08T02:00:00Z"]), [0, 1])
-    utc_axis(ax)
+    time_axis(ax)
     drawn(ax)
     assert "Sep-08" in [label.get_text() for label in ax.get_xticklabels()]  # midnight in UTC
 

@@ -16,6 +16,7 @@ from canarykit.funnels.question.parse import (
     read_window,
 )
 from canarykit.funnels.question.specs import Breakdown, FunnelQuery, Order, Step
+from canarykit.times import check_zone
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
@@ -193,6 +194,7 @@ def funnel_query(
     """
     if isinstance(steps, str):
         raise PlanError(f"steps is {steps!r}; expected a list of steps")
+    check_zone(timezone)
     read = tuple(read_step(step, position=k) for k, step in enumerate(steps))
     marked = [k for k, step in enumerate(steps) if isinstance(step, dict) and step.get("optional")]
     return FunnelQuery(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from canarykit.display import Column, Note, Result, Table
+from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
 from canarykit.events.names import check_events
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import outcomes
-from canarykit.times import to_utc
+from canarykit.times import check_zone, to_utc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ class Dashboard(Result):
     def _headline(self) -> str:
         sizes = {row[1]: row[2] for row in self.rows}
         words = ", ".join(f"{count:,} with {variant}" for variant, count in sizes.items())
-        return f"{self.flag}, {self.stage}, as of {self.as_of:%Y-%m-%d %H:%M} UTC: {words or 'nobody yet'}"
+        return f"{self.flag}, {self.stage}, as of {format_value(self.as_of, 'time')}: {words or 'no one yet'}"
 
     def _table(self) -> Table:
         return Table.of(_COLUMNS, self.rows)
@@ -95,6 +95,7 @@ def dashboard(
     steps: Sequence[str] = (),
     within: str = "14d",
     survey: Any = None,
+    timezone: str = "UTC",
 ) -> Dashboard:
     """Exposed people, key events, errors, a funnel and a survey of one stage, by variant.
 
@@ -115,11 +116,14 @@ def dashboard(
         A funnel: all steps in order, the last within this time after the exposure.
     survey
         Id of a survey, or its definition.
+    timezone
+        Zone in which times are shown; days are the 24 hours from the stage's start, in any zone.
     """
     from canarykit.exposure import exposures
     from canarykit.exposure.compared import drawn_people
     from canarykit.stats.one_look.proportions import wilson
 
+    check_zone(timezone)
     now = to_utc(as_of, name="as_of")
     start, end = plan.window(stage)
     if now <= start:
@@ -162,7 +166,9 @@ def dashboard(
             rows.append((what, variant, n, x, *limits))
             for (day, day_end), so_far in zip(days, exposed, strict=True):
                 new = int(((first[arm] >= day) & (first[arm] < day_end)).sum())
-                daily.append((pd.Timestamp(day, unit="us", tz="UTC"), variant, what, so_far, new))
+                daily.append(
+                    (pd.Timestamp(day, unit="us", tz="UTC").tz_convert(timezone), variant, what, so_far, new)
+                )
     answers = None
     silent: tuple[Note, ...] = ()
     if survey is not None:
@@ -178,7 +184,9 @@ def dashboard(
     rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
     recorded = check_events(log, [*key_events, *errors, *steps])
     notes = (*found.notes, *drawn, *recorded, *silent)
-    return Dashboard(plan.flag, stage, now, variants, tuple(rows), frame, kinds, answers, notes)
+    return Dashboard(
+        plan.flag, stage, now.tz_convert(timezone), variants, tuple(rows), frame, kinds, answers, notes
+    )
 
 
 def _days(start: pd.Timestamp, stop: pd.Timestamp) -> list[tuple[int, int]]:

@@ -53,10 +53,12 @@ class FlagTrend(Result):
     unit
         What `value` is, in words.
     rows
-        One mapping per interval and variant: `start` (UTC), `variant`, `events`, `users`, `exposed`
+        One mapping per interval and variant: `start` (in `timezone`), `variant`, `events`, `users`, `exposed`
         (people in the denominator), `value` with `low` and `high`, `incomplete`.
     confidence
         Of the intervals.
+    timezone
+        Zone in which days begin and times are shown.
     """
 
     event: str
@@ -68,6 +70,7 @@ class FlagTrend(Result):
     rows: tuple[Mapping[str, Any], ...]
     confidence: float = 0.95
     notes: tuple[Note, ...] = ()
+    timezone: str = "UTC"
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -113,7 +116,7 @@ class FlagTrend(Result):
         return Table.of([*columns, Column("incomplete", "incomplete")], self.rows)
 
     def _extra_json(self) -> dict[str, Any]:
-        names = ("event", "flag", "measure", "per", "interval", "unit", "confidence")
+        names = ("event", "flag", "measure", "per", "interval", "unit", "confidence", "timezone")
         return {name: getattr(self, name) for name in names}
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -177,7 +180,7 @@ def trend_by_flag(
     where
         A further filter on the events, as `log.reduce` takes it.
     timezone
-        Zone in which days begin.
+        Zone in which days begin, and in which the table and the picture show them.
     confidence
         Of the intervals: Wilson's for shares of people; for events per person a Poisson interval
         widened by the overdispersion seen between people.
@@ -255,8 +258,9 @@ def trend_by_flag(
     if where:
         notes += check_properties(log, where)
     rows = _rows(counts, cohort, grid, variants, measure, per, now, confidence)
+    unit_words = _unit(measure, per, within)
     return FlagTrend(
-        event, flag, measure, per, interval, _unit(measure, per, within), rows, confidence, tuple(notes)
+        event, flag, measure, per, interval, unit_words, rows, confidence, tuple(notes), timezone
     )
 
 

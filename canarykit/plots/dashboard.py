@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.display import format_value
 from canarykit.plots.health import wilson_limits
 from canarykit.plots.style import (
     INK,
@@ -13,7 +14,7 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
-    utc_axis,
+    time_axis,
     variant_label,
     variant_styles,
 )
@@ -44,7 +45,7 @@ def draw_board(board: Dashboard) -> Figure:
         panel(board, ax)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    figure.suptitle(f"{board.flag}: {board.stage}, as of {board.as_of:%Y-%m-%d %H:%M} UTC")
+    figure.suptitle(f"{board.flag}: {board.stage}, as of {format_value(board.as_of, 'time')}")
     return figure
 
 
@@ -109,10 +110,10 @@ def _exposure(board: Dashboard, ax: Axes) -> Axes:
             label=variant_label(variant),
             **line_style(styles[variant]),
         )
-    utc_axis(ax)
+    time_axis(ax, timezone=str(board.as_of.tz))
     ax.set_ylim(bottom=0)
     ax.set_ylabel("people exposed so far")
-    ax.set_xlabel("end of day (UTC)")
+    ax.set_xlabel(f"end of day ({board.as_of.tz})")
     ax.set_title("who has come in", loc="left")
     ax.legend(loc="upper left", frameon=False, fontsize=8)
     return ax
@@ -131,11 +132,11 @@ def _errors_by_day(board: Dashboard, ax: Axes) -> Axes:
         style = line_style(styles[variant])
         limits = [share - low, high - share]
         ax.errorbar(by_day["day"], share, yerr=limits, capsize=3, label=variant_label(variant), **style)
-    utc_axis(ax)
+    time_axis(ax, timezone=str(board.as_of.tz))
     percent_axis(ax)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("first error, share of exposed")
-    ax.set_xlabel("day (UTC)")
+    ax.set_xlabel(f"day ({board.as_of.tz})")
     ax.set_title("first errors by day, 95 % intervals", loc="left")
     ax.legend(loc="upper right", frameon=False, fontsize=8)
     return ax

@@ -15,7 +15,7 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
-    utc_axis,
+    time_axis,
     variant_style,
 )
 
@@ -166,7 +166,7 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
     ax.set_ylim(max(bottom, 1e-3), max(top, needed * 6))
-    utc_axis(ax)
+    time_axis(ax)
     ax.set_xlabel("look (UTC)")
     ax.set_ylabel("evidence of harm (weighted E)")
     crossed = [j.guardrail.label for j in series.guardrails if j.weighted_log_e[-1] >= math.log(needed)]
@@ -193,7 +193,7 @@ def plot_sample_ratio(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
     ax.set_ylim(max(bottom, 1e-2), max(top, 6000))
-    utc_axis(ax)
+    time_axis(ax)
     ax.set_xlabel("look (UTC)")
     ax.set_ylabel("evidence against the planned shares (E)")
     bad = series.srm_log_e.max() >= math.log(series.thresholds["hold"])
@@ -211,7 +211,7 @@ def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
         style = line_style(variant_style(name)) | {"marker": None}
         ax.plot(times, counts, **style, linewidth=2.2, label=f"{name}: {int(counts[-1]):,}")
     _shade_gaps(report, ax)
-    utc_axis(ax)
+    time_axis(ax)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("time (UTC)")
     ax.set_ylabel(f"{report.unit} exposed so far")
@@ -254,7 +254,7 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
             label=name,
         )
     _shade_gaps(report, ax)
-    utc_axis(ax)
+    time_axis(ax)
     ax.set_ylim(bottom=0)
     percent_axis(ax)
     hours = group * (looks[1] - looks[0]) / 3.6e9 if len(looks) > 1 else 1

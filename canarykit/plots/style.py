@@ -24,8 +24,8 @@ __all__ = [
     "line_style",
     "new_axes",
     "percent_axis",
+    "time_axis",
     "title_finding",
-    "utc_axis",
     "variant_label",
     "variant_style",
     "variant_styles",
@@ -210,16 +210,17 @@ def title_finding(ax: Axes, text: str, *, width: int = 66) -> None:
     ax.set_title("\n".join(wrap(whole, width)), loc="left", fontsize=10.5, color=INK)
 
 
-def utc_axis(ax: Axes, which: Literal["x", "y"] = "x") -> None:
-    """Write times on an axis in UTC, each part of a date only where it changes."""
-    from datetime import UTC
+def time_axis(ax: Axes, which: Literal["x", "y"] = "x", *, timezone: str = "UTC") -> None:
+    """Write times on an axis in a zone, each part of a date only where it changes."""
+    from zoneinfo import ZoneInfo
 
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     axis = ax.xaxis if which == "x" else ax.yaxis
-    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)
+    zone = ZoneInfo(timezone)
+    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=8)
     axis.set_major_locator(locator)
-    axis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
+    axis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
 
 
 def _name(variant: Any) -> str:

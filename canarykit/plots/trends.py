@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from canarykit.plots.style import (
     new_axes,
     percent_axis,
+    time_axis,
     title_finding,
-    utc_axis,
     variant_label,
     variant_styles,
 )
@@ -33,7 +33,7 @@ def draw_flag_trend(trend: FlagTrend, *, ax: Axes | None = None) -> Axes:
     if trend.is_share:
         percent_axis(ax)
     ax.set_ylabel(f"{trend.event}:\n{trend.unit}")
-    _finish(ax, trend.rows, "value", trend.interval, trend.finding())
+    _finish(ax, trend, "value")
     return ax
 
 
@@ -43,7 +43,7 @@ def draw_funnel_trend(trend: FunnelTrend, *, ax: Axes | None = None) -> Axes:
     _draw_lines(ax, trend.rows, "share")
     percent_axis(ax)
     ax.set_ylabel(f"share who reached\n“{trend.to_name}”")
-    _finish(ax, trend.rows, "share", trend.interval, trend.finding())
+    _finish(ax, trend, "share")
     return ax
 
 
@@ -76,8 +76,9 @@ def _draw_lines(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
         )  # fmt: skip
 
 
-def _finish(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str, interval: str, title: str) -> None:
-    utc_axis(ax)
+def _finish(ax: Axes, trend: FlagTrend | FunnelTrend, key: str) -> None:
+    rows = trend.rows
+    time_axis(ax, timezone=trend.timezone)
     starts = sorted({row["start"] for row in rows})
     if len(starts) <= 8:
         ax.set_xticks(starts)  # no hours between days
@@ -86,7 +87,7 @@ def _finish(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str, interval: str
     most = max(values, default=0.0)  # a wide interval of the first people may leave the picture
     ax.set_ylim(0, max(most * 1.1, min(max(limits, default=0.0), most * 1.8)) or None)
     dashed = "; dashed and hollow: not complete" if any(row["incomplete"] for row in rows) else ""
-    ax.set_xlabel(f"{interval} from (UTC{dashed})")
+    ax.set_xlabel(f"{trend.interval} from ({trend.timezone}{dashed})")
     if rows:
         ax.legend(frameon=False, fontsize=9)
-    title_finding(ax, title)
+    title_finding(ax, trend.finding())

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -153,10 +154,13 @@ class Funnel(Result):
                 f"step {breakdown.attribution_step + 1}" if mode == "step" else mode.replace("_", " ")
             )
         if self.query.date_from is not None:
-            parts.append(f"from {format_value(self.query.date_from, 'time')}")
+            parts.append(f"from {self._local(self.query.date_from)}")
         if self.query.date_to is not None:  # the last microsecond before a full minute reads as that minute
-            parts.append(f"to {format_value(self.query.date_to + timedelta(microseconds=1), 'time')}")
+            parts.append(f"to {self._local(self.query.date_to + timedelta(microseconds=1))}")
         return ", ".join(parts)
+
+    def _local(self, moment: datetime) -> str:
+        return format_value(moment.astimezone(ZoneInfo(self.query.timezone)), "time")
 
     @property
     def breakdown_name(self) -> str | None:
@@ -312,6 +316,7 @@ class Funnel(Result):
             interval=interval,
             confidence=self.confidence,
             blank=blank_name(self.query),
+            timezone=self.query.timezone,
         )
 
     def correlates(

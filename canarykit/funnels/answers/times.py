@@ -203,11 +203,13 @@ class FunnelTrend(Result):
     from_name, to_name, interval
         What was followed, by what.
     rows
-        One mapping per period and breakdown value: `start` (UTC), `variant`, `entered`, `reached`,
+        One mapping per period and breakdown value: `start` (in `timezone`), `variant`, `entered`, `reached`,
         `share` with Wilson's `low` and `high` (None when nobody entered), `incomplete` (the period or
         its conversion window was still open when the data ends).
     confidence
         Of the intervals.
+    timezone
+        The funnel's zone, in which periods begin and times are shown.
     """
 
     from_name: str
@@ -217,6 +219,7 @@ class FunnelTrend(Result):
     confidence: float = 0.95
     notes: tuple[Note, ...] = ()
     blank: str = "(missing)"
+    timezone: str = "UTC"
 
     @classmethod
     def from_run(
@@ -228,6 +231,7 @@ class FunnelTrend(Result):
         interval: str,
         confidence: float = 0.95,
         blank: str = "(missing)",
+        timezone: str = "UTC",
     ) -> FunnelTrend:
         """The shares of one engine run."""
         rows = []
@@ -237,7 +241,7 @@ class FunnelTrend(Result):
                 share = wilson(reached, entered, confidence=confidence)
                 rows.append(
                     {
-                        "start": moment(start),
+                        "start": moment(start).tz_convert(timezone),
                         "variant": label,
                         "entered": entered,
                         "reached": reached,
@@ -247,7 +251,7 @@ class FunnelTrend(Result):
                         "incomplete": bool(run.incomplete[j]),
                     }
                 )
-        return cls(from_name, to_name, interval, tuple(rows), confidence, run.notes, blank)
+        return cls(from_name, to_name, interval, tuple(rows), confidence, run.notes, blank, timezone)
 
     @property
     def variants(self) -> tuple[Label, ...]:
@@ -286,7 +290,10 @@ class FunnelTrend(Result):
         )
 
     def _extra_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("from_name", "to_name", "interval", "confidence")}
+        return {
+            name: getattr(self, name)
+            for name in ("from_name", "to_name", "interval", "confidence", "timezone")
+        }
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """One line a variant with its interval; incomplete periods hollow and dashed."""

@@ -15,6 +15,7 @@ from canarykit.funnels.question.specs import (
     Step,
     TrendSpec,
 )
+from canarykit.times import check_zone
 
 __all__ = ["check_range", "refuse", "refuse_optional", "resolve_trend"]
 
@@ -33,11 +34,10 @@ def refuse(query: FunnelQuery) -> None:
         if not step.entities:
             raise PlanError(f"step {number} has no event; give a name, or None for any event")
     if query.window_us <= 0:
-        raise PlanError(
-            f"the conversion window is {query.window_us} microseconds; expected more than nothing"
-        )
+        raise PlanError(f"the conversion window is {query.window_us} microseconds; expected longer than zero")
     if query.tie_width_us < 0:
         raise PlanError(f"tie_width is {query.tie_width_us} microseconds; expected 0 or more")
+    check_zone(query.timezone)
     wrong_days = [day for day in query.days_of_week if day not in range(1, 8)]
     if wrong_days:
         raise PlanError(f"days_of_week has {wrong_days}; expected ISO weekdays, 1 = Monday to 7 = Sunday")
