@@ -10,6 +10,7 @@ from canarykit.plots.style import (
     bar_style,
     new_axes,
     percent_axis,
+    plain_text,
     title_finding,
     variant_label,
     variant_styles,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_audit", "plot_buckets"]
 
 
+@plain_text
 def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Axes:
     """Observed share of each arm as a bar, the share by rule as a mark, stage by stage."""
     ax = new_axes(ax)
@@ -52,6 +54,7 @@ def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@plain_text
 def plot_buckets(cohorts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """The buckets of people by the stage that lets them in: a ramp cuts them off from the left.
 

@@ -14,6 +14,7 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
+    plain_text,
     time_axis,
     variant_label,
     variant_styles,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_board", "plot_response", "plot_shares"]
 
 
+@plain_text
 def draw_board(board: Dashboard) -> Figure:
     """All panels of a dashboard on one figure."""
     from matplotlib import pyplot
@@ -49,6 +51,7 @@ def draw_board(board: Dashboard) -> Figure:
     return figure
 
 
+@plain_text
 def plot_shares(board: Dashboard, *, ax: Axes | None = None, kind: str | None = None) -> Axes:
     """Share of exposed people with each event, a bar per variant with its Wilson interval."""
     ax = new_axes(ax)
@@ -76,6 +79,7 @@ def plot_shares(board: Dashboard, *, ax: Axes | None = None, kind: str | None = 
     return ax
 
 
+@plain_text
 def plot_response(survey: SurveyByFlag, *, ax: Axes | None = None) -> Axes:
     """Response rates by variant with their Wilson intervals."""
     ax = new_axes(ax)

@@ -12,6 +12,7 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
+    plain_text,
     title_finding,
     variant_label,
     variant_styles,
@@ -29,6 +30,7 @@ __all__ = ["draw_comparison", "draw_conversion_times", "draw_funnel"]
 MOST_VARIANTS = 6
 
 
+@plain_text
 def draw_funnel(funnel: Funnel, *, ax: Axes | None = None) -> Axes:
     """Grouped bars: the share of people who reached each step, a whisker each, people on the bars."""
     ax = new_axes(ax)
@@ -64,6 +66,7 @@ def draw_funnel(funnel: Funnel, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@plain_text
 def draw_comparison(comparison: FunnelComparison, *, ax: Axes | None = None) -> Axes:
     """The difference at each step with two intervals: for one planned look, and for any look."""
     ax = new_axes(ax)
@@ -98,6 +101,7 @@ def draw_comparison(comparison: FunnelComparison, *, ax: Axes | None = None) -> 
     return ax
 
 
+@plain_text
 def draw_conversion_times(times: ConversionTimes, *, ax: Axes | None = None) -> Axes:
     """One curve a variant: the share of the people at the first step who had converted by then."""
     ax = new_axes(ax)

@@ -15,6 +15,7 @@ from canarykit.plots.style import (
     line_style,
     new_axes,
     percent_axis,
+    plain_text,
     time_axis,
     variant_style,
 )
@@ -52,6 +53,7 @@ _STATUS = {
 }
 
 
+@plain_text
 def plot_effects(report: StageReport, *, ax: Axes | None = None) -> Axes:
     """Every guardrail's effect with its interval, no effect and the margin marked.
 
@@ -151,6 +153,7 @@ def _plot_limits(report: StageReport, ax: Axes | None) -> Axes:
     return ax
 
 
+@plain_text
 def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     """Evidence of harm at every look, weighted, against the level that rolls back."""
     series = _series(report)
@@ -180,6 +183,7 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@plain_text
 def plot_sample_ratio(report: StageReport, *, ax: Axes | None = None) -> Axes:
     """Evidence against the planned shares at every look, with the levels that hold and invalidate."""
     series = _series(report)
@@ -202,6 +206,7 @@ def plot_sample_ratio(report: StageReport, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@plain_text
 def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
     """People who have come in by each look, per arm."""
     series = _series(report)
@@ -220,6 +225,7 @@ def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@plain_text
 def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) -> Axes:
     """Share of the people at risk to whom it happened, per hour (per day in long stages), with intervals."""
     series = _series(report)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canarykit.plots.style import CANARY, CONTROL, INK, PALETTE, new_axes, percent_axis, title_finding
+from canarykit.plots.style import (
+    CANARY,
+    CONTROL,
+    INK,
+    PALETTE,
+    new_axes,
+    percent_axis,
+    plain_text,
+    title_finding,
+)
 from canarykit.stats.one_look.proportions import wilson
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ _LOOKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 
 _COLOURS = (PALETTE["blue"], PALETTE["vermillion"], PALETTE["purple"], PALETTE["green"], PALETTE["orange"])
 
 
+@plain_text
 def plot_decisions(found: Decisions, *, rule: str | None = None, ax: Axes | None = None) -> Axes:
     """Share of the rollouts that are rolled back, held, still going or through, over the days of the ramp.
 
@@ -113,6 +123,7 @@ def _mark_stages(found: Decisions, hours: np.ndarray, verdicts: np.ndarray, ax: 
             ax.text(day, 0.98, f" {short}", fontsize=8, color=INK, va="top", bbox=behind)
 
 
+@plain_text
 def plot_detection(
     found: Mapping[float, Decisions], *, rule: str | None = None, delay: bool = False, ax: Axes | None = None
 ) -> Axes:
@@ -183,6 +194,7 @@ def _detection_title(found: Mapping[float, Decisions], ratios: list[float], rule
     return title
 
 
+@plain_text
 def plot_stage_power(
     found: Mapping[float, Decisions], *, rule: str | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -232,6 +244,7 @@ def plot_stage_power(
     return ax
 
 
+@plain_text
 def plot_trade_off(found: RampPlan, *, ax: Axes | None = None) -> Axes:
     """Harm of the worst release against the time a healthy one takes, for every ramp that was tried.
 

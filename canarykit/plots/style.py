@@ -8,11 +8,16 @@ style and hatch. The control is grey-blue, the canary orange, what nobody knows 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+Picture = TypeVar("Picture", bound="Axes | Figure")
 
 __all__ = [
     "CANARY",
@@ -24,6 +29,7 @@ __all__ = [
     "line_style",
     "new_axes",
     "percent_axis",
+    "plain_text",
     "time_axis",
     "title_finding",
     "variant_label",
@@ -166,6 +172,50 @@ def bar_style(style: dict[str, Any]) -> dict[str, Any]:
     '///'
     """
     return {"color": style["color"], "hatch": style["hatch"], "edgecolor": "white", "linewidth": 0.5}
+
+
+def plain_text(draw: Callable[P, Picture]) -> Callable[P, Picture]:
+    """A drawing function whose texts are text: `$a$` is never typeset as mathematics.
+
+    Names of events, properties and values come from other people, and matplotlib refuses a picture whose
+    dollar signs hold no formula. Labels of a logarithmic axis are matplotlib's own and stay typeset.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> @plain_text
+    ... def draw():
+    ...     ax = new_axes()
+    ...     ax.set_title("from $a__b to $c")
+    ...     return ax
+    >>> draw().title.get_parse_math()
+    False
+    """
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
+        from matplotlib import rc_context
+        from matplotlib.text import Text
+
+        with rc_context({"text.parse_math": False, "text.usetex": False}):
+            picture = draw(*args, **kwargs)
+        for text in picture.findobj(Text):
+            text.set_parse_math(False)
+            text.set_usetex(False)
+        for axis in picture.findobj(_numbers_are_typeset):
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):  # type: ignore[attr-defined]
+                tick.label1.set_parse_math(True)
+        return picture
+
+    return drawn
+
+
+def _numbers_are_typeset(artist: Any) -> bool:
+    from matplotlib.axis import Axis
+    from matplotlib.ticker import LogFormatter
+
+    return isinstance(artist, Axis) and isinstance(artist.get_major_formatter(), LogFormatter)
 
 
 def new_axes(ax: Axes | None = None, figsize: tuple[float, float] = (7, 4)) -> Axes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from canarykit.plots.style import (
     new_axes,
     percent_axis,
+    plain_text,
     time_axis,
     title_finding,
     variant_label,
@@ -26,6 +27,7 @@ __all__ = ["draw_flag_trend", "draw_funnel_trend"]
 MOST_VARIANTS = 6
 
 
+@plain_text
 def draw_flag_trend(trend: FlagTrend, *, ax: Axes | None = None) -> Axes:
     """One event over time by variant, with its interval as a band."""
     ax = new_axes(ax)
@@ -37,6 +39,7 @@ def draw_flag_trend(trend: FlagTrend, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@plain_text
 def draw_funnel_trend(trend: FunnelTrend, *, ax: Axes | None = None) -> Axes:
     """Conversion by the period of the first step, with its interval as a band."""
     ax = new_axes(ax)
