@@ -110,7 +110,12 @@ def _unreadable(item: PropertyFilter, finding: Any) -> Iterator[Finding]:
     value, name = item.value, item.operator
     reads = True
     if name in ("regex", "not_regex"):
-        reads = server_pattern(value_text(value)) is not None
+        pattern = server_pattern(value_text(value))
+        reads = pattern is not None
+        if pattern is not None and pattern.linear is None:
+            what = f"{item.key} {name} {value_text(value)!r} looks around or refers back; the server stops it"
+            mend = "write the pattern without looking around"
+            yield finding("pattern that backtracks", "warning", f"{what} after 10,000 steps", mend)
     elif name in _RANGES:
         reads = server_requirement(name, value) is not None
     elif name in _VERSIONS:

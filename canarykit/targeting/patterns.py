@@ -1,15 +1,17 @@
-"""Regular expressions of filters: written for Rust, run here by Python where the two agree.
+"""Regular expressions of filters: written for Rust, which the SDK's Python must read alike.
 
 The server runs `fancy-regex`; the SDK evaluates only what Rust and Python are known to read alike and
-leaves the rest to the server. `portable` draws that line; `server_pattern` goes as far as Python can.
+leaves the rest to the server. `portable` draws that line. Both are matched by `canarykit.regex`, in time
+that grows with the text alone.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+
+from canarykit.regex import RustPattern, rust_pattern
 
 __all__ = ["NotPortableError", "Portable", "portable", "search_portable", "server_pattern"]
 
@@ -27,7 +29,7 @@ class NotPortableError(ValueError):
 class Portable:
     """A pattern both engines read alike, with what its texts must be checked for."""
 
-    pattern: re.Pattern[str]
+    pattern: RustPattern
     source: str
     words: bool
     spaces: bool
@@ -46,7 +48,7 @@ def portable(pattern: str) -> Portable | None:
     """
     scanner = _Scanner(pattern)
     translated = scanner.run()
-    compiled = _compile(translated)
+    compiled = rust_pattern(pattern, translated)
     if compiled is None:
         return None
     return Portable(compiled, translated, scanner.words, scanner.spaces, scanner.ends, scanner.branches)
@@ -62,19 +64,21 @@ def search_portable(found: Portable, text: str) -> bool:
         raise NotPortableError("the engines differ on which characters make a word")
     if found.spaces and any(c in text for c in "\x1c\x1d\x1e\x1f"):
         raise NotPortableError("the engines differ on which characters are spaces")
-    return found.pattern.search(text) is not None
+    answer = found.pattern.search(text)
+    if answer is None:
+        raise NotPortableError("a pattern that needs too many steps on a text this long")
+    return answer
 
 
 @lru_cache(maxsize=256)
-def server_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The pattern as near to the server's engine as Python gets; None where it is invalid."""
+def server_pattern(pattern: str) -> RustPattern | None:
+    """The pattern as the server reads it; None where it is invalid."""
     try:
         found = portable(pattern)
         return None if found is None else found.pattern
     except NotPortableError:
-        return _compile(
-            _strict_end(pattern.replace("(?<", "(?P<").replace("(?P<=", "(?<=").replace("(?P<!", "(?<!"))
-        )
+        named = pattern.replace("(?<", "(?P<").replace("(?P<=", "(?<=").replace("(?P<!", "(?<!")
+        return rust_pattern(pattern, _strict_end(named))
 
 
 def _strict_end(pattern: str) -> str:
@@ -88,15 +92,6 @@ def _strict_end(pattern: str) -> str:
         plain = token in ("$", "\\z") and not inside
         written.append("\\Z" if plain else token)
     return "".join(written)
-
-
-def _compile(pattern: str) -> re.Pattern[str] | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return re.compile(pattern)
-        except (re.error, RecursionError, OverflowError):
-            return None
 
 
 class _Scanner:

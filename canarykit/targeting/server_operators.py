@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from canarykit.flags import PropertyFilter
+from canarykit.regex import RustPattern
 from canarykit.targeting.dates import Clock, server_filter_date, server_person_date
 from canarykit.targeting.matcher import NO, YES, Matcher, always, exact_texts, part_texts
 from canarykit.targeting.patterns import server_pattern
@@ -84,7 +85,7 @@ def server_matcher(item: PropertyFilter, clock: Clock, *, matching_version: int 
         pattern = server_pattern(value_text(wanted))
         if pattern is None:
             return always(NO, absent)
-        return Matcher(absent, _text_answer(lambda t: pattern.search(t) is not None, name == "not_regex"))
+        return Matcher(absent, _pattern_answer(pattern, name == "not_regex"))
     if name in COMPARISONS:
         return _numeric(COMPARISONS[name], server_number(wanted))
     if name in ("between", "not_between"):
@@ -113,6 +114,16 @@ def _exact(inverted: bool, wanted: Any, absent: int, matching_version: int) -> M
 def _text_answer(test: Callable[[str], bool], inverted: bool) -> Callable[[Any], int]:
     def answer(value: Any) -> int:
         return int(test(_server_text(value)) != inverted)
+
+    return answer
+
+
+def _pattern_answer(pattern: RustPattern, inverted: bool) -> Callable[[Any], int]:
+    """The server stops a pattern that takes too many steps, and then nobody matches, either way round."""
+
+    def answer(value: Any) -> int:
+        occurs = pattern.search(_server_text(value))
+        return NO if occurs is None else int(occurs != inverted)
 
     return answer
 

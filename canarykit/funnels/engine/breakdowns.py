@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from canarykit.funnels.engine.filters import property_column
+from canarykit.funnels.engine.filters import property_column, query_pattern
 from canarykit.funnels.question.specs import Breakdown
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def clean(text: str, breakdown: Breakdown) -> str:
     '/home/:id'
     """
     for pattern, alias in breakdown.path_cleaning:
-        text = re.sub(pattern, lambda _, alias=alias: alias, text)  # type: ignore[misc]
+        text = query_pattern(pattern, "path cleaning").replace(text, alias)
     if breakdown.normalize_url:
         text = text.rstrip("/?#") or "/"
     return text

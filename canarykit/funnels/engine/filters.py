@@ -6,7 +6,6 @@ Comparison is PostHog's for queries: by text (`true`, `95`), lists mean "any of"
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,12 @@ import numpy as np
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.funnels.question.specs import Filter, FilterGroup
+from canarykit.regex import LinearPattern, linear_pattern
 
 if TYPE_CHECKING:
     from canarykit.funnels.engine.columns import Columns
 
-__all__ = ["columns_of", "filter_mask", "matcher", "property_column", "text_of"]
+__all__ = ["columns_of", "filter_mask", "matcher", "property_column", "query_pattern", "text_of"]
 
 Test = Callable[[str | None], bool]
 
@@ -111,7 +111,7 @@ def _positive(item: Filter, wanted: list[str]) -> Callable[[str], bool]:
         needles = [text.lower() for text in wanted]
         return lambda text: any(needle in text.lower() for needle in needles)
     if operator == "regex":
-        patterns = [_pattern(item, text) for text in wanted]
+        patterns = [query_pattern(text, f"filter on {item.property!r}") for text in wanted]
         return lambda text: any(pattern.search(text) for pattern in patterns)
     if operator in _COMPARE:
         return _comparison(item, _COMPARE[operator], wanted)
@@ -142,13 +142,12 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _DATES = {"is_date_before": "lt", "is_date_after": "gt", "is_date_exact": "same day"}
 
 
-def _pattern(item: Filter, text: str) -> re.Pattern[str]:
+def query_pattern(text: str, where: str) -> LinearPattern:
+    """A pattern as PostHog's queries read it (RE2, which neither looks around nor refers back)."""
     try:
-        return re.compile(text)
-    except re.error as problem:
-        raise PlanError(
-            f"filter on {item.property!r}: {text!r} is no regular expression: {problem}"
-        ) from None
+        return linear_pattern(text)
+    except ValueError as problem:
+        raise PlanError(f"{where}: {text!r} is no regular expression of RE2: {problem}") from None
 
 
 def _number(text: str) -> float | None:
