@@ -60,7 +60,6 @@ REFUSED = {
         "unordered funnels attribute by step 0 only",
     ),
     "exposure without flag": ({"breakdown": "plan", "attribution": "exposure"}, "needs a flag"),
-    "two splits": ({"flag": "new", "breakdown": "plan"}, "both split people"),
     "bare number": ({"within": 14}, "a number with its unit"),
     "weekday": ({"days_of_week": [0]}, "ISO weekdays"),
     "limit": ({"flag": "new", "limit": 0}, "expected 1 or more"),

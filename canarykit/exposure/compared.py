@@ -1,9 +1,17 @@
-"""Attribution by exposure: each actor belongs to the variant of the first exposure, and counts from then on.
+"""Who counts, in which arm, from when and until when: decided here, once, for every question about a flag.
 
-First touch lets whichever fed event comes first decide: it passes over events that carry no value of the
-flag, so people whose flag failed to load are credited to a variant they see later, and it attributes what
-happened before the flag was ever evaluated. A release decision compares people as they were exposed: what
-they did before does not count, and those who saw several variants are set apart and counted.
+Funnels, trends, dashboards, sessions, exceptions, surveys, lists of people and the judgement of a stage all
+ask `compared_units` and `followed_whole`, so that one question has one answer:
+
+- A unit belongs to the variant of its first exposure within the stage (intent to treat), and what it does
+  counts from that exposure until the stage's end.
+- Of a percentage stage only those count whom the randomisation put into their arm: the owner, the team, the
+  beta and who enrolled are set apart; so are returning people where the log shows them only when their
+  answer changed.
+- Who saw several variants within a stage stays with the first, or is set apart where that is asked for.
+- Without a stage there is no one arm for people whom the ramp moved from control to canary: they are set
+  apart; with a plan each stage's part of a person counts in the arm of that stage.
+- A share of those who had `within` counts people whose whole time lies before the end.
 """
 
 from __future__ import annotations
@@ -12,139 +20,387 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from canarykit.display import Note
 from canarykit.errors import PlanError
+from canarykit.exposure.chosen import chosen_people
+from canarykit.exposure.crossers import CAUSES, CrosserRule, causes_of, require_rule
+from canarykit.exposure.find import exposures
+from canarykit.times import to_utc
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Sequence
 
-    from canarykit.funnels.engine.columns import Columns
-    from canarykit.funnels.question.specs import FunnelQuery
+    import pandas as pd
 
-__all__ = ["Exposed", "drawn_people", "exposed_units"]
+    from canarykit.exposure.result import Exposures
+    from canarykit.plan import RolloutPlan
+
+__all__ = [
+    "Compared",
+    "arms_of",
+    "compared_units",
+    "followed_whole",
+    "listened_units",
+    "units_by_stage",
+    "units_of_stage",
+]
+
+_RETOLD = {"several_variants", "changed_variant"}
 
 
 @dataclass(frozen=True, eq=False)
-class Exposed:
-    """Units (people, or groups) exposed to exactly one variant; picklable, to be sent to the shards.
+class Compared:
+    """The units that count.
 
-    Attributes
+    Parameters
     ----------
-    column
-        The event log's column that names the unit.
-    labels
-        The variants.
-    ids, code, since
-        Per unit: its id, the position of its variant in `labels`, and its first exposure in microseconds.
-    several_variants
-        Units set apart because they were exposed to several variants.
+    exposures
+        What was found of the flag.
+    units
+        One row per unit (and stage, where several stages are counted): `person_id` (the id of the assigned
+        unit, as text), `variant`, `exposed_at` and `leaves_at` (UTC, half-open; events between them count;
+        missing is open), `stage`, `several` (saw another variant later in the stage), `cause` (of that:
+        "login", "ramp" or "flicker"), `changed_at`, `returning` (seen in an earlier stage), `crossed` (in
+        another arm in an earlier stage).
+    unit_column
+        Column of the events that names the unit.
+    control, canary
+        Names of the two arms.
+    since, until
+        Where events must be read: from the stage's start until its end or `as_of` (UTC; None is open).
+    set_apart
+        Units left out because they saw several variants.
+    chosen, other
+        Units of the stage left out because somebody chose them for the canary; ids of both kinds.
+    notes
+        What the reader must know of who counts.
     """
 
-    column: str
-    labels: tuple[str, ...]
-    ids: pa.Array
-    code: np.ndarray
-    since: np.ndarray
-    several_variants: int = 0
+    exposures: Exposures
+    units: pd.DataFrame
+    unit_column: str
+    control: str
+    canary: str
+    since: Any
+    until: Any
+    set_apart: int = 0
+    chosen: int = 0
     notes: tuple[Note, ...] = ()
 
-    def counts(self) -> np.ndarray:
-        """Exposed units per label."""
-        return np.bincount(self.code, minlength=len(self.labels))
+    @property
+    def words(self) -> str:
+        """What the units are called."""
+        return "people" if self.exposures.unit == "person" else f"{self.exposures.unit} groups"
 
-    def lookup(self, columns: Columns, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows at or after their unit's first exposure, and the variant code of each row."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Variants seen: the control, the canary, then the others by name."""
+        seen = set(self.units["variant"].astype(str))
+        others = sorted(seen - {self.control, self.canary})
+        return (*(name for name in (self.control, self.canary) if name in seen), *others)
 
-        codes, texts = columns.text(self.column)
-        place = pc.fill_null(pc.index_in(pa.array(texts, pa.string()), value_set=self.ids), -1).to_numpy()
-        place = np.append(place, -1)[codes]  # code -1, a missing id, reads the last
-        variant = np.append(self.code, -1)[place]
-        since = np.append(self.since, 0)[place]
-        return (variant >= 0) & (time >= since), variant
+    def count(self, variant: str) -> int:
+        """Number of units of a variant, each once."""
+        return int(self.units.loc[self.units["variant"] == variant, "person_id"].nunique())
+
+    def after(self, events: pd.DataFrame) -> pd.DataFrame:
+        """Events of the units while they count, with `variant` and `stage`; in order of time."""
+        joined = events.assign(person_id=events["person_id"].astype(str)).merge(
+            self.units[["person_id", "variant", "stage", "exposed_at", "leaves_at"]], on="person_id"
+        )
+        inside = joined["timestamp"] >= joined["exposed_at"]
+        inside &= joined["leaves_at"].isna() | (joined["timestamp"] < joined["leaves_at"])
+        return joined[inside].sort_values(["timestamp", "person_id"], kind="stable", ignore_index=True)
 
 
-def exposed_units(log: Any, query: FunnelQuery, *, plan: Any = None, stage: str | None = None) -> Exposed:
-    """Who was exposed to the query's flag, up to its end; with `stage`, who was exposed in that stage.
+def compared_units(
+    log: Any,
+    flag: str,
+    *,
+    plan: RolloutPlan | None = None,
+    stage: str | None = None,
+    as_of: Any = None,
+    people: Any = None,
+    group_type_index: int | None = None,
+    crossers: CrosserRule = "first exposure",
+    properties: Sequence[str] = (),
+) -> Compared:
+    """Who counts in a question about a flag.
 
-    Over a whole ramp people move from control to canary and are set apart; within a stage they stay, each
-    with the variant and the first exposure of the stage. A percentage stage counts the people whom a hash
-    put into their arm; those who were chosen (the team, the beta) are set apart.
+    Parameters
+    ----------
+    log, flag, plan, as_of, people, group_type_index, properties
+        As in `exposures`.
+    stage
+        One stage of the plan; None takes all exposures, without those who saw several variants.
+    crossers
+        What becomes of units that saw several variants within the stage: they stay in the arm of their
+        "first exposure" (intent to treat), or are "set apart".
 
     Raises
     ------
     PlanError
-        If the flag is assigned to groups and the funnel counts something else.
+        If a stage is named without a plan, or the plan is another flag's.
     """
-    import pyarrow as pa
-
-    from canarykit.exposure import exposures
-
-    assert query.flag is not None
-    kind, _, index = query.aggregate_by.partition(":")
-    group = int(index or 0) if kind == "group" else None
-    until = None if query.date_to_us is None else query.date_to_us + 1
+    require_rule(crossers)
+    if stage is not None and plan is None:
+        raise PlanError(f"stage {stage!r} needs plan=: it needs the plan to know when its stages were")
     found = exposures(
-        log, query.flag, plan=plan, as_of=None if until is None else _moment(until), group_type_index=group
+        log,
+        flag,
+        plan=plan,
+        as_of=as_of,
+        group_type_index=group_type_index,
+        people=people,
+        properties=properties,
     )
-    unit = "person_id" if found.unit == "person" else f"$group_{group}"
-    if found.unit != "person" and group is None:
-        raise PlanError(
-            f"flag {query.flag!r} is assigned to {found.unit} groups; "
-            "count groups too: aggregate_by='group:<index of the group type>'"
-        )
-    people = found.people
-    drawn: list[Note] = []
+    until = None if as_of is None else to_utc(as_of, name="as_of")
     if stage is not None:
-        people, drawn = drawn_people(log, plan, stage, found)
-    single = people[people["n_variants"] == 1]
-    labels = tuple(sorted(single["variant"].unique().tolist()))
-    several = int((people["n_variants"] > 1).sum())
-    told = {"several_variants", "changed_variant"} | ({"outside_stages"} if stage is not None else set())
-    notes = [note for note in found.notes if note.code not in told]
-    if several:
-        where = (
-            "exposed to several variants over time" if stage is None else f"saw several variants in {stage}"
+        assert plan is not None
+        return units_of_stage(log, plan, stage, found, until=until, crossers=crossers)
+    control, canary = arms_of(found, plan)
+    several = found.people["n_variants"].to_numpy() > 1
+    units = _plain_units(found, found.people[~several], until)
+    notes = [note for note in found.notes if note.code not in _RETOLD]
+    words = "people" if found.unit == "person" else f"{found.unit} groups"
+    if several.any():
+        text = f"{words} exposed to several variants over time: set apart; within a single stage= they stay"
+        notes.append(Note("several_variants", text, int(several.sum())))
+    column = _unit_column(log, found)
+    return Compared(
+        found, units, column, control, canary, None, until, int(several.sum()), notes=tuple(notes)
+    )
+
+
+def units_of_stage(
+    log: Any,
+    plan: RolloutPlan,
+    stage: str,
+    found: Exposures,
+    *,
+    until: Any = None,
+    crossers: CrosserRule = "first exposure",
+) -> Compared:
+    """Who counts in one stage, of exposures that are already known; until `until`, or the stage's end."""
+    start, end = plan.window(stage)
+    stop = end if until is None else until if end is None else min(end, until)
+    rows = found.of_stage(stage)
+    if stop is not None:
+        rows = rows[rows["exposed_at"] < stop].reset_index(drop=True)
+    units = _plain_units(found, rows, stop)
+    by_stage = found.by_stage.assign(person_id=found.by_stage[found.unit_column].astype(str))
+    earlier = by_stage[by_stage["stage"].isin(plan.stage_names[: plan.index(stage)])]
+    before = rows["previous_variant"]
+    units = units.assign(
+        returning=units["person_id"].isin(set(earlier["person_id"])).to_numpy(bool),
+        crossed=(before.notna() & (before != rows["variant"])).to_numpy(bool),
+    )
+    units = _with_causes(units, found, stage, plan.control, plan.canary, stop)
+    notes = [note for note in found.notes if note.code not in {*_RETOLD, "outside_stages"}]
+    words = "people" if found.unit == "person" else f"{found.unit} groups"
+    n_chosen = 0
+    if plan.stage(stage).kind == "percentage":
+        units, more, n_chosen = _randomised(log, plan, stage, by_stage, units, words)
+        notes += more
+    several = units["several"].to_numpy(bool)
+    apart = 0
+    if several.any():
+        notes.append(_crosser_note(units[several], stage, words, crossers))
+        if crossers == "set apart":
+            apart = int(several.sum())
+            units = units[~several].reset_index(drop=True)
+    column = _unit_column(log, found)
+    return Compared(
+        found, units, column, plan.control, plan.canary, start, stop, apart, n_chosen, tuple(notes)
+    )
+
+
+def listened_units(
+    log: Any, flag: str, *, plan: RolloutPlan | None, stage: str | None, as_of: Any, people: Any
+) -> Compared:
+    """Who is listened to (sessions, exceptions, surveys): one stage, or each stage's part of a whole plan."""
+    if plan is not None and stage is None and plan.has_windows:
+        if plan.flag != flag:
+            raise PlanError(f"the plan is for flag {plan.flag!r}, not for {flag!r}")
+        return units_by_stage(log, plan, as_of=as_of, people=people)
+    return compared_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
+
+
+def units_by_stage(log: Any, plan: RolloutPlan, *, as_of: Any = None, people: Any = None) -> Compared:
+    """Who counts over a whole plan: each stage's part of a unit in the arm it had in that stage."""
+    import pandas as pd
+
+    found = exposures(log, plan.flag, plan=plan, as_of=as_of, people=people)
+    until = None if as_of is None else to_utc(as_of, name="as_of")
+    parts: list[Compared] = []
+    for name, (start, _) in plan.windows().items():
+        if until is None or start < until:
+            parts.append(units_of_stage(log, plan, name, found, until=until))
+    if not parts:
+        raise PlanError(
+            f"no stage of the plan for {plan.flag!r} has begun; give it windows, or leave plan= out"
         )
-        units = "people" if found.unit == "person" else f"{found.unit} groups"
-        notes.append(Note("several_variants", f"{units} {where}: set apart", several))
-    notes += drawn
-    return Exposed(
-        unit,
-        labels,
-        pa.array(single[found.unit_column].astype(object), pa.string()),
-        single["variant"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64),
-        single["exposed_at"]
-        .dt.tz_convert("UTC")
-        .dt.tz_localize(None)
-        .to_numpy("datetime64[us]")
-        .astype(np.int64),
-        several,
+    units = pd.concat([part.units for part in parts], ignore_index=True)
+    merged: dict[tuple[str, str], int | None] = {}
+    for part in parts:
+        for note in part.notes:
+            key = (note.code, note.text)
+            counted = note.code in ("several_variants", "chosen", "returning_left_out")
+            earlier = merged.get(key)
+            merged[key] = (earlier or 0) + (note.count or 0) if counted and key in merged else note.count
+    notes = [Note(code, text, count) for (code, text), count in merged.items()]
+    moved = units.groupby("person_id")["variant"].nunique()
+    if (moved > 1).any():
+        text = "units had another variant in another stage: each stage counts by the arm it had there"
+        notes.append(Note("changed_variant", text, int((moved > 1).sum())))
+    ends = [part.until for part in parts]
+    last = None if any(end is None for end in ends) else max(ends)
+    first = parts[0]
+    return Compared(
+        found,
+        units,
+        first.unit_column,
+        plan.control,
+        plan.canary,
+        first.since,
+        last,
+        sum(part.set_apart for part in parts),
+        sum(part.chosen for part in parts),
         tuple(notes),
     )
 
 
-def drawn_people(log: Any, plan: Any, stage: str, found: Any) -> tuple[Any, list[Note]]:
-    """The exposed people of a stage; of a percentage stage those whom a hash put into their arm.
+def followed_whole(entered: npt.ArrayLike, leaves: npt.ArrayLike, seconds: float) -> npt.NDArray[np.bool_]:
+    """Which units were followed for a whole time after their exposure, before they stopped counting.
 
-    `found` is what `exposures` found; whoever somebody chose (the team, the beta) is left out and counted.
+    Parameters
+    ----------
+    entered, leaves
+        First exposure, and when the unit stops to count, in microseconds.
+    seconds
+        The time each one has; infinite: everybody is followed as long as there is.
+
+    Examples
+    --------
+    >>> followed_whole([0, 5_000_000], [9_000_000, 9_000_000], 6).tolist()
+    [True, False]
     """
-    from canarykit.exposure.chosen import chosen_people
-
-    people = found.of_stage(stage)
-    if plan.stage(stage).kind != "percentage" or found.unit != "person":
-        return people, []
-    chosen, notes = chosen_people(log, plan, stage, found.by_stage)
-    by_rule = people["person_id"].astype(str).isin(chosen)
-    if by_rule.any():
-        text = "people have it by choice (owner, team, beta, enrolled), not by the draw: set apart"
-        notes = (*notes, Note("chosen", text, int(by_rule.sum())))
-    return people[~by_rule], list(notes)
+    start, stop = np.asarray(entered, dtype=np.int64), np.asarray(leaves, dtype=np.int64)
+    if not np.isfinite(seconds):
+        return np.ones(start.shape, dtype=bool)
+    return np.asarray(start + round(seconds * 1e6) <= stop)
 
 
-def _moment(micros: int) -> Any:
+def arms_of(found: Exposures, plan: RolloutPlan | None) -> tuple[str, str]:
+    """Control and canary: the plan's, or by the names of the variants that were seen."""
+    if plan is not None:
+        return plan.control, plan.canary
+    from canarykit.flags import Variant
+    from canarykit.plan.rules import arms
+
+    seen = {value for value in found.variants if not value.startswith("holdout-")}
+    keys = sorted(seen - {"true", "false"})
+    if "true" in seen or not keys:
+        return "false", "true"
+    return arms([Variant(key, 0) for key in keys], "", "")
+
+
+def _plain_units(found: Exposures, rows: pd.DataFrame, stop: Any) -> pd.DataFrame:
+    """The rows with the unit's id as text, and empty answers to what only a stage knows."""
     import pandas as pd
 
-    return pd.Timestamp(micros, unit="us", tz="UTC")
+    moments = pd.Series(pd.NaT if stop is None else stop, index=rows.index, dtype="datetime64[us, UTC]")
+    return rows.assign(
+        person_id=rows[found.unit_column].astype(str),
+        leaves_at=moments,
+        several=False,
+        cause=None,
+        returning=False,
+        crossed=False,
+    ).drop_duplicates(["person_id"], ignore_index=True)
+
+
+def _with_causes(
+    units: pd.DataFrame, found: Exposures, stage: str, control: str, canary: str, stop: Any
+) -> pd.DataFrame:
+    """Marks of the units that saw several variants within the stage before `stop`, and why."""
+    import pandas as pd
+
+    changes = found.changes[found.changes["stage"] == stage]
+    if stop is not None:
+        changes = changes[changes["changed_at"] < stop]
+    changes = changes.reset_index(drop=True)
+    why = causes_of(changes, units, control=control, canary=canary)
+    who = changes[found.unit_column].astype(str).to_numpy(object)
+    cause = units["person_id"].map(dict(zip(who, why, strict=True)))
+    moment = units["person_id"].map(dict(zip(who, changes["changed_at"], strict=True)))
+    return units.assign(
+        several=cause.notna().to_numpy(bool),
+        cause=cause.astype(object).where(cause.notna(), None),
+        changed_at=pd.to_datetime(moment, utc=True).astype("datetime64[us, UTC]"),
+    )
+
+
+def _randomised(
+    log: Any,
+    plan: RolloutPlan,
+    stage: str,
+    by_stage: pd.DataFrame,
+    units: pd.DataFrame,
+    words: str,
+) -> tuple[pd.DataFrame, list[Note], int]:
+    """The units of a percentage stage whom the randomisation put into their arm."""
+    chosen, notes = chosen_people(log, plan, stage, by_stage)
+    holdout = units["variant"].astype("string").str.startswith("holdout-").fillna(False).to_numpy(bool)
+    by_rule = units["person_id"].isin(chosen).to_numpy(bool) & ~holdout
+    more = list(notes)
+    if by_rule.any():
+        text = f"{words} have it by choice (owner, team, beta, enrolled), not by the draw: set apart"
+        more.append(Note("chosen", text, int(by_rule.sum())))
+    units = units[~by_rule].reset_index(drop=True)
+    returning, note = _returning_left_out(units, plan, plan.share(stage), words)
+    if note is not None:
+        more.append(note)
+        units = units[~returning].reset_index(drop=True)
+    return units, more, int(by_rule.sum())
+
+
+def _returning_left_out(
+    units: pd.DataFrame, plan: RolloutPlan, share: float | None, words: str
+) -> tuple[npt.NDArray[np.bool_], Note | None]:
+    """Who is left out where the log shows returning units only when their variant changed.
+
+    Clients that report each answer once stay silent about people whose answer did not change when the
+    ramp grew. Then the returning people who are seen are mostly those who crossed, a selection.
+    """
+    from canarykit.stats.one_look.srm import srm_exact
+
+    returning = units["returning"].to_numpy(bool)
+    canary = int((returning & (units["variant"] == plan.canary).to_numpy(bool)).sum())
+    control = int((returning & (units["variant"] == plan.control).to_numpy(bool)).sum())
+    if not canary + control or share is None or not 0 < share < 1:
+        return returning, None
+    test = srm_exact(canary, control, share=share)
+    if test is None or test.p_value >= 0.001:
+        return returning, None
+    text = (
+        f"{words} seen in an earlier stage are left out of the comparison: of those seen again "
+        f"{canary / (canary + control):.1%} have the canary where {share:.1%} should, which is what a client "
+        "leaves behind that reports an answer only when it changes"
+    )
+    return returning, Note("returning_left_out", text, int(returning.sum()))
+
+
+def _crosser_note(units: pd.DataFrame, stage: str, words: str, rule: CrosserRule) -> Note:
+    counts = units["cause"].value_counts()
+    why = ", ".join(f"{int(counts[cause]):,} {said}" for cause, said in CAUSES.items() if cause in counts)
+    done = "set apart" if rule == "set apart" else "they stay in the arm of their first exposure"
+    return Note("several_variants", f"{words} saw several variants in {stage} ({why}): {done}", len(units))
+
+
+def _unit_column(log: Any, found: Exposures) -> str:
+    if found.unit == "person":
+        return "person_id"
+    return f"$group_{log.group_types.get(found.unit, found.unit.removeprefix('group '))}"

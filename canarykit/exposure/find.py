@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,8 @@ def exposures(
     plan: RolloutPlan | None = None,
     as_of: Any = None,
     group_type_index: int | None = None,
+    people: Any = None,
+    properties: Sequence[str] = (),
 ) -> Exposures:
     """First exposure of every person (or group): variant, time, stage, and who saw several variants.
 
@@ -53,6 +57,12 @@ def exposures(
     group_type_index
         The group type that is assigned, where neither flag nor plan says so. Calls without the group's
         key are dropped and counted.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or a list of mappings in
+        PostHog's words), judged at their newest exposure; None takes everybody.
+    properties
+        Columns to add: the value at the first exposure of an event property, or of a person's as
+        `person.<name>`.
 
     Raises
     ------
@@ -99,8 +109,10 @@ def exposures(
         ("$feature_flag_response", {"events": [CALLED], "where": {"$feature_flag": key}}),
         (carried, {"where": {carried: _present()}}),
     ):
-        columns = list(dict.fromkeys([unit, "person_id", "distinct_id", "timestamp", value]))
-        fn = partial(reduce_shard, unit=unit, value=value, starts=starts, ends=ends)
+        columns = list(dict.fromkeys([unit, "person_id", "distinct_id", "timestamp", value, *properties]))
+        fn = partial(
+            reduce_shard, unit=unit, value=value, starts=starts, ends=ends, properties=tuple(properties)
+        )
         found = merge(log.reduce(columns, fn, until=as_of, actor=unit, **narrow))
         if found.calls:
             source = CALLED if value != carried else carried
@@ -108,30 +120,48 @@ def exposures(
     else:
         check_flag(log, key)
     names = tuple(windows)
-    people, by_stage = _frames(found, names, index)
-    notes = _notes(found, key, source, people, by_stage, plan)
+    frames = _frames(found, names, index)
     group = next((name for name, at in log.group_types.items() if at == index), f"group {index}")
-    return Exposures(key, "person" if index is None else group, source, people, by_stage, names, notes)
+    answer = Exposures(key, "person" if index is None else group, source, *frames[:2], names, *frames[2:])
+    left_out: list[Note] = []
+    if people is not None:
+        from canarykit.funnels.question.people import read_people
+
+        chosen = read_people(people)
+        everybody = len(answer.people)
+        answer = answer.only(chosen.passing(log, unit=unit, until=as_of, **narrow))
+        text = f"of {everybody:,} exposed units are asked about ({chosen.words()})"
+        left_out = [Note("people_filter", text, len(answer.people))]
+    notes = _notes(found, key, source, answer.people, answer.by_stage, plan)
+    return replace(answer, notes=(*left_out, *notes))
 
 
-def _frames(found: Found, names: tuple[str, ...], index: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two frames, in order of time, then unit."""
+def _frames(found: Found, names: tuple[str, ...], index: int | None) -> list[pd.DataFrame]:
+    """The frames of what was found, in order of time, then unit."""
     import pyarrow as pa
 
     frames = []
-    for table in (found.people, found.by_stage):
+    for table in (found.people, found.by_stage, found.changes, found.without_value):
         table = table.sort_by([("at", "ascending"), ("unit", "ascending")])
         stage = table.column("stage").to_numpy()
         texts = pa.array(names, pa.string()).take(pa.array(np.maximum(stage, 0), mask=stage < 0))
         table = table.set_column(table.schema.get_field_index("stage"), "stage", texts)
         at = table.column("at").cast(pa.timestamp("us", "UTC"))
         table = table.set_column(table.schema.get_field_index("at"), "exposed_at", at)
-        if index is None:
+        for name in ("changed_at", "last_at"):
+            if name in table.column_names:
+                moment = table.column(name).cast(pa.timestamp("us", "UTC"))
+                table = table.set_column(table.schema.get_field_index(name), name, moment)
+        if index is None and "person_id" in table.column_names:
             table = table.drop_columns("unit")
+        elif index is None:
+            table = table.rename_columns(
+                ["person_id" if name == "unit" else name for name in table.column_names]
+            )
         else:
             table = table.rename_columns(["group" if name == "unit" else name for name in table.column_names])
         frames.append(table.to_pandas())
-    return frames[0], frames[1]
+    return frames
 
 
 def _notes(

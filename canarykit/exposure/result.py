@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from canarykit.exposure.observed import ObservedSteps
     from canarykit.plan import RolloutPlan
 
 __all__ = ["Exposures"]
@@ -24,6 +26,12 @@ _COLUMNS = (
     Column("first_exposure", "first exposure", "time"),
     Column("last_exposure", "last first exposure", "time"),
 )
+
+
+def _no_rows() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -48,6 +56,14 @@ class Exposures(Result):
         earlier stage it was seen in, else missing); for a group flag also `group`.
     stages
         Names of the plan's stages that have a window.
+    changes
+        One row per unit and stage in which it saw several variants: the unit, `stage`, `variant` and
+        `exposed_at` (the first), `next_variant` and `changed_at` (the first other one), `last_at` (the last
+        time before that), `ids` (distinct ids it was seen under), `switches` (changes from one call to the
+        next of the same id). Without a plan, one row per unit.
+    without_value
+        One row per unit and stage whose calls all came back without a known value: the unit, `stage`,
+        `exposed_at` (the first call), `distinct_id`.
     """
 
     flag: str
@@ -56,6 +72,8 @@ class Exposures(Result):
     people: pd.DataFrame
     by_stage: pd.DataFrame
     stages: tuple[str, ...]
+    changes: pd.DataFrame = field(default_factory=_no_rows)
+    without_value: pd.DataFrame = field(default_factory=_no_rows)
     notes: tuple[Note, ...] = ()
 
     @property
@@ -74,32 +92,40 @@ class Exposures(Result):
             raise PlanError(f"no exposures for stage {stage!r}; {did_you_mean(stage, self.stages)}")
         return self.by_stage[self.by_stage["stage"] == stage].reset_index(drop=True)
 
-    def observed_plan(self) -> RolloutPlan:
-        """One stage for a release whose plan nobody wrote down, with the shares that were seen.
+    def only(self, units: Collection[str]) -> Exposures:
+        """The same for some of the units, named by their id."""
+        wanted, column = set(units), self.unit_column
 
-        Shares are read off the exposures and rounded to whole percents, since flags are set in whole
-        percents: a sample-ratio check against them is weaker than one against a written plan.
+        def kept(frame: pd.DataFrame) -> pd.DataFrame:
+            if column not in frame:
+                return frame
+            return frame[frame[column].astype(str).isin(wanted)].reset_index(drop=True)
+
+        frames = (self.people, self.by_stage, self.changes, self.without_value)
+        people, by_stage, changes, without_value = map(kept, frames)
+        return replace(self, people=people, by_stage=by_stage, changes=changes, without_value=without_value)
+
+    def observed_steps(self) -> ObservedSteps:
+        """The steps of the release as the first exposures show them: when its share changed, and to what."""
+        from canarykit.exposure.observed import observed_steps
+
+        return observed_steps(self)
+
+    def observed_plan(self) -> RolloutPlan:
+        """The plan of a release that nobody wrote down: one stage per step of the observed share.
+
+        Shares are what was seen, not rounded, so that a sample-ratio check against them is weaker than one
+        against a written plan. A release that was set back starts anew: its plan begins after the last fall
+        of the share, and `observed_steps` shows what came before.
 
         Raises
         ------
         DataError
             If fewer than two values of the flag were seen: there is nothing to compare.
         """
-        from canarykit.flags import Variant
-        from canarykit.plan import RolloutPlan, Stage
+        from canarykit.exposure.observed import observed_plan
 
-        counts = self.people["variant"].value_counts()
-        arms = sorted(value for value in counts.index if not value.startswith("holdout-"))
-        if len(arms) < 2:
-            raise DataError(f"only {arms} was seen of {self.flag}; two values are needed to compare")
-        outside = int(counts.get("false", 0))
-        inside = int(counts[arms].sum()) - outside
-        keys = [arm for arm in arms if arm not in ("false", "true")]
-        variants = [Variant(key, round(100 * int(counts[key]) / inside)) for key in keys]
-        percent = min(max(round(100 * inside / (inside + outside)), 1), 100 if variants else 99)
-        starts_at = self.people["exposed_at"].min()
-        stage = Stage.for_share(f"observed {percent}%", percent, starts_at=starts_at)
-        return RolloutPlan(self.flag, (stage,), variants=tuple(variants))
+        return observed_plan(self)
 
     def _headline(self) -> str:
         units = "people" if self.unit == "person" else f"{self.unit} groups"

@@ -1,4 +1,4 @@
-"""First exposures of one actor shard: arrays in, two small tables out."""
+"""First exposures of one actor shard: arrays in, small tables out."""
 
 from __future__ import annotations
 
@@ -17,18 +17,44 @@ _TEXT = pa.string()
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a shard found: two tables, and what was left out."""
+    """What a shard found.
+
+    Parameters
+    ----------
+    people, by_stage
+        First exposures of every unit, and of every unit and stage.
+    changes
+        One row per unit and stage in which several variants were seen: what was seen first and next, and
+        under which ids.
+    without_value
+        One row per unit and stage whose calls there all came back without a known value.
+    calls, unknown, only_unknown, without_unit
+        Calls; those without a known value; units that never had one; calls without a unit.
+    """
 
     people: pa.Table
     by_stage: pa.Table
+    changes: pa.Table
+    without_value: pa.Table
     calls: int
     unknown: int
     only_unknown: int
     without_unit: int
 
 
-def reduce_shard(table: pa.Table, *, unit: str, value: str, starts: np.ndarray, ends: np.ndarray) -> Found:
-    """First exposures of one shard. Ties in time go by the variant's name, so that every engine agrees."""
+def reduce_shard(
+    table: pa.Table,
+    *,
+    unit: str,
+    value: str,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    properties: Sequence[str] = (),
+) -> Found:
+    """First exposures of one shard. Ties in time go by the variant's name, so that every engine agrees.
+
+    `properties` are columns whose value at the first exposure comes along.
+    """
     calls = table.num_rows
     table = table.filter(pc.is_valid(table.column(unit)))
     without_unit = calls - table.num_rows
@@ -42,6 +68,7 @@ def reduce_shard(table: pa.Table, *, unit: str, value: str, starts: np.ndarray, 
     variant = rank[value_codes]
     known = variant >= 0
     unknown = int((~known).sum())
+    without_value = _without_value(table, names, units, known, starts, ends)
     if unknown:
         table, variant, units = table.filter(pa.array(known)), variant[known], units[known]
     variants = values.take(pa.array(order_of_values))
@@ -58,6 +85,7 @@ def reduce_shard(table: pa.Table, *, unit: str, value: str, starts: np.ndarray, 
         "stage": pa.array(stage[first]),
         "n_variants": pa.array(_distinct(units, variant, len(first))),
         "distinct_id": _texts(table, "distinct_id", order[first]),
+        **{name: _texts(table, name, order[first]) for name in properties},
     }
     inside = np.flatnonzero(stage >= 0) if len(starts) else np.arange(len(stage))
     cell = units[inside] * max(len(starts), 1) + np.maximum(stage[inside], 0)  # sorted, as time is
@@ -74,9 +102,97 @@ def reduce_shard(table: pa.Table, *, unit: str, value: str, starts: np.ndarray, 
         "at": pa.array(at[rows]),
         "n_variants": pa.array(_distinct(cell, variant[inside], len(begin))),
         "previous_variant": variants.take(pa.array(before, mask=~again)),
+        **{name: _texts(table, name, order[rows]) for name in properties},
+    }
+    changes = _changes(table, cell, variant[inside], at[inside], order[inside], begin)
+    changed = rows[changes.pop("cell")]
+    changes = {
+        "unit": names.take(pa.array(units[changed])),
+        "stage": pa.array(stage[changed]),
+        "variant": variants.take(pa.array(variant[changed])),
+        "at": pa.array(at[changed]),
+        "next_variant": variants.take(pa.array(changes.pop("next_variant"))),
+        **{name: pa.array(column) for name, column in changes.items()},
     }
     left_out = everybody - len(first)
-    return Found(pa.table(people), pa.table(by_stage), calls, unknown, left_out, without_unit)
+    return Found(
+        pa.table(people),
+        pa.table(by_stage),
+        pa.table(changes),
+        without_value,
+        calls,
+        unknown,
+        left_out,
+        without_unit,
+    )
+
+
+def _changes(
+    table: pa.Table,
+    cell: np.ndarray,
+    variant: np.ndarray,
+    at: np.ndarray,
+    row: np.ndarray,
+    begin: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """What the units of several variants saw, one entry per unit and stage; rows sorted by unit and time.
+
+    `cell` (a position in `begin`), `next_variant` and `changed_at` (the first other variant), `last_at`
+    (the last time with the first variant before it), `ids` (ids it was seen under), `switches` (changes
+    from one call to the next of the same id).
+    """
+    dense = np.cumsum(np.append(False, cell[1:] != cell[:-1])) if len(cell) else cell
+    first = variant[begin][dense] if len(cell) else variant
+    other = np.flatnonzero(variant != first)
+    several, place = np.unique(dense[other], return_index=True)
+    change = other[place]  # position of the first other variant; what precedes it is the first variant
+    mine = np.isin(dense, several)
+    rows = np.flatnonzero(mine)
+    _, id_codes = _codes(table.column("distinct_id").take(pa.array(row[rows])))
+    order = np.lexsort((np.arange(len(rows)), id_codes, dense[rows]))  # each id's calls in order of time
+    who, by_id, seen = dense[rows][order], id_codes[order], variant[rows][order]
+    same = np.zeros(len(rows), dtype=bool)
+    same[1:] = (who[1:] == who[:-1]) & (by_id[1:] == by_id[:-1])
+    switched = same.copy()
+    switched[1:] &= seen[1:] != seen[:-1]
+    position = np.searchsorted(several, who)
+    return {
+        "cell": several.astype(np.int64),
+        "next_variant": variant[change],
+        "changed_at": at[change],
+        "last_at": at[change - 1] if len(change) else at[:0],
+        "ids": np.bincount(position[~same], minlength=len(several)),
+        "switches": np.bincount(position[switched], minlength=len(several)),
+    }
+
+
+def _without_value(
+    table: pa.Table,
+    names: pa.Array,
+    units: np.ndarray,
+    known: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+) -> pa.Table:
+    """Units and stages of which no call had a known value: their first call and its id."""
+    at = table.column("timestamp").cast(pa.int64()).to_numpy()
+    stage = _stage_of(at, starts, ends)
+    cell = units * (len(starts) + 1) + stage + 1
+    lost = np.flatnonzero(~known & ~np.isin(cell, cell[known]))
+    ids, codes = _codes(table.column("distinct_id").take(pa.array(lost)))
+    rank = np.argsort(pc.sort_indices(ids).to_numpy())
+    order = np.lexsort((np.append(rank, -1)[codes], at[lost], cell[lost]))
+    lost = lost[order]
+    first = lost[_first(cell[lost])]
+    return pa.table(
+        {
+            "unit": names.take(pa.array(units[first])),
+            "person_id": _texts(table, "person_id", first),
+            "stage": pa.array(stage[first]),
+            "at": pa.array(at[first]),
+            "distinct_id": _texts(table, "distinct_id", first),
+        }
+    )
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
@@ -149,6 +265,8 @@ def merge(parts: Sequence[Found]) -> Found:
     return Found(
         pa.concat_tables([part.people for part in parts]),
         pa.concat_tables([part.by_stage for part in parts]),
+        pa.concat_tables([part.changes for part in parts]),
+        pa.concat_tables([part.without_value for part in parts]),
         *(sum(getattr(part, name) for part in parts) for name in _COUNTS),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.exposure.listened import exposed_people
+from canarykit.exposure.compared import Compared, listened_units
 
 __all__ = ["ExceptionsByFlag", "exceptions_by_flag"]
 
@@ -31,6 +31,8 @@ _COLUMNS = (
     Column("ratio", "ratio", "ratio"),
     Column("first_seen", "first seen", "time"),
     Column("what", "what it looks like"),
+    Column("apart_canary", "set apart: with the canary then", "count"),
+    Column("apart_control", "set apart: with the control then", "count"),
 )
 
 
@@ -44,7 +46,8 @@ class ExceptionsByFlag(Result):
         Flag and arms.
     groups
         One row per group: exception, canary_people, control_people, canary_share, control_share, ratio,
-        first_seen, what.
+        first_seen, what; apart_canary and apart_control: people set apart because they saw several
+        variants, by the arm they had when they met it.
     events
         One row per exception after the exposure: person_id, variant, timestamp, session_id, exception.
     n_canary, n_control
@@ -62,8 +65,12 @@ class ExceptionsByFlag(Result):
 
     @property
     def new_in_canary(self) -> pd.DataFrame:
-        """Groups that nobody of the control met."""
-        return self.groups[(self.groups["control_people"] == 0) & (self.groups["canary_people"] > 0)]
+        """Groups met with the canary and never with the control, by the arm known at the time.
+
+        People whom the ramp moved count here too: what they met before they had the canary is not new, what
+        they first met with it is.
+        """
+        return self.groups[_is_new(self.groups)]
 
     def people(self, exception: str) -> pd.DataFrame:
         """People who met an exception, with the session to watch, earliest first."""
@@ -93,6 +100,7 @@ def exceptions_by_flag(
     plan: Any = None,
     stage: str | None = None,
     as_of: Any = None,
+    people: Any = None,
     event: str = "$exception",
 ) -> ExceptionsByFlag:
     """Group exceptions after the exposure and count the people of each arm who met them.
@@ -108,18 +116,23 @@ def exceptions_by_flag(
         Key of the flag.
     plan, stage
         Only people exposed within a stage of this plan, and what they met within it. Of a percentage
-        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
+        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note. With
+        a plan and no stage, what each person met in a stage counts for the arm of that stage. Without a
+        plan people who saw several variants are set apart and counted in a note.
     as_of
         Later events are not looked at.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids.
     event
         The event that is an exception.
 
     Returns
     -------
     ExceptionsByFlag
-        Groups nobody of the control met come first, then by how much more often the canary meets them.
-        Shares are of all exposed people of the arm. Many groups are looked at: a ratio here is a hint
-        where to look, not a test.
+        Groups met with the canary and never with the control come first, then by how much more often the
+        canary meets them. Shares are of all exposed people of the arm. Many groups are looked at: a ratio
+        here is a hint where to look, not a test.
 
     Examples
     --------
@@ -136,23 +149,25 @@ def exceptions_by_flag(
     >>> found.new_in_canary["exception"].tolist()
     ['TypeError: x is undefined']
     """
-    exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
+    exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     found = log.select(
         ["person_id", "timestamp", "session_id", *_PROPERTIES],
         events=[event],
         since=exposed.since,
         until=exposed.until,
     )
-    events = exposed.after(found)
+    events = pd.concat(
+        [exposed.after(found).assign(is_apart=False), _set_apart(log, exposed, found)], ignore_index=True
+    )
     described = [_describe(row) for row in events[list(_PROPERTIES)].to_dict("records")]
     events = events.assign(exception=[name for name, _ in described], what=[what for _, what in described])[
-        ["person_id", "variant", "timestamp", "session_id", "exception", "what"]
+        ["person_id", "variant", "timestamp", "session_id", "exception", "what", "is_apart"]
     ]
     n_canary, n_control = exposed.count(exposed.canary), exposed.count(exposed.control)
     rows = []
     for name, part in events.groupby("exception", sort=True):
-        canary = part.loc[part["variant"] == exposed.canary, "person_id"].nunique()
-        control = part.loc[part["variant"] == exposed.control, "person_id"].nunique()
+        people_of = part.groupby(["is_apart", "variant"])["person_id"].nunique().to_dict()
+        canary, control = (people_of.get((False, arm), 0) for arm in (exposed.canary, exposed.control))
         share_t = canary / n_canary if n_canary else None
         share_c = control / n_control if n_control else None
         rows.append(
@@ -165,17 +180,40 @@ def exceptions_by_flag(
                 "ratio": share_t / share_c if share_t is not None and share_c else None,
                 "first_seen": part["timestamp"].min(),
                 "what": part["what"].iloc[0],
+                "apart_canary": people_of.get((True, exposed.canary), 0),
+                "apart_control": people_of.get((True, exposed.control), 0),
             }
         )
     rows.sort(key=_order)
     groups = pd.DataFrame(rows, columns=[column.key for column in _COLUMNS])
-    return ExceptionsByFlag(
-        flag, exposed.control, exposed.canary, groups, events, n_canary, n_control, exposed.notes
-    )
+    events = events.loc[~events["is_apart"]].drop(columns="is_apart").reset_index(drop=True)
+    notes = (*log.notes, *exposed.notes)
+    return ExceptionsByFlag(flag, exposed.control, exposed.canary, groups, events, n_canary, n_control, notes)
+
+
+def _set_apart(log: Any, exposed: Compared, found: pd.DataFrame) -> pd.DataFrame:
+    """Exceptions of people set apart, with the variant they had at the time of each."""
+    from canarykit.exposure.over_time import variants_at
+
+    people = exposed.exposures.people
+    several = people.loc[people["n_variants"] > 1, "person_id"].astype(str)
+    apart = set(several) - set(exposed.units["person_id"])
+    mine = found[found["person_id"].astype(str).isin(apart)] if exposed.set_apart else found[:0]
+    if mine.empty:
+        return mine.assign(variant="", is_apart=True)
+    mine = mine.assign(person_id=mine["person_id"].astype(str), is_apart=True)
+    variant = variants_at(log, exposed.exposures, mine["person_id"], mine["timestamp"], until=exposed.until)
+    return mine.assign(variant=variant)[variant.notna().to_numpy(bool)]
+
+
+def _is_new(groups: Any) -> Any:
+    """Whether a group (a row, or a frame of them) was met with the canary and never with the control."""
+    with_canary = groups["canary_people"] + groups["apart_canary"] > 0
+    return with_canary & (groups["control_people"] + groups["apart_control"] == 0)
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    new = row["control_people"] == 0 and row["canary_people"] > 0
+    new = bool(_is_new(row))
     return (not new, -(row["ratio"] or 0.0), -row["canary_people"], row["exception"])
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.names import check_events
-from canarykit.exposure.listened import exposed_people
+from canarykit.exposure.compared import listened_units
+from canarykit.times import duration
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,8 +106,10 @@ def sessions_by_flag(
     plan: Any = None,
     stage: str | None = None,
     as_of: Any = None,
+    people: Any = None,
     errors: Sequence[str] = ("$exception",),
     steps: Sequence[str] = (),
+    within: str = "1d",
     rage_from: int = 3,
 ) -> SessionsByFlag:
     """Sessions of exposed people from their exposure on, with what went wrong in them.
@@ -118,13 +122,22 @@ def sessions_by_flag(
         Key of the flag.
     plan, stage
         Only people exposed within a stage of this plan, and sessions within it. Of a percentage
-        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
+        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note. With
+        a plan and no stage, a session counts for the arm that its person had in the stage it began in.
+        Without a plan people who saw several variants are set apart and counted in a note.
     as_of
         Later events are not looked at.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids.
     errors
         Events that are errors.
     steps
-        Funnel steps in order: a session that reached one of them but not the last has dropped off there.
+        Funnel steps in order: a session that reached one of them but not the last has dropped off there. A
+        step without a session, such as a payment that the server reports, counts for the session of the
+        same person whose step came before it.
+    within
+        How soon after the session's step such a step counts.
     rage_from
         Errors within a minute that make a burst.
 
@@ -142,39 +155,58 @@ def sessions_by_flag(
     """
     import pyarrow as pa
 
-    exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
-    people = pa.table(
+    exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
+    units = exposed.units.reset_index(drop=True)
+    entered, leaves = (units[name].dt.as_unit("us") for name in ("exposed_at", "leaves_at"))
+    stays = leaves.isna().to_numpy(bool)
+    table = pa.table(
         {
-            "person_id": pa.array(exposed.people["person_id"].to_numpy(object), pa.string()),
-            "exposed": pa.array(exposed.people["exposed_at"].dt.as_unit("us").astype("int64").to_numpy()),
+            "unit": pa.array(units.index.to_numpy()),
+            "person_id": pa.array(units["person_id"].to_numpy(object), pa.string()),
+            "exposed": pa.array(entered.astype("int64").to_numpy()),
+            "leaves": pa.array(np.where(stays, np.iinfo(np.int64).max, leaves.astype("int64").to_numpy())),
         }
     )
+    window_us = round(duration(within, name="within") * 1e6)
     shards = log.reduce(
         ["person_id", "event", "timestamp", "session_id"],
-        partial(_sessions, people=people, errors=tuple(errors), steps=tuple(steps)),
+        partial(_sessions, units=table, errors=tuple(errors), steps=tuple(steps), window_us=window_us),
         since=exposed.since,
         until=exposed.until,
     )
     frame = pd.concat(shards, ignore_index=True)
     for column in ("started_at", "ended_at"):
         frame[column] = pd.to_datetime(frame[column], unit="us", utc=True)
-    frame = frame.merge(exposed.people[["person_id", "variant"]], on="person_id")
+    frame["variant"] = units["variant"].to_numpy(object)[frame.pop("unit").to_numpy(np.int64)]
     last = len(steps)
-    reached = frame.pop("reached")
+    seen, later = frame.pop("reached"), frame.pop("reached_without_session")
+    reached = np.maximum(seen, later)
     frame["dropped_at"] = [steps[k - 1] if 0 < k < last else None for k in reached]
     columns = ["session_id", "person_id", "variant", "started_at", "ended_at", "events", "errors", "burst"]
     frame = frame[[*columns, "dropped_at", "last_event"]]
+    notes = [*log.notes, *exposed.notes]
+    further = int((later > seen).sum())
+    if further:
+        text = (
+            "sessions got further by events without a session, of the same person and within "
+            f"{within} of the session's step"
+        )
+        notes.append(Note("steps_without_session", text, further))
     frame = frame.sort_values(["started_at", "session_id"], ignore_index=True)
-    notes = [*exposed.notes, *check_events(log, [*errors, *steps])]
+    notes += check_events(log, [*errors, *steps])
     if frame.empty:
         notes.append(Note("no_sessions", "no event after an exposure carries a session id"))
     return SessionsByFlag(flag, frame, rage_from, tuple(notes))
 
 
 def _sessions(
-    table: pa.Table, *, people: pa.Table, errors: tuple[str, ...], steps: tuple[str, ...]
+    table: pa.Table, *, units: pa.Table, errors: tuple[str, ...], steps: tuple[str, ...], window_us: int
 ) -> pd.DataFrame:
-    """One row per session of a shard; the largest number of errors within any minute from one to the next."""
+    """One row per session of a shard; the largest number of errors within any minute from one to the next.
+
+    A session belongs to the unit (a person's part of a stage) within whose time it begins, and keeps what
+    happens in it afterwards.
+    """
     import duckdb
     import pyarrow as pa
 
@@ -182,35 +214,56 @@ def _sessions(
     micros = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     events = table.set_column(at, "micros", micros)
     kinds = ", ".join("?" for _ in errors) or "NULL"
-    reached = "".join(
-        f" WHEN {name!s} THEN {k}" for k, name in ((k, "e.event = ?") for k in range(1, len(steps) + 1))
-    )
+    reached = "".join(f" WHEN e.event = ? THEN {k}" for k in range(1, len(steps) + 1))
     step = f"CASE{reached} ELSE 0 END" if steps else "0"
     connection = duckdb.connect()
     try:
         connection.register("arrow_events", events)
-        connection.register("people", people)
+        connection.register("units", units)
         return connection.execute(
             f"""
-            WITH mine AS (
-                SELECT e.person_id, e.session_id, e.event, e.micros,
+            WITH begins AS (
+                SELECT e.person_id, e.session_id, arg_min(u.unit, e.micros) AS unit
+                FROM arrow_events e JOIN units u ON e.person_id = u.person_id
+                WHERE e.micros >= u.exposed AND e.micros < u.leaves AND e.session_id IS NOT NULL
+                GROUP BY e.person_id, e.session_id
+            ),
+            mine AS (
+                SELECT e.person_id, e.session_id, u.unit, e.event, e.micros,
                        CASE WHEN e.event IN ({kinds}) THEN 1 ELSE 0 END AS is_error, {step} AS step
-                FROM arrow_events e JOIN people p ON e.person_id = p.person_id
-                WHERE e.micros >= p.exposed AND e.session_id IS NOT NULL
+                FROM arrow_events e
+                JOIN begins b ON e.person_id = b.person_id AND e.session_id = b.session_id
+                JOIN units u ON u.unit = b.unit
+                WHERE e.micros >= u.exposed
             ),
             bursts AS (
                 SELECT *, sum(is_error) OVER (
                     PARTITION BY person_id, session_id ORDER BY micros
                     RANGE BETWEEN 60000000 PRECEDING AND CURRENT ROW) AS within_minute
                 FROM mine
+            ),
+            sessions AS (
+                SELECT session_id, person_id, unit, min(micros) AS started_at, max(micros) AS ended_at,
+                       count(*) AS events, CAST(sum(is_error) AS BIGINT) AS errors,
+                       CAST(max(within_minute) AS BIGINT) AS burst, max(step) AS reached,
+                       arg_max(CAST(event AS VARCHAR), micros) AS last_event,
+                       arg_max(micros, (step, -micros)) AS reached_at
+                FROM bursts GROUP BY session_id, person_id, unit
+            ),
+            server AS (
+                SELECT person_id, micros, step FROM (
+                    SELECT e.person_id, e.micros, {step} AS step FROM arrow_events e
+                    WHERE e.session_id IS NULL
+                ) WHERE step > 0
             )
-            SELECT session_id, person_id, min(micros) AS started_at, max(micros) AS ended_at,
-                   count(*) AS events, CAST(sum(is_error) AS BIGINT) AS errors,
-                   CAST(max(within_minute) AS BIGINT) AS burst, max(step) AS reached,
-                   arg_max(CAST(event AS VARCHAR), micros) AS last_event
-            FROM bursts GROUP BY session_id, person_id
+            SELECT s.* EXCLUDE (reached_at), (
+                SELECT coalesce(max(v.step), 0) FROM server v
+                WHERE v.person_id = s.person_id AND v.micros >= s.reached_at AND s.reached > 0
+                  AND v.micros <= s.reached_at + {window_us}
+            ) AS reached_without_session
+            FROM sessions s
             """,
-            [*errors, *steps],
+            [*errors, *steps, *steps],
         ).df()
     finally:
         connection.close()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
-from canarykit.exposure.listened import Exposed, exposed_people
+from canarykit.exposure.compared import Compared, listened_units
 from canarykit.feedback.questions import (
     SENT,
     QuestionKind,
@@ -139,6 +139,7 @@ def survey_by_flag(
     plan: Any = None,
     stage: str | None = None,
     as_of: Any = None,
+    people: Any = None,
     kinds: Mapping[str, QuestionKind] | None = None,
 ) -> SurveyByFlag:
     """Response rates and scores of a survey by variant, from the exposure on.
@@ -158,9 +159,14 @@ def survey_by_flag(
         Key of the flag.
     plan, stage
         Only people exposed within a stage of this plan, and their answers within it. Of a percentage
-        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note.
+        stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note. With
+        a plan and no stage, an answer counts for the arm that its person had in that stage. Without a plan
+        people who saw several variants are set apart and counted in a note.
     as_of
         Later events are not looked at.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids.
     kinds
         How to read a question, by its text or id: "nps" (0 to 10), "csat" (1 to 5, 4 and 5 are
         satisfied), "choice" or "text". Left out, numbers are read as the scale they fit.
@@ -184,7 +190,7 @@ def survey_by_flag(
     >>> found.response[["variant", "shown", "answered"]].to_dict("records")
     [{'variant': 'true', 'shown': 1, 'answered': 1}]
     """
-    exposed = exposed_people(log, flag, plan=plan, stage=stage, as_of=as_of)
+    exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     survey, name, defined = survey_definition(survey)
     names = response_names(log, defined)
     extra = ["$survey_id", "$survey_name", "$survey_submission_id", "$survey_questions"]
@@ -199,7 +205,7 @@ def survey_by_flag(
         known = sorted({str(v) for c in ("$survey_id", "$survey_name") for v in events[c].dropna()})
         raise DataError(f"no event belongs to survey {survey!r}; {did_you_mean(survey, known)}")
     after = exposed.after(mine)
-    notes = list(exposed.notes)
+    notes = [*log.notes, *exposed.notes]
     if len(after) < len(mine):
         text = "survey events of people not exposed or set apart, or before the exposure, are left out"
         notes.append(Note("not_exposed", text, len(mine) - len(after)))
@@ -220,7 +226,7 @@ def survey_by_flag(
     return SurveyByFlag(survey, name, flag, response, answers, scores, gap, chosen, tuple(notes))
 
 
-def _response(after: pd.DataFrame, exposed: Exposed) -> pd.DataFrame:
+def _response(after: pd.DataFrame, exposed: Compared) -> pd.DataFrame:
     from canarykit.stats.one_look.proportions import wilson
 
     rows = []
@@ -246,7 +252,7 @@ def _response(after: pd.DataFrame, exposed: Exposed) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _response_gap(response: pd.DataFrame, exposed: Exposed) -> Estimate | None:
+def _response_gap(response: pd.DataFrame, exposed: Compared) -> Estimate | None:
     from canarykit.stats.one_look.proportions import risk_difference
 
     counts = {
@@ -286,7 +292,7 @@ def _answers(after: pd.DataFrame, names: list[str], questions: Mapping[str, str]
     return answers.drop_duplicates(["person_id", "question"], keep="last")[columns].reset_index(drop=True)
 
 
-def _scores(answers: pd.DataFrame, kinds: Mapping[str, QuestionKind], exposed: Exposed) -> pd.DataFrame:
+def _scores(answers: pd.DataFrame, kinds: Mapping[str, QuestionKind], exposed: Compared) -> pd.DataFrame:
     from canarykit.stats.one_look.proportions import wilson
     from canarykit.stats.one_look.surveys import net_promoter_score, satisfaction
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.funnels.engine.breakdowns import breakdown_columns
 from canarykit.funnels.question.parse import (
     read_breakdown,
     read_exclusion,
@@ -15,7 +16,8 @@ from canarykit.funnels.question.parse import (
     read_step,
     read_window,
 )
-from canarykit.funnels.question.specs import Breakdown, FunnelQuery, Order, Step
+from canarykit.funnels.question.people import PeopleFilter, people_of_filters, read_people
+from canarykit.funnels.question.specs import Breakdown, FilterGroup, FunnelQuery, Order, Step
 from canarykit.times import check_zone
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.plan import RolloutPlan
 
-__all__ = ["funnel_by_flag", "funnel_query"]
+__all__ = ["WindowFrom", "funnel_by_flag", "funnel_query"]
+
+WindowFrom = Literal["first step", "exposure"]
 
 
 def funnel_by_flag(
@@ -47,6 +51,8 @@ def funnel_by_flag(
     limit: int | None = 25,
     plan: RolloutPlan | None = None,
     stage: str | None = None,
+    people: Any = None,
+    window_from: WindowFrom = "first step",
     confidence: float = 0.95,
 ) -> Funnel:
     """Where the people of each variant fall out between the steps.
@@ -64,8 +70,9 @@ def funnel_by_flag(
         Key of a flag: people are split by its variant (`$feature/<flag>` on the events; with
         `attribution="exposure"` by what they were first exposed to).
     breakdown
-        Split by a property instead: its name (`"$browser"`, `"person.plan"`, `"group0.plan"`), a list of
-        names, or a mapping in PostHog's words.
+        Split by a property instead, or beside the flag: its name (`"$browser"`, `"person.plan"`,
+        `"group0.plan"`), a list of names, or a mapping in PostHog's words. Beside the flag a row is the
+        pair of variant and value; with `attribution="exposure"` the value at the first exposure.
     within
         Conversion window from the first step of an attempt, included: "14d", "6h", a `timedelta`.
         A month is 31 days.
@@ -78,9 +85,10 @@ def funnel_by_flag(
         Steps that may be left out, by position from 0 or by name.
     attribution
         Which of a person's values counts: "first_touch", "last_touch", "all_events", `("step", n)`, or
-        "exposure": the variant of the first exposure, events before it left out, people exposed to several
-        variants set apart and counted. Take "exposure" for a release decision: first touch ignores events
-        without a value, so that people whose flag failed to load are credited to the variant they see later.
+        "exposure": the variant of the first exposure, events before it left out; over a whole ramp people
+        exposed to several variants are set apart and counted. Take "exposure" for a release decision: first
+        touch ignores events without a value, so that people whose flag failed to load are credited to the
+        variant they see later.
     aggregate_by
         "person" (default), "group:<i>", "session", "distinct_id", "property:<name>" or
         "person_property:<name>". With a plan of a group flag, its group is the default.
@@ -88,6 +96,7 @@ def funnel_by_flag(
         Events read, both included; a date without a time is the whole day in `timezone`.
     filters
         Events outside them do not exist: a list (all must hold) or nested `{"type": "OR", "values": [...]}`.
+        With `attribution="exposure"` those of people (type "person" or "group") narrow the exposed too.
     days_of_week
         ISO weekdays to keep, Monday = 1.
     timezone
@@ -102,6 +111,13 @@ def funnel_by_flag(
         One stage of the plan: its window bounds the events unless `date_from` and `date_to` do, and with
         `attribution="exposure"` people are those exposed in it, each with the variant of that stage. Compare
         within a stage: over a whole ramp people move from control to canary, and are set apart.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids. Needs `attribution="exposure"`, whose denominator it narrows.
+    window_from
+        What `within` is counted from: the "first step" of an attempt, as PostHog does, or the "exposure",
+        as the guardrails of `evaluate_stage` do. With "exposure" people whose time is not over by the end
+        of the stage (or of the dates, or of the log) are left out and counted.
     confidence
         Of the intervals.
 
@@ -134,11 +150,12 @@ def funnel_by_flag(
     {'true': [1, 1], 'false': [1, 0]}
     """
     from canarykit.events import EventLog
-    from canarykit.exposure.compared import exposed_units
+    from canarykit.exposure.lookup import exposed_units
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.question.recorded import recorded_notes
     from canarykit.funnels.run import run_funnel
 
+    _require_exposure(attribution, people=people, window_from=window_from)
     if stage is not None:
         date_from, date_to = _stage_bounds(plan, stage, date_from, date_to)
     query = funnel_query(
@@ -160,7 +177,11 @@ def funnel_by_flag(
         limit=limit,
     )
     events = log if hasattr(log, "reduce") else EventLog(log)
-    exposed = exposed_units(events, query, plan=plan, stage=stage) if query.flag_exposure else None
+    exposed = None
+    if query.flag_exposure:
+        who = _who(query, people)
+        whole = window_from == "exposure"
+        exposed = exposed_units(events, query, plan=plan, stage=stage, people=who, whole=whole)
     run = run_funnel(events, query, exposed=exposed)
     funnel = Funnel.from_run(query, run, events, exposed=exposed, confidence=confidence, notes=events.notes)
     return replace(funnel, notes=tuple(dict.fromkeys((*funnel.notes, *recorded_notes(funnel, events)))))
@@ -218,9 +239,42 @@ def funnel_query(
 def _breakdown(flag: str | None, breakdown: Any, attribution: Any, limit: int | None) -> Breakdown | None:
     if flag is None:
         return read_breakdown(breakdown, attribution=attribution, limit=limit)
-    if breakdown is not None:
-        raise PlanError(f"flag={flag!r} and breakdown={breakdown!r} both split people; give one of them")
-    return read_breakdown([f"$feature/{flag}"], attribution=attribution, limit=limit)
+    key = f"$feature/{flag}"
+    beside = read_breakdown(breakdown, limit=limit)
+    if beside is None:
+        return read_breakdown([key], attribution=attribution, limit=limit)
+    columns = breakdown_columns(beside)
+    both = read_breakdown([key, *columns], attribution=attribution, limit=beside.limit)
+    assert both is not None
+    return replace(both, normalize_url=beside.normalize_url, path_cleaning=beside.path_cleaning)
+
+
+def _require_exposure(attribution: Any, **given: Any) -> None:
+    """Refuse what only attribution by exposure can answer."""
+    window_from = given["window_from"]
+    if window_from not in ("first step", "exposure"):
+        raise PlanError(
+            f"window_from is {window_from!r}; {did_you_mean(window_from, ['first step', 'exposure'])}"
+        )
+    for name, is_given in (
+        ("people", given["people"] is not None),
+        ("window_from", window_from == "exposure"),
+    ):
+        if is_given and attribution != "exposure":
+            raise PlanError(f"{name}={given[name]!r} needs attribution='exposure', got {attribution!r}")
+
+
+def _who(query: FunnelQuery, people: Any) -> PeopleFilter | None:
+    """The people asked for, and those that the filters of people let through."""
+    of_filters = people_of_filters(query.filters)
+    if people is None:
+        return PeopleFilter(of_filters) if of_filters.values else None
+    named = read_people(people)
+    if not of_filters.values:
+        return named
+    if named.ids is not None:
+        return PeopleFilter(of_filters, named.ids)
+    return PeopleFilter(FilterGroup((named.filters, of_filters)))
 
 
 def _step_number(item: int | str, steps: tuple[Step, ...]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.feed import (
     Feed,
     columns_needed,

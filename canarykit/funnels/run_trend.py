@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.errors import DataError
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.feed import (
     Feed,
     columns_needed,
@@ -134,7 +134,7 @@ def _finish(
     if query.breakdown is None:
         labels = (None,)
     elif exposed is not None:
-        value = np.array([exposed.labels.index(str(label)) for label in labels], np.int64)[value]
+        value = np.array([exposed.labels.index(label) for label in labels], np.int64)[value]
         labels = exposed.labels
     entered = _matrix(value, period, len(labels), grid.n)
     reached = _matrix(value[converted], period[converted], len(labels), grid.n)

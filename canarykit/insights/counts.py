@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from canarykit.exposure.compared import followed_whole
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -29,6 +31,8 @@ class Cohort:
         The window: events (or, where people are followed, exposures) outside do not count.
     horizon_us
         How long each person is followed; None counts events in calendar time.
+    leave_us
+        When people stop to be followed: the stage's end, or "now".
     unit_column
         Column of the events that holds the ids.
     """
@@ -41,7 +45,16 @@ class Cohort:
     begin_us: int
     end_us: int
     horizon_us: int | None = None
+    leave_us: int = np.iinfo(np.int64).max
     unit_column: str = "person_id"
+
+    def is_whole(self) -> np.ndarray:
+        """Who came in within the window and was followed for the whole horizon."""
+        inside = (self.exposed_us >= self.begin_us) & (self.exposed_us < self.end_us)
+        if self.horizon_us is None:
+            return inside
+        ends = np.full(len(self.exposed_us), self.leave_us)
+        return inside & followed_whole(self.exposed_us, ends, self.horizon_us / 1e6)
 
     def exposed(self) -> np.ndarray:
         """People first exposed before each period's end, and before the first period: (arms, periods + 1)."""
@@ -52,7 +65,8 @@ class Cohort:
 
 
 def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
-    """Count one shard: events, people, squared events a person and first-ever people, (4, arms, periods).
+    """Count one shard, (5, arms, periods): events, people, squared events a person, first-ever people, and
+    people who were followed for the whole horizon.
 
     In calendar time an event counts in its own period; with a horizon it counts in the period of its
     person's exposure.
@@ -71,7 +85,7 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     exposed = cohort.exposed_us[unit]
     keep = at >= exposed
     if cohort.horizon_us is not None:
-        keep &= (at < exposed + cohort.horizon_us) & (exposed < cohort.end_us)
+        keep &= (at < exposed + cohort.horizon_us) & (exposed < cohort.end_us) & (at < cohort.leave_us)
         where = exposed
     else:
         keep &= at < cohort.end_us
@@ -84,11 +98,12 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     start = np.full(len(cohort.ids), n, dtype=np.int64)  # first period with an event, earlier ones as 0
     np.minimum.at(start, unit, period.clip(0, n))
     begun = np.flatnonzero(start < n)
-    out = np.zeros((4, cohort.n_arms, n), dtype=np.int64)
+    out = np.zeros((5, cohort.n_arms, n), dtype=np.int64)
     out[0] = _tally(cell, cohort.n_arms, n, times)
     out[1] = _tally(cell, cohort.n_arms, n)
     out[2] = _tally(cell, cohort.n_arms, n, times * times)
     out[3] = _tally(cohort.arm[begun] * n + start[begun], cohort.n_arms, n)
+    out[4] = _tally(cell[cohort.is_whole()[person]], cohort.n_arms, n)
     return out
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import pandas as pd
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
 from canarykit.events.names import check_events
+from canarykit.exposure.compared import followed_whole
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
-from canarykit.metrics.unit_outcomes import outcomes
+from canarykit.metrics.unit_outcomes import micros_of, outcomes
 from canarykit.times import check_zone, to_utc
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Dashboard(Result):
         Answers by variant, or None.
     kinds
         For each row's `what`: "error", "key event" or "funnel".
+    exposed
+        Exposed people by variant.
     """
 
     flag: str
@@ -62,10 +65,10 @@ class Dashboard(Result):
     kinds: dict[str, str]
     survey: SurveyByFlag | None = None
     notes: tuple[Note, ...] = ()
+    exposed: Mapping[str, int] = field(default_factory=dict)
 
     def _headline(self) -> str:
-        sizes = {row[1]: row[2] for row in self.rows}
-        words = ", ".join(f"{count:,} with {variant}" for variant, count in sizes.items())
+        words = ", ".join(f"{count:,} with {variant}" for variant, count in self.exposed.items())
         return f"{self.flag}, {self.stage}, as of {format_value(self.as_of, 'time')}: {words or 'no one yet'}"
 
     def _table(self) -> Table:
@@ -96,6 +99,7 @@ def dashboard(
     within: str = "14d",
     survey: Any = None,
     timezone: str = "UTC",
+    people: Any = None,
 ) -> Dashboard:
     """Exposed people, key events, errors, a funnel and a survey of one stage, by variant.
 
@@ -113,14 +117,17 @@ def dashboard(
     errors
         Events that are errors.
     steps, within
-        A funnel: all steps in order, the last within this time after the exposure.
+        A funnel: all steps in order, the last within this time after the exposure. Its shares are of the
+        people whose time is over, once there are any in both arms.
     survey
         Id of a survey, or its definition.
     timezone
         Zone in which times are shown; days are the 24 hours from the stage's start, in any zone.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids.
     """
-    from canarykit.exposure import exposures
-    from canarykit.exposure.compared import drawn_people
+    from canarykit.exposure.compared import compared_units
     from canarykit.stats.one_look.proportions import wilson
 
     check_zone(timezone)
@@ -129,10 +136,8 @@ def dashboard(
     if now <= start:
         raise PlanError(f"stage {stage!r} starts at {start.isoformat()}, after as_of {now.isoformat()}")
     stop = now if end is None else min(now, end)
-    found = exposures(log, plan.flag, plan=plan, as_of=now)
-    people, drawn = drawn_people(log, plan, stage, found)
-    people = people.assign(person_id=people[found.unit_column].astype(str))
-    seen = set(people["variant"])
+    counted = compared_units(log, plan.flag, plan=plan, stage=stage, as_of=now, people=people)
+    seen = set(counted.units["variant"])
     variants = tuple(v for v in (plan.control, plan.canary) if v in seen)
     metrics: dict[str, tuple[str, ShareMetric]] = {
         name: ("key event", ErrorShare(name)) for name in key_events
@@ -141,26 +146,30 @@ def dashboard(
     for k in range(1, len(steps) + 1):
         chain = FunnelShare(tuple(steps[:k]), within=within)
         metrics[" > ".join(steps[:k])] = ("funnel", chain)
-    units = people[people["variant"].isin(variants)].reset_index(drop=True)
+    units = counted.units[counted.units["variant"].isin(variants)].reset_index(drop=True)
     units = units.assign(
-        canary=(units["variant"] == plan.canary).to_numpy(bool),
-        entered_at=units["exposed_at"],
-        leaves_at=stop,
+        canary=(units["variant"] == plan.canary).to_numpy(bool), entered_at=units["exposed_at"]
     )
-    index = plan.aggregation_group_type_index
-    actor = "person_id" if index is None else f"$group_{index}"
-    result = outcomes(log, [metric for _, metric in metrics.values()], units, actor=actor)
+    result = outcomes(log, [metric for _, metric in metrics.values()], units, actor=counted.unit_column)
     rows: list[tuple[Any, ...]] = []
     daily = []
     days = _days(start, stop)
-    entered = units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
+    entered, leaves = (micros_of(units[name]) for name in ("entered_at", "leaves_at"))
+    over = {
+        metric.window[1]: followed_whole(entered, leaves, metric.window[1]) for _, metric in metrics.values()
+    }
+    over = {
+        w: whole if _in_every_arm(whole, units) else np.ones(len(units), bool) for w, whole in over.items()
+    }
+    waiting = sum(int((~whole).sum()) for whole in over.values())
     for variant in variants:
         arm = units["variant"].to_numpy(object) == variant
         exposed = [int((entered[arm] < day_end).sum()) for _, day_end in days]
-        for i, what in enumerate(metrics):
+        for i, (what, (_, metric)) in enumerate(metrics.items()):
             first = result.first[i]
             assert first is not None
-            x, n = int((first[arm] >= 0).sum()), int(arm.sum())
+            whole = arm & over[metric.window[1]]
+            x, n = int((first[whole] >= 0).sum()), int(whole.sum())
             share = wilson(x, n)
             limits = (None, None, None) if share is None else (share.value, share.low, share.high)
             rows.append((what, variant, n, x, *limits))
@@ -175,18 +184,37 @@ def dashboard(
         from canarykit.feedback import survey_by_flag
 
         try:
-            answers = survey_by_flag(log, survey, flag=plan.flag, plan=plan, stage=stage, as_of=now)
+            answers = survey_by_flag(
+                log, survey, flag=plan.flag, plan=plan, stage=stage, as_of=now, people=people
+            )
         except DataError as problem:  # on the first mornings nobody has been asked yet
             silent = (Note("no_survey", f"nobody was asked in this stage: {problem}"),)
     frame = pd.DataFrame(daily, columns=["day", "variant", "what", "exposed", "people"])
     kinds = {what: kind for what, (kind, _) in metrics.items()}
     order = {what: place for place, what in enumerate(metrics)}
     rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
-    recorded = check_events(log, [*key_events, *errors, *steps])
-    notes = (*found.notes, *drawn, *recorded, *silent)
+    notes = [*counted.notes, *check_events(log, [*key_events, *errors, *steps]), *silent]
+    if waiting:
+        text = f"{counted.words} whose {within} since the exposure is not over are not in the funnel yet"
+        notes.append(Note("not_whole", text, waiting))
     return Dashboard(
-        plan.flag, stage, now.tz_convert(timezone), variants, tuple(rows), frame, kinds, answers, notes
+        plan.flag,
+        stage,
+        now.tz_convert(timezone),
+        variants,
+        tuple(rows),
+        frame,
+        kinds,
+        answers,
+        tuple(notes),
+        {variant: counted.count(variant) for variant in variants},
     )
+
+
+def _in_every_arm(whole: np.ndarray, units: pd.DataFrame) -> bool:
+    """Whether some units of each arm there is are whole."""
+    arms = units["variant"].to_numpy(object)
+    return set(arms[whole]) == set(arms)
 
 
 def _days(start: pd.Timestamp, stop: pd.Timestamp) -> list[tuple[int, int]]:

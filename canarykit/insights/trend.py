@@ -1,8 +1,8 @@
 """One event over time, by the variant of the people it happened to.
 
 The people are the exposed ones: each belongs to the variant of the first exposure, events before it do
-not count, and people seen with several variants are set apart and counted. What comes back from the
-engine is one small array per variant and interval, never a row per event.
+not count, and people seen with several variants over a whole ramp are set apart and counted. What comes
+back from the engine is one small array per variant and interval, never a row per event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.events.fields import PRESENT
 from canarykit.events.names import check_events, check_properties
+from canarykit.funnels.question.people import PeopleFilter, read_people
+from canarykit.funnels.question.specs import Filter, FilterGroup
 from canarykit.insights.counts import Cohort, count_shard, rate_per_person
 from canarykit.periods import Interval, PeriodGrid, column_micros, moment, period_grid
 from canarykit.times import duration, micros
@@ -33,10 +36,6 @@ Measure = Literal["events", "users", "share"]
 Per = Literal["exposed user", "exposure cohort"]
 
 _MEASURES = ("events", "users", "share")
-_APART = {
-    True: "units saw several variants over time and are set apart; a single stage= keeps them",
-    False: "units saw several variants within the stage and are set apart",
-}
 _PERS = ("exposed user", "exposure cohort")
 
 
@@ -59,6 +58,10 @@ class FlagTrend(Result):
         Of the intervals.
     timezone
         Zone in which days begin and times are shown.
+    followed
+        For exposure cohorts, one mapping per variant: `people` followed for the whole time, `users` of them
+        with the event, `share` with `low` and `high`. These are the shares that a guardrail of the same
+        event and time counts.
     """
 
     event: str
@@ -71,6 +74,7 @@ class FlagTrend(Result):
     confidence: float = 0.95
     notes: tuple[Note, ...] = ()
     timezone: str = "UTC"
+    followed: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -88,6 +92,13 @@ class FlagTrend(Result):
         for variant in self.variants:
             mine = [row for row in self.rows if row["variant"] == variant]
             people = mine[-1]["exposed"]
+            whole = [row for row in self.followed if row["variant"] == variant]
+            if self.measure == "users" and whole:
+                share = format_value(whole[0]["share"], "share")
+                parts.append(
+                    f"{share} of {whole[0]['people']:,} people followed for the whole time ({variant})"
+                )
+                continue
             if self.per == "exposure cohort":
                 people = sum(row["exposed"] for row in mine)
             if self.measure == "share":
@@ -116,7 +127,7 @@ class FlagTrend(Result):
         return Table.of([*columns, Column("incomplete", "incomplete")], self.rows)
 
     def _extra_json(self) -> dict[str, Any]:
-        names = ("event", "flag", "measure", "per", "interval", "unit", "confidence", "timezone")
+        names = ("event", "flag", "measure", "per", "interval", "unit", "confidence", "timezone", "followed")
         return {name: getattr(self, name) for name in names}
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -141,6 +152,7 @@ def trend_by_flag(
     until: Any = None,
     as_of: Any = None,
     where: Any = None,
+    people: Any = None,
     timezone: str = "UTC",
     confidence: float = 0.95,
 ) -> FlagTrend:
@@ -167,7 +179,8 @@ def trend_by_flag(
     per
         None counts. "exposed user" divides by the people exposed by the end of the interval: events
         per person, or the share of people. "exposure cohort" groups people by the interval of their
-        first exposure and follows each for `within` afterwards: every person is watched equally long.
+        first exposure and follows each for `within` afterwards: every person is watched equally long. With a
+        stage nobody is followed beyond its end, where the arms change.
     interval
         "hour", "day", "week" (from Sunday) or "month", cut in `timezone`.
     within
@@ -178,7 +191,11 @@ def trend_by_flag(
         "Now": events from then on do not count, and intervals (or follow-up times) that end later are
         incomplete. The default is the time of the last event in the log.
     where
-        A further filter on the events, as `log.reduce` takes it.
+        A further filter on the events, as `log.reduce` takes it. What it says of `person.<name>` narrows
+        the exposed people too.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids.
     timezone
         Zone in which days begin, and in which the table and the picture show them.
     confidence
@@ -202,47 +219,39 @@ def trend_by_flag(
     always-valid evidence of `evaluate_stage`.
     """
     _require_sense(measure, per, within)
-    from canarykit.exposure import exposures
-    from canarykit.exposure.compared import drawn_people
+    from canarykit.exposure.compared import compared_units
 
-    exposed = exposures(log, flag, plan=plan, as_of=as_of)
-    people = exposed.people
-    drawn: list[Note] = []
+    who, where = _people_of(people, where)
+    counted = compared_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=who)
+    units, notes = counted.units, list(counted.notes)
     if stage is not None:
-        if plan is None:
-            raise PlanError(f"stage {stage!r} needs the plan: give plan=")
-        people, drawn = drawn_people(log, plan, stage, exposed)
+        assert plan is not None
         window = plan.window(stage)
         since, until = (b if a is None else a for a, b in zip((since, until), window, strict=True))
-    several = people["n_variants"].to_numpy() > 1
-    people = people.loc[~several]
-    told = {"several_variants", "changed_variant"} | ({"outside_stages"} if stage is not None else set())
-    notes = [note for note in exposed.notes if note.code not in told]
-    notes += drawn
-    if several.any():
-        notes.append(Note("several_variants", _APART[stage is None], int(several.sum())))
     if as_of is None and log.time_range[1] is None:
         raise DataError("the log holds no events, so there is nothing to follow over time")
     now = micros(log.time_range[1]) + 1 if as_of is None else micros(as_of, name="as_of")
-    exposed_us = column_micros(people["exposed_at"])
-    unit = _unit_column(log, exposed.unit)
-    first = int(exposed_us.min()) if len(people) else now
+    leave = now if stage is None or window[1] is None else min(now, micros(window[1]))
+    exposed_us = column_micros(units["exposed_at"])
+    unit = counted.unit_column
+    first = int(exposed_us.min()) if len(units) else now
     begin = first if since is None else micros(since, name="since")
     end = now if until is None else min(now, micros(until, name="until"))
     grid = period_grid(begin, end, interval, timezone=timezone)
-    variants = sorted(people["variant"].astype(str).unique())
+    variants = sorted(units["variant"].astype(str).unique())
     cohort = Cohort(
-        ids=people[exposed.unit_column].astype(str).to_numpy(dtype=object),
-        arm=np.searchsorted(variants, people["variant"].astype(str).to_numpy(dtype=object)).astype(np.int64),
+        ids=units["person_id"].to_numpy(dtype=object),
+        arm=np.searchsorted(variants, units["variant"].astype(str).to_numpy(dtype=object)).astype(np.int64),
         exposed_us=exposed_us,
         edges=grid.edges,
         n_arms=len(variants),
         begin_us=begin,
         end_us=end,
         horizon_us=None if within is None else round(duration(within, name="within") * 1e6),
+        leave_us=leave,
         unit_column=unit,
     )
-    last = end if cohort.horizon_us is None else min(now, end + cohort.horizon_us)
+    last = end if cohort.horizon_us is None else min(leave, end + cohort.horizon_us)
     parts = log.reduce(
         [unit, "timestamp"],
         partial(count_shard, cohort=cohort),
@@ -252,22 +261,72 @@ def trend_by_flag(
         where=where,
         actor=unit,
     )
-    counts = sum(parts, np.zeros((4, len(variants), grid.n), dtype=np.int64))
+    counts = sum(parts, np.zeros((5, len(variants), grid.n), dtype=np.int64))
     if not counts.any():
         notes += check_events(log, [event])
     if where:
         notes += check_properties(log, where)
-    rows = _rows(counts, cohort, grid, variants, measure, per, now, confidence)
-    unit_words = _unit(measure, per, within)
     return FlagTrend(
-        event, flag, measure, per, interval, unit_words, rows, confidence, tuple(notes), timezone
+        event,
+        flag,
+        measure,
+        per,
+        interval,
+        _unit(measure, per, within),
+        _rows(counts, cohort, grid, variants, measure, per, leave, confidence),
+        confidence,
+        tuple(notes),
+        timezone,
+        _followed(counts, cohort, variants, confidence),
     )
 
 
-def _unit_column(log: EventLog, unit: str) -> str:
-    if unit == "person":
-        return "person_id"
-    return f"$group_{log.group_types.get(unit, unit.removeprefix('group '))}"
+def _people_of(people: Any, where: Any) -> tuple[Any, Any]:
+    """Who is asked about, and the filter of events: what `where` says of persons says who."""
+    who = None if people is None else read_people(people)
+    of_people = {
+        name.removeprefix("person."): value
+        for name, value in (where or {}).items()
+        if name.startswith("person.")
+    }
+    if not of_people:
+        return who, where
+    rest = {name: value for name, value in where.items() if not name.startswith("person.")}
+    filters = FilterGroup(tuple(_person_filter(name, value) for name, value in of_people.items()))
+    if who is not None:
+        filters = FilterGroup((*filters.values, *([who.filters] if who.filters.values else [])))
+    return PeopleFilter(filters, None if who is None else who.ids), rest
+
+
+def _person_filter(name: str, value: Any) -> Filter | FilterGroup:
+    """A filter that lets through what `log.reduce` does: a missing value, any value, or one of these."""
+    if value is PRESENT:
+        return Filter(name, None, "is_set", "person")
+    values = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+    texts = tuple(item for item in values if item is not None and item is not PRESENT)
+    parts = [Filter(name, texts, "exact", "person")] if texts else []
+    parts += [Filter(name, None, "is_not_set", "person")] if None in values else []
+    parts += [Filter(name, None, "is_set", "person")] if PRESENT in values else []
+    return parts[0] if len(parts) == 1 else FilterGroup(tuple(parts), "OR")
+
+
+def _followed(
+    counts: np.ndarray, cohort: Cohort, variants: list[str], confidence: float
+) -> tuple[dict[str, Any], ...]:
+    """Per variant, those followed for the whole time, and whom it happened to: the share of a guardrail."""
+    from canarykit.stats.one_look.proportions import wilson
+
+    if cohort.horizon_us is None:
+        return ()
+    people = np.bincount(cohort.arm[cohort.is_whole()], minlength=len(variants))
+    rows = []
+    for a, variant in enumerate(variants):
+        users = int(counts[4, a].sum())
+        share = wilson(users, int(people[a]), confidence=confidence)
+        limits = (None, None, None) if share is None else (share.value, share.low, share.high)
+        names = ("variant", "people", "users", "share", "low", "high")
+        rows.append(dict(zip(names, (variant, int(people[a]), users, *limits), strict=True)))
+    return tuple(rows)
 
 
 def _rows(
@@ -277,7 +336,7 @@ def _rows(
     variants: list[str],
     measure: Measure,
     per: Per | None,
-    now_us: int,
+    leave_us: int,
     confidence: float,
 ) -> tuple[dict[str, Any], ...]:
     new = cohort.exposed()
@@ -286,10 +345,10 @@ def _rows(
     rows = []
     for i, start in enumerate(grid.starts):
         incomplete = bool(
-            grid.edges[i] < cohort.begin_us or grid.edges[i + 1] > min(cohort.end_us, now_us - horizon)
+            grid.edges[i] < cohort.begin_us or grid.edges[i + 1] > min(cohort.end_us, leave_us - horizon)
         )
         for a, variant in enumerate(variants):
-            events, users, squares, _ = (int(v) for v in counts[:, a, i])
+            events, users, squares = (int(v) for v in counts[:3, a, i])
             n = int(base[a, i])
             if measure == "share":
                 users = int(counts[3, a, : i + 1].sum())

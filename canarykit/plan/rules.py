@@ -58,15 +58,20 @@ def _percent(condition: Condition) -> float:
 
 
 def arms(variants: Sequence[Variant], control: str, canary: str) -> tuple[str, str]:
-    """Control and canary as flag values, with the usual names where none are given."""
+    """Control and canary as flag values, with the usual names where none are given.
+
+    A flag with one variant compares it with the flag's off side, "false".
+    """
     if not variants:
         return control or "false", canary or "true"
     keys = [variant.key for variant in variants]
-    control = control or ("control" if "control" in keys else keys[0])
+    usual = "control" if "control" in keys else keys[0]
+    control = control or ("false" if len(keys) == 1 else usual)
     others = [key for key in keys if key != control]
     canary = canary or ("test" if "test" in others or not others else others[0])
     for role, arm in (("control", control), ("canary", canary)):
-        if arm not in keys and not (role == "control" and arm.startswith("holdout-")):
+        off = role == "control" and (arm == "false" or arm.startswith("holdout-"))
+        if arm not in keys and not off:
             raise PlanError(f"{role} is {arm!r}, no variant; {did_you_mean(arm, keys)}")
     return control, canary
 

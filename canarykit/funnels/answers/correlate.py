@@ -23,7 +23,7 @@ from canarykit.funnels.answers.times import blank_name, label_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from canarykit.exposure.compared import Exposed
+    from canarykit.exposure.lookup import Exposed
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.engine.runs import FunnelRun, Label
     from canarykit.funnels.question.specs import FunnelQuery

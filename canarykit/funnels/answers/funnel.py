@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from canarykit.events import EventLog
-    from canarykit.exposure.compared import Exposed
+    from canarykit.exposure.lookup import Exposed
     from canarykit.funnels.answers.compare import FunnelComparison
     from canarykit.funnels.answers.correlate import FunnelCorrelations
     from canarykit.funnels.answers.people import FunnelPeople

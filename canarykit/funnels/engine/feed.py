@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from canarykit.errors import PlanError
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.breakdowns import Values, breakdown_columns, breakdown_values
 from canarykit.funnels.engine.columns import Columns
 from canarykit.funnels.engine.filters import columns_of, filter_mask, property_column

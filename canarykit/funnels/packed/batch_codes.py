@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.breakdowns import breakdown_columns, breakdown_values, clean
 from canarykit.funnels.engine.columns import Columns
 from canarykit.funnels.engine.feed import row_matches

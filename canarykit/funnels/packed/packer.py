@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.engine.feed import actor_column
 from canarykit.funnels.engine.runs import Label

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.engine.merge import label_key
 from canarykit.funnels.engine.runs import FunnelRun, Label

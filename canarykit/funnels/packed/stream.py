@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from canarykit.exposure.compared import Exposed
+from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.feed import actor_column, events_needed, read_bounds
 from canarykit.funnels.engine.runs import FunnelRun
 from canarykit.funnels.engine.scan import PLAIN_LIMIT

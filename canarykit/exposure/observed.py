@@ -1,0 +1,251 @@
+"""The steps of a release that nobody wrote down, found in the log: when its share changed, and to what.
+
+Each unit's first exposure is one draw: inside the release or not. Their order in time is cut where the share
+changes (optimal partitioning of the binomial likelihood), every cut paid for by a penalty that grows with
+the number of units, so that chance alone does not make a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from canarykit.exposure.result import Exposures
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["ObservedStep", "ObservedSteps", "change_points", "observed_plan", "observed_steps"]
+
+MOST_BINS = 800
+"""Parts of equal size between which cuts are looked for, before each is placed to the unit."""
+SMALL_FALL = 0.8
+"""A share that keeps more than this part of the one before has not been set back."""
+
+_COLUMNS = (
+    Column("step", "step", "count"),
+    Column("starts_at", "from (UTC)", "time"),
+    Column("ends_at", "until (UTC)", "time"),
+    Column("units", "first exposed", "count"),
+    Column("inside", "inside the release", "count"),
+    Column("share", "share", "share"),
+    Column("low", "low", "share"),
+    Column("high", "high", "share"),
+)
+
+
+@dataclass(frozen=True)
+class ObservedStep:
+    """A time in which the release had one share.
+
+    Parameters
+    ----------
+    starts_at, ends_at
+        Its first exposure, and that of the next step (UTC; None for the last).
+    units, inside
+        Units first exposed in it, and those of them that were in the release.
+    """
+
+    starts_at: pd.Timestamp
+    ends_at: pd.Timestamp | None
+    units: int
+    inside: int
+
+    @property
+    def share(self) -> float:
+        """Part of the units that was in the release."""
+        return self.inside / self.units
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ObservedSteps(Result):
+    """The steps of a release as the first exposures show them.
+
+    Parameters
+    ----------
+    flag
+        Key of the flag.
+    steps
+        In order of time.
+    begins
+        Position of the step with which `observed_plan` begins: after the last time the share fell, and
+        after the time in which nobody was in.
+    """
+
+    flag: str
+    steps: tuple[ObservedStep, ...]
+    begins: int
+    notes: tuple[Note, ...] = ()
+
+    def _headline(self) -> str:
+        shares = ", ".join(_percent(step.share) for step in self.steps)
+        return f"{self.flag}: the share among first exposures was {shares or 'not seen'}"
+
+    def _table(self) -> Table:
+        from canarykit.stats.one_look.proportions import wilson
+
+        rows: list[tuple[Any, ...]] = []
+        for k, step in enumerate(self.steps):
+            share = wilson(step.inside, step.units)
+            limits = (None, None) if share is None else (share.low, share.high)
+            rows.append((k + 1, step.starts_at, step.ends_at, step.units, step.inside, step.share, *limits))
+        return Table.of(_COLUMNS, rows)
+
+
+def observed_steps(found: Exposures) -> ObservedSteps:
+    """The steps behind first exposures; holdouts are left out."""
+    from canarykit.times import to_utc
+
+    people = found.people[~found.people["variant"].str.startswith("holdout-")]
+    people = people.sort_values(["exposed_at", "variant"], kind="stable")
+    inside = (people["variant"] != "false").to_numpy(bool)
+    times = people["exposed_at"].to_numpy()
+    cuts = [0, *change_points(inside, times), len(inside)]
+    parts = [(a, b, int(inside[a:b].sum())) for a, b in pairwise(cuts) if b > a]
+    parts = _without_small_falls(parts)
+    starts = [to_utc(people["exposed_at"].iloc[a], name="exposed_at") for a, _, _ in parts]
+    ends = [*starts[1:], None]
+    steps = tuple(
+        ObservedStep(start, end, b - a, k) for start, end, (a, b, k) in zip(starts, ends, parts, strict=True)
+    )
+    falls = [k for k in range(1, len(steps)) if steps[k].share < steps[k - 1].share]
+    begins = falls[-1] if falls else 0
+    while begins < len(steps) - 1 and steps[begins].inside == 0:
+        begins += 1
+    notes = []
+    if falls:
+        text = (
+            "times the share fell: the release was set back (or people chosen by hand came first), and its "
+            "plan begins after the last one"
+        )
+        notes.append(Note("set_back", text, len(falls)))
+    return ObservedSteps(found.flag, steps, begins, tuple(notes))
+
+
+def observed_plan(found: Exposures) -> RolloutPlan:
+    """One stage per observed step, from the last beginning of the release on; see `Exposures`."""
+    from canarykit.flags import Variant
+    from canarykit.plan import RolloutPlan, Stage
+
+    counts = found.people["variant"].value_counts()
+    arms = sorted(value for value in counts.index if not value.startswith("holdout-"))
+    if len(arms) < 2:
+        raise DataError(f"only {arms} was seen of {found.flag}; two values are needed to compare")
+    keys = [arm for arm in arms if arm not in ("false", "true")]
+    of_variants = int(counts[keys].sum()) if keys else 0
+    variants = tuple(Variant(key, 100 * int(counts[key]) / of_variants) for key in keys)
+    observed = observed_steps(found)
+    stages: list[Stage] = []
+    for step in observed.steps[observed.begins :]:
+        percent = 100 * step.share
+        name = f"observed {_percent(step.share).replace(' %', '%')}"
+        same = sum(stage.name.split(" (")[0] == name for stage in stages)
+        name = f"{name} ({same + 1})" if same else name
+        window = {"starts_at": step.starts_at, "ends_at": step.ends_at}
+        if step.inside == step.units and not variants:
+            stages.append(Stage.for_everyone(name, **window))
+        else:
+            stages.append(Stage.for_share(name, percent, **window))
+    return RolloutPlan(found.flag, tuple(stages), variants=variants)
+
+
+def change_points(inside: npt.NDArray[np.bool_], times: npt.NDArray[Any] | None = None) -> list[int]:
+    """Positions at which the share of a sequence of draws changes.
+
+    Parameters
+    ----------
+    inside
+        The draws in order of time.
+    times
+        Their times; a cut does not part draws of one moment. None: every position may be cut.
+
+    References
+    ----------
+    Jackson et al. (2005), doi:10.1109/LSP.2001.838216 (optimal partitioning); Yao (1988),
+    doi:10.1016/0167-7152(88)90118-6 (the penalty's growth with the number of draws).
+
+    Examples
+    --------
+    >>> draws = np.r_[np.arange(1000) % 100 == 0, np.arange(1000) % 2 == 0]
+    >>> [round(cut, -1) for cut in change_points(draws)]
+    [1000]
+    """
+    n = len(inside)
+    if n < 2:
+        return []
+    before = np.concatenate([[0], np.cumsum(inside)])
+    penalty = 5.0 + 1.5 * np.log(n)
+    edges = np.unique(np.linspace(0, n, min(n, MOST_BINS) + 1).round().astype(np.int64))
+    cuts = _partition(edges, before, penalty)
+    for _ in range(3):  # each cut to the unit, given its neighbours; then those that do not pay their way go
+        for k in range(1, len(cuts) - 1):
+            cuts[k] = _best_cut(cuts[k - 1], cuts[k + 1], before, times)
+        gains = [
+            _cost(a, c, before) - _cost(a, b, before) - _cost(b, c, before)
+            for a, b, c in zip(cuts[:-2], cuts[1:-1], cuts[2:], strict=True)
+        ]
+        weak = int(np.argmin(gains)) if gains else -1
+        if weak >= 0 and gains[weak] < penalty:
+            del cuts[weak + 1]
+    return cuts[1:-1]
+
+
+def _partition(edges: npt.NDArray[np.int64], before: npt.NDArray[np.int64], penalty: float) -> list[int]:
+    """The cuts among `edges` with the least cost: minus the log likelihood, and a penalty for each part."""
+    best = np.zeros(len(edges))
+    last = np.zeros(len(edges), dtype=np.int64)
+    for j in range(1, len(edges)):
+        total = best[:j] + _cost(edges[:j], edges[j], before) + penalty
+        last[j] = int(np.argmin(total))
+        best[j] = total[last[j]]
+    cuts = [len(edges) - 1]
+    while cuts[-1] > 0:
+        cuts.append(int(last[cuts[-1]]))
+    return [int(edges[k]) for k in reversed(cuts)]
+
+
+def _best_cut(a: int, c: int, before: npt.NDArray[np.int64], times: npt.NDArray[Any] | None) -> int:
+    """The position between two cuts that explains what lies between them best."""
+    positions = np.arange(a + 1, c)
+    if times is not None:
+        apart = positions[times[positions] != times[positions - 1]]
+        positions = apart if len(apart) else positions
+    cost = _cost(a, positions, before) + _cost(positions, c, before)
+    return int(positions[np.argmin(cost)])
+
+
+def _cost(a: Any, b: Any, before: npt.NDArray[np.int64]) -> Any:
+    """Minus the binomial log likelihood of the draws from `a` to `b` at their own share."""
+    n = np.asarray(b - a, dtype=float)
+    k = np.asarray(before[b] - before[a], dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hit = np.where(k > 0, k * np.log(k / n), 0.0)
+        miss = np.where(k < n, (n - k) * np.log1p(-k / n), 0.0)
+    return -(hit + miss)
+
+
+def _without_small_falls(parts: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Parts joined where the share falls a little: people lost from the log, not a release set back."""
+    joined: list[tuple[int, int, int]] = []
+    for part in parts:
+        joined.append(part)
+        while len(joined) > 1:
+            (a, b, k), (_, c, more) = joined[-2:]
+            earlier, later = k / (b - a), more / (c - b)
+            if not SMALL_FALL * earlier <= later < earlier:
+                break
+            joined[-2:] = [(a, c, k + more)]
+    return joined
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
