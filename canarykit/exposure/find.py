@@ -120,9 +120,10 @@ def exposures(
     else:
         check_flag(log, key)
     names = tuple(windows)
-    frames = _frames(found, names, index)
+    units, by_stage, changes, without_value = _frames(found, names, index)
     group = next((name for name, at in log.group_types.items() if at == index), f"group {index}")
-    answer = Exposures(key, "person" if index is None else group, source, *frames[:2], names, *frames[2:])
+    kind = "person" if index is None else group
+    answer = Exposures(key, kind, source, units, by_stage, names, changes, without_value)
     left_out: list[Note] = []
     if people is not None:
         from canarykit.funnels.question.people import read_people

@@ -150,7 +150,7 @@ def observed_plan(found: Exposures) -> RolloutPlan:
         name = f"observed {_percent(step.share).replace(' %', '%')}"
         same = sum(stage.name.split(" (")[0] == name for stage in stages)
         name = f"{name} ({same + 1})" if same else name
-        window = {"starts_at": step.starts_at, "ends_at": step.ends_at}
+        window: dict[str, Any] = {"starts_at": step.starts_at, "ends_at": step.ends_at}
         if step.inside == step.units and not variants:
             stages.append(Stage.for_everyone(name, **window))
         else:
