@@ -20,6 +20,7 @@ from canarykit.times import to_utc
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
+    from canarykit.typing import Time
 
 __all__ = ["FlagOverview", "bootstrap", "flag_overview", "stage_of", "status_of"]
 
@@ -80,7 +81,7 @@ def flag_overview(
     log: EventLog | None = None,
     persons: pd.DataFrame | None = None,
     *,
-    as_of: Any,
+    as_of: Time,
     groups: Mapping[str, pd.DataFrame] | None = None,
     distinct_id: str = "distinct_id",
 ) -> FlagOverview:
@@ -206,7 +207,7 @@ def bootstrap(
     identified: bool = True,
     groups: Mapping[str, pd.DataFrame] | None = None,
     cohorts: Mapping[Any, Any] | None = None,
-    as_of: Any = None,
+    as_of: Time | None = None,
 ) -> dict[str, Any]:
     """The object a web SDK starts with, so that the first page already shows the right variant.
 

@@ -21,6 +21,7 @@ from canarykit.lazy import lazy_names
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from canarykit.audit.result import Audit
     from canarykit.display import Column, Note, Result, Table
@@ -77,6 +78,7 @@ __all__ = [
     "HasColumns",
     "HasSchema",
     "HypothesisTest",
+    "Ids",
     "LintReport",
     "Note",
     "PowerAnswer",
@@ -87,6 +89,7 @@ __all__ = [
     "Seed",
     "SequentialTest",
     "SessionsByFlag",
+    "SupportsArrow",
     "SurveyByFlag",
     "Table",
     "Time",
@@ -110,6 +113,13 @@ class HasSchema(Protocol):
         """The schema, or what returns it."""
 
 
+class SupportsArrow(Protocol):
+    """An Arrow array, or anything that hands one out."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The array as an Arrow stream."""
+
+
 Frame: TypeAlias = HasColumns | HasSchema
 """Any table of rows and named columns."""
 
@@ -124,6 +134,9 @@ Duration: TypeAlias = str | timedelta
 
 Zone: TypeAlias = str | tzinfo
 """A time zone: "Europe/Berlin", or a `tzinfo`."""
+
+Ids: TypeAlias = Union[Sequence[Any], "np.ndarray", "pd.Series", "pd.Index", "SupportsArrow"]
+"""A column of ids: a pandas Series, a numpy or Arrow array, a list."""
 
 Files: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 """A file, a folder, a glob, or a list of these."""

@@ -15,6 +15,7 @@ from canarykit.targeting.units import read_units
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["assign_cohorts"]
 
@@ -25,7 +26,7 @@ def assign_cohorts(
     *,
     groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     cohorts: Mapping[Any, Any] | None = None,
-    as_of: Any = None,
+    as_of: Time | None = None,
     timezone: str = "UTC",
     distinct_id: str = "distinct_id",
     device_id: str = "$device_id",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -18,21 +18,41 @@ from canarykit.targeting.dates import Clock
 from canarykit.targeting.units import INITIAL_OF, Units, read_units
 from canarykit.times import to_utc
 
+if TYPE_CHECKING:
+    from canarykit.typing import Files, Frame, Time
+
 __all__ = ["Semantics", "evaluate_flag"]
 
 Semantics = Literal["server", "sdk"]
 
 
+class EvaluateOptions(TypedDict, total=False):
+    """The keywords of `evaluate_flag` but `payload`, for functions that hand them on."""
+
+    groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None
+    flags: FlagSet | Mapping[str, Flag] | None
+    cohorts: Mapping[Any, Any] | None
+    group_type_mapping: Mapping[Any, str] | None
+    semantics: Semantics
+    as_of: Time | None
+    timezone: str
+    distinct_id: str
+    device_id: str
+    properties: str
+    group_columns: Mapping[str, str] | None
+    property_matching_version: int | None
+
+
 def evaluate_flag(
     flag: Flag | str,
-    persons: pd.DataFrame | Any,
+    persons: pd.DataFrame | Frame | Files | Iterable[Any],
     *,
     groups: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     flags: FlagSet | Mapping[str, Flag] | None = None,
     cohorts: Mapping[Any, Any] | None = None,
     group_type_mapping: Mapping[Any, str] | None = None,
     semantics: Semantics = "server",
-    as_of: Any = None,
+    as_of: Time | None = None,
     timezone: str = "UTC",
     distinct_id: str = "distinct_id",
     device_id: str = "$device_id",
@@ -154,7 +174,7 @@ def property_keys(flags: Iterable[Flag], cohorts: Mapping[str, Any]) -> set[str]
     return keys | {INITIAL_OF[key] for key in keys if key in INITIAL_OF}
 
 
-def evaluation_clock(as_of: Any, timezone: str) -> Clock:
+def evaluation_clock(as_of: Time | None, timezone: str) -> Clock:
     """The moment and zone of an evaluation from what the caller gave."""
     moment = None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime(warn=False)
     return Clock(moment, timezone)

@@ -27,8 +27,10 @@ from canarykit.times import micros, to_utc
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from canarykit.assign.evaluate import Semantics
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["audit_assignment"]
 
@@ -44,9 +46,9 @@ def audit_assignment(
     groups: Mapping[str, pd.DataFrame] | None = None,
     flags: FlagSet | None = None,
     cohorts: Mapping[Any, Any] | None = None,
-    semantics: Any = "server",
-    since: Any = None,
-    as_of: Any = None,
+    semantics: Semantics = "server",
+    since: Time | None = None,
+    as_of: Time | None = None,
     timezone: str = "UTC",
 ) -> Audit:
     """Compare what a flag answered in the log with what its definition says.

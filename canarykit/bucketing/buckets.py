@@ -1,7 +1,9 @@
 """From ids to buckets by one row of the vendor table, and from buckets to in or out."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -10,11 +12,37 @@ from canarykit.bucketing.vendors import Purpose, VendorSpec, find_spec
 from canarykit.errors import PlanError
 from canarykit.hashing import IdColumn, hash_column, read_ids
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from canarykit.typing import Ids
+
 __all__ = ["admits", "bucket", "bucket_values", "carry_spec", "posthog_hash01", "rollout_share"]
 
 
+class BucketOptions(TypedDict, total=False):
+    """The keywords of `bucket`, for its overloads."""
+
+    vendor: str
+    flag: str | None
+    salt: str | None
+    seed: str | int | None
+    rule: str | None
+    group: str | None
+    by: str | None
+    purpose: Purpose
+    generation: str | int | None
+    total: int | None
+
+
+@overload
+def bucket(ids: pd.Series, **options: Unpack[BucketOptions]) -> pd.Series: ...  # type: ignore[overload-overlap]
+@overload
+def bucket(ids: str | float, **options: Unpack[BucketOptions]) -> float: ...
+@overload
+def bucket(ids: Ids, **options: Unpack[BucketOptions]) -> np.ndarray: ...
 def bucket(
-    ids: Any,
+    ids: Ids | str | float,
     *,
     vendor: str = "posthog",
     flag: str | None = None,

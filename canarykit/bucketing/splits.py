@@ -1,9 +1,11 @@
 """From buckets to variants: running sums of weights, or explicit ranges, by each vendor's rule."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -11,6 +13,11 @@ from canarykit.bucketing.buckets import admits, bucket_values, carry_spec
 from canarykit.bucketing.vendors import VendorSpec, find_spec
 from canarykit.errors import PlanError
 from canarykit.hashing import read_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from canarykit.typing import Ids
 
 __all__ = ["choose_by_range", "choose_by_weight", "growthbook_ranges", "split"]
 
@@ -49,8 +56,31 @@ RULES = {
 SUMMED = {"unleash", "goff", "flagd"}  # the sum of the weights is the number of buckets
 
 
+class SplitOptions(TypedDict, total=False):
+    """The keywords of `split`, for its overloads."""
+
+    vendor: str
+    weights: Weights | None
+    ranges: Ranges | None
+    rollout: float | None
+    gate: Mapping[str, Any] | None
+    flag: str | None
+    salt: str | None
+    seed: str | int | None
+    by: str | None
+    generation: str | int | None
+    total: int | None
+    otherwise: Any
+
+
+@overload
+def split(ids: pd.Series, **options: Unpack[SplitOptions]) -> pd.Series: ...  # type: ignore[overload-overlap]
+@overload
+def split(ids: str | float, **options: Unpack[SplitOptions]) -> Any: ...  # a variant, of whatever type it is
+@overload
+def split(ids: Ids, **options: Unpack[SplitOptions]) -> np.ndarray: ...
 def split(
-    ids: Any,
+    ids: Ids | str | float,
     *,
     vendor: str = "posthog",
     weights: Weights | None = None,

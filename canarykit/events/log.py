@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import pandas as pd
 
@@ -19,7 +19,25 @@ from canarykit.times import micros
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from canarykit.events.engines.parquet import ExportFiles
+    from canarykit.typing import Frame, Time, Zone
+
 __all__ = ["EventLog"]
+
+
+Part = TypeVar("Part")
+Whole = TypeVar("Whole")
+
+
+class QueryOptions(TypedDict, total=False):
+    """The keywords of `EventLog.reduce`, for its overloads."""
+
+    events: Sequence[str] | None
+    since: Time | None
+    until: Time | None
+    where: Mapping[str, Any] | None
+    actor: str
+    native: Sequence[str]
 
 
 class EventLog:
@@ -64,7 +82,7 @@ class EventLog:
 
     def __init__(
         self,
-        frame: Any,
+        frame: Frame | ExportFiles,
         *,
         event: str = "event",
         timestamp: str = "timestamp",
@@ -72,10 +90,10 @@ class EventLog:
         person_id: str = "person_id",
         session_id: str = "$session_id",
         properties: str = "properties",
-        persons: Any = None,
-        groups: Any = None,
+        persons: Frame | None = None,
+        groups: Frame | None = None,
         group_types: Mapping[str, int] | None = None,
-        tz: Any = None,
+        tz: Zone | None = None,
         notes: Sequence[Note] = (),
     ) -> None:
         from canarykit.events.open import open_engine, to_frame
@@ -128,18 +146,31 @@ class EventLog:
         ids, persons = (array.to_pandas() for array in known)
         return pd.Series(persons.to_numpy(), index=pd.Index(ids, name="distinct_id"), name="person_id")
 
+    @overload
+    def reduce(
+        self, columns: Sequence[str], fn: Callable[[pa.Table], Part], **options: Unpack[QueryOptions]
+    ) -> list[Part]: ...
+    @overload
     def reduce(
         self,
         columns: Sequence[str],
-        fn: Callable[[pa.Table], Any],
+        fn: Callable[[pa.Table], Part],
+        *,
+        finish: Callable[[list[Part]], Whole],
+        **options: Unpack[QueryOptions],
+    ) -> Whole: ...
+    def reduce(
+        self,
+        columns: Sequence[str],
+        fn: Callable[[pa.Table], Part],
         *,
         events: Sequence[str] | None = None,
-        since: Any = None,
-        until: Any = None,
+        since: Time | None = None,
+        until: Time | None = None,
         where: Mapping[str, Any] | None = None,
         actor: str = "person_id",
         native: Sequence[str] = (),
-        finish: Callable[[list[Any]], Any] | None = None,
+        finish: Callable[[list[Part]], Any] | None = None,
     ) -> Any:
         """Reduce the events where they are, one actor shard at a time.
 
@@ -174,8 +205,8 @@ class EventLog:
         columns: Sequence[str],
         *,
         events: Sequence[str] | None = None,
-        since: Any = None,
-        until: Any = None,
+        since: Time | None = None,
+        until: Time | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
         """The same narrow rows, collected in pandas: for small answers such as lists of people."""
@@ -189,8 +220,8 @@ class EventLog:
         columns: Sequence[str],
         *,
         events: Sequence[str] | None = None,
-        since: Any = None,
-        until: Any = None,
+        since: Time | None = None,
+        until: Time | None = None,
         where: Mapping[str, Any] | None = None,
         native: Sequence[str] = (),
         exact: bool = True,
@@ -215,8 +246,8 @@ class EventLog:
         columns: Sequence[str],
         *,
         events: Sequence[str] | None = None,
-        since: Any = None,
-        until: Any = None,
+        since: Time | None = None,
+        until: Time | None = None,
         where: Mapping[str, Any] | None = None,
         dialect: str | None = None,
     ) -> str:
@@ -260,8 +291,8 @@ class EventLog:
         self,
         columns: Sequence[str],
         events: Sequence[str] | None,
-        since: Any,
-        until: Any,
+        since: Time | None,
+        until: Time | None,
         where: Mapping[str, Any] | None,
         actor: str,
         native: Sequence[str],

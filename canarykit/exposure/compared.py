@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from canarykit.exposure.result import Exposures
+    from canarykit.funnels.question.people import PeopleFilter
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Filters
 
 __all__ = [
     "Compared",
@@ -122,7 +124,7 @@ def compared_units(
     plan: RolloutPlan | None = None,
     stage: str | None = None,
     as_of: Any = None,
-    people: Any = None,
+    people: Filters | PeopleFilter = None,
     group_type_index: int | None = None,
     crossers: CrosserRule = "first exposure",
     properties: Sequence[str] = (),

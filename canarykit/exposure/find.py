@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.exposure.shard import Found
     from canarykit.flags import Flag
+    from canarykit.funnels.question.people import PeopleFilter
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Filters, Time
 
 __all__ = ["exposures"]
 
@@ -34,9 +36,9 @@ def exposures(
     flag: str | Flag,
     *,
     plan: RolloutPlan | None = None,
-    as_of: Any = None,
+    as_of: Time | None = None,
     group_type_index: int | None = None,
-    people: Any = None,
+    people: Filters | PeopleFilter = None,
     properties: Sequence[str] = (),
 ) -> Exposures:
     """First exposure of every person (or group): variant, time, stage, and who saw several variants.

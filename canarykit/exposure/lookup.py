@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from canarykit.funnels.engine.columns import Columns
+    from canarykit.funnels.question.people import PeopleFilter
     from canarykit.funnels.question.specs import FunnelQuery
+    from canarykit.typing import Filters
 
 __all__ = ["Exposed", "exposed_units"]
 
@@ -79,7 +81,7 @@ def exposed_units(
     *,
     plan: Any = None,
     stage: str | None = None,
-    people: Any = None,
+    people: Filters | PeopleFilter = None,
     whole: bool = False,
 ) -> Exposed:
     """Who counts in the query, up to its end; with `stage`, who was exposed in that stage.

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.exposure.compared import Compared, listened_units
+
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
+    from canarykit.plan import RolloutPlan
+    from canarykit.typing import Filters, Time
 
 __all__ = ["ExceptionsByFlag", "exceptions_by_flag"]
 
@@ -94,13 +99,13 @@ class ExceptionsByFlag(Result):
 
 
 def exceptions_by_flag(
-    log: Any,
+    log: EventLog,
     flag: str,
     *,
-    plan: Any = None,
+    plan: RolloutPlan | None = None,
     stage: str | None = None,
-    as_of: Any = None,
-    people: Any = None,
+    as_of: Time | None = None,
+    people: Filters = None,
     event: str = "$exception",
 ) -> ExceptionsByFlag:
     """Group exceptions after the exposure and count the people of each arm who met them.

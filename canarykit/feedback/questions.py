@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from canarykit.errors import PlanError, did_you_mean
+
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
 
 __all__ = [
     "RESPONSE",
@@ -49,7 +52,7 @@ def survey_definition(
     return str(survey["id"]), str(survey.get("name") or survey["id"]), found
 
 
-def response_names(log: Any, defined: Mapping[str, Any], *, sample: int = 5000) -> list[str]:
+def response_names(log: EventLog, defined: Mapping[str, Any], *, sample: int = 5000) -> list[str]:
     """Properties that hold answers: columns, keys in the JSON of answers, and those of the definition."""
     names = dict.fromkeys(name for name in log.columns if name.startswith(RESPONSE))
     if log.mapping["properties"] in log.columns:

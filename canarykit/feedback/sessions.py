@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,10 @@ from canarykit.times import duration
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from canarykit.events import EventLog
+    from canarykit.plan import RolloutPlan
+    from canarykit.typing import Filters, Time
 
 __all__ = ["SessionsByFlag", "sessions_by_flag"]
 
@@ -100,13 +104,13 @@ class SessionsByFlag(Result):
 
 
 def sessions_by_flag(
-    log: Any,
+    log: EventLog,
     flag: str,
     *,
-    plan: Any = None,
+    plan: RolloutPlan | None = None,
     stage: str | None = None,
-    as_of: Any = None,
-    people: Any = None,
+    as_of: Time | None = None,
+    people: Filters = None,
     errors: Sequence[str] = ("$exception",),
     steps: Sequence[str] = (),
     within: str = "1d",

@@ -23,7 +23,10 @@ from canarykit.feedback.questions import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from canarykit.events import EventLog
+    from canarykit.plan import RolloutPlan
     from canarykit.stats.estimate import Estimate
+    from canarykit.typing import Filters, Time
 
 __all__ = ["SurveyByFlag", "survey_by_flag"]
 
@@ -132,14 +135,14 @@ class SurveyByFlag(Result):
 
 
 def survey_by_flag(
-    log: Any,
+    log: EventLog,
     survey: str | Mapping[str, Any],
     *,
     flag: str,
-    plan: Any = None,
+    plan: RolloutPlan | None = None,
     stage: str | None = None,
-    as_of: Any = None,
-    people: Any = None,
+    as_of: Time | None = None,
+    people: Filters = None,
     kinds: Mapping[str, QuestionKind] | None = None,
 ) -> SurveyByFlag:
     """Response rates and scores of a survey by variant, from the exposure on.

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from canarykit.errors import ExportFormatError, PlanError, did_you_mean
 from canarykit.flags.definition import Flag
 
 __all__ = ["FlagSet", "read_flags"]
+
+Other = TypeVar("Other")
 
 
 class FlagSet(Mapping[str, Flag]):
@@ -47,7 +49,7 @@ class FlagSet(Mapping[str, Flag]):
         group_type_mapping: Mapping[str, str] | None = None,
         cohorts: Mapping[str, Any] | None = None,
         property_matching_version: int | None = None,
-        source: Any = None,
+        source: Mapping[str, Any] | Sequence[Any] | None = None,
     ) -> None:
         self._flags: dict[str, Flag] = {}
         for flag in flags:
@@ -77,6 +79,10 @@ class FlagSet(Mapping[str, Flag]):
     def __repr__(self) -> str:
         return f"FlagSet({list(self._flags)})"
 
+    @overload
+    def get(self, key: str, default: None = None) -> Flag | None: ...
+    @overload
+    def get(self, key: str, default: Flag | Other) -> Flag | Other: ...
     def get(self, key: str, default: Any = None) -> Any:
         """The flag, or the default where there is none."""
         return self._flags.get(key, default)

@@ -224,7 +224,7 @@ class Holdout:
         Whether it was read from the older `holdout_groups`, which SDKs do not know.
     """
 
-    id: Any
+    id: int | str
     exclusion_percentage: float
     legacy: bool = False
 

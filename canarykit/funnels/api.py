@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,9 @@ from canarykit.times import check_zone
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.funnels.answers.funnel import Funnel
+    from canarykit.funnels.question.specs import Attribution, Exclusion, FilterGroup
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Day, Duration, Filters, Frame
 
 __all__ = ["WindowFrom", "funnel_by_flag", "funnel_query"]
 
@@ -31,27 +33,27 @@ WindowFrom = Literal["first step", "exposure"]
 
 
 def funnel_by_flag(
-    log: EventLog | Any,
-    steps: Sequence[Any],
+    log: EventLog | Frame,
+    steps: Sequence[str | Sequence[str] | Mapping[str, Any] | Step | None],
     *,
     flag: str | None = None,
-    breakdown: Any = None,
-    within: Any = "14d",
+    breakdown: str | Sequence[str] | Mapping[str, Any] | Breakdown | None = None,
+    within: Duration | Mapping[str, Any] | None = "14d",
     order: Order = "ordered",
-    exclusions: Sequence[Any] = (),
+    exclusions: Sequence[str | Mapping[str, Any] | Exclusion] = (),
     optional: Sequence[int | str] = (),
-    attribution: Any = "first_touch",
+    attribution: Attribution | Sequence[Any] = "first_touch",
     aggregate_by: str | None = None,
-    date_from: Any = None,
-    date_to: Any = None,
-    filters: Any = (),
+    date_from: Day | None = None,
+    date_to: Day | None = None,
+    filters: Filters | FilterGroup = (),
     days_of_week: Sequence[int] = (),
     timezone: str = "UTC",
     tie_width_seconds: float = 0.0,
     limit: int | None = 25,
     plan: RolloutPlan | None = None,
     stage: str | None = None,
-    people: Any = None,
+    people: Filters = None,
     window_from: WindowFrom = "first step",
     confidence: float = 0.95,
 ) -> Funnel:
@@ -176,7 +178,7 @@ def funnel_by_flag(
         tie_width_seconds=tie_width_seconds,
         limit=limit,
     )
-    events = log if hasattr(log, "reduce") else EventLog(log)
+    events = log if isinstance(log, EventLog) else EventLog(log)
     exposed = None
     if query.flag_exposure:
         who = _who(query, people)
@@ -188,19 +190,19 @@ def funnel_by_flag(
 
 
 def funnel_query(
-    steps: Sequence[Any],
+    steps: Sequence[str | Sequence[str] | Mapping[str, Any] | Step | None],
     *,
     flag: str | None = None,
-    breakdown: Any = None,
-    within: Any = "14d",
+    breakdown: str | Sequence[str] | Mapping[str, Any] | Breakdown | None = None,
+    within: Duration | Mapping[str, Any] | None = "14d",
     order: Order = "ordered",
-    exclusions: Sequence[Any] = (),
+    exclusions: Sequence[str | Mapping[str, Any] | Exclusion] = (),
     optional: Sequence[int | str] = (),
-    attribution: Any = "first_touch",
+    attribution: Attribution | Sequence[Any] = "first_touch",
     aggregate_by: str = "person",
-    date_from: Any = None,
-    date_to: Any = None,
-    filters: Any = (),
+    date_from: Day | None = None,
+    date_to: Day | None = None,
+    filters: Filters | FilterGroup = (),
     days_of_week: Sequence[int] = (),
     timezone: str = "UTC",
     tie_width_seconds: float = 0.0,
@@ -312,6 +314,6 @@ def _stage_bounds(plan: RolloutPlan | None, stage: str, date_from: Any, date_to:
     return (start if date_from is None else date_from), (last if date_to is None else date_to)
 
 
-def _assigned_unit(plan: Any) -> str:
+def _assigned_unit(plan: RolloutPlan | None) -> str:
     index = None if plan is None else plan.aggregation_group_type_index
     return "person" if index is None else f"group:{index}"

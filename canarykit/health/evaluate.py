@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Rules
@@ -14,16 +14,21 @@ from canarykit.health.question import Pool, ask
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
+    from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
+
 __all__ = ["evaluate_stage"]
 
 
 def evaluate_stage(
-    log: Any,
-    plan: Any,
+    log: EventLog,
+    plan: RolloutPlan,
     stage: str,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
-    as_of: Any,
+    as_of: Time,
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
     alpha_srm_hold: float = 0.01,
@@ -39,9 +44,9 @@ def evaluate_stage(
     harm_budget: float | None = None,
     use_limits: bool = False,
     evidence: Pool = "stage",
-    survey: Any = None,
+    survey: str | Mapping[str, Any] | None = None,
     segments: Sequence[str] = ("$browser", "$os", "$geoip_country_code"),
-    known_gaps: Sequence[Sequence[Any]] = (),
+    known_gaps: Sequence[Sequence[Time]] = (),
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
 

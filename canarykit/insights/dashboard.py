@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from canarykit.events import EventLog
     from canarykit.feedback import SurveyByFlag
+    from canarykit.plan import RolloutPlan
+    from canarykit.typing import Filters, Time
 
 __all__ = ["Dashboard", "dashboard"]
 
@@ -88,18 +91,18 @@ class Dashboard(Result):
 
 
 def dashboard(
-    log: Any,
-    plan: Any,
+    log: EventLog,
+    plan: RolloutPlan,
     stage: str,
     *,
-    as_of: Any,
+    as_of: Time,
     key_events: Sequence[str] = (),
     errors: Sequence[str] = ("$exception",),
     steps: Sequence[str] = (),
     within: str = "14d",
-    survey: Any = None,
+    survey: str | Mapping[str, Any] | None = None,
     timezone: str = "UTC",
-    people: Any = None,
+    people: Filters = None,
 ) -> Dashboard:
     """Exposed people, key events, errors, a funnel and a survey of one stage, by variant.
 

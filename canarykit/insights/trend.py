@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Duration, Filters, Time
 
 __all__ = ["FlagTrend", "Measure", "Per", "trend_by_flag"]
 
@@ -147,12 +148,12 @@ def trend_by_flag(
     measure: Measure = "events",
     per: Per | None = None,
     interval: Interval = "day",
-    within: Any = None,
-    since: Any = None,
-    until: Any = None,
-    as_of: Any = None,
-    where: Any = None,
-    people: Any = None,
+    within: Duration | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
+    as_of: Time | None = None,
+    where: Mapping[str, Any] | None = None,
+    people: Filters = None,
     timezone: str = "UTC",
     confidence: float = 0.95,
 ) -> FlagTrend:

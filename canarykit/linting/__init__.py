@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from canarykit.display import Note
 from canarykit.errors import PlanError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["Finding", "LintReport", "lint"]
 
@@ -30,7 +31,7 @@ def lint(
     persons: pd.DataFrame | None = None,
     flags: FlagSet | None = None,
     groups: Mapping[str, pd.DataFrame] | None = None,
-    as_of: Any = None,
+    as_of: Time | None = None,
     timezone: str = "UTC",
     distinct_id: str = "distinct_id",
 ) -> LintReport:

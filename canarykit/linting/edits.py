@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from canarykit.assign.evaluate import evaluate_flag
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Condition, Flag, FlagSet
+
+if TYPE_CHECKING:
+    from canarykit.typing import Time
 
 __all__ = ["Change", "FlagChange", "compare_flags", "condition_name"]
 
@@ -107,7 +110,7 @@ def compare_flags(
     flags: FlagSet | None = None,
     cohorts: Mapping[Any, Any] | None = None,
     group_type_mapping: Mapping[Any, str] | None = None,
-    as_of: Any = None,
+    as_of: Time | None = None,
     timezone: str = "UTC",
     distinct_id: str = "distinct_id",
 ) -> FlagChange:

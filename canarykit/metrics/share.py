@@ -158,7 +158,7 @@ class ErrorShare(ShareMetric):
     kind: ClassVar[str] = "error share"
     event: str = "$exception"
     within: str | None = None
-    where: Any = ()
+    where: Mapping[str, Any] | Filters = ()
     name: str = ""
 
     def _words(self) -> str:
@@ -193,7 +193,7 @@ class Conversion(ShareMetric):
     kind: ClassVar[str] = "conversion"
     event: str
     within: str | None = "7d"
-    where: Any = ()
+    where: Mapping[str, Any] | Filters = ()
     name: str = ""
 
     def _words(self) -> str:
@@ -227,7 +227,7 @@ class SlowShare(ShareMetric):
     property_name: str
     slower_than: float = field(kw_only=True)
     within: str | None = None
-    where: Any = ()
+    where: Mapping[str, Any] | Filters = ()
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -262,7 +262,7 @@ class Retention(ShareMetric):
     kind: ClassVar[str] = "retention"
     day: int
     event: str = "$pageview"
-    where: Any = ()
+    where: Mapping[str, Any] | Filters = ()
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -6,17 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Note, Result, Table
+from canarykit.errors import DataError
 from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.share import MetricSpec, ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure, micros_of, outcomes
 from canarykit.metrics.values import Metric, Total
 from canarykit.times import duration, to_utc
+
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
+    from canarykit.exposure.result import Exposures
+    from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["Reduced", "reduce", "unexposed_until"]
 
@@ -74,13 +81,13 @@ class Reduced(Result):
 
 
 def reduce(
-    log: Any,
+    log: EventLog,
     metrics: Sequence[Metric] | Metric,
-    exposures: Any,
-    plan: Any,
+    exposures: Exposures,
+    plan: RolloutPlan,
     *,
     interval: str = "1h",
-    as_of: Any = None,
+    as_of: Time | None = None,
 ) -> Reduced:
     """Sufficient statistics of metrics per stage, interval and variant.
 
@@ -127,9 +134,12 @@ def reduce(
 
     specs = (metrics,) if isinstance(metrics, MetricSpec) else tuple(metrics)
     step = round(duration(interval, name="interval") * 1_000_000)
-    now = (
-        to_utc(as_of, name="as_of") if as_of is not None else log.time_range[1] + pd.Timedelta(microseconds=1)
-    )
+    if as_of is not None:
+        now = to_utc(as_of, name="as_of")
+    elif (last := log.time_range[1]) is not None:
+        now = last + pd.Timedelta(microseconds=1)
+    else:
+        raise DataError("the log has no events: give as_of, the moment until which it is complete")
     index = plan.aggregation_group_type_index
     actor = "person_id" if index is None else f"$group_{index}"
     rows: list[tuple[Any, ...]] = []

@@ -25,6 +25,8 @@ from canarykit.times import duration
 if TYPE_CHECKING:
     import pandas as pd
 
+    from canarykit.events import EventLog
+
 __all__ = ["Before", "Outcomes", "before_exposure", "micros_of", "outcomes"]
 
 _UNIT_COLUMNS = ("person_id", "canary", "entered_at", "leaves_at")
@@ -129,7 +131,7 @@ class Outcomes:
 
 
 def outcomes(
-    log: Any, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
+    log: EventLog, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
 ) -> Outcomes:
     """Reduce a log to the first event, or the sums, of each unit and metric.
 
@@ -185,7 +187,7 @@ def outcomes(
 
 
 def before_exposure(
-    log: Any, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
+    log: EventLog, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
 ) -> tuple[Before | None, ...]:
     """What each unit did in the time before its exposure, for the metrics that say `cuped`.
 

@@ -12,6 +12,7 @@ from canarykit.metrics.direction import Direction, has_harm_word, number_directi
 from canarykit.metrics.share import (
     Conversion,
     ErrorShare,
+    Filters,
     FunnelShare,
     MetricSpec,
     Retention,
@@ -69,7 +70,7 @@ class Total(ValueMetric):
     event: str
     property_name: str | None = None
     within: str | None = None
-    where: Any = ()
+    where: Mapping[str, Any] | Filters = ()
     cap_quantile: float | None = 0.995
     name: str = ""
     cuped: str | None = field(default=None, kw_only=True)
@@ -113,7 +114,7 @@ class Average(ValueMetric):
     event: str
     property_name: str
     within: str | None = None
-    where: Any = ()
+    where: Mapping[str, Any] | Filters = ()
     name: str = ""
     cuped: str | None = field(default=None, kw_only=True)
 

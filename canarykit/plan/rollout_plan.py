@@ -19,7 +19,11 @@ from canarykit.plan.stage import Stage, condition_words, email_domain, people_na
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import pandas as pd
+
+    from canarykit.typing import Time
 
 __all__ = ["RolloutPlan", "Stage"]
 
@@ -74,7 +78,7 @@ class RolloutPlan(Result):
 
     flag: str
     stages: tuple[Stage, ...]
-    starts_at: Any = field(default=None, kw_only=True)
+    starts_at: Time | None = field(default=None, kw_only=True)
     owner: str | None = field(default=None, kw_only=True)
     variants: tuple[Variant, ...] = field(default=(), kw_only=True)
     holdout: Holdout | None = field(default=None, kw_only=True)
@@ -117,11 +121,11 @@ class RolloutPlan(Result):
         beta_enrollment: bool = True,
         people: Sequence[str] = (),
         ramp: Sequence[float] = (5, 25, 50),
-        starts_at: Any = None,
+        starts_at: Time | None = None,
         dwell: str | Mapping[str, str] = "3d",
         decides: Mapping[str, str] | None = None,
         variants: Sequence[Variant] = (),
-        holdout: Any = None,
+        holdout: Holdout | Mapping[str, Any] | None = None,
         control: str = "",
         canary: str = "",
         aggregation_group_type: str | None = None,
@@ -207,7 +211,7 @@ class RolloutPlan(Result):
             starts_at=starts_at,
             owner=owner,
             variants=tuple(variants),
-            holdout=holdout,
+            holdout=holdout,  # type: ignore[arg-type]  # a mapping becomes a Holdout when the plan is made
             control=control,
             canary=canary,
             aggregation_group_type=aggregation_group_type,
@@ -215,7 +219,7 @@ class RolloutPlan(Result):
         )
 
     @classmethod
-    def from_json(cls, source: Any) -> RolloutPlan:
+    def from_json(cls, source: str | PathLike[str] | Mapping[str, Any]) -> RolloutPlan:
         """The plan in a JSON file, a JSON text, or a mapping, as `to_json` writes it.
 
         Raises
@@ -329,7 +333,7 @@ class RolloutPlan(Result):
         pairs = zip(self.stage_names, self._windows, strict=True)  # type: ignore[attr-defined]
         return {name: window for name, window in pairs if window[0] is not None}
 
-    def stage_at(self, time: Any) -> Stage | None:
+    def stage_at(self, time: Time) -> Stage | None:
         """The stage running at a moment; None before the first, after the last, and in between."""
         moment = to_utc(time, name="time")
         for name, (start, end) in self.windows().items():
@@ -369,7 +373,7 @@ class RolloutPlan(Result):
         canary, control = shares.get(self.canary, 0.0), shares.get(self.control, 0.0)
         return canary / (canary + control) if canary + control > 0 else None
 
-    def with_windows(self, windows: Mapping[str, Any]) -> RolloutPlan:
+    def with_windows(self, windows: Mapping[str, Time | Sequence[Time | None]]) -> RolloutPlan:
         """The plan with the windows as they came to be: `{stage: start}` or `{stage: (start, end)}`.
 
         Stages that are not named keep what they said; later ones follow from the new times.

@@ -86,10 +86,10 @@ def windows(stages: Sequence[Stage], starts_at: Any) -> tuple[tuple[Any, Any], .
     found: list[tuple[Any, Any]] = []
     clock = starts_at
     for position, stage in enumerate(stages):
-        start = clock if stage.starts_at is None else stage.starts_at
-        following = [later.starts_at for later in stages[position + 1 :]]
+        start: Any = clock if stage.starts_at is None else stage.starts_at
+        following: list[Any] = [later.starts_at for later in stages[position + 1 :]]
         stated = next((time for time in following if time is not None), None)
-        end = stage.ends_at
+        end: Any = stage.ends_at
         if end is None and start is not None and following and following[0] is not None:
             end = following[0]
         elif end is None and start is not None and stage.dwell is not None:

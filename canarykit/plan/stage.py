@@ -5,15 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from canarykit.errors import PlanError
 from canarykit.flags import Condition, PropertyFilter
 from canarykit.times import duration, to_utc
 
+if TYPE_CHECKING:
+    from canarykit.typing import Time
+
 __all__ = ["Stage", "condition_words", "email_domain", "people_named"]
 
 StageKind = Literal["targeted", "percentage", "full"]
+
+
+class StageOptions(TypedDict, total=False):
+    """What every kind of stage may say besides who is in it."""
+
+    starts_at: Time | None
+    ends_at: Time | None
+    decides: str
+    dwell: str | None
+    enrollment: bool
+
 
 _WORDS = {
     "exact": "is",
@@ -69,8 +83,8 @@ class Stage:
 
     name: str
     conditions: tuple[Condition, ...] = ()
-    starts_at: Any = None
-    ends_at: Any = None
+    starts_at: Time | None = None
+    ends_at: Time | None = None
     decides: str = ""
     kind: StageKind = "targeted"
     share: float | None = None
@@ -118,7 +132,7 @@ class Stage:
 
     @classmethod
     def for_people(
-        cls, name: str, emails: Sequence[str], *, variant: str | None = None, **rest: Any
+        cls, name: str, emails: Sequence[str], *, variant: str | None = None, **rest: Unpack[StageOptions]
     ) -> Stage:
         """A stage for people by email: those who reported the bug get the fix first."""
         return cls(name, (people_named(emails, variant=variant),), **rest)
@@ -132,7 +146,7 @@ class Stage:
         *,
         property: str = "name",
         variant: str | None = None,
-        **rest: Any,
+        **rest: Unpack[StageOptions],
     ) -> Stage:
         """A stage for whole organisations (or any group type), by a property of the group."""
         listed = _listed(names, "the groups")
@@ -141,7 +155,9 @@ class Stage:
         return cls(name, (condition,), **rest)
 
     @classmethod
-    def for_ids(cls, name: str, ids: Sequence[str], *, variant: str | None = None, **rest: Any) -> Stage:
+    def for_ids(
+        cls, name: str, ids: Sequence[str], *, variant: str | None = None, **rest: Unpack[StageOptions]
+    ) -> Stage:
         """A stage for pages or machines: whatever the flag is evaluated for under its own distinct_id.
 
         Examples
@@ -153,12 +169,14 @@ class Stage:
         return cls(name, (condition,), **rest)
 
     @classmethod
-    def for_share(cls, name: str, share: float, **rest: Any) -> Stage:
+    def for_share(cls, name: str, share: float, **rest: Unpack[StageOptions]) -> Stage:
         """A stage for a percentage of everyone."""
         return cls(name, kind="percentage", share=share, **rest)
 
     @classmethod
-    def for_everyone(cls, name: str = "full release", *, variant: str | None = None, **rest: Any) -> Stage:
+    def for_everyone(
+        cls, name: str = "full release", *, variant: str | None = None, **rest: Unpack[StageOptions]
+    ) -> Stage:
         """The full release."""
         return cls(name, (Condition((), 100, variant),), kind="full", share=100, **rest)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import format_value
-from canarykit.times import duration
+from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
@@ -111,7 +111,7 @@ def _dwell_gates(
     if stage.dwell is not None:
         seconds = duration(stage.dwell)
     elif stage.starts_at is not None and stage.ends_at is not None:
-        seconds = (stage.ends_at - stage.starts_at).total_seconds()
+        seconds = (to_utc(stage.ends_at) - to_utc(stage.starts_at)).total_seconds()
     else:
         return
     if entered_at is None:

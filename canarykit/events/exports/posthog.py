@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
@@ -17,6 +17,9 @@ from canarykit.display import Note
 from canarykit.errors import ExportFormatError, did_you_mean
 from canarykit.events import EventLog
 from canarykit.events.exports.files import find_files, kind_of, read_files
+
+if TYPE_CHECKING:
+    from canarykit.typing import Files, Frame, Zone
 
 __all__ = ["Format", "read_posthog", "scan_posthog"]
 
@@ -34,12 +37,12 @@ _DROPPED = ("team_id", "people_set", "people_set_once", "_inserted_at", "bq_inge
 
 
 def read_posthog(
-    path: Any,
+    path: Files | Frame,
     *,
-    persons: Any = None,
-    groups: Any = None,
+    persons: Files | Frame | None = None,
+    groups: Files | Frame | None = None,
     format: Format | None = None,
-    tz: Any = None,
+    tz: Zone | None = None,
     group_types: Mapping[str, int] | None = None,
 ) -> EventLog:
     """Read a PostHog export into memory.
@@ -113,12 +116,12 @@ def read_posthog(
 
 
 def scan_posthog(
-    path: Any,
+    path: Files | Frame,
     *,
-    persons: Any = None,
-    groups: Any = None,
+    persons: Files | Frame | None = None,
+    groups: Files | Frame | None = None,
     format: Format | None = None,
-    tz: Any = None,
+    tz: Zone | None = None,
     group_types: Mapping[str, int] | None = None,
     deduplicate: bool = True,
     memory_limit: str = "2GB",

@@ -20,6 +20,7 @@ from canarykit.funnels.engine.runs import OTHER
 from canarykit.times import micros
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from canarykit.funnels.answers.funnel import Funnel
@@ -109,7 +110,7 @@ class FunnelComparison(Result):
         )
         return Table.of(columns, self.rows)
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pd.DataFrame:
         """The rows as a frame, with the counts and the ratio's interval that the printed table leaves out."""
         import pandas as pd
 

@@ -121,7 +121,7 @@ def correlate(
     needed = list(dict.fromkeys([*columns_needed(query), *columns]))
     bounds = read_bounds(query)
     parts = log.reduce(needed, shard, since=bounds["since"], until=bounds["until"])
-    successes, failures = (sum(part[side] for part in parts) for side in (0, 1))
+    successes, failures = sum(part[0] for part in parts), sum(part[1] for part in parts)
     good: Counter[str] = sum((part[2] for part in parts), Counter())
     bad: Counter[str] = sum((part[3] for part in parts), Counter())
     found = sorted({*good, *bad})

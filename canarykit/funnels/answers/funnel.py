@@ -22,6 +22,9 @@ from canarykit.funnels.question.specs import FunnelQuery, TrendSpec
 from canarykit.stats.one_look.proportions import wilson
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from canarykit.events import EventLog
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.compare import FunnelComparison
     from canarykit.funnels.answers.correlate import FunnelCorrelations
     from canarykit.funnels.answers.people import FunnelPeople
+    from canarykit.typing import Time
 
 __all__ = ["Funnel"]
 
@@ -199,7 +203,7 @@ class Funnel(Result):
             "steps": list(self.steps),
         }
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pd.DataFrame:
         """Every row with all its fields: fractions, counts and seconds."""
         import pandas as pd
 
@@ -228,7 +232,7 @@ class Funnel(Result):
         step: int | str,
         *,
         dropped: bool = False,
-        variant: Any = ...,
+        variant: Label | EllipsisType = ...,
         limit: int | None = None,
         host: str | None = None,
         project_id: int | str | None = None,
@@ -284,7 +288,7 @@ class Funnel(Result):
         to_step: int | str | None = None,
         week_start: Literal["sunday", "monday"] = "sunday",
         hide_incomplete: bool = False,
-        as_of: Any = None,
+        as_of: Time | None = None,
     ) -> FunnelTrend:
         """Conversion by the period in which people did the first step, by PostHog's rules for trends.
 
@@ -323,7 +327,7 @@ class Funnel(Result):
         self,
         kind: Literal["events", "properties", "event properties"] = "events",
         *,
-        variant: Any = ...,
+        variant: Label | EllipsisType = ...,
         names: tuple[str, ...] = (),
         exclude: tuple[str, ...] = (),
     ) -> FunnelCorrelations:

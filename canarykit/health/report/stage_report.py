@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from canarykit.health.checks.check import Check, Section, raw_check
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -282,7 +285,7 @@ class StageReport(Result):
         known = [s.title for s in self.sections]
         raise DataError(f"the report has no section {title!r}; {did_you_mean(title, known)}")
 
-    def to_html(self, path: Any = None) -> str:
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
         """One self-contained HTML page; written to `path` when given, returned as text always."""
         from canarykit.health.report.page import stage_page
 
@@ -310,7 +313,7 @@ class StageReport(Result):
         return compare_rules(self)
 
 
-def recompute(audit: Any) -> tuple[Verdict, Row]:
+def recompute(audit: str | Mapping[str, Any]) -> tuple[Verdict, Row]:
     """The verdict from an audit record alone (a mapping or JSON text).
 
     Raises

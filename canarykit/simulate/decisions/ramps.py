@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["FIXED_RAMP", "RAMPS", "RampChoice", "RampPlan", "plan_ramp"]
 
@@ -171,7 +172,7 @@ def plan_ramp(
     ramps: Sequence[Sequence[float]] = RAMPS,
     dwells: Sequence[str] = DWELLS,
     flag: str = "release",
-    starts_at: Any = "2026-01-05T00:00:00Z",
+    starts_at: Time = "2026-01-05T00:00:00Z",
     present: RolloutPlan | None = None,
     looks: str = "hourly",
     evidence: Literal["stage", "ramp"] = "stage",

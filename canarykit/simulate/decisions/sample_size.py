@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
@@ -24,12 +24,33 @@ from canarykit.stats.planning.users_needed import Effect, MeanEffect, PowerAnswe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from canarykit.assign.evaluate import EvaluateOptions
     from canarykit.plan import RolloutPlan
     from canarykit.simulate.decisions.operating import Decisions
 
 __all__ = ["BlastRadius", "ExpectedDuration", "blast_radius", "expected_duration", "power", "sample_size"]
 
 Goal = Literal["safe", "harm"]
+Options = TypeVar("Options", bound="PowerOptions")
+
+
+class PowerOptions(TypedDict, total=False):
+    """Further keywords of `power`."""
+
+    alpha: float
+    sided: str
+    looks: int
+    gate: float
+    guardrails: int
+    design_effect: float
+
+
+class SizeOptions(PowerOptions, total=False):
+    """Further keywords of `sample_size`."""
+
+    power: float
+    false_alarms: float
+    canary_share: float
 
 
 def sample_size(
@@ -40,7 +61,7 @@ def sample_size(
     sd: float | None = None,
     goal: Goal = "safe",
     any_of: int = 1,
-    **options: Any,
+    **options: Unpack[SizeOptions],
 ) -> PowerAnswer:
     """People needed to answer a guardrail's question.
 
@@ -85,7 +106,7 @@ def power(
     sd: float | None = None,
     goal: Goal = "safe",
     any_of: int = 1,
-    **options: Any,
+    **options: Unpack[PowerOptions],
 ) -> PowerAnswer:
     """How surely these people answer a guardrail's question; the arguments are those of `sample_size`.
 
@@ -99,11 +120,14 @@ def power(
     return users_needed.power(effect, n_canary, n_control, **_divided(options, any_of))
 
 
-def _divided(options: dict[str, Any], any_of: int) -> dict[str, Any]:
+def _divided(options: Options, any_of: int) -> Options:
     """The level of each of several questions of which one yes is enough."""
     if not any_of >= 1:
         raise PlanError(f"any_of is {any_of}; expected 1 question or more")
-    return options if any_of == 1 else options | {"alpha": options.get("alpha", 0.05) / any_of}
+    if any_of != 1:
+        alpha: Any = options.get("alpha", 0.05)
+        options["alpha"] = alpha / any_of
+    return options
 
 
 def _effect_of(
@@ -289,7 +313,7 @@ def blast_radius(
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
     rates: Mapping[str, float] | None = None,
-    **options: Any,
+    **options: Unpack[EvaluateOptions],
 ) -> BlastRadius:
     """How many people a stage reaches, and how many a bad release would hit among them.
 

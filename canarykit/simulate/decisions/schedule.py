@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["Control", "StageLooks", "Traffic", "schedule", "shares_of"]
 
@@ -74,7 +75,7 @@ def schedule(
     plan: RolloutPlan,
     *,
     traffic: Traffic,
-    looks: str | Sequence[Any] = "hourly",
+    looks: str | Sequence[Time] = "hourly",
     control: Control = "rest",
     min_dwell: str | None = None,
     cap: str | None = None,
@@ -117,7 +118,7 @@ def schedule(
     return tuple(stages)
 
 
-def _edges(looks: str | Sequence[Any], begin: int, seconds: float) -> np.ndarray:
+def _edges(looks: str | Sequence[Time], begin: int, seconds: float) -> np.ndarray:
     end = begin + round(seconds * 1_000_000)
     if isinstance(looks, str):
         step = round(duration(STEPS.get(looks, looks), name="looks") * 1_000_000)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from canarykit.stats.any_look.event_process import EventMixture
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["RUNS_PER_BLOCK", "simulate_decisions"]
 
@@ -50,7 +51,7 @@ def simulate_decisions(
     n_runs: int = 2_000,
     *,
     traffic: Traffic,
-    looks: str | Sequence[Any] = "hourly",
+    looks: str | Sequence[Time] = "hourly",
     rules: Sequence[str] | str = ("canarykit",),
     rng: Seed = None,
     workers: int = 1,

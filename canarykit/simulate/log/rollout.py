@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ from canarykit.simulate.people.scenario import Scenario
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Time
 
 __all__ = ["simulate_rollout"]
 
@@ -50,7 +51,7 @@ def simulate_rollout(
     scenario: Scenario | None = None,
     *,
     rng: Seed = None,
-    until: Any = None,
+    until: Time | None = None,
     path: str | PathLike[str] | None = None,
     workers: int | None = None,
     progress: Progress = None,
