@@ -7,6 +7,8 @@ Four jobs, in the order of a rollout:
 3. Funnel      `read_posthog`, `exposures`, `funnel_by_flag`, `trend_by_flag`
 4. Health      `evaluate_stage`, `Guardrail`, `survey_by_flag`, `sessions_by_flag`
 
+and both ends of them in one place, where the release lives in PostHog: `PostHog`.
+
 Names are loaded when first used, so `import canarykit` stays light.
 """
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from canarykit.metrics import Guardrail
     from canarykit.overview import bootstrap, flag_overview
     from canarykit.plan import RolloutPlan, Stage
+    from canarykit.posthog import PostHog
     from canarykit.simulate import (
         Population,
         Scenario,
@@ -66,6 +69,7 @@ __all__ = [
     "NaiveTimestampError",
     "PlanError",
     "Population",
+    "PostHog",
     "PropertyFilter",
     "RolloutPlan",
     "Scenario",
@@ -122,6 +126,7 @@ _HOMES = {
     "canarykit.assign": ("assign_cohorts", "evaluate_flag"),
     "canarykit.plan": ("RolloutPlan", "Stage"),
     "canarykit.linting.edits": ("compare_flags",),
+    "canarykit.posthog": ("PostHog",),
     "canarykit.events": ("EventLog",),
     "canarykit.events.exports": ("read_posthog", "scan_posthog"),
     "canarykit.exposure": ("exposures",),

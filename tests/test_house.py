@@ -52,7 +52,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 PUBLIC = {
     "CanarykitError", "Condition", "DataError", "EventLog", "ExportFormatError", "Flag", "FlagSet",
-    "Guardrail", "NaiveTimestampError", "PlanError", "Population", "PropertyFilter", "RolloutPlan",
+    "Guardrail", "NaiveTimestampError", "PlanError", "Population", "PostHog", "PropertyFilter", "RolloutPlan",
     "Scenario", "Stage", "StageReport", "UnsupportedFlagError", "Variant", "Verdict", "__version__",
     "assign_cohorts", "audit_assignment", "blast_radius", "bootstrap", "bucket", "compare_flags",
     "dashboard", "evaluate_flag", "evaluate_stage", "exceptions_by_flag", "expected_duration",
@@ -122,6 +122,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_importing_canarykit_pulls_in_none_of_the_heavy_packages():
     heavy = ["pandas", "numba", "duckdb", "statsmodels", "matplotlib", "scipy", "pyarrow", "narwhals"]
+    heavy += ["urllib3", "click"]
     code = f"import sys, canarykit; print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

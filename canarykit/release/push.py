@@ -32,6 +32,13 @@ __all__ = ["Push", "prepare", "write_once"]
 _COLUMNS = (Column("what", "what"), Column("before", "before"), Column("after", "after"))
 _LOOKS_AFTER_SILENCE = 3
 _PAUSE_SECONDS = 1.0
+_OTHER_FIELDS = (
+    "name",
+    "tags",
+    "ensure_experience_continuity",
+    "bucketing_identifier",
+    "evaluation_contexts",
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -237,7 +244,7 @@ def write_once(
     start = Outcome(before.key, stage, "unclear", before.version, ours=ours)
     try:
         after = store.switch_off(before) if filters is None else store.write(before, wanted, active)
-        outcome = _checked(store, intent, before, after, start)
+        outcome = _checked(store, before, after, start)
     except ConflictError as problem:
         outcome = replace(start, status="conflict", why=str(problem), **_theirs(store, before))
     except ApprovalRequiredError as problem:
@@ -264,22 +271,23 @@ def write_once(
     return _annotated(store, outcome, further)
 
 
-def _checked(
-    store: FlagStore, intent: Intent, before: StoredFlag, after: StoredFlag, start: Outcome
-) -> Outcome:
+def _checked(store: FlagStore, before: StoredFlag, after: StoredFlag, start: Outcome) -> Outcome:
     """Applied; where the version jumped, an edit came in between and is shown."""
     applied = replace(start, status="applied", version_after=after.version)
     if after.version == before.version:  # the server saw nothing to change
         return applied
     if store.is_next(before.version, after.version):
         return applied
-    theirs = store.after(before.version, after)
-    if theirs is None or store.fingerprint(theirs.filters, theirs.active) == intent.fingerprint_after:
-        shown: tuple[Difference, ...] = ()
-    else:
-        shown = store.differences(before, theirs.filters, theirs.active)
     why = f"an edit between version {before.version} and {after.version} went in at the same time"
-    return replace(applied, theirs=shown, overwritten=True, why=why)
+    theirs = store.after(after.version - 2, after)  # the flag just before our write
+    if theirs is None:
+        return replace(applied, overwritten=True, why=f"{why}, and nothing says what it was")
+    shown = store.differences(before, theirs.filters, theirs.active)
+    lost = bool(shown) or any(
+        key in theirs.raw and theirs.raw[key] != before.raw.get(key) and after.raw.get(key) != theirs.raw[key]
+        for key in _OTHER_FIELDS
+    )
+    return replace(applied, theirs=shown, overwritten=lost, why=why if lost else f"{why} and is kept")
 
 
 def _after_silence(store: FlagStore, intent: Intent, before: StoredFlag, start: Outcome, why: str) -> Outcome:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from os import PathLike, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -21,6 +21,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util import Retry, Timeout
 
+from canarykit.files import beside
 from canarykit.release.keys import Key
 from canarykit.release.refusals import KeyRefusedError, RateLimitError, ServerError, UnreachableError, refusal
 
@@ -163,18 +164,13 @@ class Transport:
 
         The file appears under its name only when it is whole.
         """
-        target = Path(file)
-        part = target.with_name(target.name + ".part")
-        for attempt in range(_TRIES):
-            try:
-                size = self._save_once(path, part)
-            except UnreachableError:
-                if attempt == _TRIES - 1:
-                    raise
-                continue
-            replace(part, target)
-            return size
-        raise AssertionError("unreachable")  # pragma: no cover
+        with beside(file) as unfinished:
+            for _ in range(_TRIES - 1):
+                try:
+                    return self._save_once(path, unfinished)
+                except UnreachableError:
+                    continue
+            return self._save_once(path, unfinished)
 
     def _save_once(self, path: str, part: Path) -> int:
         answer = self._send("GET", self._url(path), again=_BUSY, preload=False, keep_redirect=True)
@@ -283,7 +279,7 @@ class Transport:
             total=_TRIES if again else 0,
             redirect=0,
             status_forcelist=again,
-            allowed_methods=[method] if again else [],
+            allowed_methods=[method if again else "GET"],  # an empty list would mean: any
             backoff_factor=0.5,
             raise_on_status=False,
             respect_retry_after_header=bool(again),

@@ -1,0 +1,96 @@
+"""What a project knows beside its flags: lists of the API as frames, in the columns the exports have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from canarykit.posthog.hogql import HogQL
+from canarykit.release.refusals import ServerError
+from canarykit.release.transport import Transport
+
+__all__ = ["all_groups", "all_persons", "cohorts", "group_types", "groups", "listed", "persons"]
+
+
+def listed(transport: Transport, path: str, query: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Every item of a list, one row each; times as UTC."""
+    frame = pd.DataFrame(list(transport.pages(path, {"limit": 100, **(query or {})})))
+    for name in frame.columns:
+        if name.endswith(("_at", "_date", "_time")) or name == "date_marker":
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601", errors="coerce")
+    return frame
+
+
+def cohorts(transport: Transport, base: str) -> dict[str, Any]:
+    """Definitions of the cohorts by id, as `evaluate_flag` takes them; static ones have none."""
+    found = {}
+    for item in transport.pages(f"{base}/cohorts/", {"limit": 100}):
+        definition = (item.get("filters") or {}).get("properties")
+        if definition and not item.get("deleted") and not item.get("is_static"):
+            found[str(item["id"])] = definition
+    return found
+
+
+def group_types(transport: Transport, base: str) -> dict[str, str]:
+    """Name of each group type by its index as text."""
+    answer = transport.get(f"{base}/groups_types/")
+    return {str(item["group_type_index"]): str(item["group_type"]) for item in answer}
+
+
+def persons(transport: Transport, base: str, query: Mapping[str, Any]) -> pd.DataFrame:
+    """Persons by id, email, property or text, one row per distinct id."""
+    return _person_frame(
+        (item.get("uuid") or item.get("id"), distinct_id, item.get("created_at"), item.get("properties"))
+        for item in transport.pages(f"{base}/persons/", query)
+        for distinct_id in item.get("distinct_ids") or ()
+    )
+
+
+def groups(transport: Transport, base: str, index: int, query: Mapping[str, Any]) -> pd.DataFrame:
+    """Groups of one type with their properties."""
+    rows = [
+        (index, item.get("group_key"), json.dumps(item.get("group_properties") or {}))
+        for item in transport.pages(f"{base}/groups/", {"group_type_index": index, **query})
+    ]
+    return pd.DataFrame(rows, columns=["group_type_index", "group_key", "group_properties"])
+
+
+def all_persons(hogql: HogQL) -> pd.DataFrame:
+    """Every person and every id of theirs as they are today, by pages of a query."""
+    known: dict[str, tuple[Any, Any]] = {}
+    columns = "toString(id), toString(toTimeZone(created_at, 'UTC')), properties"
+    for rows in hogql.keyed(columns, "persons", "id", "toUUID({after})"):
+        known |= {row[0]: (_with_zone(row[1]), row[2]) for row in rows}
+    pairs = (
+        (row[1], row[0], *known.get(row[1], (None, None)))
+        for rows in hogql.keyed("distinct_id, toString(person_id)", "person_distinct_ids", "distinct_id")
+        for row in rows
+    )
+    return _person_frame(pairs)
+
+
+def all_groups(hogql: HogQL, types: Mapping[str, str]) -> pd.DataFrame | None:
+    """Every group with its properties; None where the project has no groups."""
+    rows: list[list[Any]] = []
+    for index in types:
+        table = f"(select key, properties from groups where index = {int(index)})"
+        try:
+            for page in hogql.keyed("key, properties", table, "key"):
+                rows += [[int(index), *row] for row in page]
+        except ServerError:
+            return None
+    return pd.DataFrame(rows, columns=["group_type_index", "group_key", "group_properties"]) if rows else None
+
+
+def _person_frame(rows: Iterable[tuple[Any, Any, Any, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["person_id", "distinct_id", "created_at", "properties"])
+    texts = [text if isinstance(text, str) else json.dumps(text or {}) for text in frame["properties"]]
+    times = pd.to_datetime(frame["created_at"], utc=True, format="ISO8601", errors="coerce")
+    return frame.assign(properties=pd.Series(texts, dtype=object), created_at=times)
+
+
+def _with_zone(text: str | None) -> str | None:
+    return None if text is None else f"{text}Z" if text[-1].isdigit() and "+" not in text else text

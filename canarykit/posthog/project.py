@@ -1,0 +1,386 @@
+"""`PostHog`: one project, from its events to a verdict, and from a verdict to the flag."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from canarykit.display import Note
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.posthog.flag_store import PostHogFlags
+from canarykit.release.keys import Key, find_key
+from canarykit.release.outcome import Outcome
+from canarykit.release.push import Push, prepare
+from canarykit.release.record import Record, Timeline
+from canarykit.release.refusals import KeyRefusedError, ServerError
+from canarykit.release.roll_back import roll_back
+from canarykit.release.store import StoredFlag
+from canarykit.release.transport import Transport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from canarykit.events import EventLog
+    from canarykit.flags import FlagSet
+    from canarykit.health import StageReport
+    from canarykit.plan import RolloutPlan
+    from canarykit.posthog.fetch import Fetched
+    from canarykit.progress import Progress
+
+__all__ = ["PostHog"]
+
+_INGESTION = {"us.i.posthog.com": "us.posthog.com", "eu.i.posthog.com": "eu.posthog.com"}
+_INGESTION |= {"app.posthog.com": "us.posthog.com", "app.i.posthog.com": "us.posthog.com"}
+_WRONG_KINDS = {
+    "phc_": "a project key (phc_), which is public and can only send events",
+    "phs_": "a secure flags key (phs_), which can neither query nor change flags",
+}
+VARIABLE = "POSTHOG_PERSONAL_API_KEY"
+
+
+class PostHog:
+    """One project in PostHog.
+
+    Parameters
+    ----------
+    host
+        Address of the app, not of ingestion: "https://us.posthog.com", "https://eu.posthog.com", or your
+        own. The addresses of ingestion are mended.
+    project
+        Number of the project. None: the project the key's owner looked at last, resolved once.
+    key
+        Personal API key (phx_). None: the environment variable POSTHOG_PERSONAL_API_KEY, else a prompt.
+        It is never shown, logged or pickled, and goes to this host only.
+    record
+        File that keeps what was done, one JSON object a line.
+    patience
+        Longest time, in seconds, that is waited where the server asks to wait.
+    transport
+        For tests: a connection made elsewhere.
+
+    Raises
+    ------
+    KeyRefusedError
+        For a key of the wrong kind, no key, or a host to which a key would travel in the clear.
+
+    Examples
+    --------
+    >>> PostHog("https://us.posthog.com", 12345, "phc_a_public_key")
+    Traceback (most recent call last):
+    ...
+    canarykit.release.refusals.KeyRefusedError: this is a project key (phc_), which is public and can only
+    send events; make a personal API key (phx_) in PostHog under Settings, Personal API keys
+    >>> PostHog("https://us.i.posthog.com", 12345, "phx_a_personal_key")
+    PostHog('https://us.posthog.com', project=12345)
+    """
+
+    def __init__(
+        self,
+        host: str = "https://us.posthog.com",
+        project: int | None = None,
+        key: str | Key | None = None,
+        *,
+        record: str | PathLike[str] = "release.jsonl",
+        patience: float = 60.0,
+        transport: Transport | None = None,
+    ) -> None:
+        self.notes: tuple[Note, ...] = ()
+        if transport is None:
+            transport = Transport(self._app_host(host), _personal_key(key), patience=patience)
+        self._transport = transport
+        self.host = transport.host
+        self.project = self._pinned(project)
+        self.record = Record(record)
+        self._base = f"api/projects/{self.project}"
+
+    def __repr__(self) -> str:
+        return f"PostHog({self.host!r}, project={self.project})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a connection is not pickled, for its key's sake: make it anew where it is needed")
+
+    def _app_host(self, host: str) -> str:
+        name = (urlsplit(host if "://" in host else f"https://{host}").hostname or "").lower()
+        if name not in _INGESTION:
+            return host
+        mended = f"https://{_INGESTION[name]}"
+        self.notes += (Note("host", f"{name} is not where projects are read; {mended} is used"),)
+        return mended
+
+    def _pinned(self, project: int | None) -> int:
+        """The project's number; `@current` would move with the key owner's last click."""
+        if project is not None:
+            if isinstance(project, bool) or not str(project).isdigit():
+                raise PlanError(
+                    f"project is {project!r}; expected its number, as in the address of the project"
+                )
+            return int(project)
+        found = int(self._transport.get("api/projects/@current/")["id"])
+        self.notes += (Note("project", f"the project is number {found}, the one its owner used last"),)
+        return found
+
+    # ---- reading --------------------------------------------------------------------------------------
+
+    @cached_property
+    def group_types(self) -> dict[str, str]:
+        """Name of each group type by its index as text. Scope group:read; empty where that lacks."""
+        from canarykit.posthog.lists import group_types
+
+        try:
+            return group_types(self._transport, self._base)
+        except ServerError:
+            return {}
+
+    @cached_property
+    def _flags(self) -> PostHogFlags:
+        return PostHogFlags(self._transport, self.project, tuple(self.group_types.values()))
+
+    @cached_property
+    def _hogql(self) -> Any:
+        from canarykit.posthog.hogql import HogQL
+
+        return HogQL(self._transport, self.project)
+
+    def flags(self) -> FlagSet:
+        """Every flag, with cohorts and group types. Scopes feature_flag:read, cohort:read.
+
+        PostHog bills this list as an evaluation: do not ask for it in a loop.
+        """
+        from canarykit.flags import Flag, FlagSet
+
+        items = list(self._transport.pages(f"{self._base}/feature_flags/", {"limit": 100}))
+        return FlagSet(
+            map(Flag.from_posthog, items), group_type_mapping=self.group_types, cohorts=self.cohorts()
+        )
+
+    def flag(self, key: str) -> StoredFlag:
+        """One flag as it is now: `.id`, `.version`, `.raw`, and `.flag` to evaluate.
+
+        Scope feature_flag:read.
+        """
+        return self._flags.read(key)
+
+    def cohorts(self) -> dict[str, Any]:
+        """Definitions of the cohorts by id, as `evaluate_flag` takes them. Scope cohort:read."""
+        from canarykit.posthog.lists import cohorts
+
+        return cohorts(self._transport, self._base)
+
+    def persons(self, **query: Any) -> pd.DataFrame:
+        """Persons, one row per distinct id, by `email=`, `distinct_id=`, `search=` or `properties=`.
+
+        Scope person:read. For all of them, `events` brings a file.
+        """
+        from canarykit.posthog.lists import persons
+
+        return persons(self._transport, self._base, query)
+
+    def groups(self, group_type: str | int = 0, **query: Any) -> pd.DataFrame:
+        """Groups of one type with their properties. Scope group:read."""
+        from canarykit.posthog.lists import groups
+
+        names = {name: int(index) for index, name in self.group_types.items()}
+        if isinstance(group_type, str) and group_type not in names:
+            raise PlanError(f"no group type {group_type!r}; {did_you_mean(group_type, names)}")
+        index = names[group_type] if isinstance(group_type, str) else group_type
+        return groups(self._transport, self._base, index, query)
+
+    def surveys(self) -> pd.DataFrame:
+        """Surveys with their questions. Scope survey:read."""
+        return self._listed("surveys")
+
+    def early_access(self) -> pd.DataFrame:
+        """Early access features and their stages. Scope early_access_feature:read."""
+        return self._listed("early_access_feature")
+
+    def holdouts(self) -> pd.DataFrame:
+        """Holdouts of experiments. Scope experiment_holdout:read."""
+        return self._listed("experiment_holdouts")
+
+    def annotations(self) -> pd.DataFrame:
+        """Notes on charts. Scope annotation:read."""
+        return self._listed("annotations")
+
+    def recordings(self, **query: Any) -> pd.DataFrame:
+        """Session recordings: who, when, how long, and a link; not what is in them.
+
+        Scope session_recording:read. Limits such as `date_from="-3d"` and `person_uuid=` go to PostHog.
+        """
+        frame = self._listed("session_recordings", query)
+        links = [f"{self.host}/project/{self.project}/replay/{one}" for one in frame.get("id", ())]
+        return frame.assign(link=links)
+
+    def _listed(self, name: str, query: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        from canarykit.posthog.lists import listed
+
+        return listed(self._transport, f"{self._base}/{name}/", query)
+
+    # ---- events ---------------------------------------------------------------------------------------
+
+    def events(
+        self,
+        *,
+        into: str | PathLike[str],
+        since: Any,
+        until: Any = None,
+        names: Sequence[str] | None = None,
+        flag: str | None = None,
+        properties: Sequence[str] | None = None,
+        road: Literal["auto", "file download", "hogql"] = "auto",
+        late: str = "1d",
+        persons_every: str = "6h",
+        progress: Progress = None,
+    ) -> Fetched:
+        """Events into a folder, and persons and groups beside them; a second run fetches what is new.
+
+        Parameters
+        ----------
+        into
+            Folder; `read_posthog(f"{into}/events", persons=f"{into}/persons.parquet")` reads it, as does
+            `.log()` of the answer.
+        since, until
+            Half-open UTC time; without `until`, up to now.
+        names
+            Events to fetch; those that say who had the flag are fetched in any case. None: all.
+        flag
+            Key of the flag, whose property is fetched where `properties` names others.
+        properties
+            Properties to fetch, by HogQL only; None: all.
+        road
+            "file download" (Parquet from PostHog's storage; scopes batch_export:write and :read), "hogql"
+            (pages of a query; scope query:read), or the first that works.
+        late
+            How long events may arrive after they happened; times younger than that are fetched again.
+        persons_every
+            How old the persons file may become before it is fetched again.
+
+        Returns
+        -------
+        Fetched
+        """
+        from canarykit.posthog.events import fetch_project
+
+        return fetch_project(
+            self._transport, self.project, self._hogql, self.group_types, self.host,
+            into=into, since=since, until=until, names=names, flag=flag, properties=properties, road=road,
+            late=late, persons_every=persons_every, progress=progress,
+        )  # fmt: skip
+
+    def log(self, flag: str, *, since: Any, until: Any = None, **options: Any) -> EventLog:
+        """The events of a release as an `EventLog`; kept in a cache folder, which the log's notes name.
+
+        Parameters
+        ----------
+        flag
+            Key of the flag.
+        since, until, options
+            As for `events`.
+        """
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        name = f"{urlsplit(self.host).netloc.replace(':', '-')}-{self.project}-{flag}"
+        folder = home / "canarykit" / name
+        fetched = self.events(into=folder, since=since, until=until, flag=flag, **options)
+        log = fetched.log()
+        log.notes = (*log.notes, Note("folder", f"events are kept in {folder}"))
+        return log
+
+    # ---- the release ----------------------------------------------------------------------------------
+
+    def plan(self, flag: str, *, like: RolloutPlan | None = None, run: int = -1) -> RolloutPlan:
+        """The release as it really ran, from the flag's activity log. Scope activity_log:read.
+
+        Parameters
+        ----------
+        like
+            A plan whose names are taken for stages that let in the same people.
+        run
+            Which run, where the share was lowered in between.
+        """
+        from canarykit.plan import RolloutPlan
+
+        stored = self.flag(flag)
+        types = tuple(self.group_types.values()) or ("organization",)
+        activity = self._flags.activity(flag)
+        return RolloutPlan.from_history(activity, flag=stored.raw, like=like, run=run, group_types=types)
+
+    def prepare(
+        self,
+        plan: RolloutPlan,
+        stage: str,
+        *,
+        report: StageReport | None = None,
+        override: str = "",
+        persons: pd.DataFrame | None = None,
+    ) -> Push:
+        """A dry run: what letting in a stage would change, for whom, and what stands against it.
+
+        Writes nothing. Scopes feature_flag:read, and activity_log:read for the time a stage has run.
+
+        Parameters
+        ----------
+        report
+            `evaluate_stage` of the stage that runs now. Without a PROMOTE, a push needs `override`.
+        override
+            Reason to go on against the verdict, the dwell or the order of stages; it is recorded.
+        persons
+            People to count those affected among, beside PostHog's own count.
+        """
+        from canarykit.posthog.reach import findings_of, reach_of
+
+        return prepare(
+            self._flags,
+            self.record,
+            plan,
+            stage,
+            report=report,
+            override=override,
+            findings=lambda before, filters: findings_of(before, filters, persons),
+            reach=lambda before, filters: [
+                *reach_of(before, filters, persons, self.group_types),
+                *self._flags.count_of(before, filters),
+            ],
+        )
+
+    def roll_back(
+        self,
+        plan: RolloutPlan,
+        *,
+        to: str | None = None,
+        off: bool = False,
+        why: str = "",
+        report: StageReport | None = None,
+    ) -> Outcome:
+        """Set the stage before on the newest version of the flag, or turn it off. Scope feature_flag:write.
+
+        It goes through even where the newest edit was somebody else's, and shows what it overrules.
+
+        Parameters
+        ----------
+        to
+            Stage to go back to; None: the one before.
+        off
+            Turn the flag off instead.
+        why, report
+            Reason and verdict, for the record.
+        """
+        return roll_back(self._flags, self.record, plan, to=to, off=off, why=why, report=report)
+
+    def timeline(self, flag: str | None = None) -> Timeline:
+        """What was done, from the record: a table, and a picture by `.plot()`."""
+        return self.record.timeline(flag)
+
+
+def _personal_key(key: str | Key | None) -> Key:
+    found = find_key(key, variable=VARIABLE, what="personal API key of PostHog")
+    for prefix, words in _WRONG_KINDS.items():
+        if found.starts_with(prefix):
+            raise KeyRefusedError(
+                f"this is {words}; make a personal API key (phx_) in PostHog under Settings, "
+                "Personal API keys"
+            )
+    return found
