@@ -26,7 +26,7 @@ __all__ = [
 OFF, ON, FIRST_VARIANT = 0, 1, 2
 UNKNOWN, NEEDS_SERVER = -1, -2
 
-Reason = (
+Reason: tuple[str, ...] = (
     "missing_dependency", "flag_disabled", "no_group_type", "no_condition_match", "out_of_rollout_bound",
     "condition_match", "holdout_condition_value", "super_condition_value", "inconclusive", "needs_server",
     "missing_id",

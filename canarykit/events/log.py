@@ -113,7 +113,9 @@ class EventLog:
         if persons is not None:
             self.persons, more = read_persons(to_frame(persons))
             found += more
-        self.groups = None if groups is None else read_groups(to_frame(groups), self.group_types)
+        self.groups: pd.DataFrame | None = (
+            None if groups is None else read_groups(to_frame(groups), self.group_types)
+        )
         self._lookups: Lookups = lookups_of(self.persons, self.groups)
         opened = open_engine(frame, self.mapping, identities_of(self.persons), tz=tz)
         self._engine: Engine = opened.engine

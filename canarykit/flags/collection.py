@@ -57,8 +57,8 @@ class FlagSet(Mapping[str, Flag]):
                 raise PlanError(f"two flags have the key {flag.key!r}; keys must differ")
             if flag.key not in self._flags or not flag.deleted:
                 self._flags[flag.key] = flag
-        self.group_type_mapping = {str(k): v for k, v in (group_type_mapping or {}).items()}
-        self.cohorts = {str(k): v for k, v in (cohorts or {}).items()}
+        self.group_type_mapping: dict[str, str] = {str(k): v for k, v in (group_type_mapping or {}).items()}
+        self.cohorts: dict[str, Any] = {str(k): v for k, v in (cohorts or {}).items()}
         self.property_matching_version = property_matching_version
         self.source = source
 

@@ -33,8 +33,8 @@ class PostHogFlags:
     system = "posthog"
 
     def __init__(self, transport: Transport, project: int, group_types: Sequence[str] = ()) -> None:
-        self.project = str(project)
-        self.group_types = tuple(group_types)
+        self.project: str = str(project)
+        self.group_types: tuple[str, ...] = tuple(group_types)
         self._transport = transport
         self._base = f"api/projects/{project}"
         self._ids: dict[str, int] = {}

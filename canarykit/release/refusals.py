@@ -41,7 +41,8 @@ class ServerError(CanarykitError):
 
     def __init__(self, message: str, *, status: int | None = None, code: str = "") -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status: int | None = status
+        self.code: str = code
 
 
 class KeyRefusedError(CanarykitError, ValueError):

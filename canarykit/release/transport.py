@@ -118,7 +118,7 @@ class Transport:
         pool: Any = None,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
-        self.host = check_host(host)
+        self.host: str = check_host(host)
         self.clock = clock
         self.patience = patience
         self.skew: timedelta | None = None

@@ -132,7 +132,7 @@ class PropertyTable:
 
     def __init__(self, frame: pd.DataFrame, *, properties: str = "properties") -> None:
         self.frame = frame
-        self.rows = len(frame)
+        self.rows: int = len(frame)
         self._json = frame[properties] if properties in frame.columns else None
         self._json_name = properties
         self._parsed: list[dict[str, Any]] | None = None

@@ -57,7 +57,7 @@ class Ids:
     def __init__(self, ids: Any, *, empty_is_zero: bool = False) -> None:
         import pyarrow as pa
 
-        self.texts = ids if isinstance(ids, pa.Array) else id_texts(ids)
+        self.texts: Any = ids if isinstance(ids, pa.Array) else id_texts(ids)
         self.empty_is_zero = empty_is_zero
         self._hashes: dict[tuple[str, str], np.ndarray] = {}
 

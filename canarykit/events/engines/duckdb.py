@@ -72,7 +72,7 @@ class DuckDBEngine(Engine):
         self.shard_bytes = shard_bytes
         described = connection.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()
         self.types: dict[str, str] = {row[0]: str(row[1]) for row in described}
-        self.columns = tuple(self.types)
+        self.columns: tuple[str, ...] = tuple(self.types)
         self.identities: Identities = None
         self.identify(identities)
 

@@ -52,7 +52,7 @@ class NarwhalsEngine(Engine):
         self.native = table
         self.table: Any = narwhals.from_native(table).lazy()
         self.schema: dict[str, Any] = dict(self.table.collect_schema())
-        self.columns = tuple(self.schema)
+        self.columns: tuple[str, ...] = tuple(self.schema)
         self.mapping = mapping
         self.identities = identities
         self.zone = zone

@@ -46,7 +46,7 @@ class FrameEngine(Engine):
         identities: tuple[pa.Array, pa.Array] | None,
     ) -> None:
         self.frame = frame
-        self.columns = tuple(map(str, frame.columns))
+        self.columns: tuple[str, ...] = tuple(map(str, frame.columns))
         self.identities = identities
         self._mapping = mapping
         self._times = times

@@ -88,7 +88,7 @@ class SparkEngine(Engine):
         self.mapping = mapping
         self.zone = zone
         self.types: dict[str, str] = dict(frame.dtypes)
-        self.columns = tuple(self.types)
+        self.columns: tuple[str, ...] = tuple(self.types)
         self.identities = identities
 
     def map(self, query: Query, lookups: Lookups, fn: Callable[[pa.Table], Any]) -> list[Any]:

@@ -126,13 +126,15 @@ class Scan:
 
     def __post_init__(self) -> None:
         assert self.packer.events is not None
-        self.events, self.starts = self.packer.events, self.packer.starts
-        self.chunks = chunks(self.starts, self.packer.threads)
-        self.sizes = np.diff(self.starts).sum(axis=0)
-        self.largest = max(int(self.sizes[first:last].sum()) for first, last in self.chunks)
-        self.entries = make_entries(self.packer.used, self.rules.n)
-        self.short = _short_scan_will_do(self.rules, self.masks)
-        self.lock, self.rooms = threading.Lock(), threading.local()
+        self.events: np.ndarray = self.packer.events
+        self.starts: np.ndarray = self.packer.starts
+        self.chunks: list[tuple[int, int]] = chunks(self.starts, self.packer.threads)
+        self.sizes: np.ndarray = np.diff(self.starts).sum(axis=0)
+        self.largest: int = max(int(self.sizes[first:last].sum()) for first, last in self.chunks)
+        self.entries: Any = make_entries(self.packer.used, self.rules.n)
+        self.short: bool = _short_scan_will_do(self.rules, self.masks)
+        self.lock: threading.Lock = threading.Lock()
+        self.rooms: threading.local = threading.local()
         self.furthest: list[np.ndarray] = []  # of every thread
 
     @classmethod

@@ -32,21 +32,23 @@ class Clock:
             raise PlanError(
                 f"the plan of {plan.flag!r} has no times; give it starts_at= or use with_windows()"
             )
-        self.stages = tuple(windows)
-        self.starts = np.array([micros(start) for start, _ in windows.values()])
-        self.ends = np.array([ALWAYS if end is None else micros(end) for _, end in windows.values()])
+        self.stages: tuple[str, ...] = tuple(windows)
+        self.starts: np.ndarray = np.array([micros(start) for start, _ in windows.values()])
+        self.ends: np.ndarray = np.array(
+            [ALWAYS if end is None else micros(end) for _, end in windows.values()]
+        )
         lead = duration(scenario.lead_in, name="lead_in") if scenario.lead_in else 0.0
-        self.begin = int(self.starts[0] - lead * 1_000_000)
+        self.begin: int = int(self.starts[0] - lead * 1_000_000)
         if until is not None:
-            self.end = micros(until, name="until")
+            self.end: int = micros(until, name="until")
         elif self.ends[-1] != ALWAYS:
             self.end = int(self.ends[-1])
         else:
             self.end = int(self.starts[-1] + 3 * DAY_US)
         if not self.begin < self.end:
             raise PlanError(f"the log would end before it begins; until is {until!r}")
-        self.origin = (self.begin - MONDAY_US) // WEEK_US * WEEK_US + MONDAY_US
-        self.weeks = -(-(self.end - self.origin) // WEEK_US)
+        self.origin: int = (self.begin - MONDAY_US) // WEEK_US * WEEK_US + MONDAY_US
+        self.weeks: int = -(-(self.end - self.origin) // WEEK_US)
 
     def window(self, stage: str) -> tuple[int, int]:
         """Start and end of a stage that has times."""
@@ -79,25 +81,31 @@ class Rules:
         values: np.ndarray,
         anonymous_values: np.ndarray | None,
     ) -> None:
-        self.scenario, self.people, self.clock = scenario, people, clock
+        self.scenario: Scenario = scenario
+        self.people: People = people
+        self.clock: Clock = clock
         self.names = names
-        self.canary, self.control = names.index(plan.canary), names.index(plan.control)
-        self.off = names.index("false")
-        self.values, self.anonymous_values = values, anonymous_values
-        self.asks_anonymous = anonymous_values is not None
+        self.canary: int = names.index(plan.canary)
+        self.control: int = names.index(plan.control)
+        self.off: int = names.index("false")
+        self.values: np.ndarray = values
+        self.anonymous_values: np.ndarray | None = anonymous_values
+        self.asks_anonymous: bool = anonymous_values is not None
         arrival = clock.begin + (people.arrives * WEEK_US).astype(np.int64)
-        self.begins_at = np.where(people.arrives > 0, arrival, clock.begin)
+        self.begins_at: np.ndarray = np.where(people.arrives > 0, arrival, clock.begin)
         wait = (people.identifies * WEEK_US).astype(np.int64)
-        self.known_from = np.where(people.identifies > 0, self.begins_at + wait, 0)
+        self.known_from: np.ndarray = np.where(people.identifies > 0, self.begins_at + wait, 0)
         enrolling = [
             micros(plan.window(s.name)[0]) for s in plan.stages if s.enrollment and s.name in clock.stages
         ]
-        self.enrolment_from = min(enrolling, default=ALWAYS)
+        self.enrolment_from: int = min(enrolling, default=ALWAYS)
+        self.rhythm: np.ndarray
+        self.rhythm_us: np.ndarray
         self.rhythm, self.rhythm_us = _rhythm(people)
         self._effects: dict[str, list[_Compiled]] = {}
         for effect in scenario.effects:
             self._effects.setdefault(effect.quantity, []).append(_Compiled(effect, people, clock, names))
-        self.most_sessions = max(
+        self.most_sessions: float = max(
             1.0, float(np.prod([max(e.ratio, 1.0) for e in self._effects.get("sessions", [])]))
         )
         self._faults: dict[str, list[tuple[Fault, int, int]]] = {}

@@ -81,7 +81,7 @@ class Slices:
         self._cuts = np.array(whole, np.int64).reshape(len(drafts), len(edges) + 2)
         self._drafts: list[Draft | None] = [*drafts]
         self._last = [int(np.searchsorted(cuts, cuts[-1])) - 1 for cuts in self._cuts]
-        self.starts = self._cuts.sum(axis=0)
+        self.starts: np.ndarray = self._cuts.sum(axis=0)
         """Row of the log at which each slice starts, and the end of the last."""
 
     def __len__(self) -> int:
