@@ -1,4 +1,4 @@
-"""Blocks made on threads, handed out in order."""
+"""Work on threads: blocks handed out in order, and long columns by halves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["ahead"]
+__all__ = ["ahead", "in_halves"]
 
 _Made = TypeVar("_Made")
+
+THREADS_FROM = 200_000
+"""Rows from which two threads are worth starting."""
 
 
 def ahead(make: Callable[[int], _Made], count: int, workers: int | None) -> Iterator[_Made]:
@@ -27,3 +30,15 @@ def ahead(make: Callable[[int], _Made], count: int, workers: int | None) -> Iter
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def in_halves(rows: int, work: Callable[[int, int], None]) -> None:
+    """Call `work(first, stop)` for all rows of a column, or for each half at the same time.
+
+    The compiled kernels let go of the lock, so both halves run at once.
+    """
+    if rows < THREADS_FROM:
+        work(0, rows)
+        return
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, (0, rows // 2), (rows // 2, rows)))

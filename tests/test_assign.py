@@ -756,7 +756,7 @@ def test_every_arm_has_a_name():
 
 
 def test_a_column_long_enough_for_two_threads_gives_every_row_the_answer_of_one(monkeypatch):
-    from canarykit.targeting import halves
+    from canarykit import parallel
 
     ids = [f"person {number}" for number in range(120_001)]
     mails = [("x@acme.io", "Y@ACME.IO", "z@example.org", None)[number % 4] for number in range(len(ids))]
@@ -767,5 +767,5 @@ def test_a_column_long_enough_for_two_threads_gives_every_row_the_answer_of_one(
     )
     flag = Flag("f", sets, (Variant("control", 50), Variant("test", 50)))
     alone = ck.evaluate_flag(flag, persons)
-    monkeypatch.setattr(halves, "THREADS_FROM", 1000)
+    monkeypatch.setattr(parallel, "THREADS_FROM", 1000)
     pd.testing.assert_frame_equal(ck.evaluate_flag(flag, persons), alone)

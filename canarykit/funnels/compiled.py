@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from canarykit.funnels.engine import actor, scan_ordered, scan_trends, scan_unordered
-from canarykit.funnels.packed import bucket_memory, bucket_scan, gaps, pack_kernels, scan_single_matches
+from canarykit.funnels.packed import bucket_memory, bucket_scan, pack_kernels, scan_single_matches
 
 __all__ = ["compiled"]
 
@@ -28,7 +28,6 @@ _SOURCES = (
     bucket_memory,
     scan_single_matches,
     bucket_scan,
-    gaps,
 )
 
 

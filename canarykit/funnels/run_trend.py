@@ -22,8 +22,7 @@ from canarykit.funnels.engine.merge import common_labels, label_key
 from canarykit.funnels.engine.runs import Label, TrendRun, TrendSpec
 from canarykit.funnels.engine.scan import scan_trend_feed
 from canarykit.funnels.engine.scan_memory import STEPS_MASK
-from canarykit.funnels.question.refuse import resolve_trend
-from canarykit.funnels.question.specs import FunnelQuery
+from canarykit.funnels.question.specs import FunnelQuery, resolve_trend
 from canarykit.periods import PeriodGrid, period_grid
 from canarykit.times import micros
 

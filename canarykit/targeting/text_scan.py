@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from canarykit.targeting.halves import in_halves
+from canarykit.parallel import in_halves
 
 __all__ = ["all_ascii", "scan_texts"]
 

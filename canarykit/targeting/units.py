@@ -13,7 +13,7 @@ import pandas as pd
 from canarykit.bucketing import posthog_hash01
 from canarykit.errors import DataError
 from canarykit.hashing.arrow_texts import text_chunks, well_formed
-from canarykit.targeting.halves import in_halves
+from canarykit.parallel import in_halves
 from canarykit.targeting.matcher import Matcher
 from canarykit.targeting.property_columns import Column, PropertyTable, require_column
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +21,7 @@ from canarykit.events.engine import empty_table
 from canarykit.events.engines.answer import IDS, answer, utc_time
 from canarykit.events.fields import Column, Field, Query
 from canarykit.events.text import as_text
+from canarykit.parallel import ahead
 
 __all__ = ["PlainPlan", "RowGroups"]
 
@@ -138,8 +137,8 @@ class RowGroups:
         texts = [name for name in plan.columns if self._is_dictionary_worth(name, plan)]
         local = threading.local()
 
-        def read(job: tuple[str, int]) -> pa.Table | None:
-            path, group = job
+        def read(number: int) -> pa.Table | None:
+            path, group = jobs[number]
             opened = getattr(local, "files", None)
             if opened is None:
                 opened = local.files = {}
@@ -148,19 +147,7 @@ class RowGroups:
                 opened[path] = pq.ParquetFile(path, read_dictionary=texts, memory_map=False)
             return _kept(opened[path], group, plan)
 
-        workers = min(len(jobs) or 1, os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[pa.Table | None]] = deque()
-            for job in jobs:
-                ahead.append(pool.submit(read, job))
-                if len(ahead) > workers:  # no further ahead of who takes them: memory stays bounded
-                    table = ahead.popleft().result()
-                    if table is not None:
-                        yield table
-            for future in ahead:
-                table = future.result()
-                if table is not None:
-                    yield table
+        yield from (table for table in ahead(read, len(jobs), None) if table is not None)
 
     def _empty(self, plan: PlainPlan) -> pa.Table:
         return empty_table(plan.query.stored())

@@ -16,8 +16,7 @@ import numpy as np
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.engine.merge import step_counts
 from canarykit.funnels.engine.runs import FunnelRun, TrendRun
-from canarykit.funnels.question.refuse import check_range, refuse_optional
-from canarykit.funnels.question.specs import FunnelQuery
+from canarykit.funnels.question.specs import FunnelQuery, check_range, refuse_optional
 
 __all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert", "trend_rates"]
 

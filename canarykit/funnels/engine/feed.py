@@ -18,7 +18,7 @@ from canarykit.funnels.engine.breakdowns import Values, breakdown_columns, break
 from canarykit.funnels.engine.columns import Columns
 from canarykit.funnels.engine.filters import columns_of, filter_mask, property_column
 from canarykit.funnels.engine.scan_memory import EXCLUSION_SHIFT, tie_rank
-from canarykit.funnels.question.specs import Entity, FunnelQuery, Step
+from canarykit.funnels.question.specs import Entity, Exclusion, FunnelQuery, Step
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,9 +87,7 @@ def actor_column(query: FunnelQuery) -> str:
 
 def events_needed(query: FunnelQuery) -> list[str] | None:
     """Names of the events a funnel reads; None = all of them."""
-    entities = [entity for step in query.steps for entity in step.entities]
-    entities += [exclusion.entity for exclusion in query.exclusions]
-    names = {entity.event for entity in entities}
+    names = {entity.event for entity in query.entities}
     if query.needs_every_event or None in names:
         return None
     return sorted(name for name in names if name is not None)
@@ -140,13 +138,13 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
     time = columns.time()
     codes, texts = columns.text(actor_column(query))
     known = np.array([*(text != "" for text in texts), False], dtype=bool)
-    entry, fed = row_matches(columns, query, time, exposed)
+    after, variant = (None, None) if exposed is None else exposed.lookup(columns, time)
+    entry, fed = row_matches(columns, query, time, after)
     fed &= known[codes]
     if not query.needs_every_event:
         fed &= entry != 0
     rows = np.flatnonzero(fed)
-    if exposed is not None:
-        variant = exposed.lookup(columns, time)[1]
+    if exposed is not None and variant is not None:
         values = Values(variant[rows], exposed.labels, np.zeros(len(exposed.labels), np.int64))
     elif query.breakdown is not None:
         values = breakdown_values(query.breakdown, columns, rows)
@@ -156,9 +154,12 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
 
 
 def row_matches(
-    columns: Columns, query: FunnelQuery, time: np.ndarray, exposed: Exposed | None
+    columns: Columns, query: FunnelQuery, time: np.ndarray, after: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every row's matches, and whether the row exists for the question at all."""
+    """Every row's matches, and whether the row exists for the question at all.
+
+    `after` are the rows after their unit's exposure, where only those count.
+    """
     reachable = np.ones(columns.size, dtype=bool)  # up to date_to: what a first time is looked for in
     if query.date_to_us is not None:
         reachable &= time <= query.date_to_us
@@ -167,8 +168,8 @@ def row_matches(
         readable &= time >= query.date_from_us
     if query.days_of_week:
         readable &= np.isin(_weekday(time, query.timezone), query.days_of_week)
-    if exposed is not None:
-        readable &= exposed.lookup(columns, time)[0]
+    if after is not None:
+        readable &= after
     return _entries(query, columns, time, reachable), readable
 
 
@@ -201,9 +202,13 @@ def _entries(query: FunnelQuery, columns: Columns, time: np.ndarray, reachable: 
     for k, step in enumerate(query.steps):
         entry[_step_mask(step, columns, time, reachable)] |= 1 << k
     for exclusion in query.exclusions:
-        bits = sum(1 << (EXCLUSION_SHIFT + k) for k in range(exclusion.from_step + 2, exclusion.to_step + 2))
-        entry[entity_mask(exclusion.entity, columns)] |= bits
+        entry[entity_mask(exclusion.entity, columns)] |= exclusion_bits(exclusion)
     return entry
+
+
+def exclusion_bits(exclusion: Exclusion) -> int:
+    """The bits of a match that an exclusion sets: one for each step it forbids to come after."""
+    return sum(1 << (EXCLUSION_SHIFT + k) for k in range(exclusion.from_step + 2, exclusion.to_step + 2))
 
 
 def entity_mask(entity: Entity, columns: Columns) -> np.ndarray:

@@ -14,9 +14,8 @@ import numpy as np
 from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.breakdowns import breakdown_columns, breakdown_values, clean
 from canarykit.funnels.engine.columns import Columns
-from canarykit.funnels.engine.feed import row_matches
+from canarykit.funnels.engine.feed import exclusion_bits, row_matches
 from canarykit.funnels.engine.runs import Label
-from canarykit.funnels.engine.scan_memory import EXCLUSION_SHIFT
 from canarykit.funnels.question.specs import FunnelQuery
 
 if TYPE_CHECKING:
@@ -49,13 +48,14 @@ def batch_codes(batch: pa.RecordBatch, query: FunnelQuery, exposed: Exposed | No
 
     columns = Columns(pa.Table.from_batches([batch]))
     time = columns.time()
+    after, variant = (None, None) if exposed is None else exposed.lookup(columns, time)
     by_name = exposed is None and not query.days_of_week and not _any_filter(query)
     if by_name:
         match, names = columns.text("event")
         masks = [_name_mask(query, name) for name in [*names, None]]
-        most = 2 + len(_names(query))
+        most = 2 + len({entity.event for entity in query.entities})
     else:
-        mask, fed = row_matches(columns, query, time, exposed)
+        mask, fed = row_matches(columns, query, time, after)
         match, masks = _distinct(np.where(fed, mask, -1))
         most = 1 << min(10, query.n_steps + len(query.exclusions))
     every = query.needs_every_event
@@ -63,7 +63,6 @@ def batch_codes(batch: pa.RecordBatch, query: FunnelQuery, exposed: Exposed | No
     if by_name and match.size and not every:
         skipped.add(len(masks) - 1)
     if exposed is not None:
-        _, variant = exposed.lookup(columns, time)
         return BatchCodes(
             time, match, masks, skipped, most, variant, [*exposed.labels, None], {len(exposed.labels)}
         )
@@ -76,15 +75,9 @@ def batch_codes(batch: pa.RecordBatch, query: FunnelQuery, exposed: Exposed | No
 
 
 def _any_filter(query: FunnelQuery) -> bool:
-    entities = [entity for step in query.steps for entity in step.entities]
-    entities += [exclusion.entity for exclusion in query.exclusions]
-    groups = [query.filters, *(step.filters for step in query.steps), *(e.filters for e in entities)]
+    steps = (step.filters for step in query.steps)
+    groups = [query.filters, *steps, *(entity.filters for entity in query.entities)]
     return any(group.values for group in groups)
-
-
-def _names(query: FunnelQuery) -> set[str | None]:
-    names = {entity.event for step in query.steps for entity in step.entities}
-    return names | {exclusion.entity.event for exclusion in query.exclusions}
 
 
 def _name_mask(query: FunnelQuery, name: str | None) -> int:
@@ -95,8 +88,7 @@ def _name_mask(query: FunnelQuery, name: str | None) -> int:
             mask |= 1 << k
     for exclusion in query.exclusions:
         if exclusion.entity.event is None or exclusion.entity.event == name:
-            for k in range(exclusion.from_step + 2, exclusion.to_step + 2):
-                mask |= 1 << (EXCLUSION_SHIFT + k)
+            mask |= exclusion_bits(exclusion)
     return mask
 
 

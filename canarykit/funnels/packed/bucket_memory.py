@@ -146,7 +146,20 @@ def sort_events(packed, begin, end):
         packed[j + 1] = event
 
 
+def gaps_by_value(value, reached, early, late, step, filled, out):
+    """Times from `early` to `late` of the entries that reached `step`, those of each value side by side.
+
+    Value v's begin at `filled[v]`; afterwards that is where they end. Gaps of zero are left out. Every entry
+    is written to the next place of its value, and only those that count move it on: each needs one more.
+    """
+    for i in range(len(value)):
+        place = spot(filled[spot(value[i])])
+        gap = late[i] - early[i]
+        out[place] = gap
+        filled[spot(value[i])] += (reached[i] >= step) & (gap > 0)
+
+
 INLINED = (table_size, rows_of, in_final_codes)
 
-KERNELS = (*INLINED, sort_events, gather)
+KERNELS = (*INLINED, sort_events, gather, gaps_by_value)
 """For compilation, callees first."""
