@@ -7,7 +7,7 @@ import pytest
 import canarykit as ck
 from canarykit import metrics
 from canarykit.errors import DataError, PlanError
-from canarykit.metrics.risk import RiskSets, risk_sets
+from canarykit.metrics.risk import RiskSets, interval_counts, risk_sets
 from tests.release import FLAG, make_release, ramp_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet:FutureWarning")
@@ -109,18 +109,63 @@ def test_people_at_risk_are_counted_like_a_slow_count_of_them():
     first = np.where(rng.random(n) < 0.4, starts + rng.integers(0, 60, n), -1)
     first = np.where(first < stops, first, -1)
     canary = rng.random(n) < 0.3
-    sets = risk_sets(starts, stops, first, canary, origin=0, step=step, n_intervals=intervals)
+    counts = interval_counts(starts, stops, first, canary, origin=0, step=step, n_intervals=intervals)
     for i in range(intervals):
         inside = (starts < stops) & (starts // step <= i)
         end = np.where(first >= 0, first, stops - 1)
         at_risk = inside & (np.minimum(end // step, intervals - 1) >= i)
-        assert sets.at_risk_canary[i] == (at_risk & canary).sum()
-        assert sets.at_risk_control[i] == (at_risk & ~canary).sum()
-    assert (sets.events <= sets.at_risk_canary + sets.at_risk_control).all()
-    assert sets.events.sum() == (first >= 0).sum()
+        assert counts.at_risk_canary[i] == (at_risk & canary).sum()
+        assert counts.at_risk_control[i] == (at_risk & ~canary).sum()
+    events = counts.events_canary + counts.events_control
+    assert (events <= counts.at_risk_canary + counts.at_risk_control).all()
+    assert events.sum() == (first >= 0).sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_event_is_compared_with_those_who_came_in_with_it_and_are_left(seed):
+    rng = np.random.default_rng(seed)
+    n, step, intervals, until = 700, 10, 24, 235
+    starts = rng.integers(0, 235, n)
+    stops = np.minimum(starts + rng.integers(0, 150, n), until)
+    first = starts + rng.integers(0, 40, n)
+    first = np.where((rng.random(n) < 0.6) & (first < stops), first, -1)
+    canary, kind = rng.random(n) < 0.3, rng.integers(0, 2, n)
+    sets = risk_sets(
+        starts, stops, first, canary, origin=0, step=step, n_intervals=intervals, until=until, strata=kind
+    )
+    expected = []
+    people = [
+        {"start": a, "stop": b, "first": c, "canary": d, "kind": k}
+        for a, b, c, d, k in zip(starts, stops, first, canary, kind, strict=True)
+        if a < b
+    ]
+    for kind_now in (0, 1):
+        cohort, seen = [], 0
+        for interval in range(23):  # the last one is not over
+            new = [p for p in people if p["kind"] == kind_now and p["start"] // step == interval]
+            cohort, seen = cohort + new, seen + len(new)
+            if len(cohort) < min(50, max(20, seen / 20)):
+                continue
+            for p in cohort:
+                if p["first"] >= 0:
+                    left = [
+                        q for q in cohort if (q["first"] if q["first"] >= 0 else q["stop"] - 1) >= p["first"]
+                    ]
+                    part = sum(q["canary"] for q in left) / len(left)
+                    expected.append((max(p["first"] // step, interval), part, p["canary"]))
+            cohort = []
+    got = sorted(zip(sets.cohorts.look.tolist(), sets.cohorts.share.tolist(), strict=True))
+    np.testing.assert_allclose(got, sorted((look, part) for look, part, _ in expected))
+    assert (
+        sets.events_canary.tolist()
+        == np.bincount([look for look, _, mine in expected if mine], minlength=intervals).tolist()
+    )
+    assert sets.events.sum() == len(expected) < (first >= 0).sum()  # the newest wait
+    assert sets.waiting > 0
     assert sets.swapped().swapped().events_canary.tolist() == sets.events_canary.tolist()
     twice = RiskSets.joined([sets, sets])
     assert twice.events.sum() == 2 * sets.events.sum()
+    assert twice.cohorts.expected()[intervals:].tolist() == sets.cohorts.expected().tolist()
 
 
 def test_retention_counts_only_the_day_it_names():

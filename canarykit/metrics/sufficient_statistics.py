@@ -197,8 +197,8 @@ def _statistics(
     for i, spec in enumerate(found.metrics):
         moments: list[Any] = [None] * len(_MOMENTS)
         if isinstance(spec, ShareMetric):
-            sets = found.risk_sets(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
-            columns = [sets.at_risk_canary, sets.events_canary, people, *moments]
+            counts = found.interval_counts(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
+            columns = [counts.at_risk_canary, counts.events_canary, people, *moments]
         else:
             with_it, moments = _moments(found, i, arm, entered, n_intervals, by_group=by_group)
             columns = [None, with_it, people, *moments]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.errors import DataError, did_you_mean
-from canarykit.metrics.risk import RiskSets, risk_sets
+from canarykit.metrics.risk import IntervalCounts, RiskSets, interval_counts, risk_sets
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.sql import shard_outcomes
 from canarykit.metrics.values import Metric, ValueMetric
@@ -87,23 +87,44 @@ class Outcomes:
         )
 
     def risk_sets(
-        self, i: int, *, origin: int, step: int, n_intervals: int, where: npt.NDArray[np.bool_] | None = None
+        self,
+        i: int,
+        *,
+        origin: int,
+        step: int,
+        n_intervals: int,
+        until: int | None = None,
+        where: npt.NDArray[np.bool_] | None = None,
     ) -> RiskSets:
-        """Counts per interval of share metric `i`, over all units or those of a mask."""
+        """Events of share metric `i` within entry cohorts, over all units or those of a mask.
+
+        People who were seen in an earlier stage form cohorts of their own: how many of them have the canary
+        follows from the shares of two stages.
+        """
+        mask = slice(None) if where is None else where
+        returning = self.units["returning"].to_numpy(np.int64)[mask] if "returning" in self.units else None
+        return risk_sets(
+            *self._moments(i, mask),
+            origin=origin,
+            step=step,
+            n_intervals=n_intervals,
+            until=until,
+            strata=returning,
+        )
+
+    def interval_counts(
+        self, i: int, *, origin: int, step: int, n_intervals: int, where: npt.NDArray[np.bool_]
+    ) -> IntervalCounts:
+        """Everybody at risk and the first events of share metric `i` by interval, for a mask of units."""
+        return interval_counts(*self._moments(i, where), origin=origin, step=step, n_intervals=n_intervals)
+
+    def _moments(self, i: int, mask: Any) -> tuple[Any, Any, Any, Any]:
+        """Start and end of each unit's time at risk, its first event, and whether it has the canary."""
         first = self.first[i]
         if first is None:
             raise DataError(f"{self.metrics[i].label!r} is no share of people; it has moments, not risk sets")
         starts, stops = self.time_at_risk(i)
-        keep = slice(None) if where is None else where
-        return risk_sets(
-            starts[keep],
-            stops[keep],
-            first[keep],
-            self.canary[keep],
-            origin=origin,
-            step=step,
-            n_intervals=n_intervals,
-        )
+        return starts[mask], stops[mask], first[mask], self.canary[mask]
 
     def only(self, mask: npt.NDArray[np.bool_]) -> Outcomes:
         """The same for some of the units."""

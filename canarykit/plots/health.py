@@ -237,14 +237,15 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
     sets = series.risk_sets[labels.index(guardrail)]
     if sets is None:
         raise DataError(f"{guardrail!r} is a value, not a share of people: it has no rate per hour")
+    counts = sets.by_interval
     ax = new_axes(ax)
     looks = series.looks
     group = max(1, math.ceil(len(looks) / 24))
     starts = np.arange(0, len(looks), group)
     times = np.array(looks[np.minimum(starts + group, len(looks)) - 1], dtype="datetime64[us]")
     for name, events, at_risk in (
-        ("canary", sets.events_canary, sets.at_risk_canary),
-        ("control", sets.events_control, sets.at_risk_control),
+        ("canary", counts.events_canary, counts.at_risk_canary),
+        ("control", counts.events_control, counts.at_risk_control),
     ):
         x, n = np.add.reduceat(events, starts), np.maximum.reduceat(at_risk, starts)
         low, high, share = wilson_limits(x, n)

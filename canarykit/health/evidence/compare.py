@@ -120,9 +120,20 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         if isinstance(guardrail.metric, ShareMetric):
             once = used & earlier.without_event(i, found.units)
             risk = found.risk_sets(
-                i, origin=question.origin, step=question.step, n_intervals=len(looks), where=once
+                i,
+                origin=question.origin,
+                step=question.step,
+                n_intervals=len(looks),
+                until=int(looks[-1]),
+                where=once,
             )
             sets.append(risk)
+            if risk.waiting:
+                text = (
+                    f"{question.unit_words} who came in last: what they do counts for {guardrail.label} once "
+                    "enough have come in with them to compare them with"
+                )
+                notes.append(Note("waiting", text, risk.waiting))
             joined = RiskSets.joined([*(stage[i] for stage in earlier.counts), risk])
             evidence_of = _judge_share(data, guardrail, weight, joined, found, i, used, missing)
             judged.append(evidence_of.last(len(looks)))

@@ -1,9 +1,10 @@
 """Counts and moments in, evidence at every look out: what the decision table reads.
 
-Share metrics go through the exact event engine: per interval the people at risk and the first events of
-both arms, compared within the interval, so that neither the hour of the day nor a growing ramp biases
-anything. Conversions are judged as events too, with the arms swapped: harm is a lower rate. Value metrics
-go through the normal mixture on differences of means, ordered by when people came in.
+Share metrics go through the event engine: each first event is compared with the people who came in at the
+same time and are left, so that neither the hour of the day, nor a growing ramp, nor a conversion that comes
+at once to most newcomers biases anything. Conversions are judged as events too, with the arms swapped: harm
+is a lower rate. Value metrics go through the normal mixture on differences of means, ordered by when people
+came in.
 """
 
 from __future__ import annotations
@@ -148,12 +149,12 @@ def share_evidence(
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
 ) -> GuardrailEvidence:
-    """Evidence of a share guardrail at each interval, exact at every look.
+    """Evidence of a share guardrail, valid at every look.
 
     Parameters
     ----------
     sets
-        People at risk and first events per interval.
+        First events at each look, compared within entry cohorts.
     guardrail, weight
         The spec and its part of the rollback error.
     margin_ratio
@@ -169,14 +170,18 @@ def share_evidence(
     own = guardrail.tolerated_ratio
     harm, safe = event_mixtures(1 / own if lower_is_worse else own)
     safe = replace(safe, null_ratio=tolerated)
-    counts = (oriented.events_canary, oriented.events, oriented.at_risk_canary, oriented.at_risk_control)
-    at = compressed(oriented)
-    few = tuple(column[at] for column in counts)
-    below = event_ratio_bounds(*few, confidence=1 - weight * alpha_rollback, sided="lower", mixture=harm)
-    above = event_ratio_bounds(*few, confidence=1 - alpha_promote, sided="upper", mixture=safe)
-    value = _spread_out(below.value, at, sets.n_intervals, math.nan)
-    low = _spread_out(below.low, at, sets.n_intervals, 0.0)
-    high = _spread_out(above.high, at, sets.n_intervals, math.inf)
+    counts, at_margin = oriented.counts(), oriented.counts(tolerated)
+    below = event_ratio_bounds(
+        *counts,
+        confidence=1 - weight * alpha_rollback,
+        sided="lower",
+        mixture=harm,
+        cohorts=oriented.cohorts,
+    )
+    above = event_ratio_bounds(
+        *counts, confidence=1 - alpha_promote, sided="upper", mixture=safe, cohorts=oriented.cohorts
+    )
+    value, low, high = below.value, below.low, above.high
     if lower_is_worse:
         with np.errstate(divide="ignore"):
             value, low, high = 1 / value, 1 / high, 1 / low
@@ -184,13 +189,13 @@ def share_evidence(
         guardrail=guardrail,
         weight=weight,
         harm_log_e=harm.log_e(*counts),
-        safe_log_e=safe.log_e(*counts),
+        safe_log_e=safe.log_e(*at_margin),
         margin=margin_ratio,
         value=value,
         low=low,
         high=high,
         unit="ratio",
-        counts=_counted(sets, at, harm, safe),
+        counts=_counted(sets, margin_ratio, harm, safe),
     )
 
 
@@ -274,27 +279,19 @@ def no_evidence(guardrail: Guardrail, weight: float, n_looks: int, margin: float
     )
 
 
-def compressed(sets: RiskSets) -> npt.NDArray[np.intp]:
-    """Intervals with events, where alone the evidence moves (the first one if there are none)."""
+def _counted(sets: RiskSets, margin_ratio: float, harm: EventMixture, safe: EventMixture) -> dict[str, Any]:
+    """Events at the looks that have some, and the exposures under each of the two nulls."""
     at = np.flatnonzero(sets.events)
-    return at if at.size else np.array([0])
-
-
-def _spread_out(series: Floats, at: npt.NDArray[np.intp], n_intervals: int, before: float) -> Floats:
-    """Carry the numbers of the intervals with events forward over those without."""
-    place = np.searchsorted(at, np.arange(n_intervals), side="right") - 1
-    return np.where(place >= 0, series[np.maximum(place, 0)], before)
-
-
-def _counted(
-    sets: RiskSets, at: npt.NDArray[np.intp], harm: EventMixture, safe: EventMixture
-) -> dict[str, Any]:
+    at = at if at.size else np.array([0])
+    equal, at_margin = sets.cohorts.exposures(), sets.cohorts.exposures(margin_ratio)
     return {
         "interval": at.tolist(),
         "events_canary": sets.events_canary[at].tolist(),
         "events_control": sets.events_control[at].tolist(),
-        "at_risk_canary": sets.at_risk_canary[at].tolist(),
-        "at_risk_control": sets.at_risk_control[at].tolist(),
+        "at_risk_canary": equal[0][at].tolist(),
+        "at_risk_control": equal[1][at].tolist(),
+        "at_margin_canary": at_margin[0][at].tolist(),
+        "at_margin_control": at_margin[1][at].tolist(),
         "mixture": {"sd": harm.sd, "low": harm.low, "high": harm.high, "points": harm.points},
         "safe_null_ratio": safe.null_ratio,
     }

@@ -18,7 +18,7 @@ import numpy as np
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.health.decision import Row, Verdict, first_decision
-from canarykit.metrics.risk import RiskSets
+from canarykit.metrics.risk import IntervalCounts, RiskSets
 
 if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
@@ -144,11 +144,11 @@ def compare_rules(report: StageReport) -> RuleComparison:
     return RuleComparison(report.stage, tuple(rows), (Note("published_rules", text),))
 
 
-def _oriented(worse: str, sets: RiskSets) -> RiskSets:
-    return sets.swapped() if worse == "lower" else sets
+def _oriented(worse: str, sets: RiskSets) -> IntervalCounts:
+    return sets.by_interval.swapped() if worse == "lower" else sets.by_interval
 
 
-def _shares(sets: RiskSets, canary: Any, control: Any, *, swapped: bool) -> tuple[Any, Any, Any, Any]:
+def _shares(sets: IntervalCounts, canary: Any, control: Any, *, swapped: bool) -> tuple[Any, Any, Any, Any]:
     """Cumulative events and people of both arms, oriented so that more in the first arm is harm."""
     first, second = (control, canary) if swapped else (canary, control)
     columns = (sets.events_canary, sets.events_control, first, second)
@@ -202,7 +202,7 @@ def _growthbook(shares: list[tuple[Any, Any, Any, Any]]) -> Any:
     return np.logical_or.reduce(alarms)
 
 
-def _above(pairs: list[tuple[Any, RiskSets]], *, limit: int) -> Any:
+def _above(pairs: list[tuple[Any, IntervalCounts]], *, limit: int) -> Any:
     """Looks from which `limit` intervals in all were above the threshold, for any guardrail."""
     alarms = []
     for _, sets in pairs:
@@ -214,7 +214,7 @@ def _above(pairs: list[tuple[Any, RiskSets]], *, limit: int) -> Any:
     return np.logical_or.reduce(alarms)
 
 
-def _kayenta(series: EvidenceSeries, pairs: list[tuple[Any, RiskSets]]) -> tuple[Any, ...]:
+def _kayenta(series: EvidenceSeries, pairs: list[tuple[Any, IntervalCounts]]) -> tuple[Any, ...]:
     """Mann-Whitney on the rates per interval, judged once over the whole stage as the product does."""
     from canarykit.stats.others.mann_whitney import classify_series
 

@@ -204,9 +204,9 @@ def _pictures(report: StageReport) -> str:
         )
         for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
             if sets is not None and sets.events.sum():
-                label = judged.guardrail.label
-                words = f"{label} by hour and variant: {int(sets.events_canary.sum())} people with it in the "
-                words += f"canary, {int(sets.events_control.sum())} in the control"
+                label, happened = judged.guardrail.label, sets.by_interval
+                words = f"{label} by hour and variant: {int(happened.events_canary.sum())} people with it in "
+                words += f"the canary, {int(happened.events_control.sum())} in the control"
                 pictures.append(figure_html(lambda label=label: plot_rate(report, label), words, width="49%"))
         counts = f"{int(series.units_canary[-1]):,} canary and {int(series.units_control[-1]):,} control"
         pictures.append(

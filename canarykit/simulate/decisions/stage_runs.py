@@ -17,24 +17,30 @@ from canarykit.simulate.decisions.rival_rules import RIVALS, Counts
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
-from canarykit.stats.any_look.event_process import EventMixture
+from canarykit.stats.any_look.event_process import EventMixture, event_intervals
 from canarykit.stats.any_look.sequential import mixture_log_e
 from canarykit.stats.one_look.srm import SRM_MIXTURE
 
 __all__ = ["Drawn", "Judge", "draw_stage"]
+
+RARE = 0.02
+"""Rates up to which events are drawn from their Poisson limit and take nobody out of those at risk."""
 
 
 @dataclass(frozen=True)
 class Drawn:
     """Counts of a block of runs, shaped (runs, looks); events once more per guardrail in front.
 
-    For a value guardrail, `events_*` hold the sums of its values.
+    For a value guardrail, `events_*` hold the sums of its values. `parts` hold the canary's expected part of
+    each look's events among the people they are compared with; None where events are so rare that it is the
+    planned share.
     """
 
     canary: np.ndarray
     control: np.ndarray
     events_canary: tuple[np.ndarray, ...]
     events_control: tuple[np.ndarray, ...]
+    parts: tuple[np.ndarray | None, ...]
 
     @classmethod
     def join(cls, parts: list[Drawn]) -> Drawn:
@@ -47,13 +53,14 @@ class Drawn:
             np.concatenate([part.control for part in parts], axis=1),
             tuple(np.concatenate([part.events_canary[g] for part in parts], axis=1) for g in many),
             tuple(np.concatenate([part.events_control[g] for part in parts], axis=1) for g in many),
+            tuple(np.concatenate(columns, axis=1) if (columns := _columns(parts, g)) else None for g in many),
         )
 
     @classmethod
     def before(cls, runs: int, guardrails: int) -> Drawn:
         """Nothing yet: no column."""
         none = np.zeros((runs, 0), np.int64)
-        return cls(none, none, (none,) * guardrails, (none,) * guardrails)
+        return cls(none, none, (none,) * guardrails, (none,) * guardrails, (None,) * guardrails)
 
     def total(self, last: np.ndarray) -> Drawn:
         """What each run has seen up to and with a look of its own, as one column."""
@@ -61,12 +68,27 @@ class Drawn:
         def added(counts: np.ndarray) -> np.ndarray:
             return np.cumsum(counts, axis=1)[np.arange(len(last)), last][:, None]
 
+        def averaged(g: int) -> np.ndarray | None:
+            part = self.parts[g]
+            if part is None:
+                return None
+            events = self.events_canary[g] + self.events_control[g]
+            return np.asarray(added(events * part) / np.maximum(added(events), 1))
+
         return Drawn(
             added(self.canary),
             added(self.control),
             tuple(added(counts) for counts in self.events_canary),
             tuple(added(counts) for counts in self.events_control),
+            tuple(averaged(g) for g in range(len(self.parts))),
         )
+
+
+def _columns(parts: list[Drawn], g: int) -> list[np.ndarray]:
+    """A guardrail's expected parts, stage after stage; nothing where they are the planned shares."""
+    columns = [part.parts[g] for part in parts if part.canary.shape[1]]
+    kept = [column for column in columns if column is not None]
+    return kept if len(kept) == len(columns) else []
 
 
 def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int) -> Drawn:
@@ -76,10 +98,12 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     canary = _people(draw("canary"), looks.canary_people, shape)
     control = _people(draw("control"), looks.control_people, shape)
     pairs = []
+    parts: list[np.ndarray | None] = []
     for place, truth in enumerate(truths):
         low, high = rates.control[place], rates.canary[place]
         if not truth.is_share:
             pairs.append(_values(truth, canary, control, low, high, draw, place))
+            parts.append(None)
             continue
         theirs = _hit(draw(f"{place}theirs"), control, low)
         ours = _hit(draw(f"{place}ours"), canary, low)
@@ -89,7 +113,31 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
         if np.any(high < low):
             ours = binomial(draw(f"{place}less"), ours, np.clip(high / low, 0.0, 1.0))
         pairs.append((ours, theirs))
-    return Drawn(canary, control, tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+        common = truth.base > RARE
+        parts.append(_parts(draw(f"{place}order"), ours, theirs, canary, control) if common else None)
+    ours_all, theirs_all = (tuple(pair[arm] for pair in pairs) for arm in (0, 1))
+    return Drawn(canary, control, ours_all, theirs_all, tuple(parts))
+
+
+def _parts(
+    stream: np.random.Generator, ours: np.ndarray, theirs: np.ndarray, canary: np.ndarray, control: np.ndarray
+) -> np.ndarray:
+    """Canary's expected part of the events of each look, among the people who came in with them.
+
+    Each event takes somebody out of the cohort, so the part moves as the labels come. Its mean over all
+    orders in which they may come is known; how far an order strays from it is drawn.
+    """
+    from scipy.special import digamma
+
+    n, people = ours + theirs, np.maximum(canary + control, 1)
+    some = np.maximum(n, 1)
+    share, rate = canary / people, n / people
+    harmonic = digamma(people + 1) - digamma(people - n + 1)
+    mean = (canary * harmonic - ours / some * (people * harmonic - n)) / some
+    hazard = -np.log1p(-np.minimum(rate, 1 - 1 / (2 * people))) / np.maximum(rate, 1e-12)
+    left = np.maximum(1 - hazard**2 * (1 - rate), 0.0)  # of the variance of one label after another
+    noise = stream.standard_normal(n.shape) * np.sqrt(share * (1 - share) * left / some)
+    return np.where(n > 0, np.clip(mean + noise, 1e-9, 1 - 1e-9), 0.5)
 
 
 def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -102,7 +150,7 @@ def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int,
 
 def _hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """How many of them have the event: binomial, where it is rare its Poisson limit."""
-    if rate.max() > 0.02:
+    if rate.max() > RARE:
         return binomial(stream, people, rate)
     return np.minimum(stream.poisson(people * rate), people)
 
@@ -223,7 +271,9 @@ class Judge:
         guardrail = self.truths[place].guardrail
         lower = guardrail.worse == "lower"
         ours, theirs, _, _ = self._oriented(place, drawn)
-        exposure = shares[:, ::-1] if lower else shares
+        part = drawn.parts[place]
+        exposure = shares if part is None else np.stack([part, 1 - part], axis=-1)
+        exposure = exposure[..., ::-1] if lower else exposure
         own = self.truths[place].margin_ratio
         harm, safe = event_mixtures(1 / own if lower else own)
         if self.mixture is not None:
@@ -261,11 +311,13 @@ class Judge:
         thresholds: tuple[float, float],
     ) -> np.ndarray:
         """Running log E; the compiled form gives bounds below and above the thresholds that matter."""
-        canary, control = exposure.T
+        canary, control = exposure[..., 0], exposure[..., 1]
         if not self.compiled:
             return mixture.log_e(x, n, canary, control)
-        from canarykit.stats.any_look.event_kernels import run_paths, terms_of
+        from canarykit.stats.any_look.event_kernels import run_paths, running_log_e, terms_of
 
+        if exposure.ndim > 2:
+            return running_log_e(mixture, *event_intervals(x, n, canary, control))
         grid, out = mixture.grid, np.empty(x.shape)
         counts = x.astype(np.float64), n.astype(np.float64), terms_of(mixture, canary, control)
         run_paths(*counts, grid.log_ratios, grid.log_weights, thresholds[0], out, thresholds[1])

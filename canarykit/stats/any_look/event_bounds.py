@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from canarykit.errors import DataError
+from canarykit.stats.any_look.cohort_events import CohortEvents
 from canarykit.stats.any_look.event_process import EventMixture, event_intervals
 from canarykit.stats.checks import require_choice, require_share
 from canarykit.stats.estimate import ConfidenceSequence, Sided
@@ -15,6 +18,9 @@ from canarykit.stats.estimate import ConfidenceSequence, Sided
 __all__ = ["event_ratio_bounds", "event_ratio_estimate"]
 
 _EDGE = 30.0  # limits beyond exp(+-30) are reported as 0 or infinite
+_NODES = _EDGE * np.sinh(np.linspace(-6.0, 6.0, 97)) / math.sinh(6.0)  # dense around a ratio of 1
+_CLOSE = 1e-9  # of a root: in log E, or in the log of the ratio
+_BLOCK = 256  # looks whose likelihoods are in memory at once
 
 
 def event_ratio_bounds(
@@ -26,6 +32,7 @@ def event_ratio_bounds(
     confidence: float = 0.95,
     sided: Sided = "two",
     mixture: EventMixture | None = None,
+    cohorts: CohortEvents | None = None,
 ) -> ConfidenceSequence:
     """Confidence sequence of the ratio of event rates, canary over control.
 
@@ -42,6 +49,9 @@ def event_ratio_bounds(
         reached an e-value of 1 / a.
     mixture
         Spread of the alternatives (its side and null are not used).
+    cohorts
+        The events one by one where they are compared within entry cohorts: the exposures then follow from
+        them anew for each ratio that is tried, and those given serve the estimate. One series only.
 
     Returns
     -------
@@ -63,17 +73,27 @@ def event_ratio_bounds(
     x, n, canary, control = event_intervals(x, n, exposure_canary, exposure_control)
     shape = np.broadcast_shapes(x.shape, canary.shape)
     x, n, canary, control = (np.broadcast_to(a, shape) for a in (x, n, canary, control))
+    if cohorts is not None and (x.ndim != 1 or cohorts.n_looks != x.shape[-1]):
+        raise DataError(f"x has shape {shape}, cohorts {cohorts.n_looks} looks; expected one series of them")
     grid = replace(mixture or EventMixture(), side="harm", null_ratio=1.0).grid
     spread = (grid.log_ratios, grid.log_weights, threshold)
     value = np.full(shape, np.nan)
     low, high = np.zeros(shape), np.full(shape, np.inf)
+
+    def log_odds(at_risk: np.ndarray, rest: np.ndarray, swap: bool) -> Callable[[np.ndarray], np.ndarray]:
+        if cohorts is not None:
+            events = cohorts.swapped() if swap else cohorts
+            return lambda nulls: _logit(events.expected(np.exp(nulls)))
+        odds = _logit(at_risk / (at_risk + rest))
+        return lambda nulls: nulls[:, None] + odds
+
     for row in np.ndindex(shape[:-1]):
-        series = (x[row], n[row], canary[row], control[row])
-        value[row] = _estimates(*series)
+        a, b, e, f = x[row], n[row], canary[row], control[row]
+        value[row] = _estimates(a, b, e, f)
         if sided != "upper":
-            low[row] = _lower_limits(*series, *spread)
+            low[row] = _lower_limits(a, b, log_odds(e, f, swap=False), *spread)
         if sided != "lower":  # swap the arms: an upper limit of d is one over a lower limit of 1 / d
-            swapped = _lower_limits(n[row] - x[row], n[row], control[row], canary[row], *spread)
+            swapped = _lower_limits(b - a, b, log_odds(f, e, swap=True), *spread)
             with np.errstate(divide="ignore"):
                 high[row] = 1 / swapped
     return ConfidenceSequence(
@@ -100,82 +120,122 @@ def event_ratio_estimate(
     1.8
     """
     x, n, canary, control = event_intervals(x, n, exposure_canary, exposure_control)
-    x, n, canary, control = np.broadcast_arrays(x, n, canary, control)
-    if n.sum() == 0:
-        return None
-    return _estimate(x.ravel(), n.ravel(), canary.ravel(), control.ravel())
+    x, n, canary, control = (a.ravel() for a in np.broadcast_arrays(x, n, canary, control))
+    return None if n.sum() == 0 else float(_estimates(x, n, canary, control)[-1])
 
 
 def _lower_limits(
     x: np.ndarray,
     n: np.ndarray,
-    canary: np.ndarray,
-    control: np.ndarray,
+    log_odds: Callable[[np.ndarray], np.ndarray],
     log_ratios: np.ndarray,
     log_weights: np.ndarray,
     threshold: float,
 ) -> np.ndarray:
-    """Best lower limit so far, per look. E falls as the null grows, so one root a look suffices."""
+    """Best lower limit so far, per look: the largest null that was ever refuted.
 
-    def states(log_null: float, until: int, since: int = 0) -> np.ndarray:
-        part = slice(since, until)
-        events, at_risk, rest = n[part, None], canary[part, None] * math.exp(log_null), control[part, None]
-        term = np.log(rest + at_risk) - np.log(rest + at_risk * np.exp(log_ratios)[None, :])
-        return (x[part, None] * log_ratios[None, :] + events * term).sum(axis=0)
+    E falls as the null grows. It is computed at all looks on one grid of nulls, which brackets the limit of
+    each; between them the likelihoods are so smooth that a cubic through four nulls gives the limit itself.
+    """
+    at = np.flatnonzero(n > 0)
+    if at.size == 0:
+        return np.zeros(x.size)
+    nodes = _NODES
+    parts = 1 / (1 + np.exp(-log_odds(nodes)[:, at]))
+    spent = np.zeros((len(nodes), 1, log_ratios.size))
+    seen = np.cumsum(x[at])
+    roots = np.full(at.size, -np.inf)
+    best = -1
+    for begin in range(0, at.size, _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        cost = np.log1p(parts[:, part, None] * np.expm1(log_ratios)) * n[at[part], None]
+        spent = spent[:, -1:] + np.cumsum(cost, axis=1)
+        refuted = _log_e(seen[part, None] * log_ratios - spent, log_weights) >= threshold
+        last = np.where(refuted.any(axis=0), len(nodes) - 1 - np.argmax(refuted[::-1], axis=0), -1)
+        record = np.maximum(np.maximum.accumulate(last), best)
+        looks = np.flatnonzero((last >= 0) & (last == record))  # the others are behind an earlier one
+        places = np.clip(last[looks], 1, len(nodes) - 3)
+        around = places[:, None] + np.arange(-1, 3)
+        gained = seen[part][looks, None] * log_ratios
+        roots[begin + looks] = _roots(
+            nodes[around], spent[around, looks[:, None]], gained, log_weights, threshold
+        )
+        best = int(record[-1])
+    running = np.exp(np.maximum.accumulate(roots))
+    place = np.searchsorted(at, np.arange(x.size), side="right") - 1
+    return np.where(place >= 0, running[np.maximum(place, 0)], 0.0)
 
-    def log_e(state: np.ndarray) -> float:
-        largest = float(state.max())
-        return largest + math.log(float(np.exp(state - largest + log_weights).sum()))
 
-    limits = np.zeros(x.size)
-    best, state = -_EDGE, np.zeros(log_ratios.size)
-    for look in range(x.size):
-        if n[look] > 0:
-            state = state + states(best, look + 1, look)
-            if log_e(state) >= threshold:
-                inside, outside = _EDGE, best
-                for _ in range(60):
-                    middle = (inside + outside) / 2
-                    if log_e(states(middle, look + 1)) >= threshold:
-                        outside = middle
-                    else:
-                        inside = middle
-                best = inside
-                state = states(best, look + 1)
-        limits[look] = 0.0 if best <= -_EDGE else math.exp(best)
-    return limits
+def _log_e(state: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
+    largest = state.max(axis=-1)
+    return np.asarray(largest + np.log(np.exp(state - largest[..., None]) @ np.exp(log_weights)))
+
+
+def _roots(
+    nodes: np.ndarray, spent: np.ndarray, gained: np.ndarray, log_weights: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Null at which log E is at the threshold, between the middle two of four nodes each (Illinois)."""
+
+    def beyond(null: np.ndarray) -> np.ndarray:
+        cost = np.einsum("ri,rij->rj", _through(nodes, null), spent)
+        return _log_e(gained - cost, log_weights) - threshold
+
+    low, high = nodes[:, 1], nodes[:, 2]
+    over, under = np.maximum(beyond(low), 0.0), np.minimum(beyond(high), 0.0)
+    side = np.zeros(len(low))
+    middle = low
+    for _ in range(40):
+        step = np.where(over > under, over / np.where(over > under, over - under, 1.0), 0.0)
+        middle = low + (high - low) * step
+        value = beyond(middle)
+        if bool(np.all((np.abs(value) < _CLOSE) | (high - low < _CLOSE))):
+            break
+        above = value >= 0  # an end that stays twice counts half, or it would stay for ever
+        over, under = (
+            np.where(above, value, np.where(side < 0, over / 2, over)),
+            np.where(above, np.where(side > 0, under / 2, under), value),
+        )
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+        side = np.where(above, 1.0, -1.0)
+    return np.asarray(middle)
+
+
+def _through(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Weights of the values at four nodes, in rows, in the cubic through them (Lagrange)."""
+    weights = np.ones_like(nodes)
+    for i in range(4):
+        for j in range(4):
+            if i != j:
+                weights[:, i] *= (at - nodes[:, j]) / (nodes[:, i] - nodes[:, j])
+    return weights
 
 
 def _estimates(x: np.ndarray, n: np.ndarray, canary: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """Maximum likelihood ratio after each look; NaN before the first event."""
-    values = np.full(x.size, np.nan)
-    for look in range(x.size):
-        part = slice(0, look + 1)
-        if n[look] == 0 and look > 0:
-            values[look] = values[look - 1]
-        elif n[part].sum() > 0:
-            values[look] = _estimate(x[part], n[part], canary[part], control[part])
-    return values
+    """Maximum likelihood ratio after each look, all looks at once; NaN before the first event."""
+    told = (n > 0) & (canary > 0) & (control > 0)
+    x, n = np.where(told, x, 0), np.where(told, n, 0)
+    with np.errstate(divide="ignore"):
+        log_odds = np.where(told, np.log(np.where(told, canary, 1)) - np.log(np.where(told, control, 1)), 0.0)
+    seen, total = np.cumsum(x), np.cumsum(n)
+    if bool(np.all(log_odds[told] == log_odds[told][:1])):  # one share at all looks: no search
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = seen / (total - seen) * np.exp(-log_odds[told][:1].sum())
+    else:
+        expected = np.cumsum(n / (1 + np.exp(-_NODES[:, None] - log_odds)), axis=1)
+        last = np.clip((expected < seen).sum(axis=0) - 1, 1, len(_NODES) - 3)
+        around = last[:, None] + np.arange(-1, 3)
+        nodes, values = _NODES[around], expected[around, np.arange(x.size)[:, None]]
+        low, high = nodes[:, 1], nodes[:, 2]
+        for _ in range(50):
+            middle = (low + high) / 2
+            fewer = (_through(nodes, middle) * values).sum(axis=1) < seen
+            low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
+        ratio = np.exp((low + high) / 2)
+    ratio = np.where(seen == 0, 0.0, np.where(seen == total, np.inf, ratio))
+    return np.where(total > 0, ratio, np.nan)
 
 
-def _estimate(x: np.ndarray, n: np.ndarray, canary: np.ndarray, control: np.ndarray) -> float:
-    informative = (n > 0) & (canary > 0) & (control > 0)
-    x, n, canary, control = x[informative], n[informative], canary[informative], control[informative]
-    seen, total = float(x.sum()), float(n.sum())
-    if total == 0:
-        return math.nan
-    if seen == 0:
-        return 0.0
-    if seen == total:
-        return math.inf
-    odds = canary / control
-    if np.all(odds == odds[0]):
-        return seen / (total - seen) / float(odds[0])
-    low, high = -_EDGE - float(np.log(odds.max())), _EDGE - float(np.log(odds.min()))
-    for _ in range(80):
-        middle = (low + high) / 2
-        if float((n / (1 + np.exp(-middle) / odds)).sum()) < seen:
-            low = middle
-        else:
-            high = middle
-    return math.exp((low + high) / 2)
+def _logit(part: np.ndarray) -> np.ndarray:
+    """Log odds of a part; certainty stays finite, and so far away that no alternative changes it."""
+    part = np.clip(part, 1e-300, 1 - 1e-16)
+    return np.asarray(np.log(part) - np.log1p(-part))

@@ -7,6 +7,10 @@ of d and multiplied over intervals, is a number E that a true null pushes past 1
 with probability at most a. Exposures may change from one interval to the next, so a growing ramp biases
 nothing. Each unit may count once: events of one chatty person are one event.
 
+All that holds if everybody behind the exposures of an interval has the same chance of the event, but for
+the arm. Where newcomers have it at once and others never, exposures must come from within entry cohorts:
+`canarykit.metrics.risk.risk_sets` makes such exposures, and then no such assumption is needed.
+
 References
 ----------
 Lindon & Malek (2022), Anytime-valid inference for multinomial count data, section 4, arXiv:2011.03567;
