@@ -1,8 +1,8 @@
 """Share metrics: of each person, whether something happened after the exposure.
 
-One first event per person, which the exact event engine can judge at every look; people exposed a moment
-ago count for the moment they were observed. Exactness leaves no room for adjusting by the past (`cuped`),
-which value metrics have.
+One first event per person, which the event engine judges within entry cohorts at every look; people exposed
+a moment ago count for the moment they were observed. Counts leave no room for adjusting by the past
+(`cuped`), which value metrics have.
 """
 
 from __future__ import annotations

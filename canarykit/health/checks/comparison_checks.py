@@ -203,7 +203,10 @@ def guardrail_check(
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
         where = "over the ramp so far, stratified by stage; " if question.evidence == "ramp" else ""
-        method = f"exact event e-process, one first event per person, every look valid; {where}{weight}"
+        method = (
+            "event e-process within entry cohorts, one first event per person, every look valid; "
+            f"{where}{weight}"
+        )
     else:
         values = comparison.values[i]
         alone = "by this stage alone; " if question.evidence == "ramp" else ""
