@@ -404,7 +404,7 @@ def test_the_past_is_part_of_the_fingerprint():
     "build, message",
     [
         (lambda: metrics.Total("paid", cuped="14"), "cuped is '14'; expected a number with its unit"),
-        (lambda: metrics.Total("paid", cuped="0d"), "cuped is '0d'; expected more than nothing"),
+        (lambda: metrics.Total("paid", cuped="0d"), "cuped is '0d'; expected longer than zero"),
         (lambda: metrics.Average("paid", "amount", cuped=14), "cuped is 14"),
         (
             lambda: metrics.Ratio(SPEND, metrics.Total("$pageview")),

@@ -47,8 +47,10 @@ def test_proven_harm_rolls_back_even_before_the_stay_is_over():
     assert Row.HARM.verdict is Verdict.ROLL_BACK
 
 
-def test_proven_harm_below_the_margin_is_a_question_for_a_person():
-    assert row(HARM, safe_log_e=[[5.0]]) is Row.TOLERATED_HARM
+def test_proven_harm_within_what_is_tolerated_never_rolls_back_and_promotes_once_all_is_shown():
+    assert row(HARM, safe_log_e=[[5.0]]) is Row.SAFE
+    assert row(HARM, safe_log_e=[[5.0]], dwell_met=False) is Row.TOLERATED_HARM
+    assert row(HARM, harm_log_e=[[5.0], [0.0]], safe_log_e=[[5.0], [0.0]]) is Row.TOLERATED_HARM
     assert Row.TOLERATED_HARM.verdict is Verdict.HOLD
 
 
@@ -139,10 +141,10 @@ def test_every_combination_of_conditions_follows_the_printed_order():
             expected = 40
         elif harmed:
             expected = 50
-        elif tolerated:
-            expected = 60
         elif safe and may:
             expected = 70
+        elif tolerated:
+            expected = 60
         else:
             expected = 80 if cap else 90
         assert rows[j] == expected

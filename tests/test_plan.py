@@ -205,7 +205,7 @@ def test_a_stage_without_a_window_says_how_to_give_one():
 
 @pytest.mark.parametrize("text", ["3", "3 m", "three days", 3, "0d", ""])
 def test_a_dwell_without_a_clear_unit_is_refused(text):
-    with pytest.raises(ck.PlanError, match=r"expected (a number with its unit|more than nothing)"):
+    with pytest.raises(ck.PlanError, match=r"expected (a number with its unit|longer than zero)"):
         five(dwell={"beta": text})
 
 

@@ -20,7 +20,7 @@ PLAN = ck.RolloutPlan.five_stages(
 )
 STAGE = "expanded beta 25%"
 START, END = PLAN.window(STAGE)
-ERRORS = ck.Guardrail("$exception", margin_ratio=3.0)
+ERRORS = ck.Guardrail("$exception", margin_ratio=3.0, roll_back_ratio=1.0)
 OUTAGE = ("2026-09-14T10:00:00Z", "2026-09-14T16:00:00Z")
 MONDAY = int(pd.Timestamp("2026-09-07T00:00:00Z").value // 1000)
 NIGHTS = np.maximum(0.02, np.sin(np.linspace(0, 2 * np.pi, 96) - 1.5) + 0.6)
@@ -126,7 +126,7 @@ def test_an_outage_holds_the_promotion_until_somebody_says_what_it_was(whole):
     check = report.check("gaps")
     assert "No event at all from 2026-09-14 10:00 UTC to 2026-09-14 16:00 UTC (6 h)" in check.meaning
     assert check.effect == 6.0
-    assert "the data are not whole" in report.reason
+    assert "the data are incomplete" in report.reason
     assert recompute(report.to_json()) == (report.verdict, report.row)
     assert report.gaps == (tuple(pd.Timestamp(moment) for moment in OUTAGE),)
     labels = [text.get_text() for text in plot_exposure(report).get_legend().get_texts()]

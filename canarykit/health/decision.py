@@ -1,6 +1,7 @@
 """The decision table: evidence in, row numbers out; pure, vectorised over runs and looks, no frames.
 
-The first row that matches wins, at every look on its own (nothing here remembers earlier looks):
+The first row that matches wins (60 stands for what 70 does not promote), at every look on its own
+(nothing here remembers earlier looks):
 
 ====  =====================================================================  ==========================
 row   condition                                                              verdict
@@ -12,8 +13,10 @@ row   condition                                                              ver
 40    sample-ratio evidence >= 100, too many people saw both variants, an    hold, comparisons off
       arm was silent by itself, or people of one segment or day are missing
 41    sample-ratio evidence >= 1000                                          hold, invalid: start again
-50    a guardrail's weighted harm evidence >= 1/alpha, margin not excluded   roll back
-60    harm proven, and proven to be smaller than the margin                  hold, a person decides
+50    a guardrail's weighted evidence of harm beyond its line of rollback    roll back
+      >= 1/alpha, and not proven to be within the margin
+60    such harm proven, and proven to be within the margin, while row 70     hold, small harm
+      does not hold yet
 70    every guardrail proven within its margin, dwell and success rule met,  promote
       and no hole in the data that nobody has explained
 80    time cap reached                                                       hold, inconclusive
@@ -171,7 +174,7 @@ class Evidence:
     units_canary, units_control
         Comparable people (or groups) seen so far in each arm.
     harm_log_e
-        Per guardrail on the first axis: log e-value of "worse than the control" plus the log weight.
+        Per guardrail on the first axis: log e-value of "beyond the line of rollback" plus the log weight.
     safe_log_e
         Per guardrail on the first axis: log e-value against "as bad as the margin or worse".
     srm_log_e
@@ -229,8 +232,8 @@ def table_row(
 ) -> Any:
     """Row code from booleans or arrays of them: written from the last row up, so the first match wins."""
     row = 90 - 10 * cap_reached
-    row = row + (all_safe & may_promote) * (70 - row)
     row = row + tolerated * (60 - row)
+    row = row + (all_safe & may_promote) * (70 - row)
     row = row + harmed * (50 - row)
     row = row + ((ratio_holds & crossers_few) == 0) * (40 - row)
     row = row + (ratio_valid == 0) * (41 - row)

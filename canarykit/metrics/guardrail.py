@@ -14,7 +14,10 @@ from canarykit.metrics.direction import Direction, event_direction
 from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, ValueMetric, metric_from_dict
 
-__all__ = ["Guardrail", "guardrail_weights"]
+__all__ = ["Guardrail", "guardrail_weights", "roll_back_line"]
+
+LARGEST_STEP = 1.25
+"""How far the line of rollback may lie within the tolerance, as a ratio."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Guardrail:
         a loss of a twentieth of the conversions. Default: 1.25 when higher is worse, 0.95 when lower is.
         For share metrics it bounds how often the first event comes among people it has not happened to
         yet (a hazard ratio), within the same time; of common events that is not the ratio of the shares.
+    roll_back_ratio
+        The line of rollback: the canary is rolled back when it is surely beyond this ratio and not surely
+        within the margin. From 1 (no change) up to the margin. Default: a quarter within the margin, and no
+        further than 1, so that margins up to 1.25 (or down to 0.8) roll back any proven loss.
     margin_pp
         The margin in percentage points of people instead, for share metrics; positive.
     margin
@@ -64,6 +71,7 @@ class Guardrail:
     margin_ratio: float | None = field(default=None, kw_only=True)
     margin_pp: float | None = field(default=None, kw_only=True)
     margin: float | None = field(default=None, kw_only=True)
+    roll_back_ratio: float | None = field(default=None, kw_only=True)
     limit: float | None = field(default=None, kw_only=True)
     critical: bool = field(default=False, kw_only=True)
     weight: float | None = field(default=None, kw_only=True)
@@ -97,6 +105,14 @@ class Guardrail:
         problem = self._margin_problem()
         if problem:
             raise PlanError(f"{self.label}: {problem}")
+        line = self.roll_back_ratio
+        if line is not None and not min(1.0, self.tolerated_ratio) <= line <= max(1.0, self.tolerated_ratio):
+            raise PlanError(
+                f"{self.label}: roll_back_ratio is {line}; expected between 1 (no change) and the tolerated "
+                f"ratio of {self.tolerated_ratio:g}"
+            )
+        if line is not None and (self.margin_pp is not None or self.margin is not None):
+            raise PlanError(f"{self.label}: roll_back_ratio needs margin_ratio, not another margin")
         if self.weight is not None and not 0 < self.weight <= 1:
             raise PlanError(f"{self.label}: weight is {self.weight}; expected a part in (0, 1]")
         if self.limit is not None and not math.isfinite(self.limit):
@@ -132,6 +148,12 @@ class Guardrail:
         if self.margin_ratio is not None:
             return self.margin_ratio
         return 1.25 if self.worse == "higher" else 0.95
+
+    def roll_back_beyond(self, tolerated_ratio: float | None = None) -> float:
+        """The line of rollback as canary over control, where the margin stands for this ratio."""
+        if self.roll_back_ratio is not None:
+            return self.roll_back_ratio
+        return roll_back_line(self.tolerated_ratio if tolerated_ratio is None else tolerated_ratio)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `Guardrail.from_dict` reads back."""
@@ -176,6 +198,22 @@ def _which_direction(guardrail: Guardrail) -> str:
         "worse='lower' (harm when it falls, as payments) or worse='higher' (harm when it rises, as errors); "
         '"worse": "lower" or "worse": "higher" in JSON'
     )
+
+
+def roll_back_line(tolerated_ratio: float) -> float:
+    """From which ratio on proven harm rolls back, where nothing else was said.
+
+    A quarter within what is tolerated, in either direction, and no further than no change at all: what
+    is well within a wide margin is not rolled back, and tight margins lose no time.
+
+    Examples
+    --------
+    >>> roll_back_line(1.25), roll_back_line(0.95), roll_back_line(3.0), roll_back_line(0.5)
+    (1.0, 1.0, 2.4, 0.625)
+    """
+    if tolerated_ratio >= 1:
+        return max(1.0, tolerated_ratio / LARGEST_STEP)
+    return min(1.0, tolerated_ratio * LARGEST_STEP)
 
 
 def guardrail_weights(guardrails: Sequence[Guardrail]) -> tuple[float, ...]:

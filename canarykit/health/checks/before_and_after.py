@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from canarykit.display import Column, Table, format_value
 from canarykit.health.checks.check import Check, Section, Status
-from canarykit.health.checks.comparison_checks import share_arm
+from canarykit.health.checks.guardrail_lines import share_arm
 from canarykit.health.question import MIN_CLUSTERS
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Table, format_value, to_jsonable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Arm", "Check", "Section", "Status", "raw_check"]
 
@@ -99,8 +102,12 @@ class Check:
         The comparison with its interval; "ratio", "points", "hours", or the metric's unit.
     margin
         What is tolerated, in the effect's unit.
+    roll_back, hoped
+        The line beyond which proven harm rolls back, and what is hoped for (no change), in its unit.
     evidence, needed
-        E-value reached and e-value needed (or other evidence and its threshold).
+        E-value now and e-value needed (or other evidence and its threshold).
+    crossed_at, crossed_with
+        Look at which the evidence first reached what is needed, and its value then.
     method
         How the interval and the evidence were computed.
     against
@@ -121,6 +128,10 @@ class Check:
     margin: float | None = None
     evidence: float | None = None
     needed: float | None = None
+    crossed_at: pd.Timestamp | None = None
+    crossed_with: float | None = None
+    roll_back: float | None = None
+    hoped: float | None = None
     evidence_name: str = "E"
     method: str = ""
     against: str = ""
@@ -145,9 +156,15 @@ class Check:
 
     @property
     def margin_text(self) -> str:
-        """The margin as people read it."""
+        """The margin as people read it; of a guardrail with the line of rollback and what is hoped for."""
         kind = {"ratio": "ratio", "points": "points", "share": "share"}.get(self.effect_unit, "number")
-        return format_value(self.margin, kind)  # type: ignore[arg-type]
+        beyond, margin, hoped = (
+            format_value(number, kind)  # type: ignore[arg-type]
+            for number in (self.roll_back, self.margin, self.hoped)
+        )
+        if self.roll_back is None or self.hoped is None:
+            return margin
+        return f"rolled back beyond {beyond}, tolerated up to {margin}, hoped for {hoped}"
 
     @property
     def evidence_text(self) -> str:
@@ -157,7 +174,11 @@ class Check:
         reached = format_value(self.evidence, "p")
         if self.needed is None:
             return f"{self.evidence_name} = {reached}"
-        return f"{self.evidence_name} = {reached} of {self.needed:,.4g}"
+        now = f"{self.evidence_name} = {reached} of {self.needed:,.4g}"
+        if self.crossed_at is None:
+            return now
+        moment, then = format_value(self.crossed_at, "time"), format_value(self.crossed_with, "p")
+        return f"{now} now; crossed on {moment}, at {then}"
 
 
 @dataclass(frozen=True)
@@ -184,8 +205,12 @@ def raw_check(check: Check) -> dict[str, Any]:
         "effect_high": check.effect_high,
         "effect_unit": check.effect_unit,
         "margin": check.margin,
+        "roll_back": check.roll_back,
+        "hoped": check.hoped,
         "evidence": check.evidence,
         "needed": check.needed,
+        "crossed_at": check.crossed_at,
+        "crossed_with": check.crossed_with,
         "status": check.status.value,
         "meaning": check.meaning,
         "measured": check.measured,

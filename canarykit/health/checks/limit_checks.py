@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from canarykit.display import Column, Table, format_value
 from canarykit.health.checks.before_and_after import Change
 from canarykit.health.checks.check import Arm, Check, Section, Status
-from canarykit.health.checks.comparison_checks import share_arm
+from canarykit.health.checks.guardrail_lines import share_arm
 from canarykit.health.people.units import Sessions
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.guardrail import Guardrail, roll_back_line
 from canarykit.metrics.risk import RiskSets
 from canarykit.stats.any_look.event_process import EventMixture
 
@@ -41,11 +41,11 @@ class GuardrailEvidence:
     guardrail, weight
         The spec, and its part of the rollback error.
     harm_log_e
-        Log e-value of "worse than the control"; the weight is not in it.
+        Log e-value of "worse than the line of rollback"; the weight is not in it.
     safe_log_e
         Log e-value against "at the margin or worse".
-    margin
-        The margin used, in the effect's unit (a ratio, or the metric's unit).
+    margin, roll_back
+        What is tolerated, and the line of rollback, in the effect's unit (a ratio, or the metric's unit).
     value, low, high
         Effect, canary against control, and limits that hold at every look: the harmful side at the
         weighted rollback level, the safe side at the promotion level; it is within the margin exactly
@@ -66,6 +66,7 @@ class GuardrailEvidence:
     high: Floats
     unit: str
     counts: dict[str, Any]
+    roll_back: float = 1.0
 
     @property
     def weighted_log_e(self) -> Floats:
@@ -121,8 +122,10 @@ class EvidenceSeries:
     thresholds: dict[str, float]
 
 
-def event_mixtures(margin_ratio: float) -> tuple[EventMixture, EventMixture]:
-    """Mixtures for harm and for safety, spread over effects of the margin's own size.
+def event_mixtures(
+    margin_ratio: float, roll_back_ratio: float | None = None
+) -> tuple[EventMixture, EventMixture]:
+    """Mixtures for harm beyond the line of rollback and for safety within the margin, both above 1.
 
     The spread follows from the margin, never from the data: up to 0.4 for wide margins, less for tight
     ones, where 0.1 suits common events.
@@ -136,7 +139,8 @@ def event_mixtures(margin_ratio: float) -> tuple[EventMixture, EventMixture]:
     0.103
     """
     spread = min(0.4, max(0.05, 2 * abs(math.log(margin_ratio))))
-    harm = EventMixture("harm", sd=spread, low=min(0.005, spread / 10), high=3 * spread)
+    line = roll_back_line(margin_ratio) if roll_back_ratio is None else roll_back_ratio
+    harm = EventMixture("harm", line, sd=spread, low=min(0.005, spread / 10), high=3 * spread)
     return harm, replace(harm, side="safe", null_ratio=margin_ratio)
 
 
@@ -168,34 +172,41 @@ def share_evidence(
     oriented = sets.swapped() if lower_is_worse else sets
     tolerated = 1 / margin_ratio if lower_is_worse else margin_ratio
     own = guardrail.tolerated_ratio
-    harm, safe = event_mixtures(1 / own if lower_is_worse else own)
+    roll_back = guardrail.roll_back_beyond(own if guardrail.margin_pp is None else margin_ratio)
+    sign = -1 if lower_is_worse else 1
+    harm, safe = event_mixtures(own**sign, roll_back**sign)
     safe = replace(safe, null_ratio=tolerated)
-    counts, at_margin = oriented.counts(), oriented.counts(tolerated)
+    at_line, at_margin = oriented.counts(harm.null_ratio), oriented.counts(tolerated)
     below = event_ratio_bounds(
-        *counts,
+        *at_line,
         confidence=1 - weight * alpha_rollback,
         sided="lower",
         mixture=harm,
         cohorts=oriented.cohorts,
     )
     above = event_ratio_bounds(
-        *counts, confidence=1 - alpha_promote, sided="upper", mixture=safe, cohorts=oriented.cohorts
+        *at_line, confidence=1 - alpha_promote, sided="upper", mixture=safe, cohorts=oriented.cohorts
     )
     value, low, high = below.value, below.low, above.high
+    harm_log_e, safe_log_e = harm.log_e(*at_line), safe.log_e(*at_margin)
+    if math.log(weight) + float(harm_log_e.max()) >= -math.log(alpha_rollback):
+        # where harm was shown, earlier looks no longer vouch for safety: the present ones alone do
+        high[-1] = _present_limit(safe, oriented, alpha_promote)
     if lower_is_worse:
         with np.errstate(divide="ignore"):
             value, low, high = 1 / value, 1 / high, 1 / low
     return GuardrailEvidence(
         guardrail=guardrail,
         weight=weight,
-        harm_log_e=harm.log_e(*counts),
-        safe_log_e=safe.log_e(*at_margin),
+        harm_log_e=harm_log_e,
+        safe_log_e=safe_log_e,
         margin=margin_ratio,
         value=value,
         low=low,
         high=high,
         unit="ratio",
-        counts=_counted(sets, margin_ratio, harm, safe),
+        counts=_counted(sets, roll_back, margin_ratio, harm, safe),
+        roll_back=roll_back,
     )
 
 
@@ -209,6 +220,8 @@ def value_evidence(
     *,
     margin: float,
     gate: int,
+    roll_back: float = 0.0,
+    harmful: tuple[Floats, Floats] | None = None,
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
     units: tuple[Floats, Floats] | None = None,
@@ -222,10 +235,12 @@ def value_evidence(
         Canary minus control, and its variance, at each look; NaN where an arm has fewer than two people.
     shifted, shifted_variances
         The same minus the margin (for a ratio margin M: canary minus M times control).
+    harmful
+        The same minus the line of rollback, with its variance; by default any difference is harm.
     gate
         Look at which the evidence is to be sharpest: the first planned gate.
-    margin
-        The margin in the metric's unit, as reported.
+    margin, roll_back
+        The margin and the line of rollback in the metric's unit, as reported.
     units
         Number of units behind each comparison at each look, to tell by it how far the evidence has come
         against the gate; by default the variances tell.
@@ -235,10 +250,10 @@ def value_evidence(
     sign = -1.0 if guardrail.worse == "lower" else 1.0
     n_looks = len(differences)
     harm, safe = np.zeros(n_looks), np.zeros(n_looks)
-    harmful, safest = np.full(n_looks, -sign * np.inf), np.full(n_looks, sign * np.inf)
+    beyond, safest = np.full(n_looks, -sign * np.inf), np.full(n_looks, sign * np.inf)
     behind = (None, None) if units is None else units
     for series, spread, count, target, side in (
-        (differences, variances, behind[0], harm, "harm"),
+        (*(harmful or (differences, variances)), behind[0], harm, "harm"),
         (shifted, shifted_variances, behind[1], safe, "safe"),
     ):
         good = np.isfinite(series) & np.isfinite(spread) & (spread > 0)
@@ -256,7 +271,7 @@ def value_evidence(
             np.where(good, spread, 1.0)
         )
         if side == "harm":
-            harmful = np.where(good, differences - sign * half, -sign * np.inf)
+            beyond = np.where(good, differences - sign * half, -sign * np.inf)
             continue
         # how far from the margin: once shown it stays shown, as the evidence does, unless harm is
         present = np.where(good, sign * series + half, np.inf)
@@ -264,9 +279,9 @@ def value_evidence(
         distance = np.where(shown, present, np.minimum.accumulate(present))
         bound = differences - series + sign * distance
         safest = np.where(np.isfinite(bound), bound, sign * np.inf)
-    low, high = (harmful, safest) if sign > 0 else (safest, harmful)
+    low, high = (beyond, safest) if sign > 0 else (safest, beyond)
     return GuardrailEvidence(
-        guardrail, weight, harm, safe, margin, differences, low, high, "value", counts or {}
+        guardrail, weight, harm, safe, margin, differences, low, high, "value", counts or {}, roll_back
     )
 
 
@@ -279,19 +294,33 @@ def no_evidence(guardrail: Guardrail, weight: float, n_looks: int, margin: float
     )
 
 
-def _counted(sets: RiskSets, margin_ratio: float, harm: EventMixture, safe: EventMixture) -> dict[str, Any]:
+def _present_limit(safe: EventMixture, sets: RiskSets, alpha: float) -> float:
+    """Upper limit of the ratio by the last look alone: the smallest margin it is shown to be within."""
+    inside, outside = 10.0, -10.0
+    for _ in range(40):
+        middle = (inside + outside) / 2
+        null = math.exp(middle)
+        log_e = float(replace(safe, null_ratio=null).log_e(*sets.counts(null))[-1])
+        inside, outside = (middle, outside) if log_e >= -math.log(alpha) else (inside, middle)
+    return math.inf if inside >= 10.0 else math.exp(inside)
+
+
+def _counted(
+    sets: RiskSets, roll_back_ratio: float, margin_ratio: float, harm: EventMixture, safe: EventMixture
+) -> dict[str, Any]:
     """Events at the looks that have some, and the exposures under each of the two nulls."""
     at = np.flatnonzero(sets.events)
     at = at if at.size else np.array([0])
-    equal, at_margin = sets.cohorts.exposures(), sets.cohorts.exposures(margin_ratio)
+    at_line, at_margin = sets.cohorts.exposures(roll_back_ratio), sets.cohorts.exposures(margin_ratio)
     return {
         "interval": at.tolist(),
         "events_canary": sets.events_canary[at].tolist(),
         "events_control": sets.events_control[at].tolist(),
-        "at_risk_canary": equal[0][at].tolist(),
-        "at_risk_control": equal[1][at].tolist(),
+        "at_risk_canary": at_line[0][at].tolist(),
+        "at_risk_control": at_line[1][at].tolist(),
         "at_margin_canary": at_margin[0][at].tolist(),
         "at_margin_control": at_margin[1][at].tolist(),
         "mixture": {"sd": harm.sd, "low": harm.low, "high": harm.high, "points": harm.points},
+        "harm_null_ratio": harm.null_ratio,
         "safe_null_ratio": safe.null_ratio,
     }

@@ -15,7 +15,7 @@ from canarykit.health.evidence.event_evidence import GuardrailEvidence, value_ev
 from canarykit.health.evidence.value_series import MIN_PEOPLE, ValueSeries, value_series
 from canarykit.health.question import Question
 from canarykit.metrics.group_sizes import looked_back_on, totals_per_person
-from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.guardrail import Guardrail, roll_back_line
 from canarykit.metrics.sufficient_statistics import unexposed_until
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure
 from canarykit.metrics.values import Total
@@ -58,13 +58,20 @@ def judge_value(
     """
     sign = -1.0 if guardrail.worse == "lower" else 1.0
     plain = values.contrast(1.0)
+    control = float(values.control[-1])
     factor = 1.0 if guardrail.margin is not None else guardrail.tolerated_ratio
     if guardrail.margin is not None:
         margin = sign * guardrail.margin
         shifted = plain[0] - margin, plain[1]
+        line = roll_back_line(1 + margin / control) if control > 0 else 1.0
+        roll_back = (max(line, 0.0) - 1) * control if control > 0 else 0.0
+        harmful = plain[0] - roll_back, plain[1]
     else:
         shifted = values.contrast(factor)
-        margin = (factor - 1) * float(values.control[-1])
+        margin = (factor - 1) * control
+        line = guardrail.roll_back_beyond()
+        roll_back = (line - 1) * control
+        harmful = values.contrast(line)
     by_group = question.actor != "person_id"
     return value_evidence(
         *plain,
@@ -72,6 +79,8 @@ def judge_value(
         guardrail,
         weight,
         margin=margin,
+        roll_back=roll_back,
+        harmful=harmful,
         gate=int(question.min_dwell * 1e6 // question.step),
         alpha_rollback=question.rules.alpha_rollback,
         alpha_promote=question.rules.alpha_promote,

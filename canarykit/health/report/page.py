@@ -135,7 +135,15 @@ def _checks(report: StageReport) -> str:
     second = "others or before" if report.kind == "targeted" else "control"
     head = "".join(
         f'<th style="{_CELL};font-weight:600;background:#f6f6f6">{html_text(label)}</th>'
-        for label in ("check", "status", "canary", second, "effect (interval)", "margin", "evidence")
+        for label in (
+            "check",
+            "status",
+            "canary",
+            second,
+            "effect (interval)",
+            "what is tolerated",
+            "evidence",
+        )
     )
     listed = set(report.listed)
     body = "".join(
@@ -187,7 +195,7 @@ def _pictures(report: StageReport) -> str:
     pictures = []
     if any(c.kind in ("guardrail", "limit") for c in report.checks):
         said = "; ".join(
-            f"{c.name}: {c.effect_text}, margin {c.margin_text}, {c.status.value}"
+            f"{c.name}: {c.effect_text}, {c.margin_text}, {c.status.value}"
             for c in report.checks
             if c.kind in ("guardrail", "limit")
         )

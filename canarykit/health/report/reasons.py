@@ -49,13 +49,17 @@ def comparison_reason(data: DataState, row: Row, checks: Sequence[Check]) -> str
             harmed = by_status[Status.HARM]
             return f"{stage}: " + "; ".join(_harm_words(c) for c in harmed) + "."
         case Row.TOLERATED_HARM:
-            names = listed([c.name for c in by_status[Status.TOLERATED]])
-            return f"{stage}: {names} got slightly worse, proven to be within the margin; a person decides."
+            waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
+            rest = f"; {listed([c.name for c in waiting])} not yet shown to be safe" if waiting else ""
+            return f"{stage}: {_tolerated(by_status[Status.TOLERATED])}{rest}."
         case Row.SAFE:
-            return f"{stage}: {_all(guardrails)} shown to be within the margin, at every look so far."
+            within = f"{stage}: {_all(guardrails)} shown to be within what is tolerated"
+            said = [_tolerated(by_status[Status.TOLERATED]), _unwatched(guardrails)]
+            more = "; ".join(words for words in said if words)
+            return f"{within}; {more}." if more else f"{within}, at every look so far."
     holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD and c.name != "data"]
     if holes:
-        return f"{stage}: no harm shown, but the data are not whole. " + " ".join(c.meaning for c in holes)
+        return f"{stage}: no harm shown, but the data are incomplete. " + " ".join(c.meaning for c in holes)
     waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
     if not waiting and data.dwell_left > 0:
         left = format_value(data.dwell_left, "seconds")
@@ -76,7 +80,7 @@ def comparison_steps(data: DataState, row: Row, settle: Sequence[str]) -> tuple[
             return (f"Go on to {following!r}." if following else "Clean up the flag.",)
         case Row.HARM | Row.LIMIT_BREACHED | Row.CRITICAL_MISSING:
             return (
-                "Set the flag back to the stage before, or to 0 %.",
+                "Roll the flag back to the previous stage, or to 0 %.",
                 "Look at the sessions of the people it happened to, and at the exceptions new in the canary.",
                 "Ship the fix to the people who reported it first, then start the ramp again.",
             )
@@ -90,7 +94,7 @@ def comparison_steps(data: DataState, row: Row, settle: Sequence[str]) -> tuple[
         case Row.NOT_VALID_YET:
             return ("Find out who is missing or flickering, by browser, day and client version.",)
         case Row.TOLERATED_HARM:
-            return ("Decide whether the small loss is worth it; write down who decided.",)
+            return tuple(settle) or ("Wait for the minimum stay, and for what holds the promotion.",)
         case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
             return ("Check that the flag is on at this share and that events arrive.",)
     steps = [GAP_STEP, *settle] if data.open_gaps else list(settle)
@@ -108,6 +112,32 @@ def _all(checks: Sequence[Check]) -> str:
     return "both guardrails are" if len(names) == 2 else f"all {len(names)} guardrails are"
 
 
+def _tolerated(checks: Sequence[Check]) -> str:
+    return listed([f"{c.name} got worse within what is tolerated ({c.effect_text})" for c in checks])
+
+
+def _unwatched(checks: Sequence[Check]) -> str:
+    """What moved, beyond chance, in the direction that nobody watches."""
+    said = []
+    for c in checks:
+        if c.hoped is None or c.margin is None:
+            continue
+        lower = c.margin < c.hoped
+        limit = c.effect_low if lower else c.effect_high
+        if limit is not None and (limit > c.hoped if lower else limit < c.hoped):
+            said.append(f"{c.name} {'rose' if lower else 'fell'} ({c.effect_text})")
+    return f"{listed(said)}, which is not the direction watched" if said else ""
+
+
 def _harm_words(check: Check) -> str:
+    """That a guardrail got worse, with numbers that say so."""
     arms = f"{check.canary} with the canary, {check.control} without"
+    hoped = 0.0 if check.hoped is None else check.hoped
+    lower = check.margin is not None and check.margin < hoped
+    if check.effect is not None and (check.effect > hoped if lower else check.effect < hoped):
+        when = "" if check.crossed_at is None else f" on {format_value(check.crossed_at, 'time')}"
+        return f"{check.name} was shown to be worse{when}; since then the effect faded ({check.effect_text})"
+    ours, theirs = (None if arm is None else arm.value for arm in (check.canary, check.control))
+    if ours is not None and theirs is not None and (ours > theirs if lower else ours < theirs):
+        return f"{check.name} got worse among those it had not happened to yet ({check.effect_text})"
     return f"{check.name} got worse ({arms})"

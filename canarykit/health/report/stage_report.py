@@ -33,7 +33,7 @@ _COLUMNS = (
     Column("canary", "canary"),
     Column("control", "control"),
     Column("effect", "effect (interval)"),
-    Column("margin", "margin"),
+    Column("margin", "what is tolerated"),
     Column("evidence", "evidence"),
     Column("status", "status"),
 )

@@ -275,7 +275,8 @@ class Judge:
         exposure = shares if part is None else np.stack([part, 1 - part], axis=-1)
         exposure = exposure[..., ::-1] if lower else exposure
         own = self.truths[place].margin_ratio
-        harm, safe = event_mixtures(1 / own if lower else own)
+        roll_back = guardrail.roll_back_beyond(own)
+        harm, safe = event_mixtures(*((1 / own, 1 / roll_back) if lower else (own, roll_back)))
         if self.mixture is not None:
             harm, safe = self.mixture, replace(self.mixture, side="safe")
         safe = replace(safe, null_ratio=1 / margin if lower else margin)
@@ -295,7 +296,9 @@ class Judge:
         found = []
         points = truth.guardrail.margin  # in the metric's unit, or else a ratio
         beyond = (1.0, sign * points) if points is not None else (margin, 0.0)
-        for (factor, offset), side in (((1.0, 0.0), 1.0), (beyond, -1.0)):
+        line = truth.guardrail.roll_back_beyond(truth.margin_ratio)
+        harmful = (1.0, (line - 1) * truth.base) if points is not None else (line, 0.0)
+        for (factor, offset), side in ((harmful, 1.0), (beyond, -1.0)):
             variance = truth.spread**2 * (1 / n + factor**2 / m)
             k = 6.3 * variance[:, gate : gate + 1] / variance
             difference = ours - factor * theirs - offset

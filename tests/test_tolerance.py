@@ -1,0 +1,133 @@
+"""What is tolerated, from where on it is rolled back, and what lies between: words and rule agree."""
+
+import numpy as np
+import pytest
+
+import canarykit as ck
+from canarykit import metrics
+from canarykit.errors import PlanError
+from canarykit.health.evidence.event_evidence import share_evidence
+from canarykit.health.report.reasons import _harm_words
+from canarykit.metrics.guardrail import roll_back_line
+from canarykit.metrics.risk import RiskSets
+from canarykit.simulate import Effect
+
+PLAN = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50, dwell="2d"),), starts_at="2026-09-07T09:00:00Z")
+END = "2026-09-09T09:00:00Z"
+
+
+def released(quantity, ratio, *, people=4000, error_rate=0.05):
+    scenario = ck.Scenario(effects=[Effect(quantity, ratio)], error_rate=error_rate)
+    return ck.simulate_rollout(PLAN, ck.Population(people), scenario, rng=7, progress=False)
+
+
+def judge(log, guardrail, **options):
+    return ck.evaluate_stage(log, PLAN, "half", guardrail, as_of=END, **options)
+
+
+@pytest.fixture(scope="module")
+def nearly_twice_the_errors():
+    return released("errors", 1.8, people=6000)
+
+
+def test_an_interval_inside_the_tolerance_is_promoted_and_never_rolled_back(nearly_twice_the_errors):
+    wide = judge(nearly_twice_the_errors, ck.Guardrail("$exception", margin_ratio=3.0))
+    check = wide.check("people with $exception")
+    assert 1 < check.effect_low < check.effect_high < 3
+    assert wide.verdict is ck.Verdict.PROMOTE
+    assert not np.any(wide.series.rows == 50)  # at no look before
+    assert check.margin_text == "rolled back beyond 2.4x, tolerated up to 3x, hoped for 1x"
+    # where any proven harm shall roll back, what is within the tolerance by now still does not
+    strict = judge(nearly_twice_the_errors, ck.Guardrail("$exception", margin_ratio=4.0, roll_back_ratio=1.0))
+    assert strict.check("people with $exception").status.value == "small harm"
+    assert strict.verdict is ck.Verdict.PROMOTE
+    assert "got worse within what is tolerated" in strict.reason
+
+
+def test_the_same_harm_rolls_back_where_it_is_not_tolerated(nearly_twice_the_errors):
+    tight = judge(nearly_twice_the_errors, ck.Guardrail("$exception", margin_ratio=1.25))
+    assert tight.verdict is ck.Verdict.ROLL_BACK
+    assert "rolled back beyond 1x, tolerated up to 1.25x" in tight.to_markdown()
+
+
+def test_the_table_tells_the_evidence_of_now_and_when_it_crossed(nearly_twice_the_errors):
+    report = judge(nearly_twice_the_errors, ck.Guardrail("$exception", margin_ratio=1.25))
+    check, series = report.check("people with $exception"), report.series
+    drawn = series.guardrails[0].harm_log_e + np.log(series.guardrails[0].weight)
+    assert check.evidence == pytest.approx(np.exp(drawn[-1]))  # what the picture ends at
+    first = int(np.flatnonzero(drawn >= np.log(20))[0])
+    assert int(check.crossed_at.value // 1000) == series.looks[first]
+    assert check.crossed_with == pytest.approx(np.exp(drawn[first]))
+    assert f"now; crossed on {check.crossed_at:%Y-%m-%d %H:%M} UTC, at " in check.evidence_text
+
+
+def test_a_guardrail_that_moved_far_in_the_unwatched_direction_says_so():
+    report = judge(released("paid", 0.5), ck.Guardrail("paid", worse="higher"))
+    assert report.verdict is ck.Verdict.PROMOTE
+    assert "It fell (0.5" in report.check("people with paid").meaning
+    assert "which is not the direction watched" in report.headline
+    assert judge(released("paid", 0.5), ck.Guardrail(metrics.Conversion("paid"))).verdict is (
+        ck.Verdict.ROLL_BACK
+    )
+
+
+def counts(canary, control, looks=8):
+    each = np.full(looks, 1000)
+    return RiskSets(np.full(looks, canary), np.full(looks, control), each, each)
+
+
+@pytest.mark.parametrize(
+    "worse, margin", [("higher", 3.0), ("higher", 1.25), ("lower", 0.5), ("lower", 0.95)]
+)
+def test_the_limit_on_the_harmful_side_passes_the_line_of_rollback_when_the_evidence_does(worse, margin):
+    guardrail = ck.Guardrail("f", worse=worse, margin_ratio=margin)
+    more, fewer = (60, 20) if worse == "higher" else (15, 60)
+    if margin == 3.0:
+        more = 75
+    judged = share_evidence(counts(more, fewer), guardrail, 1.0, margin_ratio=margin)
+    assert judged.roll_back == roll_back_line(margin)
+    limit = judged.low if worse == "higher" else judged.high
+    beyond = limit > judged.roll_back if worse == "higher" else limit < judged.roll_back
+    assert (beyond == (judged.weighted_log_e >= np.log(20))).all()
+    assert beyond.any()
+
+
+def test_where_harm_was_shown_the_limit_of_safety_is_that_of_the_present_looks():
+    # healthy for five looks, then three times the events: early proof of safety does not stand against it
+    early, late = counts(100, 100, 5), counts(300, 100, 3)
+    sets = RiskSets.joined([early, late])
+    judged = share_evidence(sets, ck.Guardrail("$exception"), 1.0, margin_ratio=1.25)
+    assert judged.weighted_log_e[-1] >= np.log(20)
+    assert judged.high[4] < 1.25
+    assert judged.high[-1] > 1.25
+    assert judged.standing_safe_log_e(np.log(20))[-1] < np.log(20)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"margin_ratio": 1.5, "roll_back_ratio": 2.0}, "expected between 1 .no change. and the tolerated"),
+        ({"margin_ratio": 1.5, "roll_back_ratio": 0.9}, "expected between 1"),
+        ({"margin_pp": 1.0, "roll_back_ratio": 1.1}, "needs margin_ratio"),
+    ],
+)
+def test_a_line_of_rollback_beyond_what_is_tolerated_cannot_be_meant(options, message):
+    with pytest.raises(PlanError, match=message):
+        ck.Guardrail("$exception", **options)
+
+
+def test_a_guardrail_is_never_said_to_be_worse_beside_numbers_that_say_the_opposite():
+    from canarykit.health.checks.check import Arm, Check, Status
+
+    def line(canary, control, effect):
+        arms = [Arm(round(n * 1000), 1000, n) for n in (canary, control)]
+        return Check(
+            "errors", "guardrail", Status.HARM, "", "", *arms, effect, 1.01, 2.0, margin=1.25, hoped=1.0
+        )
+
+    assert _harm_words(line(0.03, 0.02, 1.5)) == (
+        "errors got worse (30 of 1,000 (3.00 %) with the canary, 20 of 1,000 (2.00 %) without)"
+    )
+    assert "2.25" not in _harm_words(line(0.0225, 0.0251, 1.3))
+    assert "among those it had not happened to yet (1.3x" in _harm_words(line(0.0225, 0.0251, 1.3))
+    assert "since then the effect faded (0.9x" in _harm_words(line(0.03, 0.02, 0.9))
