@@ -131,3 +131,18 @@ def test_a_guardrail_is_never_said_to_be_worse_beside_numbers_that_say_the_oppos
     assert "2.25" not in _harm_words(line(0.0225, 0.0251, 1.3))
     assert "among those it had not happened to yet (1.3x" in _harm_words(line(0.0225, 0.0251, 1.3))
     assert "since then the effect faded (0.9x" in _harm_words(line(0.03, 0.02, 0.9))
+
+
+def test_a_report_shows_its_times_in_the_zone_asked_for_and_judges_the_same(nearly_twice_the_errors):
+    guardrail = ck.Guardrail("$exception", margin_ratio=1.25)
+    utc = judge(nearly_twice_the_errors, guardrail)
+    local = judge(nearly_twice_the_errors, guardrail, timezone="America/New_York")
+    assert (local.row, local.starts_at, local.audit["evidence"]) == (
+        utc.row, utc.starts_at, utc.audit["evidence"],
+    )  # fmt: skip
+    text = str(local)
+    assert "2026-09-07 05:00 EDT to 2026-09-09 05:00 EDT" in text
+    assert " UTC" not in text
+    assert "(America/New_York)" in local.plot_evidence().get_xlabel()
+    with pytest.raises(PlanError, match="Did you mean 'America/New_York'"):
+        judge(nearly_twice_the_errors, guardrail, timezone="America/NewYork")

@@ -17,7 +17,15 @@ from canarykit.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from canarykit.events.log import EventLog
 
-__all__ = ["check_events", "check_flag", "check_properties", "check_variants", "flag_keys", "misspelling_of"]
+__all__ = [
+    "check_events",
+    "check_flag",
+    "check_properties",
+    "check_survey",
+    "check_variants",
+    "flag_keys",
+    "misspelling_of",
+]
 
 CALLED = "$feature_flag_called"
 
@@ -129,6 +137,21 @@ def check_variants(planned: Iterable[str], observed: Collection[str]) -> None:
     for name in names:
         if name not in observed and strange:
             _refuse_misspelling("nobody has the planned variant", name, strange)
+
+
+def check_survey(log: EventLog, survey: str) -> None:
+    """Refuse a survey's id or name that looks like a misspelling of one that the log has.
+
+    Raises
+    ------
+    DataError
+        With the survey that was probably meant.
+    """
+    columns = ["$survey_id", "$survey_name"]
+    events = log.select(columns, events=["survey shown", "survey sent", "survey dismissed"])
+    known = {str(value) for column in columns for value in events[column].dropna()}
+    if survey not in known:
+        _refuse_misspelling("no event belongs to the survey", survey, sorted(known))
 
 
 def flag_keys(log: EventLog) -> list[str]:

@@ -10,7 +10,7 @@ from canarykit.health.decision import Rules
 from canarykit.health.judges.full import judge_full
 from canarykit.health.judges.percentage import judge_percentage
 from canarykit.health.judges.targeted import judge_targeted
-from canarykit.health.question import Pool, ask
+from canarykit.health.question import SEGMENTS, Pool, ask
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 
@@ -45,8 +45,9 @@ def evaluate_stage(
     use_limits: bool = False,
     evidence: Pool = "stage",
     survey: str | Mapping[str, Any] | None = None,
-    segments: Sequence[str] = ("$browser", "$os", "$geoip_country_code"),
+    segments: Sequence[str] = SEGMENTS,
     known_gaps: Sequence[Sequence[Time]] = (),
+    timezone: str = "UTC",
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
 
@@ -108,6 +109,8 @@ def evaluate_stage(
     known_gaps
         Times (since, until) without data whose cause is known, such as a maintenance or a public holiday;
         a gap that nobody explains holds the promotion.
+    timezone
+        Zone in which the report and its pictures show times.
 
     Returns
     -------
@@ -118,7 +121,8 @@ def evaluate_stage(
     PlanError
         For a stage the plan does not have, one that has not begun, or guardrails that contradict.
     DataError
-        For a log without events, or one that does not know the flag.
+        For a log without events, one that does not know the flag, or a name (of an event, a property, a
+        variant) that looks like a misspelling of one the log has. Names never recorded are notes.
 
     References
     ----------
@@ -158,6 +162,7 @@ def evaluate_stage(
         evidence=evidence,
         known_gaps=known_gaps,
         max_unusable_share=max_unusable_share,
+        timezone=timezone,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     return judges[question.kind](DataState.read(question))

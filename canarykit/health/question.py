@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from canarykit.display import Note
 from canarykit.errors import DataError, PlanError
+from canarykit.events.names import check_properties, check_variants
 from canarykit.health.decision import Rules
 from canarykit.metrics.guardrail import Guardrail, guardrail_weights
+from canarykit.metrics.recorded import recorded_notes
 from canarykit.metrics.share import ErrorShare
-from canarykit.times import duration, to_utc
+from canarykit.periods import moment
+from canarykit.times import check_zone, duration, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +24,8 @@ __all__ = ["MIN_CLUSTERS", "Pool", "Question", "ask"]
 
 Pool = Literal["stage", "ramp"]
 
+SEGMENTS = ("$browser", "$os", "$geoip_country_code")
+"""Properties by which a stage is broken down unless it is said otherwise."""
 MAX_LOOKS = 5000
 MIN_CLUSTERS = 20
 """Groups below which their spread cannot be told."""
@@ -37,6 +43,7 @@ class Question:
         What must not get worse, and each one's part of the rollback error.
     as_of, start, end, stop
         Moment of the evaluation; the stage's window; the earlier of the evaluation and the stage's end.
+        All are in the zone in which the report shows times.
     rules
         Error rates and policies of the decision table.
     step
@@ -58,6 +65,8 @@ class Question:
         Times without data whose cause is known.
     max_unusable_share
         Share of the export's events that may be unusable in a promotion.
+    recorded
+        Notes on names that the guardrails or segments use and the log lacks.
     """
 
     log: Any
@@ -84,6 +93,7 @@ class Question:
     evidence: Pool = "stage"
     known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     max_unusable_share: float = 0.01
+    recorded: tuple[Note, ...] = ()
 
     @property
     def actor(self) -> str:
@@ -95,6 +105,10 @@ class Question:
     def unit_words(self) -> str:
         """What the assigned units are called."""
         return "people" if self.exposures.unit == "person" else f"{self.exposures.unit} groups"
+
+    def local(self, micros: int) -> pd.Timestamp:
+        """A moment, from microseconds UTC, in the zone in which the report shows times."""
+        return moment(micros).tz_convert(self.as_of.tz)
 
     @property
     def origin(self) -> int:
@@ -146,6 +160,7 @@ def ask(
     evidence: Pool = "stage",
     known_gaps: Sequence[Sequence[Any]] = (),
     max_unusable_share: float = 0.01,
+    timezone: str = "UTC",
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -159,8 +174,10 @@ def ask(
     kind = plan.stage(stage).kind
     if plan.aggregation_group_type_index is not None:
         rules = replace(rules, min_units=max(rules.min_units, MIN_CLUSTERS))
-    now = to_utc(as_of, name="as_of")
+    check_zone(timezone)
+    now = to_utc(as_of, name="as_of").tz_convert(timezone)
     start, end = plan.window(stage)
+    start, end = start.tz_convert(timezone), None if end is None else end.tz_convert(timezone)
     if now <= start:
         raise PlanError(f"stage {stage!r} starts at {start.isoformat()}, after as_of {now.isoformat()}")
     chosen = (Guardrail(ErrorShare(), critical=True),) if guardrails is None else guardrails
@@ -191,6 +208,12 @@ def ask(
     gaps = tuple(_gap(gap) for gap in known_gaps)
     from canarykit.exposure import exposures
 
+    recorded = recorded_notes(log, chosen)
+    if segments != SEGMENTS:
+        recorded += check_properties(log, _of_events(log, segments))
+    exposed = exposures(log, plan.flag, plan=plan, as_of=now)
+    planned = {plan.control, plan.canary} | {item.key for item in plan.variants}
+    check_variants(planned, set(exposed.people["variant"]))
     return Question(
         log=log,
         plan=plan,
@@ -209,14 +232,21 @@ def ask(
         min_dwell=duration(min_dwell, name="min_dwell"),
         cap=None if cap is None else duration(cap, name="cap"),
         harm_budget=harm_budget,
-        exposures=exposures(log, plan.flag, plan=plan, as_of=now),
+        exposures=exposed,
         use_limits=use_limits,
         segments=segments,
         survey=survey,
         evidence=evidence,
         known_gaps=gaps,
         max_unusable_share=max_unusable_share,
+        recorded=recorded,
     )
+
+
+def _of_events(log: Any, segments: tuple[str, ...]) -> list[str]:
+    """Segments that no property of the persons answers."""
+    on_persons = set() if log.persons is None else set(map(str, log.persons.columns))
+    return [name for name in segments if name not in on_persons]
 
 
 def _gap(gap: Sequence[Any]) -> tuple[pd.Timestamp, pd.Timestamp]:

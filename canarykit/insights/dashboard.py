@@ -11,7 +11,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
-from canarykit.events.names import check_events
+from canarykit.events.names import check_events, check_survey
 from canarykit.exposure.compared import followed_whole
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import micros_of, outcomes
@@ -191,6 +191,8 @@ def dashboard(
                 log, survey, flag=plan.flag, plan=plan, stage=stage, as_of=now, people=people
             )
         except DataError as problem:  # on the first mornings nobody has been asked yet
+            if isinstance(survey, str):
+                check_survey(log, survey)
             silent = (Note("no_survey", f"nobody was asked in this stage: {problem}"),)
     frame = pd.DataFrame(daily, columns=["day", "variant", "what", "exposed", "people"])
     kinds = {what: kind for what, (kind, _) in metrics.items()}

@@ -169,8 +169,8 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
     ax.set_ylim(max(bottom, 1e-3), max(top, needed * 6))
-    time_axis(ax)
-    ax.set_xlabel("look (UTC)")
+    time_axis(ax, timezone=report.timezone)
+    ax.set_xlabel(f"look ({report.timezone})")
     ax.set_ylabel("evidence of harm (weighted E)")
     crossed = [j.guardrail.label for j in series.guardrails if j.weighted_log_e[-1] >= math.log(needed)]
     found = "no harm shown at any look"
@@ -197,8 +197,8 @@ def plot_sample_ratio(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_yscale("log")
     bottom, top = ax.get_ylim()
     ax.set_ylim(max(bottom, 1e-2), max(top, 6000))
-    time_axis(ax)
-    ax.set_xlabel("look (UTC)")
+    time_axis(ax, timezone=report.timezone)
+    ax.set_xlabel(f"look ({report.timezone})")
     ax.set_ylabel("evidence against the planned shares (E)")
     bad = series.srm_log_e.max() >= math.log(series.thresholds["hold"])
     words = "shares do not hold" if bad else f"shares hold ({series.share:.1%} canary)"
@@ -216,9 +216,9 @@ def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
         style = line_style(variant_style(name)) | {"marker": None}
         ax.plot(times, counts, **style, linewidth=2.2, label=f"{name}: {int(counts[-1]):,}")
     _shade_gaps(report, ax)
-    time_axis(ax)
+    time_axis(ax, timezone=report.timezone)
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("time (UTC)")
+    ax.set_xlabel(f"time ({report.timezone})")
     ax.set_ylabel(f"{report.unit} exposed so far")
     ax.set_title(f"{report.stage}: who has come in", loc="left")
     ax.legend(loc="upper left", frameon=False)
@@ -261,11 +261,11 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
             label=name,
         )
     _shade_gaps(report, ax)
-    time_axis(ax)
+    time_axis(ax, timezone=report.timezone)
     ax.set_ylim(bottom=0)
     percent_axis(ax)
     hours = group * (looks[1] - looks[0]) / 3.6e9 if len(looks) > 1 else 1
-    ax.set_xlabel("time (UTC)")
+    ax.set_xlabel(f"time ({report.timezone})")
     ax.set_ylabel(f"share of people at risk, per {hours:g} h")
     ax.set_title(f"{guardrail} over time, 95 % intervals", loc="left")
     ax.legend(loc="upper right", frameon=False)

@@ -46,6 +46,7 @@ def data_check(data: DataState, n_canary: int, n_control: int | None) -> Check:
     question = data.question
     needed = 1 if n_control is None else max(1, question.rules.min_units)
     newest = data.pulse.newest
+    newest = None if newest is None else newest.tz_convert(data.question.as_of.tz)
     problems = []
     if not data.is_fresh:
         age = "there is none" if newest is None else f"the newest is of {format_value(newest, 'time')}"

@@ -42,15 +42,15 @@ def value_notes(question: Question, found: Outcomes) -> list[Note]:
 def _gap_check(data: DataState) -> Check:
     pulse = data.pulse
     found = (
-        *(_silence_words("No event at all", silence) for silence in pulse.silences),
-        *(_silence_words("No call of a flag", silence) for silence in pulse.calls),
+        *(_silence_words(data.question, "No event at all", silence) for silence in pulse.silences),
+        *(_silence_words(data.question, "No call of a flag", silence) for silence in pulse.calls),
     )
     gaps = pulse.gaps
     known = [data.is_explained(silence) for silence in gaps]
     hours = sum(silence.hours for silence in gaps) + sum(item.silence.hours for item in pulse.arms)
     if pulse.arms:
         status = Status.HOLD
-        meaning = _some([_arm_words(item, data.question.unit_words) for item in pulse.arms]) + (
+        meaning = _some([_arm_words(data.question, item) for item in pulse.arms]) + (
             " What is missing from one arm makes it look better or worse than it is: comparisons are off. "
             "Load what is missing, or start the stage again after it."
         )
@@ -81,23 +81,24 @@ def _gap_check(data: DataState) -> Check:
     )
 
 
-def _silence_words(what: str, silence: Silence) -> str:
-    days = "1 other day" if silence.days == 1 else f"{silence.days:,} other days"
-    return f"{what} {_when(silence)}; by {days} {silence.expected:,.0f} visits would be usual."
-
-
-def _arm_words(item: ArmSilence, unit: str) -> str:
-    other = "control" if item.arm == "canary" else "canary"
+def _silence_words(question: Question, what: str, silence: Silence) -> str:
+    days = "1 comparable day" if silence.days == 1 else f"{silence.days:,} comparable days"
     return (
-        f"Nobody of the {item.arm} was seen {_when(item.silence)}, while {item.others:,} {unit} of the "
+        f"{what} {_when(question, silence)}; about {silence.expected:,.0f} visits would be expected ({days})."
+    )
+
+
+def _arm_words(question: Question, item: ArmSilence) -> str:
+    other, unit = "control" if item.arm == "canary" else "canary", question.unit_words
+    return (
+        f"Nobody of the {item.arm} was seen {_when(question, item.silence)}, "
+        f"while {item.others:,} {unit} of the "
         f"{other} were; with those, {item.silence.expected:,.0f} would be usual."
     )
 
 
-def _when(silence: Silence) -> str:
-    import pandas as pd
-
-    since, until = (pd.Timestamp(at, unit="us", tz="UTC") for at in (silence.since, silence.until))
+def _when(question: Question, silence: Silence) -> str:
+    since, until = (question.local(at) for at in (silence.since, silence.until))
     hours = format_value(silence.hours * 3600, "seconds")
     return f"from {format_value(since, 'time')} to {format_value(until, 'time')} ({hours})"
 
@@ -125,9 +126,7 @@ def _late_check(data: DataState, found: Delays) -> Check:
         status = Status.WAIT if data.question.in_grace else Status.HOLD
         meaning = f"{late}; {enough} are there {usual}: no hour of the stage is complete yet."
     else:
-        import pandas as pd
-
-        until = pd.Timestamp(found.complete_until, unit="us", tz="UTC")
+        until = data.question.local(found.complete_until)
         left_out = format_value((data.question.stop - until).total_seconds(), "seconds")
         status = Status.INFO
         meaning = (

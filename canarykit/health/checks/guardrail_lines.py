@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def guardrail_check(
         status, meaning = Status.BREACH, f"Beyond the limit of {limit} for sure, while the control keeps it."
     elif comparisons_off and status is not Status.UNCLEAR:
         status, meaning = Status.UNCLEAR, f"Not judged, because the comparison is not valid. ({meaning})"
-    crossed_at, crossed_with = _crossing(comparison, i, roll_back)
+    crossed_at, crossed_with = _crossing(question, comparison, i, roll_back)
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
         where = "over the ramp so far, stratified by stage; " if question.evidence == "ramp" else ""
@@ -110,15 +109,15 @@ def guardrail_check(
     )
 
 
-def _crossing(comparison: Comparison, i: int, threshold: float) -> tuple[datetime | None, float | None]:
+def _crossing(
+    question: Question, comparison: Comparison, i: int, threshold: float
+) -> tuple[Any, float | None]:
     """The look at which the harm evidence first reached its threshold, and the e-value there."""
-    from canarykit.periods import moment
-
     judged = comparison.series.guardrails[i]
     shown = np.flatnonzero(judged.weighted_log_e >= threshold)
     if not shown.size:
         return None, None
-    first = moment(int(comparison.series.looks[shown[0]]))
+    first = question.local(int(comparison.series.looks[shown[0]]))
     return first, e_value(float(judged.weighted_log_e[shown[0]]))
 
 

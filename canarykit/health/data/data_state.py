@@ -105,10 +105,7 @@ class DataState:
         """All times without data that were found, in the whole log or in one arm, in order."""
         silences = (*self.pulse.gaps, *(item.silence for item in self.pulse.arms))
         ends = sorted({(silence.since, silence.until) for silence in silences})
-        return tuple(
-            (pd.Timestamp(since, unit="us", tz="UTC"), pd.Timestamp(until, unit="us", tz="UTC"))
-            for since, until in ends
-        )
+        return tuple((self.question.local(since), self.question.local(until)) for since, until in ends)
 
     @property
     def one_sided(self) -> bool:

@@ -89,5 +89,5 @@ def conclude(
         unit=question.unit_words,
         found=outcomes if judged is None else judged,
         gaps=data.gaps,
-        notes=(*question.log.notes, *question.exposures.notes, *notes),
+        notes=(*question.log.notes, *question.exposures.notes, *question.recorded, *notes),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from canarykit.display import Column, Note, Table
+from canarykit.display import Column, Note, Table, format_value
 from canarykit.health.checks.check import Check, Section
 from canarykit.health.checks.comparison_checks import comparison_checks
 from canarykit.health.checks.data_checks import value_notes
@@ -75,7 +75,7 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
                 "within the margin"
             )
             notes.append(Note("any_loss", text))
-    first = _first_rollback(comparison)
+    first = _first_rollback(question, comparison)
     if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
         notes.append(Note("earlier_rollback", f"an earlier look would have rolled back, at {first}"))
     over = "over the ramp" if question.evidence == "ramp" else "in this stage"
@@ -90,14 +90,11 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def _first_rollback(comparison: Comparison) -> str | None:
+def _first_rollback(question: Question, comparison: Comparison) -> str | None:
     at = np.flatnonzero(comparison.series.rows == Row.HARM)
     if not at.size:
         return None
-    import pandas as pd
-
-    moment = pd.Timestamp(int(comparison.series.looks[at[0]]), unit="us", tz="UTC")
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return format_value(question.local(int(comparison.series.looks[at[0]])), "time")
 
 
 def _arms(comparison: Comparison) -> dict[str, str]:

@@ -48,7 +48,7 @@ class StageReport(Result):
     flag, stage, kind, share
         Which release, which stage, "targeted", "percentage" or "full", and the canary's share by rule.
     starts_at, ends_at, as_of
-        Window of the stage and the moment of the evaluation, UTC; the end is None while it is open.
+        Window of the stage and the moment of the evaluation; the end is None while it is open.
     verdict, row
         What to do, and the row of the decision table that says so.
     reason
@@ -103,6 +103,11 @@ class StageReport(Result):
     def exit_code(self) -> int:
         """0 promote, 10 hold, 20 roll back."""
         return self.verdict.exit_code
+
+    @property
+    def timezone(self) -> str:
+        """Zone in which the report and its pictures show times."""
+        return str(self.as_of.tz)
 
     @property
     def headline(self) -> str:

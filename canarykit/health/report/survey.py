@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from canarykit.display import Column, Table
 from canarykit.errors import DataError
+from canarykit.events.names import check_survey
 from canarykit.health.checks.check import Section
 from canarykit.health.question import Question
 
@@ -29,6 +30,8 @@ def answer_sections(question: Question) -> tuple[Section, ...]:
             as_of=question.as_of,
         )
     except DataError as problem:  # a survey that nobody saw yet is no reason to judge nothing
+        if isinstance(question.survey, str):
+            check_survey(question.log, question.survey)
         nothing = Table.of((Column("answers", "answers", "count"),), [(0,)])
         return (Section("survey", f"Nobody was asked in this stage: {problem}.", nothing),)
     sections = [Section("survey", found._headline() + ".", found._table())]
