@@ -9,8 +9,9 @@ from canarykit.errors import PlanError
 from canarykit.health.evidence.event_evidence import share_evidence
 from canarykit.health.report.reasons import _harm_words
 from canarykit.metrics.guardrail import roll_back_line
-from canarykit.metrics.risk import RiskSets
+from canarykit.metrics.risk import IntervalCounts, RiskSets
 from canarykit.simulate import Effect
+from canarykit.stats.any_look.cohort_events import CohortEvents
 
 PLAN = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50, dwell="2d"),), starts_at="2026-09-07T09:00:00Z")
 END = "2026-09-09T09:00:00Z"
@@ -72,8 +73,10 @@ def test_a_guardrail_that_moved_far_in_the_unwatched_direction_says_so():
 
 
 def counts(canary, control, looks=8):
-    each = np.full(looks, 1000)
-    return RiskSets(np.full(looks, canary), np.full(looks, control), each, each)
+    ours, theirs, each = (np.full(looks, number) for number in (canary, control, 1000))
+    look = np.repeat(np.arange(looks), canary + control)
+    by_interval = IntervalCounts(ours, theirs, each, each)
+    return RiskSets(ours, theirs, CohortEvents(look, np.full(look.size, 0.5), looks), by_interval)
 
 
 @pytest.mark.parametrize(
