@@ -54,7 +54,7 @@ class PostHog:
     project
         Number of the project. None: the project the key's owner looked at last, resolved once.
     key
-        Personal API key (phx_). None: the environment variable POSTHOG_PERSONAL_API_KEY, else a prompt.
+        Personal API key; it begins with `phx_`. None: the environment variable POSTHOG_PERSONAL_API_KEY, else a prompt.
         It is never shown, logged or pickled, and goes to this host only.
     record
         File that keeps what was done, one JSON object a line.
