@@ -54,8 +54,8 @@ class PostHog:
     project
         Number of the project. None: the project the key's owner looked at last, resolved once.
     key
-        Personal API key; it begins with `phx_`. None: the environment variable POSTHOG_PERSONAL_API_KEY, else a prompt.
-        It is never shown, logged or pickled, and goes to this host only.
+        Personal API key; it begins with `phx_`. None: the environment variable POSTHOG_PERSONAL_API_KEY, else
+        a prompt. It is never shown, logged or pickled, and goes to this host only.
     record
         File that keeps what was done, one JSON object a line.
     patience
