@@ -11,9 +11,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
+from canarykit.documents import parse_document, read_document
 from canarykit.errors import CanarykitError, DataError, PlanError, close_name
 from canarykit.escaping import one_line, workflow_text
 from canarykit.files import write_whole
@@ -164,27 +164,16 @@ def _guardrails(options: argparse.Namespace) -> list[Any] | None:
     from canarykit.metrics import Guardrail
 
     source = options.guardrails or options.plan
-    text = source if source.lstrip().startswith(("{", "[")) else _read(source)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise PlanError(f"{source} is no JSON: {problem}") from None
-    except RecursionError:
-        raise PlanError(f"{source[:80]} is nested too deeply to be a list of guardrails") from None
+    if source.lstrip().startswith(("{", "[")):
+        content = parse_document(source, "the text of --guardrails")
+    else:
+        content = read_document(source, "the file of guardrails")
     listed = content.get("guardrails") if isinstance(content, dict) else content
     if listed is None and not options.guardrails:
         return None
     if not isinstance(listed, list):
         raise PlanError(f"the guardrails of {source} are {listed!r}; expected a list of names or objects")
     return [Guardrail.from_dict(item) for item in listed]
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise PlanError(f"{path} cannot be read: {reason}") from None
 
 
 def _tell_github(report: Any, markdown: str) -> None:

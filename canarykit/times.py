@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from canarykit.errors import DataError, NaiveTimestampError, PlanError, did_you_mean
@@ -10,7 +11,7 @@ from canarykit.errors import DataError, NaiveTimestampError, PlanError, did_you_
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DAY", "check_zone", "duration", "micros", "to_utc"]
+__all__ = ["DAY", "check_zone", "day_start", "duration", "micros", "read_day", "to_utc"]
 
 DAY = 86_400.0
 _SECONDS = {
@@ -28,6 +29,57 @@ _SECONDS = {
     "month": 31 * DAY,
 }
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
+
+
+_DAY = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})")
+LONGEST = 200 * 366 * DAY
+"""No rollout lasts longer; times stay within what a time column holds."""
+
+
+def read_day(value: Any, *, name: str = "day") -> date | None:
+    """The day that a value is, or None where it is a moment.
+
+    Raises
+    ------
+    DataError
+        For a text that is neither a day nor a moment to the minute: "2026-09", "September".
+
+    Examples
+    --------
+    >>> read_day("2026-9-7"), read_day(date(2026, 9, 7)), read_day("2026-09-07T09:00:00Z")
+    (datetime.date(2026, 9, 7), datetime.date(2026, 9, 7), None)
+    """
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        return None
+    match = _DAY.fullmatch(value.strip())
+    if match is None or (not match[2] and len(value.strip()) != len("20260907")):
+        if ":" in value or re.search(r"\dT\d\d", value):
+            return None
+        raise DataError(
+            f"{name} is {value!r}; expected a day such as '2026-09-07', or a time such as "
+            "'2026-09-07T09:00:00Z'"
+        )
+    try:
+        return date(int(match[1]), int(match[3]), int(match[4]))
+    except ValueError as problem:
+        raise DataError(f"{name} is {value!r}, which is not a day of the calendar: {problem}") from None
+
+
+def day_start(day: date, timezone: str) -> pd.Timestamp:
+    """When a day of a zone begins, in UTC; a day without a midnight begins with its clock change.
+
+    Examples
+    --------
+    >>> day_start(date(2026, 9, 6), "America/Santiago").isoformat()
+    '2026-09-06T04:00:00+00:00'
+    """
+    import pandas as pd
+
+    midnight = pd.Timestamp(year=day.year, month=day.month, day=day.day)
+    local = midnight.tz_localize(check_zone(timezone), ambiguous=True, nonexistent="shift_forward")
+    return local.tz_convert("UTC").as_unit("us")
 
 
 def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
@@ -59,8 +111,10 @@ def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
     if isinstance(value, bool | int | float):
         raise DataError(f"{name} is {value!r}; expected a time such as '2026-09-07T09:00:00Z'")
     try:
+        if isinstance(value, str) and value.strip().lower() in ("now", "today"):
+            raise ValueError  # pandas reads the machine's clock; "now" is an argument here
         moment = pd.Timestamp(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise DataError(f"{name} is {value!r}; expected a time such as '2026-09-07T09:00:00Z'") from None
     if moment is pd.NaT:
         raise DataError(f"{name} is missing; expected a time such as '2026-09-07T09:00:00Z'")
@@ -69,13 +123,18 @@ def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
             raise NaiveTimestampError(
                 f"{name} is {str(value)!r}, which says no time zone; write '{moment.isoformat()}Z' for UTC"
             )
+        if isinstance(tz, str):
+            check_zone(tz, name="tz")
         local = moment.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
         if not isinstance(local, pd.Timestamp):
             raise DataError(
                 f"{name} is {str(value)!r}, a local time that does not exist, or occurs twice, in {tz}"
             )
         moment = local
-    return moment.tz_convert("UTC").as_unit("us")
+    try:
+        return moment.tz_convert("UTC").as_unit("us")
+    except (ValueError, OverflowError):
+        raise DataError(f"{name} is {str(value)!r}, which is beyond the years that can be counted") from None
 
 
 def micros(value: Any, *, name: str = "time") -> int:
@@ -136,6 +195,8 @@ def duration(value: Any, *, name: str = "duration") -> float:
             hint = " (write 'min' or 'month': 'm' could be either)" if unit == "m" else ""
             raise PlanError(f"{name} is {value!r}; expected a number with its unit, such as '14d'{hint}")
         seconds = float(match.group(1)) * _SECONDS[unit]
-    if not 0 < seconds < float("inf"):
+    if seconds > LONGEST:
+        raise PlanError(f"{name} is {value!r}; expected no more than 200 years")
+    if not seconds > 0:
         raise PlanError(f"{name} is {value!r}; expected longer than zero")
     return seconds

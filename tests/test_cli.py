@@ -95,9 +95,9 @@ def test_github_actions_get_a_summary_outputs_and_an_annotation(files, tmp_path,
     [
         (["--stage", "expanded beta 26%"], "Did you mean 'expanded beta 25%'?"),
         (["--flag", "old-checkout"], "the plan is for flag 'new-checkout', not for 'old-checkout'"),
-        (["--guardrails", "{"], "is no JSON"),
+        (["--guardrails", "{"], "is not JSON"),
         (["--guardrails", '[{"metrik": "x"}]'], "a guardrail has no 'metrik'"),
-        (["--guardrails", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--guardrails", "nowhere.json"], "nowhere.json does not exist"),
     ],
 )
 def test_unusable_input_exits_with_1_and_says_why(files, capsys, more, message):

@@ -17,6 +17,8 @@ PACKAGE = ROOT / "canarykit"
 FLOORS = (
     {
         "errors",
+        "documents",
+        "names",
         "escaping",
         "files",
         "lazy",

@@ -170,7 +170,8 @@ def property_keys(flags: Iterable[Flag], cohorts: Mapping[str, Any]) -> set[str]
         entry = pending.pop()
         if isinstance(entry, Mapping):
             keys.add(str(entry.get("key")))
-            pending += [v for v in entry.get("values") or [] if isinstance(v, Mapping)]
+            entries = entry.get("values")
+            pending += [v for v in entries if isinstance(v, Mapping)] if isinstance(entries, list) else []
     return keys | {INITIAL_OF[key] for key in keys if key in INITIAL_OF}
 
 

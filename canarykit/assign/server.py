@@ -6,7 +6,7 @@ thing the service knows and we may not is who is in a static cohort: rows for wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from canarykit.assign.outcome import (
     draw_variants,
     refuse_unsupported,
 )
+from canarykit.errors import PlanError
 from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter
 from canarykit.flags.lossless import Unset
 from canarykit.targeting.dates import Clock
@@ -229,6 +230,10 @@ class ServerEvaluation:
             definition = self.cohorts.get(cohort_id)
             if definition is None or cohort_id in path:
                 answers = np.full(self.units.rows, INCONCLUSIVE, dtype=np.uint8)
+            elif isinstance(definition, str | bytes) or not isinstance(definition, Iterable):
+                raise PlanError(
+                    f"cohort {cohort_id} is {definition!r}; expected its definition or a list of distinct ids"
+                )
             elif isinstance(definition, Mapping):
                 answers = self._group(definition, (*path, cohort_id))
             else:
@@ -244,6 +249,8 @@ class ServerEvaluation:
     def _group(self, definition: Mapping[str, Any], path: tuple[str, ...]) -> np.ndarray:
         """A cohort's nested AND and OR; what cannot be read matches nobody."""
         entries = definition.get("values") or []
+        if not isinstance(entries, list):
+            return np.full(self.units.rows, NO, dtype=np.uint8)
         every = definition.get("type", "AND") != "OR"
         found = np.full(self.units.rows, YES if every or not definition else NO, dtype=np.uint8)
         for entry in entries:

@@ -43,7 +43,8 @@ def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
     assert distinct is not None
     keep = (person.notna() & distinct.notna()).to_numpy()
     if "is_deleted" in frame.columns:
-        keep = keep & ~frame["is_deleted"].astype(str).str.lower().isin(["true", "1"]).to_numpy()
+        deleted = [str(value).lower() in ("true", "1") for value in frame["is_deleted"].tolist()]
+        keep = keep & ~np.array(deleted, dtype=bool)
     if dropped := int((~keep).sum()):
         notes.append(Note("persons_dropped", "rows of the persons export deleted or without ids", dropped))
     order = np.arange(len(frame))
@@ -62,14 +63,18 @@ def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
 
 def read_groups(frame: pd.DataFrame, group_types: Mapping[str, int]) -> pd.DataFrame:
     """One row per group: `group_type_index`, `group_key`, and a column per property."""
-    frame = frame.rename(columns={"index": "group_type_index", "key": "group_key"})
+    short = {"index": "group_type_index", "key": "group_key"}
+    frame = frame.rename(columns={old: new for old, new in short.items() if new not in frame.columns})
     if "group_key" not in frame.columns:
         raise DataError(f"the groups lack 'group_key'; {_known(frame, 'group_key')}")
     if "group_type_index" in frame.columns:
-        index = pd.to_numeric(frame["group_type_index"], errors="coerce")
+        index = _numbers(frame["group_type_index"])
+        whole = (index >= 0) & (index < 1_000) & (index % 1 == 0)
+        if not whole.all():
+            value = frame["group_type_index"][~whole].iloc[0]
+            raise DataError(f"the groups have the group_type_index {value!r}; expected the number of a type")
     elif "group_type" in frame.columns:
-        index = frame["group_type"].map(lambda name: group_types.get(name, name))
-        index = pd.to_numeric(index, errors="coerce")
+        index = _numbers(frame["group_type"].map(lambda name: group_types.get(str(name), name)))
         if index.isna().any():
             name = str(frame["group_type"][index.isna()].iloc[0])
             raise DataError(f"group type {name!r} has no index; {did_you_mean(name, group_types)}")
@@ -172,6 +177,12 @@ def _listed(value: Any) -> list[Any]:
         except json.JSONDecodeError:
             return [value]
     return list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+
+
+def _numbers(series: pd.Series) -> pd.Series:
+    """Each value as a number; NaN where it is none (a list, a mapping, a text)."""
+    plain = [value if isinstance(value, str | int | float | np.number) else None for value in series.tolist()]
+    return pd.to_numeric(pd.Series(plain, index=series.index, dtype=object), errors="coerce").astype(float)
 
 
 def _known(frame: pd.DataFrame, name: str) -> str:

@@ -37,10 +37,15 @@ def survey_definition(
     if "id" not in survey:
         raise PlanError(f"the survey's definition has no 'id'; {did_you_mean('id', survey)}")
     found: dict[str, tuple[str, QuestionKind | None]] = {}
-    for place, item in enumerate(survey.get("questions") or ()):
+    listed = survey.get("questions") or []
+    if not isinstance(listed, list | tuple):
+        raise PlanError(f"the survey's 'questions' are {listed!r}; expected a list")
+    for place, item in enumerate(listed):
+        if not isinstance(item, Mapping):
+            raise PlanError(f"question {place + 1} of the survey is {item!r}; expected an object")
         kind: QuestionKind | None = None
         if item.get("type") == "rating":
-            kind = {10: "nps", 5: "csat"}.get(item.get("scale"))  # type: ignore[assignment]
+            kind = {10: "nps", 5: "csat"}.get(item.get("scale"))  # type: ignore[assignment,arg-type]
         elif item.get("type") == "open":
             kind = "text"
         elif str(item.get("type", "")).endswith("_choice"):

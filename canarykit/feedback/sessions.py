@@ -14,6 +14,7 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.names import check_events
 from canarykit.exposure.compared import listened_units
+from canarykit.names import names_of
 from canarykit.times import duration
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def sessions_by_flag(
     """
     import pyarrow as pa
 
+    errors, steps = names_of(errors, "errors"), names_of(steps, "steps")
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     units = exposed.units.reset_index(drop=True)
     entered, leaves = (units[name].dt.as_unit("us") for name in ("exposed_at", "leaves_at"))

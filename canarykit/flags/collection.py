@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from canarykit.documents import read_document
 from canarykit.errors import ExportFormatError, PlanError, did_you_mean
 from canarykit.flags.definition import Flag
+from canarykit.flags.lossless import require_mapping
 
 __all__ = ["FlagSet", "read_flags"]
 
@@ -57,6 +57,8 @@ class FlagSet(Mapping[str, Flag]):
                 raise PlanError(f"two flags have the key {flag.key!r}; keys must differ")
             if flag.key not in self._flags or not flag.deleted:
                 self._flags[flag.key] = flag
+        for what, given in (("group_type_mapping", group_type_mapping), ("cohorts", cohorts)):
+            require_mapping(given or {}, what)
         self.group_type_mapping: dict[str, str] = {str(k): v for k, v in (group_type_mapping or {}).items()}
         self.cohorts: dict[str, Any] = {str(k): v for k, v in (cohorts or {}).items()}
         self.property_matching_version = property_matching_version
@@ -127,10 +129,7 @@ def read_flags(source: str | PathLike[str] | Mapping[str, Any] | Sequence[Mappin
     data: Any = source
     if isinstance(source, str | PathLike):
         where = str(source)
-        try:
-            data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ExportFormatError(f"{where} is not JSON: {error}") from error
+        data = read_document(source, "the flags", error=ExportFormatError)
     if isinstance(data, Sequence) and not isinstance(data, str):
         return FlagSet(map(Flag.from_posthog, data), source=data)
     if not isinstance(data, Mapping):

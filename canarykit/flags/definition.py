@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.flags.lossless import UNSET, list_of, overlay, require_mapping, unknown_keys, unless
+from canarykit.flags.lossless import (
+    UNSET,
+    group_type,
+    list_of,
+    overlay,
+    require_json,
+    require_mapping,
+    text,
+    truth,
+    unknown_keys,
+    unless,
+)
 from canarykit.flags.parts import Condition, Holdout, Variant
 
 __all__ = ["Flag"]
@@ -82,12 +93,17 @@ class Flag:
     def __post_init__(self) -> None:
         for name in ("conditions", "variants", "super_conditions"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if isinstance(self.holdout, Mapping):
-            object.__setattr__(
-                self, "holdout", Holdout(self.holdout["id"], self.holdout["exclusion_percentage"])
+        given = self.holdout
+        if isinstance(given, Mapping):
+            object.__setattr__(self, "holdout", Holdout.from_filters({"holdout": self.holdout}))
+        if given is not None and not isinstance(self.holdout, Holdout):
+            raise PlanError(
+                f"holdout of flag {self.key!r} is {given!r}; "
+                "expected a mapping with id and exclusion_percentage"
             )
         if not isinstance(self.key, str) or not self.key:
             raise PlanError(f"a flag's key is {self.key!r}; expected a text that is not empty")
+        require_json(self.key, "a flag's key")
 
     @property
     def is_multivariate(self) -> bool:
@@ -115,7 +131,9 @@ class Flag:
             raise PlanError(f"a flag lacks 'key'; {did_you_mean('key', data)}")
         filters = require_mapping(data.get("filters") or {}, f"filters of flag {data['key']!r}")
         variants = list_of(require_mapping(filters.get("multivariate") or {}, "multivariate"), "variants")
-        bucketing = data.get("bucketing_identifier") or filters.get("bucketing_identifier") or "distinct_id"
+        where = f"flag {data['key']!r}"
+        bucketing = text(filters, "bucketing_identifier", where, "distinct_id")
+        bucketing = text(data, "bucketing_identifier", where, bucketing)
         extra = unknown_keys(data, cls._KEYS)
         if further := unknown_keys(filters, cls._FILTER_KEYS):
             extra["filters"] = further
@@ -123,21 +141,21 @@ class Flag:
             key=data["key"],
             conditions=tuple(map(Condition.from_posthog, _release_conditions(data, filters))),
             variants=tuple(map(Variant.from_posthog, variants)),
-            active=bool(data.get("active", True)),
+            active=truth(data, "active", where, True),
             payloads=require_mapping(filters.get("payloads") or {}, "payloads"),
-            early_exit=bool(filters.get("early_exit")),
+            early_exit=truth(filters, "early_exit", where),
             holdout=Holdout.from_filters(filters),
             super_conditions=tuple(map(Condition.from_posthog, list_of(filters, "super_groups"))),
             feature_enrollment=filters.get("feature_enrollment") is True,
             bucketing_identifier=bucketing,
-            aggregation_group_type_index=filters.get("aggregation_group_type_index"),
-            ensure_experience_continuity=bool(data.get("ensure_experience_continuity")),
-            name=data.get("name") or "",
+            aggregation_group_type_index=group_type(filters, "aggregation_group_type_index", where, None),
+            ensure_experience_continuity=truth(data, "ensure_experience_continuity", where),
+            name=text(data, "name", where, ""),
             id=data.get("id"),
             version=data.get("version"),
-            deleted=bool(data.get("deleted")),
-            created_at=data.get("created_at"),
-            last_called_at=data.get("last_called_at"),
+            deleted=truth(data, "deleted", where),
+            created_at=text(data, "created_at", where, None),
+            last_called_at=text(data, "last_called_at", where, None),
             extra=extra,
             source=data,
         )

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final, TypeVar
 
 from canarykit.errors import PlanError
 
-__all__ = ["UNSET", "Unset", "list_of", "overlay", "percentage", "require_mapping", "unknown_keys", "unless"]
+__all__ = [
+    "UNSET",
+    "Unset",
+    "group_type",
+    "list_of",
+    "overlay",
+    "percentage",
+    "require_json",
+    "require_mapping",
+    "text",
+    "truth",
+    "unknown_keys",
+    "unless",
+]
+
+MOST = 1e9
+"""No percentage is anywhere near; beyond it floats lose whole numbers."""
+MOST_GROUP_TYPES = 100
+"""PostHog has five; no project has more than this."""
 
 T = TypeVar("T")
 
@@ -51,12 +70,57 @@ def list_of(data: Mapping[str, Any], key: str) -> list[Any]:
     return list(items)
 
 
+def require_json(value: Any, where: str) -> None:
+    """Refuse what JSON text cannot hold: NaN, infinities, halves of a pair."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PlanError(f"{where} holds {value!r}; expected a finite number")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise PlanError(f"{where} holds {value!r}, half of a pair: not a text that can be sent") from None
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            require_json(key, where)
+            require_json(item, where)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            require_json(item, where)
+
+
 def percentage(value: Any, where: str) -> float | None:
     """A percentage kept as the number it is (100 stays an integer), or None."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
         raise PlanError(f"the rollout percentage of {where} is {value!r}; expected a number from 0 to 100")
+    return value
+
+
+def text(data: Mapping[str, Any], key: str, where: str, default: T) -> str | T:
+    """The text under a key; absent, null and empty read as the default."""
+    value = data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise PlanError(f"{key!r} of {where} is {value!r}; expected a text")
+    require_json(value, f"{key!r} of {where}")
+    return value or default
+
+
+def truth(data: Mapping[str, Any], key: str, where: str, default: bool = False) -> bool:
+    """True or false under a key (some exports write 1 and 0); absent and null read as the default."""
+    value = data.get(key)
+    if value is not None and (not isinstance(value, bool | int) or value not in (0, 1)):
+        raise PlanError(f"{key!r} of {where} is {value!r}; expected true or false")
+    return default if value is None else bool(value)
+
+
+def group_type(data: Mapping[str, Any], key: str, where: str, default: Any) -> Any:
+    """The index of a group type under a key; absent reads as the default."""
+    value = data.get(key, default)
+    if value is None or value is default:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST_GROUP_TYPES:
+        raise PlanError(f"{key!r} of {where} is {value!r}; expected the number of a group type, or null")
     return value
 
 

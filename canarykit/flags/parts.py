@@ -15,10 +15,14 @@ from canarykit.errors import PlanError
 from canarykit.flags.lossless import (
     UNSET,
     Unset,
+    group_type,
     list_of,
     overlay,
     percentage,
+    require_json,
     require_mapping,
+    text,
+    truth,
     unknown_keys,
     unless,
 )
@@ -68,19 +72,24 @@ class PropertyFilter:
     def __post_init__(self) -> None:
         if not self.operator:
             object.__setattr__(self, "operator", _DEFAULT_OPERATORS.get(self.type, "exact"))
+        require_json([self.key, self.value], f"the filter on {self.key!r}")
 
     @classmethod
     def from_posthog(cls, data: Mapping[str, Any]) -> PropertyFilter:
         """Read one item of `properties`."""
         require_mapping(data, "a property filter")
-        kind = data.get("type") or "person"
+        key = data.get("key", "")
+        if isinstance(key, Mapping | list | tuple):
+            raise PlanError(f"'key' of a property filter is {key!r}; expected the name of a property")
+        where = f"the filter on {key!r}"
+        kind = text(data, "type", where, "person")
         return cls(
-            key=str(data.get("key", "")),
+            key=str(key),
             value=data.get("value"),
-            operator=data.get("operator") or ("in" if kind == "cohort" else "exact"),
+            operator=text(data, "operator", where, "in" if kind == "cohort" else "exact"),
             type=kind,
-            group_type_index=data.get("group_type_index"),
-            negation=bool(data.get("negation")),
+            group_type_index=group_type(data, "group_type_index", where, None),
+            negation=truth(data, "negation", where),
             extra=unknown_keys(data, cls._KEYS),
             source=data,
         )
@@ -143,8 +152,10 @@ class Condition:
         return cls(
             properties=tuple(map(PropertyFilter.from_posthog, list_of(data, "properties"))),
             rollout_percentage=percentage(data.get("rollout_percentage"), "a condition set"),
-            variant=data.get("variant"),
-            aggregation_group_type_index=data.get("aggregation_group_type_index", UNSET),
+            variant=text(data, "variant", "a condition set", None),
+            aggregation_group_type_index=group_type(
+                data, "aggregation_group_type_index", "a condition set", UNSET
+            ),
             description=data.get("description"),
             extra=unknown_keys(data, cls._KEYS),
             source=data,
@@ -191,7 +202,10 @@ class Variant:
         """Read one item of `filters.multivariate.variants`."""
         require_mapping(data, "a variant")
         if "key" not in data:
-            raise PlanError(f"a variant lacks 'key'; it has {sorted(data)}")
+            raise PlanError(f"a variant lacks 'key'; it has {sorted(map(str, data))}")
+        require_json(data["key"], "the key of a variant")
+        if not isinstance(data["key"], str) or not data["key"]:
+            raise PlanError(f"a variant's key is {data['key']!r}; expected a text that is not empty")
         share = percentage(data.get("rollout_percentage"), f"variant {data['key']!r}")
         name, extra = data.get("name"), unknown_keys(data, cls._KEYS)
         return cls(data["key"], 0 if share is None else share, name, extra, data)
@@ -238,9 +252,11 @@ class Holdout:
         """Read `filters.holdout`, or the older `filters.holdout_groups`."""
         new = filters.get("holdout")
         if new:
+            require_mapping(new, "a holdout")
             holdout_id, share = new.get("id"), percentage(new.get("exclusion_percentage"), "a holdout")
             return None if holdout_id is None or share is None else cls(holdout_id, share)
         for group in list_of(filters, "holdout_groups")[:1]:
+            require_mapping(group, "a holdout group")
             share = percentage(group.get("rollout_percentage"), "a holdout")
             variant = str(group.get("variant") or "holdout-")
             return cls(variant.removeprefix("holdout-"), 100 if share is None else share, legacy=True)

@@ -18,6 +18,7 @@ from canarykit.funnels.question.parse import (
 )
 from canarykit.funnels.question.people import PeopleFilter, people_of_filters, read_people
 from canarykit.funnels.question.specs import Breakdown, FilterGroup, FunnelQuery, Order, Step
+from canarykit.names import one_or_more
 from canarykit.times import check_zone
 
 if TYPE_CHECKING:
@@ -220,18 +221,19 @@ def funnel_query(
     check_zone(timezone)
     read = tuple(read_step(step, position=k) for k, step in enumerate(steps))
     marked = [k for k, step in enumerate(steps) if isinstance(step, dict) and step.get("optional")]
+    left_out = enumerate(one_or_more(exclusions))
     return FunnelQuery(
         steps=read,
         order=order,
         window_us=read_window(within),
-        exclusions=tuple(read_exclusion(e, n_steps=len(read), position=k) for k, e in enumerate(exclusions)),
-        optional=tuple(sorted({*marked, *(_step_number(item, read) for item in optional)})),
+        exclusions=tuple(read_exclusion(e, n_steps=len(read), position=k) for k, e in left_out),
+        optional=tuple(sorted({*marked, *(_step_number(item, read) for item in one_or_more(optional))})),
         breakdown=_breakdown(flag, breakdown, attribution, limit),
         aggregate_by=aggregate_by,
         date_from=_bound(date_from, timezone, "date_from"),
         date_to=_bound(date_to, timezone, "date_to", last=True),
         filters=read_filters(filters or None),
-        days_of_week=tuple(days_of_week),
+        days_of_week=one_or_more(days_of_week),
         timezone=timezone,
         tie_width_us=round(tie_width_seconds * 1e6),
         flag=flag,
@@ -292,15 +294,16 @@ def _bound(value: Any, timezone: str, name: str, *, last: bool = False) -> datet
     """A bound of the events read; a bare date is that whole day in the query's zone."""
     if value is None:
         return None
-    import pandas as pd
+    from datetime import timedelta
 
-    from canarykit.times import to_utc
+    from canarykit.times import day_start, read_day, to_utc
 
-    if isinstance(value, str) and len(value.strip()) == len("2026-09-07"):
-        day = pd.Timestamp(value) + pd.Timedelta(days=1 if last else 0)
-        moment = to_utc(day.isoformat(), name=name, tz=timezone)
-        return moment - pd.Timedelta(microseconds=1) if last else moment
-    return to_utc(value, name=name, tz=timezone)
+    day = read_day(value, name=name)
+    if day is None:
+        return to_utc(value, name=name, tz=timezone)
+    if not last:
+        return day_start(day, timezone)
+    return day_start(day + timedelta(days=1), timezone) - timedelta(microseconds=1)
 
 
 def _stage_bounds(plan: RolloutPlan | None, stage: str, date_from: Any, date_to: Any) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from canarykit.health.judges.targeted import judge_targeted
 from canarykit.health.question import SEGMENTS, Pool, ask
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
+from canarykit.names import names_of
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
@@ -157,7 +158,7 @@ def evaluate_stage(
         cap=cap,
         harm_budget=harm_budget,
         use_limits=use_limits,
-        segments=tuple(segments),
+        segments=names_of(segments, "segments"),
         survey=survey,
         evidence=evidence,
         known_gaps=known_gaps,

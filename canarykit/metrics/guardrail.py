@@ -6,12 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.metrics.direction import Direction, event_direction
-from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric
+from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric, is_number
 from canarykit.metrics.values import Metric, ValueMetric, metric_from_dict
 
 __all__ = ["Guardrail", "guardrail_weights", "roll_back_line"]
@@ -93,9 +92,13 @@ class Guardrail:
             if direction is None:
                 raise PlanError(_which_direction(self))
             object.__setattr__(self, "worse", direction)
+        if not isinstance(self.name, str):
+            raise PlanError(f"a guardrail's name is {self.name!r}; expected a text")
+        if not isinstance(self.critical, bool):
+            raise PlanError(f"{self.label}: critical is {self.critical!r}; expected True or False")
         for name in ("margin_ratio", "margin_pp", "margin", "limit", "weight"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            if value is not None and not is_number(value):
                 raise PlanError(f"{self.label}: {name} is {value!r}; expected a number")
         if self.worse not in ("higher", "lower"):
             raise PlanError(f"{self.label}: worse is {self.worse!r}; expected 'higher' or 'lower'")

@@ -11,10 +11,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar
 
 from canarykit.errors import PlanError
 from canarykit.metrics.direction import Direction, has_harm_word
+from canarykit.names import names_of
 from canarykit.times import DAY, duration
 
 __all__ = [
@@ -28,10 +30,22 @@ __all__ = [
     "SlowShare",
     "SurveyAnswers",
     "SurveyResponse",
+    "is_number",
 ]
 
 Filters = tuple[tuple[str, str], ...]
 """Exact matches on event properties, (name, text) pairs; built from a mapping or from pairs."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold; True and False are not numbers.
+
+    Examples
+    --------
+    >>> is_number(0.5), is_number(True), is_number(10**400), is_number("1")
+    (True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and not abs(value) > 1e300  # type: ignore
 
 
 @dataclass(frozen=True)
@@ -41,17 +55,33 @@ class MetricSpec:
     kind: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        where = getattr(self, "where", ())
-        pairs = where.items() if isinstance(where, Mapping) else where
-        if where or hasattr(self, "where"):
-            object.__setattr__(self, "where", tuple(sorted((str(key), _text(v)) for key, v in pairs)))
-        event = getattr(self, "event", "event")
-        if not isinstance(event, str) or not event:
-            raise PlanError(f"the event of a {self.kind} metric is {event!r}; expected an event's name")
+        if hasattr(self, "where"):
+            object.__setattr__(self, "where", self._pairs(self.where))
+        for name in ("event", "survey", "property_name", "name"):
+            value = getattr(self, name, "left out")
+            may_be_empty = name in ("name", "property_name")
+            if value is None and name == "property_name":
+                continue
+            if not isinstance(value, str) or not (value or may_be_empty):
+                raise PlanError(f"the {name} of a {self.kind} metric is {value!r}; expected a text")
+        for name in ("day", "slower_than", "cap_quantile"):
+            value = getattr(self, name, None)
+            if value is not None and not is_number(value):
+                raise PlanError(f"the {name} of a {self.kind} metric is {value!r}; expected a number")
         if getattr(self, "within", None) is not None:
             duration(self.within, name="within")  # type: ignore[attr-defined]
         if getattr(self, "cuped", None) is not None:
             duration(self.cuped, name="cuped")  # type: ignore[attr-defined]
+
+    def _pairs(self, where: Any) -> Filters:
+        """Exact matches as sorted pairs of texts."""
+        pairs = list(where.items()) if isinstance(where, Mapping) else where
+        try:
+            return tuple(sorted((str(key), _text(value)) for key, value in pairs))
+        except (TypeError, ValueError):
+            raise PlanError(
+                f"where of a {self.kind} metric is {where!r}; expected a mapping of properties to values"
+            ) from None
 
     @property
     def label(self) -> str:
@@ -325,7 +355,7 @@ class FunnelShare(ShareMetric):
     name: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "steps", names_of(self.steps, "the steps of a funnel metric"))
         super().__post_init__()
         if not self.steps or len(set(self.steps)) < len(self.steps):
             raise PlanError(f"the steps of a funnel metric are {list(self.steps)}; expected distinct events")

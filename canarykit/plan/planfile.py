@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import to_jsonable
+from canarykit.documents import parse_document, read_document
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Condition, Variant
+from canarykit.flags.lossless import list_of, require_mapping, text, truth
 from canarykit.plan.stage import Stage
 
 if TYPE_CHECKING:
@@ -51,13 +51,18 @@ def read_definition(source: Any) -> dict[str, Any]:
         If the source is no JSON object, lacks the flag or the stages, or has a key that no plan knows.
     """
     content = _load(source)
-    content = content.get("plan", content)
+    content = require_mapping(content.get("plan", content), "the plan")
     for key in ("flag", "stages"):
         if key not in content:
             raise PlanError(f"the plan has no {key!r}; {did_you_mean(key, content)}")
     _require_known(content, (*_PLAN_KEYS, "guardrails"), "the plan")
-    stages = [_read_stage(stage, position) for position, stage in enumerate(content["stages"])]
-    variants = [Variant.from_posthog(item) for item in content.get("variants", ())]
+    stages = [_read_stage(stage, position) for position, stage in enumerate(list_of(content, "stages"))]
+    variants = [Variant.from_posthog(item) for item in list_of(content, "variants")]
+    for key in ("owner", "control", "canary", "aggregation_group_type"):
+        text(content, key, "the plan", None)
+    names = list_of(content, "group_types")
+    if not all(isinstance(name, str) for name in names):
+        raise PlanError(f"'group_types' of the plan is {names!r}; expected names of group types")
     plain = {key: value for key, value in content.items() if value is not None}
     return {**plain, "stages": tuple(stages), "variants": tuple(variants)}
 
@@ -74,8 +79,13 @@ def _read_stage(content: Any, position: int) -> Stage:
     if "name" not in content:
         raise PlanError(f"stage {position + 1} of the plan has no 'name'; {did_you_mean('name', content)}")
     _require_known(content, _STAGE_KEYS, f"stage {content['name']!r}")
-    conditions = tuple(Condition.from_posthog(item) for item in content.get("conditions", ()))
-    return Stage(**{**content, "conditions": conditions})
+    where = f"stage {content['name']!r}"
+    for key in ("decides", "kind", "dwell"):
+        text(content, key, where, None)
+    conditions = tuple(Condition.from_posthog(item) for item in list_of(content, "conditions"))
+    enrollment = truth(content, "enrollment", where)
+    plain = {key: value for key, value in content.items() if value is not None}
+    return Stage(**{**plain, "conditions": conditions, "enrollment": enrollment})
 
 
 def _require_known(content: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
@@ -87,16 +97,12 @@ def _require_known(content: Mapping[str, Any], known: tuple[str, ...], what: str
 def _load(source: Any) -> Mapping[str, Any]:
     if isinstance(source, Mapping):
         return source
-    text, named = str(source), "the plan"
-    if not text.lstrip().startswith("{"):
-        path = Path(text)
-        if not path.is_file():
-            raise PlanError(f"the plan file {text} does not exist")
-        text, named = path.read_text(encoding="utf-8"), f"the plan file {path}"
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise PlanError(f"{named} is no JSON: {problem}") from None
+    written, named = str(source), "the plan"
+    if written.lstrip("\ufeff \n\r\t").startswith("{"):
+        content = parse_document(written, named)
+    else:
+        named = "the plan file"
+        content = read_document(written, named)
     if not isinstance(content, Mapping):
         raise PlanError(f"{named} holds a {type(content).__name__}; expected an object")
     return content

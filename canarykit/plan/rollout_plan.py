@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Flag, Holdout, Variant
+from canarykit.names import one_or_more
 from canarykit.plan.planfile import definition_of, read_definition
 from canarykit.plan.rules import arms, check_stages, nested_sets, plan_notes, windows
 from canarykit.plan.stage import Stage, condition_words, email_domain, people_named
@@ -92,8 +93,10 @@ class RolloutPlan(Result):
         if not isinstance(self.flag, str) or not self.flag:
             raise PlanError(f"flag is {self.flag!r}; expected the key of a flag")
         for name in ("stages", "variants", "group_types"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if isinstance(self.holdout, Mapping):
+            object.__setattr__(self, name, one_or_more(getattr(self, name)))
+        if not self.group_types:
+            object.__setattr__(self, "group_types", ("organization",))
+        if self.holdout is not None and not isinstance(self.holdout, Holdout):
             object.__setattr__(self, "holdout", Flag(self.flag, holdout=self.holdout).holdout)
         check_stages(self.stages)
         control, canary = arms(self.variants, self.control, self.canary)
@@ -172,11 +175,11 @@ class RolloutPlan(Result):
         >>> plan.flag_at("internal team").conditions[1].properties[0].to_posthog()
         {'key': 'email', 'value': '@acme.io', 'operator': 'ends_with', 'type': 'person'}
         """
-        names = tuple(group_types)
+        names = one_or_more(group_types)
         arm = arms(tuple(variants), control, canary)[1] if variants else None
         by_group = aggregation_group_type is not None
         shared: dict[str, Any] = {"variant": arm, "for_person": by_group}
-        beta = [email_domain(domain, domain_operator, **shared) for domain in beta_domains]
+        beta = [email_domain(domain, domain_operator, **shared) for domain in one_or_more(beta_domains)]
         if people:
             beta.append(people_named(people, **shared))
         for group_type, members in (beta_groups or {}).items():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from canarykit.errors import PlanError
 from canarykit.flags import Condition, PropertyFilter
+from canarykit.flags.lossless import require_json
+from canarykit.names import one_or_more
 from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
@@ -94,8 +97,15 @@ class Stage:
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
             raise PlanError(f"a stage is called {self.name!r}; expected a text that is not empty")
+        require_json(self.name, "the name of a stage")
+        if not isinstance(self.enrollment, bool):
+            raise PlanError(
+                f"enrollment of stage {self.name!r} is {self.enrollment!r}; expected True or False"
+            )
+        if isinstance(self.conditions, Condition):
+            object.__setattr__(self, "conditions", (self.conditions,))
         object.__setattr__(self, "conditions", tuple(self.conditions))
-        if self.kind not in {"targeted", "percentage", "full"}:
+        if self.kind not in ("targeted", "percentage", "full"):
             raise PlanError(
                 f"stage {self.name!r} has kind {self.kind!r}; expected targeted, percentage or full"
             )
@@ -117,7 +127,7 @@ class Stage:
         share = 100 if self.kind == "full" and self.share is None else self.share
         if share is None and self.conditions:
             share = self.conditions[-1].rollout_percentage
-        if not (isinstance(share, int | float) and 0 < share <= 100):
+        if isinstance(share, bool) or not (isinstance(share, Real) and 0 < share <= 100):
             raise PlanError(f"stage {self.name!r} has share {share!r}; expected a percentage in (0, 100]")
         if self.kind == "full" and share != 100:
             raise PlanError(f"stage {self.name!r} is full but has share {share!r}; expected 100")
@@ -259,9 +269,7 @@ def _person_set(item: PropertyFilter, variant: str | None, for_person: bool) -> 
 
 
 def _listed(values: Sequence[str], what: str) -> list[str]:
-    if isinstance(values, str):
-        raise PlanError(f"{what} are {values!r}; expected a list of texts")
-    listed = list(values)
+    listed = list(one_or_more(values))
     if not listed or any(not isinstance(item, str) or not item.strip() for item in listed):
         raise PlanError(f"{what} are {listed!r}; a blank value would let nobody, or everybody, in")
     return listed

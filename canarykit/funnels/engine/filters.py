@@ -6,6 +6,7 @@ Comparison is PostHog's for queries: by text (`true`, `95`), lists mean "any of"
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def _number(text: str) -> float | None:
 
 
 def _numbers(item: Filter, wanted: list[str], how_many: int) -> list[float]:
-    numbers = [number for text in wanted if (number := _number(text)) is not None]
+    numbers = [n for text in wanted if (n := _number(text)) is not None and not math.isnan(n)]
     if len(numbers) != how_many:
         raise PlanError(
             f"filter on {item.property!r}: {item.operator} needs {how_many} number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from canarykit.funnels.question.specs import (
     FilterGroup,
     Step,
 )
+from canarykit.names import one_or_more
 from canarykit.times import duration
 
 __all__ = ["read_breakdown", "read_exclusion", "read_filters", "read_step", "read_window"]
@@ -169,12 +171,18 @@ def _read_filter(value: Any, where: str) -> Filter | FilterGroup:
         }
     if not isinstance(value, Mapping):
         raise PlanError(f"{where}: {value!r} is not a filter; expected a mapping")
-    if "values" in value and value.get("type") in ("AND", "OR"):
-        return FilterGroup(tuple(_read_filter(item, where) for item in value["values"]), value["type"])
     name = value.get("property", value.get("key"))
+    if name is None and _is_group(value):
+        if value.get("type") not in ("AND", "OR"):
+            hint = did_you_mean(str(value.get("type", "")).upper(), ["AND", "OR"])
+            raise PlanError(f"{where}: a group of filters has type {value.get('type')!r}; {hint}")
+        return FilterGroup(tuple(_read_filter(item, where) for item in value["values"]), value["type"])
     if name is None:
         return FilterGroup(tuple(Filter(str(key), item) for key, item in value.items()))
     wanted = value.get("value")
+    for item in one_or_more(wanted):
+        if isinstance(item, Mapping) or (isinstance(item, float) and not math.isfinite(item)):
+            raise PlanError(f"{where}: filter on {name!r} has the value {item!r}; expected a text or number")
     kind: Any = value.get("type") or "event"
     if kind not in PROPERTY_TYPES:
         raise PlanError(
@@ -187,6 +195,14 @@ def _read_filter(value: Any, where: str) -> Filter | FilterGroup:
         kind,
         value.get("group_type_index"),
     )
+
+
+def _is_group(value: Mapping[str, Any]) -> bool:
+    """Whether a mapping means several filters together, however its type is spelt."""
+    items = value.get("values")
+    listed = isinstance(items, list | tuple)
+    grouped = "type" in value or any(isinstance(item, Mapping | Filter | FilterGroup) for item in items or ())
+    return listed and grouped and set(value) <= {"type", "values"}
 
 
 def read_breakdown(
@@ -220,7 +236,7 @@ def read_breakdown(
     kind: Any = value.get("type") or "event"
     if kind not in PROPERTY_TYPES:
         raise PlanError(f"the breakdown has type {kind!r}; {did_you_mean(kind, PROPERTY_TYPES)}")
-    cleaning = tuple((rule["regex"], rule["alias"]) for rule in value.get("path_cleaning") or ())
+    cleaning = tuple(map(_read_cleaning, one_or_more(value.get("path_cleaning"))))
     group = value.get("group_type_index")
     return Breakdown(
         (names,) if isinstance(names, str) else tuple(names),
@@ -232,6 +248,14 @@ def read_breakdown(
         cleaning,
         (group or 0) if kind == "group" else None,
     )
+
+
+def _read_cleaning(rule: Any) -> tuple[str, str]:
+    """One rule of path cleaning: what is replaced, and by what."""
+    parts = (rule.get("regex"), rule.get("alias")) if isinstance(rule, Mapping) else rule
+    if not isinstance(parts, tuple | list) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
+        raise PlanError(f"a rule of path cleaning is {rule!r}; expected {{'regex': ..., 'alias': ...}}")
+    return parts[0], parts[1]
 
 
 def _read_attribution(value: Any) -> tuple[Any, int]:

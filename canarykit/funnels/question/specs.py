@@ -5,6 +5,7 @@ Steps are 0-based everywhere a person or a program sees them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -34,6 +35,7 @@ Interval = Literal["hour", "day", "week", "month"]
 
 FOURTEEN_DAYS_US = 14 * 86_400_000_000
 MAX_STEPS = 32
+_PLAIN_UNITS = ("person", "session", "distinct_id", "person_id", "session_id")
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ def refuse(query: FunnelQuery) -> None:
         raise PlanError(f"the conversion window is {query.window_us} microseconds; expected longer than zero")
     if query.tie_width_us < 0:
         raise PlanError(f"tie_width is {query.tie_width_us} microseconds; expected 0 or more")
+    _refuse_unit(query.aggregate_by)
     check_zone(query.timezone)
     wrong_days = [day for day in query.days_of_week if day not in range(1, 8)]
     if wrong_days:
@@ -223,6 +226,18 @@ def refuse(query: FunnelQuery) -> None:
         _refuse_exclusion(query, position, exclusion)
     refuse_optional(query)
     _refuse_breakdown(query)
+
+
+def _refuse_unit(unit: str) -> None:
+    """What is counted must be one of the spellings that are read."""
+    kind, colon, name = str(unit).partition(":")
+    plain = not colon and (kind in (*_PLAIN_UNITS, "group") or re.fullmatch(r"\$group_\d", kind))
+    grouped = kind == "group" and re.fullmatch(r"\d", name)
+    if plain or grouped or (kind in ("property", "person_property") and name.strip()):
+        return
+    spellings = ["person", "session", "distinct_id", "group:0", "property:<name>", "person_property:<name>"]
+    hint = "a group is named by the index of its type, 'group:0'; " if kind == "group" else ""
+    raise PlanError(f"aggregate_by is {unit!r}; {hint}{did_you_mean(str(unit), spellings)}")
 
 
 def refuse_optional(query: FunnelQuery, chart: str = "steps") -> None:

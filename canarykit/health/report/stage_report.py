@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
+from canarykit.documents import parse_document
 from canarykit.errors import DataError, did_you_mean
 from canarykit.escaping import html_text, markdown_text, one_line
 from canarykit.files import write_whole
@@ -333,15 +333,22 @@ def recompute(audit: str | Mapping[str, Any]) -> tuple[Verdict, Row]:
     >>> recompute(record)
     (<Verdict.HOLD: 'hold'>, <Row.TOO_LITTLE_AFTER_GRACE: 20>)
     """
-    record = json.loads(audit) if isinstance(audit, str) else audit
+    record = parse_document(audit, "the audit record", error=DataError) if isinstance(audit, str) else audit
+    if not isinstance(record, Mapping):
+        raise DataError(f"the audit record is a {type(record).__name__}; expected an object")
     record = record.get("audit", record)
+    if not isinstance(record, Mapping):
+        raise DataError(f"the audit record is {record!r}; expected an object")
     for name in ("evidence", "rules"):
         if name not in record:
-            raise DataError(f"the audit record has no {name!r}; it has {sorted(record)}")
-    fields = {key: _numbers(value) for key, value in record["evidence"].items()}
-    for name in ("harm_log_e", "safe_log_e"):
-        fields[name] = [[value] for value in fields[name]]
-    (code,) = decide(Evidence(**fields), Rules(**record["rules"])).reshape(-1)
+            raise DataError(f"the audit record has no {name!r}; it has {sorted(map(str, record))}")
+    try:
+        fields = {key: _numbers(value) for key, value in record["evidence"].items()}
+        for name in ("harm_log_e", "safe_log_e"):
+            fields[name] = [[value] for value in fields[name]]
+        (code,) = decide(Evidence(**fields), Rules(**record["rules"])).reshape(-1)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as problem:
+        raise DataError(f"the audit record does not hold what `to_json` writes: {problem}") from None
     row = Row(int(code))
     return row.verdict, row
 
