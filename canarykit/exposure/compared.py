@@ -73,9 +73,10 @@ class Compared:
     since, until
         Where events must be read: from the stage's start until its end or `as_of` (UTC; None is open).
     set_apart
-        Units left out because they saw several variants.
-    chosen, other
-        Units of the stage left out because somebody chose them for the canary; ids of both kinds.
+        Number of units left out because they saw several variants.
+    left_out
+        Units of the stage that do not count, with `reason`: "chosen" (somebody chose them for the canary),
+        "returning" (see `units_of_stage`) or "several" (saw several variants).
     notes
         What the reader must know of who counts.
     """
@@ -88,7 +89,7 @@ class Compared:
     since: Any
     until: Any
     set_apart: int = 0
-    chosen: int = 0
+    left_out: pd.DataFrame | None = None
     notes: tuple[Note, ...] = ()
 
     @property
@@ -202,20 +203,27 @@ def units_of_stage(
     units = _with_causes(units, found, stage, plan.control, plan.canary, stop)
     notes = [note for note in found.notes if note.code not in {*_RETOLD, "outside_stages"}]
     words = "people" if found.unit == "person" else f"{found.unit} groups"
-    n_chosen = 0
+    reason = np.full(len(units), "", dtype=object)
     if plan.stage(stage).kind == "percentage":
-        units, more, n_chosen = _randomised(log, plan, stage, by_stage, units, words)
+        reason, more = _not_randomised(log, plan, stage, by_stage, units, words)
         notes += more
-    several = units["several"].to_numpy(bool)
-    apart = 0
+    several = units["several"].to_numpy(bool) & (reason == "")
     if several.any():
         notes.append(_crosser_note(units[several], stage, words, crossers))
         if crossers == "set apart":
-            apart = int(several.sum())
-            units = units[~several].reset_index(drop=True)
-    column = _unit_column(log, found)
+            reason[several] = "several"
+    counts = reason == ""
     return Compared(
-        found, units, column, plan.control, plan.canary, start, stop, apart, n_chosen, tuple(notes)
+        found,
+        units[counts].reset_index(drop=True),
+        _unit_column(log, found),
+        plan.control,
+        plan.canary,
+        start,
+        stop,
+        int((reason == "several").sum()),
+        units.assign(reason=reason)[~counts].reset_index(drop=True),
+        tuple(notes),
     )
 
 
@@ -269,8 +277,7 @@ def units_by_stage(log: Any, plan: RolloutPlan, *, as_of: Any = None, people: An
         first.since,
         last,
         sum(part.set_apart for part in parts),
-        sum(part.chosen for part in parts),
-        tuple(notes),
+        notes=tuple(notes),
     )
 
 
@@ -345,28 +352,29 @@ def _with_causes(
     )
 
 
-def _randomised(
+def _not_randomised(
     log: Any,
     plan: RolloutPlan,
     stage: str,
     by_stage: pd.DataFrame,
     units: pd.DataFrame,
     words: str,
-) -> tuple[pd.DataFrame, list[Note], int]:
-    """The units of a percentage stage whom the randomisation put into their arm."""
+) -> tuple[npt.NDArray[Any], list[Note]]:
+    """Why units of a percentage stage do not count; empty for those whom the randomisation placed."""
     chosen, notes = chosen_people(log, plan, stage, by_stage)
     holdout = units["variant"].astype("string").str.startswith("holdout-").fillna(False).to_numpy(bool)
     by_rule = units["person_id"].isin(chosen).to_numpy(bool) & ~holdout
+    reason = np.where(by_rule, "chosen", "").astype(object)
     more = list(notes)
     if by_rule.any():
         text = f"{words} have it by choice (owner, team, beta, enrolled), not by the draw: set apart"
         more.append(Note("chosen", text, int(by_rule.sum())))
-    units = units[~by_rule].reset_index(drop=True)
-    returning, note = _returning_left_out(units, plan, plan.share(stage), words)
+    drawn = units[~by_rule]
+    returning, note = _returning_left_out(drawn, plan, plan.share(stage), words)
     if note is not None:
         more.append(note)
-        units = units[~returning].reset_index(drop=True)
-    return units, more, int(by_rule.sum())
+        reason[np.flatnonzero(~by_rule)[returning]] = "returning"
+    return reason, more
 
 
 def _returning_left_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from canarykit.exposure.crossers import CrosserRule
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Rules
 from canarykit.health.judges.full import judge_full
@@ -49,6 +50,8 @@ def evaluate_stage(
     segments: Sequence[str] = SEGMENTS,
     known_gaps: Sequence[Sequence[Time]] = (),
     timezone: str = "UTC",
+    people: Any = None,
+    crossers: CrosserRule = "first exposure",
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
 
@@ -76,7 +79,9 @@ def evaluate_stage(
     alpha_srm_hold, alpha_srm_invalid
         P(ever) of a false alarm of the sample-ratio check, to hold and to call the stage invalid.
     max_crosser_share
-        Share of people seen with both variants within the stage from which comparisons are off.
+        Share of people who got both variants under one and the same id within the stage (a flag that
+        flickers) from which comparisons are off. People who changed id by logging in, and people whom a
+        growing ramp moved, are no flicker: see `crossers`.
     max_unusable_share
         Share of the export's events without a time, an id or a name, or with properties that are no JSON,
         above which nothing is promoted.
@@ -112,6 +117,14 @@ def evaluate_stage(
         a gap that nobody explains holds the promotion.
     timezone
         Zone in which the report and its pictures show times.
+    people
+        Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
+        or a list of ids.
+    crossers
+        What becomes of people who saw both variants within the stage: "first exposure" keeps them in the
+        arm they were first seen in (intent to treat) and promotes only where safety is shown although a
+        part of each arm had the other variant; "set apart" leaves them out and decides only what holds
+        whichever arm they belong to.
 
     Returns
     -------
@@ -164,6 +177,8 @@ def evaluate_stage(
         known_gaps=known_gaps,
         max_unusable_share=max_unusable_share,
         timezone=timezone,
+        people=people,
+        crossers=crossers,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     return judges[question.kind](DataState.read(question))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from canarykit.display import Note
 from canarykit.errors import DataError, PlanError
 from canarykit.events.names import check_properties, check_variants
+from canarykit.exposure.crossers import CrosserRule, require_rule
 from canarykit.health.decision import Rules
 from canarykit.metrics.guardrail import Guardrail, guardrail_weights
 from canarykit.metrics.recorded import recorded_notes
@@ -67,6 +68,8 @@ class Question:
         Share of the export's events that may be unusable in a promotion.
     recorded
         Notes on names that the guardrails or segments use and the log lacks.
+    crossers
+        What becomes of people who saw both variants within the stage.
     """
 
     log: Any
@@ -94,6 +97,7 @@ class Question:
     known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     max_unusable_share: float = 0.01
     recorded: tuple[Note, ...] = ()
+    crossers: CrosserRule = "first exposure"
 
     @property
     def actor(self) -> str:
@@ -161,6 +165,8 @@ def ask(
     known_gaps: Sequence[Sequence[Any]] = (),
     max_unusable_share: float = 0.01,
     timezone: str = "UTC",
+    crossers: CrosserRule = "first exposure",
+    people: Any = None,
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
@@ -194,6 +200,7 @@ def ask(
         raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
     if not 0 <= max_unusable_share <= 1:
         raise PlanError(f"max_unusable_share is {max_unusable_share}; expected a share in [0, 1]")
+    require_rule(crossers)
     if harm_budget is not None and not 0 < harm_budget < float("inf"):
         raise PlanError(f"harm_budget is {harm_budget}; expected a positive number of people")
     if log.time_range[1] is None:
@@ -211,7 +218,7 @@ def ask(
     recorded = recorded_notes(log, chosen)
     if segments != SEGMENTS:
         recorded += check_properties(log, _of_events(log, segments))
-    exposed = exposures(log, plan.flag, plan=plan, as_of=now)
+    exposed = exposures(log, plan.flag, plan=plan, as_of=now, people=people)
     planned = {plan.control, plan.canary} | {item.key for item in plan.variants}
     check_variants(planned, set(exposed.people["variant"]))
     return Question(
@@ -240,6 +247,7 @@ def ask(
         known_gaps=gaps,
         max_unusable_share=max_unusable_share,
         recorded=recorded,
+        crossers=crossers,
     )
 
 

@@ -12,6 +12,7 @@ from canarykit.health.checks.who_is_missing import missing_check
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence.compare import Comparison
+from canarykit.health.evidence.doubts import Doubt
 from canarykit.health.question import Question
 
 __all__ = ["comparison_checks", "data_check"]
@@ -20,7 +21,7 @@ __all__ = ["comparison_checks", "data_check"]
 def comparison_checks(data: DataState, comparison: Comparison) -> tuple[Check, ...]:
     """Validity first, then every guardrail."""
     question = data.question
-    validity = (
+    validity: tuple[Check, ...] = (
         data_check(data, int(comparison.series.units_canary[-1]), int(comparison.series.units_control[-1])),
         *log_checks(data),
         _ratio_check(question, comparison),
@@ -32,6 +33,8 @@ def comparison_checks(data: DataState, comparison: Comparison) -> tuple[Check, .
         for check in validity
         if check.name not in ("data", "gaps", "late events")
     )
+    off |= any(doubt.against == "comparison" for doubt in comparison.doubts)
+    validity += tuple(_doubt_check(doubt) for doubt in comparison.doubts)
     guardrails = tuple(
         guardrail_check(question, comparison, i, comparisons_off=off) for i in range(len(question.guardrails))
     )
@@ -126,29 +129,43 @@ def _ratio_check(question: Question, comparison: Comparison) -> Check:
 
 def _crosser_check(question: Question, comparison: Comparison) -> Check:
     units = comparison.found.units[comparison.used]
-    several = int(units["several"].sum()) if len(units) else 0
+    several = int((units["cause"] == "flicker").sum()) if len(units) else 0
     share = several / len(units) if len(units) else None
     limit, who = question.rules.max_crosser_share, question.unit_words
     if share is None:
         status, meaning = Status.UNCLEAR, "Nobody to count."
     elif share < limit:
         status = Status.OK
-        meaning = f"{several:,} of {len(units):,} {who} saw both variants within the stage."
+        meaning = f"{several:,} of {len(units):,} {who} saw both variants under one id within the stage."
     else:
         status = Status.HOLD
         meaning = (
-            f"{several:,} of {len(units):,} {who} saw both variants within the stage: they cannot be put "
-            "down to either arm, and a flag that flickers is a fault of its own. Comparisons are off."
+            f"{several:,} of {len(units):,} {who} saw both variants under one id within the stage: they "
+            "cannot be put down to either arm, and a flag that flickers is a fault of its own. Comparisons "
+            "are off."
         )
     return Check(
         name="both variants seen",
         kind="validity",
         status=status,
         meaning=meaning,
-        measured="people seen with both variants within the stage",
+        measured="people who got both variants under one and the same id within the stage",
         canary=Arm(several, len(units), share),
         evidence=share,
         evidence_name="share",
         needed=limit,
         method=f"held from {format_value(limit, 'share')} on",
+    )
+
+
+def _doubt_check(doubt: Doubt) -> Check:
+    """Who was counted where by choice, and whether the verdict hangs on it."""
+    return Check(
+        name=doubt.name,
+        kind="validity",
+        status=Status.INFO if doubt.against == "nothing" else Status.HOLD,
+        meaning=doubt.meaning,
+        measured="people who could belong to the other arm, or to either",
+        canary=Arm(doubt.people, doubt.of, doubt.people / doubt.of if doubt.of else None),
+        method="the verdict is decided again with them where they speak most against it",
     )

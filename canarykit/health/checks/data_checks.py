@@ -115,6 +115,21 @@ def _usual(found: Delays) -> str:
     return f"after {format_value(found.usual * 3600, 'seconds')}" if found.usual else "within the hour"
 
 
+def _own_words(data: DataState) -> str:
+    """Which guardrails wait for their own events, and until when they are proven."""
+    import pandas as pd
+
+    own = data.pulse.own_complete_until
+    said = [
+        f"{guardrail.label} until {format_value(pd.Timestamp(until, unit='us', tz='UTC'), 'time')}"
+        for guardrail, until in zip(data.question.guardrails, own, strict=False)
+        if until is not None and until < int(data.until.value // 1000)
+    ]
+    if not said:
+        return ""
+    return f"Events of a guardrail, or of one arm, come later: safety is judged of {' and '.join(said)}."
+
+
 def _late_check(data: DataState, found: Delays) -> Check:
     usual = _usual(found)
     late = f"{format_value(found.late_share, 'share')} of the events arrived more than an hour late"
@@ -133,6 +148,10 @@ def _late_check(data: DataState, found: Delays) -> Check:
             f"{late}; {enough} are there {usual}. The newest {left_out} are not complete and decide "
             f"nothing: judged until {format_value(until, 'time')}."
         )
+    waiting = _own_words(data)
+    if waiting:
+        meaning += f" {waiting}"
+        status = Status.INFO if status is Status.OK else status
     return Check(
         name="late events",
         kind="validity",

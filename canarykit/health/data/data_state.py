@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,9 @@ from canarykit.health.data.silences import Silence
 from canarykit.health.data.unusable import Unusable, unusable_events
 from canarykit.health.people.cohort import Cohort, holdout_cohort, stage_cohort
 from canarykit.health.question import Question
+
+if TYPE_CHECKING:
+    from canarykit.health.evidence.event_evidence import GuardrailEvidence
 
 __all__ = ["DataState"]
 
@@ -47,7 +52,7 @@ class DataState:
     def read(cls, question: Question) -> DataState:
         """Read the data around a stage: one pass for the pulse, and what the export could not use."""
         cohort = _cohort(question, question.stop)
-        pulse = read_pulse(question, None if cohort is None else cohort.units)
+        pulse = read_pulse(question, None if cohort is None else cohort.units[cohort.used])
         unusable = unusable_events(question.log)
         state = cls(question, pulse, cohort, unusable, question.stop)
         if pulse.complete_until is None or not state.is_complete:
@@ -112,6 +117,24 @@ class DataState:
         """Whether one arm alone was silent for a time, so that nothing can be compared."""
         return bool(self.pulse.arms)
 
+    def proven_while_complete(self, i: int, evidence: GuardrailEvidence) -> GuardrailEvidence:
+        """The evidence of a guardrail with its safety, and the limit that shows it, as of its complete hours.
+
+        Crash reports that come a day late say nothing of the last day, whatever the other events say of it.
+        """
+        own = self.pulse.own_complete_until
+        until = own[i] if i < len(own) else None
+        if until is None:
+            return evidence
+        complete = int(np.searchsorted(self.looks, until, side="right"))
+        worst = "low" if evidence.guardrail.worse == "lower" else "high"
+        bound = np.array(getattr(evidence, worst), dtype=float)
+        safe = np.array(evidence.safe_log_e, dtype=float)
+        unproven = math.inf if worst == "high" else (0.0 if evidence.unit == "ratio" else -math.inf)
+        safe[complete:] = safe[complete - 1] if complete else 0.0
+        bound[complete:] = bound[complete - 1] if complete else unproven
+        return replace(evidence, safe_log_e=safe, **{worst: bound})
+
     def is_explained(self, silence: Silence) -> bool:
         """Whether a silence lies within a known gap, give or take an hour at its ends."""
         return any(
@@ -126,5 +149,5 @@ def _cohort(question: Question, until: pd.Timestamp) -> Cohort | None:
     if question.kind == "full":
         return holdout_cohort(question.plan, question.stage, question.by_stage, until=until)
     if question.kind == "percentage":
-        return stage_cohort(question.log, question.plan, question.stage, question.by_stage, stop=until)
+        return stage_cohort(question, question.stage, until=until)
     return None

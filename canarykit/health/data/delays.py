@@ -87,7 +87,9 @@ class Delays:
         return self.late / self.events if self.events else 0.0
 
 
-def delays_of(arrivals: Arrivals, *, origin: int, last_arrival: int, n_hours: int) -> Delays | None:
+def delays_of(
+    arrivals: Arrivals, *, origin: int, last_arrival: int, n_hours: int, whole: Arrivals | None = None
+) -> Delays | None:
     """Delays of the events; None where no event knows when it arrived.
 
     Parameters
@@ -98,6 +100,9 @@ def delays_of(arrivals: Arrivals, *, origin: int, last_arrival: int, n_hours: in
         When the newest arrival was: nothing that came later is in the log.
     n_hours
         Hours from the origin to the end of the evaluation.
+    whole
+        Arrivals of the whole log, where these are of some events only: an event is late when its hour had
+        passed for the log, not for its own kind, all of which may be late.
 
     Examples
     --------
@@ -112,7 +117,7 @@ def delays_of(arrivals: Arrivals, *, origin: int, last_arrival: int, n_hours: in
     total = int(arrivals.count.sum())
     if not total:
         return None
-    passed = _passed(arrivals, n_hours)
+    passed = _passed(arrivals if whole is None else whole, n_hours)
     late_by = np.maximum(arrivals.arrived - passed[arrivals.happened], 0)
     level = np.searchsorted(DELAYS, late_by, side="left")
     counts = np.zeros((n_hours, len(DELAYS) + 1), dtype=np.int64)

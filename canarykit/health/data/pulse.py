@@ -28,6 +28,8 @@ __all__ = ["BUSY_FROM", "ArmSilence", "Pulse", "read_pulse"]
 
 BUSY_FROM = 1000
 """Events within a stage from which a person looks like a bot."""
+LATE_FROM = 3
+"""Late events of a guardrail from which they are taken for its habit."""
 _BEFORE = pd.Timedelta(days=14)
 _CALL = "$feature_flag_called"
 _MOST_CHECKED = 5
@@ -60,6 +62,9 @@ class Pulse:
         How late events arrive; None where the log does not know.
     busy
         Events within the stage of everybody with so many that they look like machines.
+    own_complete_until
+        Per guardrail, the moment (microseconds) from which on its own events, of everybody or of one arm,
+        are still to come; None where they are as complete as the log.
     """
 
     newest: pd.Timestamp | None
@@ -68,6 +73,7 @@ class Pulse:
     arms: tuple[ArmSilence, ...]
     delays: Delays | None
     busy: dict[str, int]
+    own_complete_until: tuple[int | None, ...] = ()
 
     @property
     def gaps(self) -> tuple[Silence, ...]:
@@ -94,6 +100,7 @@ class _Part:
     newest: int | None
     last_arrival: int | None
     busy: tuple[tuple[str, int], ...]
+    own: tuple[Arrivals, ...] = ()
 
 
 def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
@@ -114,7 +121,13 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     parts = question.log.reduce(
         columns,
         partial(
-            _reduce, actor=question.actor, origin=origin, n_bins=n_bins, start=start, units=_arms_table(units)
+            _reduce,
+            actor=question.actor,
+            origin=origin,
+            n_bins=n_bins,
+            start=start,
+            units=_arms_table(units),
+            kinds=tuple(guardrail.metric.events for guardrail in question.guardrails),
         ),
         since=pd.Timestamp(origin, unit="us", tz="UTC"),
         until=question.stop,
@@ -130,13 +143,17 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     first = min(part.first for part in parts if part.first is not None)
     arrivals = [part.last_arrival for part in parts if part.last_arrival is not None]
     found = None
+    own: tuple[int | None, ...] = ()
     if arrivals:
         last = max(*arrivals, int(question.log.time_range[1].value // 1000))
-        found = delays_of(
-            Arrivals.joined([part.arrivals for part in parts]),
-            origin=origin,
-            last_arrival=last,
-            n_hours=-(-(stop - origin) // HOUR),
+        whole = Arrivals.joined([part.arrivals for part in parts])
+        delays = partial(
+            delays_of, origin=origin, last_arrival=last, n_hours=-(-(stop - origin) // HOUR), whole=whole
+        )
+        found = delays(whole)
+        kinds = [Arrivals.joined(list(some)) for some in zip(*(p.own for p in parts if p.own), strict=True)]
+        own = tuple(
+            _complete_until([delays(kind) for kind in kinds[k : k + 3]]) for k in range(0, len(kinds), 3)
         )
     silences = find_silences(people, visits, origin=origin, since=start, covered=(first, newest))
     called = np.flatnonzero(calls)
@@ -153,7 +170,13 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     for part in parts:
         busy |= {who: busy.get(who, 0) + count for who, count in part.busy}
     moment = pd.Timestamp(newest, unit="us", tz="UTC")
-    return Pulse(moment, silences, silent_calls, arms, found, busy)
+    return Pulse(moment, silences, silent_calls, arms, found, busy, own)
+
+
+def _complete_until(found: list[Delays | None]) -> int | None:
+    """The earliest moment from which on events of a guardrail (all, canary, control) are still to come."""
+    late = [item for item in found if item is not None and item.late >= LATE_FROM]
+    return min((item.complete_until for item in late if item.complete_until is not None), default=None)
 
 
 def _arm_silences(
@@ -220,7 +243,14 @@ def _arms_table(units: pd.DataFrame | None) -> pa.Table | None:
 
 
 def _reduce(
-    table: pa.Table, *, actor: str, origin: int, n_bins: int, start: int, units: pa.Table | None
+    table: pa.Table,
+    *,
+    actor: str,
+    origin: int,
+    n_bins: int,
+    start: int,
+    units: pa.Table | None,
+    kinds: tuple[tuple[str, ...], ...],
 ) -> _Part:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -235,6 +265,7 @@ def _reduce(
     called = pc.equal(table.column("event").cast(pa.string()), _CALL)
     calls = pc.fill_null(called, False).to_numpy(zero_copy_only=False)
     arms = nothing, nothing
+    inside = canary = np.zeros(len(at), dtype=bool)
     if units is not None:
         position = pc.index_in(names, value_set=units.column("who").combine_chunks())
         place = np.append(pc.fill_null(position, -1).to_numpy(zero_copy_only=False), -1)[codes]
@@ -247,12 +278,20 @@ def _reduce(
             _per_quarter(codes[inside & ~canary], bins[inside & ~canary], n_bins)[0],
         )
     last_arrival = None
+    own: list[Arrivals] = []
     if "created_at" in table.column_names:
         known = pc.is_valid(table.column("created_at")).to_numpy(zero_copy_only=False)
         if known.any():
             created = _micros(table.column("created_at").filter(pa.array(known)))
             last_arrival = int(created.max())
-            arrivals = Arrivals.of((at[known] - origin) // HOUR, (created - origin) // HOUR)
+            happened, arrived = (at[known] - origin) // HOUR, (created - origin) // HOUR
+            arrivals = Arrivals.of(happened, arrived)
+            names_of = table.column("event").cast(pa.string())
+            for kind in kinds:
+                mine = pc.is_in(names_of, value_set=pa.array(kind, pa.string()))
+                of_kind = mine.to_numpy(zero_copy_only=False)[known]
+                for some in (of_kind, of_kind & canary[known], of_kind & (inside & ~canary)[known]):
+                    own.append(Arrivals.of(happened[some], arrived[some]))
     counts = np.bincount(codes[at >= start], minlength=len(names) + 1)[: len(names)]
     many = np.flatnonzero(counts >= BUSY_FROM)
     busy = tuple((str(names[int(k)]), int(counts[k])) for k in many)
@@ -265,6 +304,7 @@ def _reduce(
         int(at.max()),
         last_arrival,
         busy,
+        tuple(own),
     )
 
 

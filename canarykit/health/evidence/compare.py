@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from canarykit.display import Note
 from canarykit.health.data.data_state import DataState
-from canarykit.health.decision import Evidence, decide, log_thresholds
+from canarykit.health.decision import Evidence, Row, decide, log_thresholds
+from canarykit.health.evidence.doubts import Doubt, diluted_ratio, find_doubts
 from canarykit.health.evidence.earlier_stages import Earlier, earlier_counts
 from canarykit.health.evidence.event_evidence import (
     EvidenceSeries,
@@ -25,6 +26,7 @@ from canarykit.health.evidence.value_guardrails import judge_value, past_notes, 
 from canarykit.health.evidence.value_series import ValueSeries
 from canarykit.health.people.cohort import Cohort
 from canarykit.health.people.segment_values import segment_values
+from canarykit.health.people.without_value import without_value
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
@@ -60,6 +62,8 @@ class Comparison:
     breached
         Labels of guardrails whose limit the canary breaks beyond doubt and the control does not, where
         limits were asked for.
+    doubts
+        Who was counted where by choice, and whether the verdict hangs on it.
     notes
         What the reader must know.
     """
@@ -74,6 +78,7 @@ class Comparison:
     missing_people: MissingPeople
     missing: tuple[str, ...]
     breached: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
     notes: tuple[Note, ...]
 
 
@@ -90,9 +95,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         Canary's part among the two arms by rule, in (0, 1).
     """
     question = data.question
-    notes = list(cohort.notes)
-    used, more = _who_counts(cohort, share)
-    notes += more
+    notes, used = list(cohort.notes), cohort.used
     metrics = [g.metric for g in question.guardrails]
     found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
     looks = data.looks
@@ -108,7 +111,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     new = _arrivals(found, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
     srm_log_e = srm.log_e if srm is not None else np.zeros(len(looks))
-    earlier = earlier_counts(question, _who_counts) if question.evidence == "ramp" else Earlier((), {})
+    earlier = earlier_counts(question) if question.evidence == "ramp" else Earlier((), {})
     known = question.log.event_names()
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
@@ -116,17 +119,8 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     values = value_moments(data, found, used)
     notes += past_notes(question, values, found.only(used))
     for i, guardrail in enumerate(question.guardrails):
-        weight = question.weights[i]
         if isinstance(guardrail.metric, ShareMetric):
-            once = used & earlier.without_event(i, found.units)
-            risk = found.risk_sets(
-                i,
-                origin=question.origin,
-                step=question.step,
-                n_intervals=len(looks),
-                until=int(looks[-1]),
-                where=once,
-            )
+            risk = _risk_sets(data, found, used, i, earlier)
             sets.append(risk)
             if risk.waiting:
                 text = (
@@ -134,15 +128,14 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
                     "enough have come in with them to compare them with"
                 )
                 notes.append(Note("waiting", text, risk.waiting))
-            joined = RiskSets.joined([*(stage[i] for stage in earlier.counts), risk])
-            evidence_of = _judge_share(data, guardrail, weight, joined, found, i, used, missing)
-            judged.append(evidence_of.last(len(looks)))
+            judged.append(_judge_share(data, risk, found, i, used, missing, earlier))
         else:
             sets.append(None)
-            judged.append(judge_value(question, guardrail, weight, values[i]))
+            judged.append(judge_value(question, guardrail, question.weights[i], values[i]))
+    judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     breached = broken_limits(question, found, used) if question.use_limits else ()
-    several = cohort.units["several"].to_numpy(bool)[used]
+    flicker = (cohort.units["cause"] == "flicker").to_numpy(bool)[used]
     log_rollback = log_thresholds(question.rules)[0]
     seconds = (looks - question.origin) / 1e6
     evidence = Evidence(
@@ -151,7 +144,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         harm_log_e=np.stack([g.weighted_log_e for g in judged]),
         safe_log_e=np.stack([g.standing_safe_log_e(log_rollback) for g in judged]),
         srm_log_e=np.maximum.accumulate(srm_log_e),
-        crosser_share=float(several.mean()) if len(several) else 0.0,
+        crosser_share=float(flicker.mean()) if len(flicker) else 0.0,
         comparable=_now(looks, not (data.one_sided or missing_people.holds(question.rules)), before=True),
         fresh=_now(looks, data.is_fresh, before=True),
         in_grace=_now(looks, question.in_grace, before=seconds < question.grace),
@@ -162,6 +155,33 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         cap_reached=_now(looks, question.cap_reached, before=False),
     )
     rows = decide(evidence, question.rules)
+
+    def judge_again(
+        others: Outcomes, mask: npt.NDArray[np.bool_], i: int, diluted: tuple[float, float] = (0.0, 0.0)
+    ) -> GuardrailEvidence:
+        """Evidence of a guardrail over other units, or against a margin of which a part is hidden."""
+        guardrail = question.guardrails[i]
+        if isinstance(guardrail.metric, ShareMetric):
+            risk = _risk_sets(data, others, mask, i, earlier)
+            again = _judge_share(data, risk, others, i, mask, missing, earlier, diluted)
+        else:
+            again = judge_value(
+                question,
+                _diluted_guardrail(guardrail, diluted),
+                question.weights[i],
+                value_moments(data, others, mask)[i],
+            )
+        return data.proven_while_complete(i, again)
+
+    unassigned = without_value(question, found.units[used])
+    doubts = find_doubts(data, Row(int(rows[-1])).verdict, found, used, unassigned, judge_again, share)
+    against = {doubt.against for doubt in doubts}
+    if against & {"promotion", "comparison"}:
+        whole, sound = np.array(evidence.success_met), np.array(evidence.comparable)
+        whole[-1] &= "promotion" not in against
+        sound[-1] &= "comparison" not in against
+        evidence = replace(evidence, success_met=whole, comparable=sound)
+        rows = decide(evidence, question.rules)
     roll_back, promote, hold, invalid = (math.exp(t) for t in log_thresholds(question.rules))
     series = EvidenceSeries(
         looks=looks,
@@ -185,6 +205,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         missing_people=missing_people,
         missing=missing,
         breached=breached,
+        doubts=doubts,
         notes=tuple(notes),
     )
 
@@ -194,31 +215,6 @@ def _now(looks: npt.NDArray[np.int64], last: bool, *, before: npt.ArrayLike) -> 
     fact = np.array(np.broadcast_to(before, len(looks)), dtype=bool)
     fact[-1] = last
     return fact
-
-
-def _who_counts(cohort: Cohort, share: float) -> tuple[npt.NDArray[np.bool_], list[Note]]:
-    """Everybody, unless the log shows returning people only when their variant changed.
-
-    Clients that report each answer once stay silent about people whose answer did not change when the
-    ramp grew. Then the returning people who are seen are mostly those who crossed, a selection.
-    """
-    from canarykit.stats.one_look.srm import srm_exact
-
-    units = cohort.units
-    everybody = np.ones(len(units), dtype=bool)
-    returning = units["returning"].to_numpy(bool)
-    if not returning.any():
-        return everybody, []
-    canary = int(units["canary"].to_numpy(bool)[returning].sum())
-    test = srm_exact(canary, int(returning.sum()) - canary, share=share)
-    if test is None or test.p_value >= 0.001:
-        return everybody, []
-    text = (
-        "people seen in an earlier stage are left out of the comparison: of those seen again "
-        f"{canary / returning.sum():.1%} have the canary where {share:.1%} should, which is what a client "
-        "leaves behind that reports an answer only when it changes"
-    )
-    return ~returning, [Note("returning_left_out", text, int(returning.sum()))]
 
 
 def _arrivals(
@@ -233,27 +229,55 @@ def _arrivals(
     return canary, control
 
 
+def _risk_sets(
+    data: DataState, found: Outcomes, used: npt.NDArray[np.bool_], i: int, earlier: Earlier
+) -> RiskSets:
+    """Counts per look of share guardrail `i`, without those who had its event in an earlier stage."""
+    question = data.question
+    once = used & earlier.without_event(i, found.units)
+    return found.risk_sets(
+        i,
+        origin=question.origin,
+        step=question.step,
+        n_intervals=len(data.looks),
+        until=int(data.looks[-1]),
+        where=once,
+    )
+
+
 def _judge_share(
     data: DataState,
-    guardrail: Guardrail,
-    weight: float,
     sets: RiskSets,
     found: Outcomes,
     i: int,
     used: npt.NDArray[np.bool_],
     missing: tuple[str, ...],
+    earlier: Earlier,
+    diluted: tuple[float, float] = (0.0, 0.0),
 ) -> GuardrailEvidence:
+    guardrail, weight = data.question.guardrails[i], data.question.weights[i]
+    sets = RiskSets.joined([*(stage[i] for stage in earlier.counts), sets])
+    n_looks = len(data.looks)
     margin = margin_ratio(data, guardrail, found, i, used)
     if guardrail.label in missing or margin is None:
-        return no_evidence(guardrail, weight, sets.n_intervals, margin or math.nan)
-    return share_evidence(
+        return no_evidence(guardrail, weight, sets.n_intervals, margin or math.nan).last(n_looks)
+    evidence = share_evidence(
         sets,
         guardrail,
         weight,
-        margin_ratio=margin,
+        margin_ratio=diluted_ratio(margin, *diluted),
         alpha_rollback=data.question.rules.alpha_rollback,
         alpha_promote=data.question.rules.alpha_promote,
     )
+    return evidence.last(n_looks)
+
+
+def _diluted_guardrail(guardrail: Guardrail, diluted: tuple[float, float]) -> Guardrail:
+    """The guardrail with what is left of its margin where parts of the arms had the other variant."""
+    if guardrail.margin is not None:
+        left = max(1 - sum(diluted), 1e-9)
+        return replace(guardrail, margin=guardrail.margin * left)
+    return replace(guardrail, margin_ratio=diluted_ratio(guardrail.tolerated_ratio, *diluted))
 
 
 def margin_ratio(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.health.people.cohort import Cohort, stage_cohort
+from canarykit.health.people.cohort import stage_cohort
 from canarykit.health.question import Question
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.unit_outcomes import outcomes
@@ -43,7 +42,7 @@ class Earlier:
         return ~units["person_id"].isin(had).to_numpy(bool)
 
 
-def earlier_counts(question: Question, who_counts: Callable[[Cohort, float], Any]) -> Earlier:
+def earlier_counts(question: Question) -> Earlier:
     """Reduce the percentages that led to this stage without a gap; after a rollback evidence starts anew."""
     plan = question.plan
     windows = plan.windows()
@@ -60,9 +59,9 @@ def earlier_counts(question: Question, who_counts: Callable[[Cohort, float], Any
     metrics = [guardrail.metric for guardrail in question.guardrails]
     for name in chain:
         begin, end = windows[name]
-        cohort = stage_cohort(question.log, plan, name, question.by_stage, stop=end)
+        cohort = stage_cohort(question, name, until=end)
         found = outcomes(question.log, metrics, cohort.units, actor=question.actor)
-        used, _ = who_counts(cohort, plan.share(name))
+        used = cohort.used
         people = cohort.units["person_id"].to_numpy(object)
         n_intervals = -(-int((end - begin).value // 1000) // question.step)
         sets: dict[int, RiskSets] = {}

@@ -1,22 +1,25 @@
-"""Who is compared in a percentage stage: the people whom only chance put into their arm.
+"""Who is compared in a percentage stage: the people whom the randomisation put into their arm.
 
-The owner, the team and the beta always have the canary; they were chosen, not drawn, and so is a holdout.
-What is left is compared by the arm in which each person was first seen within the stage (intent to treat).
-People who were in another arm in an earlier stage, because the ramp grew over their bucket, are in their
-new arm by chance too, but they have seen both: they are counted apart and a sensitivity line leaves them
-out together with everybody else who was there before.
+Who counts, and in which arm, is decided in `canarykit.exposure.compared`, for this room as for every other.
+Here the people are sorted into the two arms that are compared. People who were in another arm in an earlier
+stage, because the ramp grew over their bucket, are in their new arm by the randomisation too, but they have
+seen both: they are counted apart and a sensitivity line leaves them out together with everybody else who
+was there before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from canarykit.display import Note
-from canarykit.exposure.chosen import chosen_people
-
-if TYPE_CHECKING:
-    import pandas as pd
+from canarykit.exposure.compared import units_of_stage
+from canarykit.exposure.crossers import CAUSES
+from canarykit.health.question import Question
 
 __all__ = ["Cohort", "holdout_cohort", "stage_cohort"]
 
@@ -29,66 +32,53 @@ class Cohort:
     ----------
     units
         Randomised people in one of the two arms: person_id, variant, canary (bool), entered_at,
-        leaves_at, several (saw both variants within the stage), returning (seen in an earlier stage),
-        crossed (in another arm in an earlier stage).
+        leaves_at, several (saw both variants within the stage), cause and changed_at (of that), returning
+        (seen in an earlier stage), crossed (in another arm in an earlier stage).
     counts
         People by class, in words, in the order of the report.
+    used
+        Who of the units is compared; the others are left out for a reason that a note names.
     notes
         What was left out, guessed or could not be told.
     """
 
     units: pd.DataFrame
     counts: tuple[tuple[str, int], ...]
+    used: npt.NDArray[np.bool_]
     notes: tuple[Note, ...] = ()
 
-    @property
-    def crosser_share(self) -> float:
-        """Share of the compared people who saw both variants within the stage; NaN without anybody."""
-        return float(self.units["several"].mean()) if len(self.units) else float("nan")
 
-
-def stage_cohort(log: Any, plan: Any, stage: str, by_stage: pd.DataFrame, *, stop: Any) -> Cohort:
-    """The randomised people of a percentage stage.
-
-    Parameters
-    ----------
-    log, plan, stage
-        As in `evaluate_stage`.
-    by_stage
-        `exposures(...).by_stage`.
-    stop
-        Moment until which people are followed (UTC): the stage's end, or the evaluation.
-    """
-    people = by_stage[(by_stage["stage"] == stage) & (by_stage["exposed_at"] < stop)].copy()
-    people["person_id"] = people["person_id"].astype(str)
-    chosen, notes = chosen_people(log, plan, stage, by_stage)
-    held = people["variant"].astype("string").str.startswith("holdout-").fillna(False).to_numpy(bool)
-    by_rule = people["person_id"].isin(chosen).to_numpy(bool) & ~held
-    compared = people["variant"].isin([plan.canary, plan.control]).to_numpy(bool) & ~held & ~by_rule
-    other = ~(held | by_rule | compared)
-    units = people[compared].reset_index(drop=True)
-    earlier = plan.stage_names[: plan.index(stage)]
-    before = by_stage[by_stage["stage"].isin(earlier)]
-    units = units.assign(
-        canary=(units["variant"] == plan.canary).to_numpy(bool),
-        entered_at=units["exposed_at"],
-        leaves_at=stop,
-        several=(units["n_variants"] > 1).to_numpy(bool),
-        returning=units["person_id"].isin(set(before["person_id"].astype(str))).to_numpy(bool),
-        crossed=(
-            units["previous_variant"].notna() & (units["previous_variant"] != units["variant"])
-        ).to_numpy(bool),
+def stage_cohort(question: Question, stage: str, *, until: Any) -> Cohort:
+    """The randomised people of a percentage stage, as far as they were exposed before `until`."""
+    plan = question.plan
+    counted = units_of_stage(
+        question.log, plan, stage, question.exposures, until=until, crossers=question.crossers
     )
+    left_out = counted.left_out
+    assert left_out is not None
+    chosen = left_out["reason"] == "chosen"
+    rows = pd.concat([counted.units.assign(reason=""), left_out[~chosen]], ignore_index=True)
+    rows = rows.sort_values(["exposed_at", "person_id"], kind="stable", ignore_index=True)
+    compared = rows["variant"].isin([plan.canary, plan.control]).to_numpy(bool)
+    holdout = rows["variant"].astype("string").str.startswith("holdout-").fillna(False).to_numpy(bool)
+    units = rows[compared].reset_index(drop=True)
+    units = units.assign(
+        canary=(units["variant"] == plan.canary).to_numpy(bool), entered_at=units["exposed_at"]
+    )
+    used = (units.pop("reason") == "").to_numpy(bool)
+    causes = units["cause"].value_counts()
     counts = (
         ("compared: put into their arm by chance", len(units)),
         ("of them seen in an earlier stage", int(units["returning"].sum())),
         ("of them in the other arm in an earlier stage", int(units["crossed"].sum())),
         ("of them seen with both variants within the stage", int(units["several"].sum())),
-        ("left out: have the canary by rule (owner, team, beta)", int(by_rule.sum())),
-        ("left out: holdout", int(held.sum())),
-        ("left out: another variant, or a value nobody knows", int(other.sum())),
+        *((f"of these, {words}", int(causes[cause])) for cause, words in CAUSES.items() if cause in causes),
+        ("left out: have the canary by rule (owner, team, beta)", int(chosen.sum())),
+        ("left out: holdout", int(holdout.sum())),
+        ("left out: another variant, or a value nobody knows", int((~compared & ~holdout).sum())),
     )
-    return Cohort(units, counts, notes)
+    own = ("several_variants", "chosen", "chosen_by_exposure", "returning_left_out")
+    return Cohort(units, counts, used, tuple(note for note in counted.notes if note.code in own))
 
 
 def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any) -> Cohort | None:
@@ -106,6 +96,8 @@ def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any)
         entered_at=people["exposed_at"],
         leaves_at=until,
         several=(people["n_variants"] > 1).to_numpy(bool),
+        cause=np.where(people["n_variants"] > 1, "flicker", None),
+        changed_at=pd.Series(pd.NaT, index=people.index, dtype="datetime64[us, UTC]"),
         returning=people["person_id"].isin(earlier).to_numpy(bool),
         crossed=False,
     )
@@ -113,4 +105,4 @@ def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any)
         ("compared: everybody against the holdout", len(units)),
         ("of them in the holdout", int((~units["canary"]).sum())),
     )
-    return Cohort(units, counts)
+    return Cohort(units, counts, np.ones(len(units), dtype=bool))

@@ -55,6 +55,7 @@ def audit_record(
             "known_gaps": [list(gap) for gap in question.known_gaps],
             "judged_until": data.until,
             "max_unusable_share": question.max_unusable_share,
+            "crossers": question.crossers,
         },
         "unusable_events": {**data.unusable.counts, "of": data.unusable.events},
         "guardrails": [

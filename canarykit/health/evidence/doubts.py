@@ -1,0 +1,304 @@
+"""What could change a verdict: people of both variants, flags that did not load, events still to come.
+
+Nothing of this is estimated away. A verdict that would stand whichever way the doubtful people fell stands;
+one that would not is held, and the report says which people it hangs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from canarykit.display import format_value
+from canarykit.exposure.crossers import CAUSES
+from canarykit.health.data.data_state import DataState
+from canarykit.health.decision import Verdict, log_thresholds
+from canarykit.health.evidence.event_evidence import GuardrailEvidence
+from canarykit.health.people.without_value import Unassigned
+from canarykit.metrics.share import ShareMetric
+from canarykit.metrics.unit_outcomes import Outcomes, micros_of, outcomes
+
+__all__ = ["Doubt", "Judge", "diluted_ratio", "dilution", "find_doubts"]
+
+Judge = Callable[..., GuardrailEvidence]
+"""`judge(found, used, i, dilution)`: the evidence of guardrail `i` over some of the units."""
+ALPHA_DIFFERENCE = 0.01
+"""Level at which people without a flag value are found to differ from the others; it only ever holds."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One reason why a verdict may hang on who was counted where.
+
+    Parameters
+    ----------
+    name
+        Of the line in the report.
+    meaning
+        What a reader is told.
+    people, of
+        How many people it is about, and of how many.
+    against
+        What it holds: a "promotion", the "comparison" (and so any verdict), or "nothing".
+    """
+
+    name: str
+    meaning: str
+    people: int
+    of: int
+    against: Literal["promotion", "comparison", "nothing"]
+
+
+def find_doubts(
+    data: DataState,
+    verdict: Verdict,
+    found: Outcomes,
+    used: Mask,
+    unassigned: Unassigned,
+    judge: Judge,
+    share: float,
+) -> tuple[Doubt, ...]:
+    """The doubts about a verdict; each says whether it could change it.
+
+    Parameters
+    ----------
+    data
+        The question and the state of its data.
+    verdict
+        What was decided without them.
+    found, used
+        Outcomes of the units, and the mask of those compared.
+    unassigned
+        People whose flag had no value.
+    judge
+        Computes the evidence of a guardrail over other choices of units.
+    share
+        Canary's part among the two arms by rule.
+    """
+    doubts = []
+    units = found.units
+    several = units["several"].to_numpy(bool)
+    if data.question.crossers == "set apart":
+        if (several & ~used).any():
+            doubts.append(_set_apart(data, verdict, found, used, several & ~used, judge))
+    elif (several & used).any():
+        doubts.append(_diluted(data, verdict, found, used, judge))
+    if len(unassigned.units):
+        doubts.append(_without_value(data, verdict, found, used, unassigned, judge, share))
+    return tuple(doubt for doubt in doubts if doubt is not None)
+
+
+def dilution(found: Outcomes, used: Mask, i: int) -> tuple[float, float]:
+    """Part of the canary's outcome that happened without the feature, and of the control's with it.
+
+    People who changed variant stay in the arm of their first exposure. The part is that of the people or
+    that of their events after the change, whichever is larger, so that people who log in may well differ
+    from the others.
+
+    Returns
+    -------
+    tuple
+        For the canary and the control, in [0, 1].
+    """
+    units = found.units
+    several = units["several"].to_numpy(bool)
+    parts = []
+    changed = np.where(several, micros_of(units["changed_at"].fillna(units["leaves_at"])), 0)
+    for arm in (used & found.canary, used & ~found.canary):
+        crossed = arm & several
+        part = float(crossed.sum()) / max(int(arm.sum()), 1)
+        first, sums = found.first[i], found.sums[i]
+        if first is not None:
+            after = crossed & (first >= 0) & (first >= changed)
+            part = max(part, float(after.sum()) / max(int((arm & (first >= 0)).sum()), 1))
+        elif sums is not None and np.abs(sums[arm]).sum() > 0:
+            part = max(part, float(np.abs(sums[crossed]).sum() / np.abs(sums[arm]).sum()))
+        parts.append(part)
+    return parts[0], parts[1]
+
+
+def diluted_ratio(ratio: float, canary: float, control: float) -> float:
+    """What is left of a ratio between the arms when parts of both had the other variant.
+
+    A part `canary` of the canary's outcome came about without the feature, a part `control` of the
+    control's with it. Of a true ratio r the arms then show
+    ((1 - canary) r + canary) / ((1 - control) + control r).
+
+    Examples
+    --------
+    >>> round(diluted_ratio(1.25, 0.05, 0.05), 4), diluted_ratio(1.25, 0.0, 0.0)
+    (1.2222, 1.25)
+    """
+    return ((1 - canary) * ratio + canary) / ((1 - control) + control * ratio)
+
+
+def _diluted(data: DataState, verdict: Verdict, found: Outcomes, used: Mask, judge: Judge) -> Doubt:
+    """People kept in the arm of their first exposure: is safety shown although they dilute a harm?"""
+    units = found.units[used]
+    several = int(units["several"].sum())
+    counts = units.loc[units["several"].to_numpy(bool), "cause"].value_counts()
+    who = data.question.unit_words
+    why = ", ".join(f"{int(counts[cause]):,} {said}" for cause, said in CAUSES.items() if cause in counts)
+    meaning = (
+        f"{several:,} of {len(units):,} {who} saw both variants within the stage ({why}); they count in the "
+        "arm of their first exposure, which can only hide an effect, never make one."
+    )
+    if verdict is not Verdict.PROMOTE:
+        return Doubt("changed variant", meaning, several, len(units), "nothing")
+    unproven = _not_safe(data, lambda i: judge(found, used, i, dilution(found, used, i)))
+    if not unproven:
+        meaning += " Safety is shown even if all of them hide it."
+        return Doubt("changed variant", meaning, several, len(units), "nothing")
+    meaning += (
+        f" What they may hide of a harm is not excluded yet for {' and '.join(unproven)}: not promoted."
+    )
+    return Doubt("changed variant", meaning, several, len(units), "promotion")
+
+
+def _set_apart(
+    data: DataState, verdict: Verdict, found: Outcomes, used: Mask, apart: Mask, judge: Judge
+) -> Doubt:
+    """People set apart: does the verdict stand whichever arm each of them belongs to?"""
+    who, n = data.question.unit_words, int(apart.sum())
+    meaning = f"{n:,} {who} saw both variants within the stage and are set apart."
+    of = int(used.sum()) + n
+    everybody = used | apart
+    if verdict is Verdict.PROMOTE:
+        unproven = _not_safe(data, lambda i: judge(_fallen(found, apart, i, data, True), everybody, i))
+        if unproven:
+            meaning += (
+                f" If they fell the worst way {' and '.join(unproven)} would not be safe: not promoted."
+            )
+            return Doubt("changed variant", meaning, n, of, "promotion")
+    elif verdict is Verdict.ROLL_BACK:
+        needed = log_thresholds(data.question.rules)[0]
+        still = any(
+            judge(_fallen(found, apart, i, data, False), everybody, i).weighted_log_e[-1] >= needed
+            for i in range(len(data.question.guardrails))
+        )
+        if not still:
+            meaning += " If they fell the best way no harm would be shown: the comparison is off."
+            return Doubt("changed variant", meaning, n, of, "comparison")
+    else:
+        return Doubt("changed variant", meaning, n, of, "nothing")
+    return Doubt(
+        "changed variant", f"{meaning} The verdict stands whichever way they fell.", n, of, "nothing"
+    )
+
+
+def _without_value(
+    data: DataState,
+    verdict: Verdict,
+    found: Outcomes,
+    used: Mask,
+    unassigned: Unassigned,
+    judge: Judge,
+    share: float,
+) -> Doubt | None:
+    """People whose flag had no value: do they tell of a harm that the two arms do not show?"""
+    question = data.question
+    units = unassigned.units[unassigned.units["entered_at"] < data.until].assign(leaves_at=data.until)
+    if units.empty:
+        return None
+    who, n = question.unit_words, len(units)
+    of = n + int(used.sum())
+    happened = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
+    name, said = "flag without a value", f"For {n:,} of {of:,} {who} the flag had no value"
+    if unassigned.by_rule:
+        canary = int(happened.canary.sum())
+        said += f"; by the rule {canary:,} of them have the canary, {n - canary:,} the control"
+        from canarykit.stats.one_look.srm import srm_exact
+
+        split = srm_exact(canary, n - canary, share=share)
+        if split is not None and split.p_value < ALPHA_DIFFERENCE / 10:
+            expected = format_value(share, "share")
+            meaning = f"{said}, where {expected} should: the flag fails in one arm more often. Not promoted."
+            return Doubt(name, meaning, n, of, "promotion")
+        arms = happened.canary, ~happened.canary
+        worse = _differing(data, happened, arms[0], happened, arms[1])
+        where = "with the canary than without"
+    else:
+        said += ", and the rule cannot say which they would have had"
+        everybody = np.ones(n, dtype=bool)
+        worse = _differing(data, happened, everybody, found, used)
+        where = "than among the others"
+    if worse:
+        meaning = f"{said}. Among them {' and '.join(worse)} went worse {where}: not promoted."
+        return Doubt(name, meaning, n, of, "promotion")
+    if verdict is Verdict.PROMOTE and unassigned.by_rule:
+        joined = _joined(found, happened)
+        all_used = np.concatenate([used, np.ones(n, dtype=bool)])
+        unproven = _not_safe(data, lambda i: judge(joined, all_used, i), only_shares=True)
+        if unproven:
+            meaning = f"{said}. With them {' and '.join(unproven)} is not shown to be safe: not promoted."
+            return Doubt(name, meaning, n, of, "promotion")
+    return Doubt(name, f"{said}. They did no worse.", n, of, "nothing")
+
+
+def _not_safe(
+    data: DataState, evidence_of: Callable[[int], GuardrailEvidence], *, only_shares: bool = False
+) -> list[str]:
+    """Guardrails that would not be shown to be safe."""
+    roll_back, promote, _, _ = log_thresholds(data.question.rules)
+    unproven = []
+    for i, guardrail in enumerate(data.question.guardrails):
+        if only_shares and not isinstance(guardrail.metric, ShareMetric):
+            continue
+        safe = evidence_of(i).standing_safe_log_e(roll_back)[-1]
+        if not safe >= promote:
+            unproven.append(guardrail.label)
+    return unproven
+
+
+def _fallen(found: Outcomes, apart: Mask, i: int, data: DataState, against_canary: bool) -> Outcomes:
+    """The outcomes with the doubtful people put where they speak most against (or for) the canary."""
+    first, sums = found.first[i], found.sums[i]
+    if first is not None:
+        much = first >= 0
+    else:
+        assert sums is not None
+        much = sums > float(sums[~apart].mean() if (~apart).any() else 0.0)
+    harmful = much if data.question.guardrails[i].worse == "higher" else ~much
+    canary = np.where(apart, harmful == against_canary, found.canary)
+    return replace(found, units=found.units.assign(canary=canary))
+
+
+def _differing(data: DataState, one: Outcomes, of_one: Mask, other: Outcomes, of_other: Mask) -> list[str]:
+    """Share guardrails that went worse among some people than among others (Fisher's exact test)."""
+    from scipy.stats import fisher_exact
+
+    worse = []
+    for i, guardrail in enumerate(data.question.guardrails):
+        first, second = one.first[i], other.first[i]
+        if first is None or second is None or not of_one.any() or not of_other.any():
+            continue
+        x, n = int((first[of_one] >= 0).sum()), int(of_one.sum())
+        y, m = int((second[of_other] >= 0).sum()), int(of_other.sum())
+        side = "greater" if guardrail.worse == "higher" else "less"
+        found = fisher_exact([[x, n - x], [y, m - y]], alternative=side)
+        if found.pvalue < ALPHA_DIFFERENCE / len(data.question.guardrails):
+            worse.append(guardrail.label)
+    return worse
+
+
+def _joined(found: Outcomes, more: Outcomes) -> Outcomes:
+    """Outcomes of two groups of people as one; what was before the exposure is not carried along."""
+    columns = {
+        name: tuple(
+            None if a is None or b is None else np.concatenate([a, b])
+            for a, b in zip(getattr(found, name), getattr(more, name), strict=True)
+        )
+        for name in ("first", "sums", "weights")
+    }
+    units = pd.concat([found.units, more.units], ignore_index=True)
+    units = units.assign(
+        canary=units["canary"].astype(bool), several=np.append(found.units["several"], more.units["several"])
+    )
+    return replace(found, units=units, before=(), **columns)
