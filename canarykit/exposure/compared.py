@@ -11,7 +11,8 @@ ask `compared_units` and `followed_whole`, so that one question has one answer:
 - Who saw several variants within a stage stays with the first, or is set apart where that is asked for.
 - Without a stage there is no one arm for people whom the ramp moved from control to canary: they are set
   apart; with a plan each stage's part of a person counts in the arm of that stage.
-- A share of those who had `within` counts people whose whole time lies before the end.
+- A share of those who had `within` counts people whose whole time lies before the end, once there are any
+  in both arms.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ __all__ = [
     "listened_units",
     "units_by_stage",
     "units_of_stage",
+    "whole_or_all",
 ]
 
 _RETOLD = {"several_variants", "changed_variant"}
@@ -300,6 +302,20 @@ def followed_whole(entered: npt.ArrayLike, leaves: npt.ArrayLike, seconds: float
     if not np.isfinite(seconds):
         return np.ones(start.shape, dtype=bool)
     return np.asarray(start + round(seconds * 1e6) <= stop)
+
+
+def whole_or_all(whole: npt.NDArray[np.bool_], *arms: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whom a share counts: those followed for their whole time, or all while an arm has none of them yet.
+
+    Examples
+    --------
+    >>> canary = np.array([True, False, False])
+    >>> whole_or_all(np.array([False, True, True]), canary, ~canary).tolist()
+    [True, True, True]
+    """
+    if all((whole & arm).any() for arm in arms if arm.any()):
+        return whole
+    return np.ones_like(whole)
 
 
 def arms_of(found: Exposures, plan: RolloutPlan | None) -> tuple[str, str]:

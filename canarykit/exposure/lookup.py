@@ -14,7 +14,7 @@ import numpy as np
 
 from canarykit.display import Note, format_value
 from canarykit.errors import PlanError
-from canarykit.exposure.compared import Compared, compared_units, followed_whole
+from canarykit.exposure.compared import Compared, compared_units, followed_whole, whole_or_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +47,8 @@ class Exposed:
         count, in microseconds.
     several_variants
         Units set apart because they saw several variants.
+    whole
+        Whether each unit is followed for the funnel's window from its exposure.
     """
 
     column: str
@@ -57,6 +59,7 @@ class Exposed:
     until: np.ndarray
     several_variants: int = 0
     notes: tuple[Note, ...] = ()
+    whole: bool = False
 
     def counts(self) -> np.ndarray:
         """Exposed units per label."""
@@ -124,26 +127,29 @@ def exposed_units(
         )
     units, notes = counted.units, list(counted.notes)
     since = _micros(units["exposed_at"])
-    leaves = np.full(len(units), _OPEN_END)
+    leaves, kept = np.full(len(units), _OPEN_END), np.ones(len(units), dtype=bool)
     if whole:
         end = _end_of_data(log, counted)
         over = followed_whole(since, np.full(len(since), end), query.window_us / 1e6)
+        variant = units["variant"].to_numpy(object)
+        kept = whole_or_all(over, variant == counted.control, variant == counted.canary)
         if not over.all():
             window = format_value(query.window_us / 1e6, "seconds")
-            text = f"{counted.words} had no whole {window} since their exposure before the end: left out"
+            what = "counted so far" if kept.all() else "left out"
+            text = f"{counted.words} had no whole {window} since their exposure before the end: {what}"
             notes.append(Note("not_whole", text, int((~over).sum())))
-        units, since = units[over], since[over]
-        leaves = since + query.window_us
+        leaves = np.minimum(since + query.window_us, end)
     labels, code = _labels(units, properties, query)
     return Exposed(
         counted.unit_column,
         labels,
-        pa.array(units["person_id"].astype(object), pa.string()),
-        code,
-        since,
-        leaves,
+        pa.array(units["person_id"].to_numpy(object)[kept], pa.string()),
+        code[kept],
+        since[kept],
+        leaves[kept],
         counted.set_apart,
         tuple(notes),
+        whole,
     )
 
 

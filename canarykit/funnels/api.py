@@ -55,7 +55,7 @@ def funnel_by_flag(
     plan: RolloutPlan | None = None,
     stage: str | None = None,
     people: Filters = None,
-    window_from: WindowFrom = "first step",
+    window_from: WindowFrom | None = None,
     confidence: float = 0.95,
 ) -> Funnel:
     """Where the people of each variant fall out between the steps.
@@ -120,7 +120,9 @@ def funnel_by_flag(
     window_from
         What `within` is counted from: the "first step" of an attempt, as PostHog does, or the "exposure",
         as the guardrails of `evaluate_stage` do. With "exposure" people whose time is not over by the end
-        of the stage (or of the dates, or of the log) are left out and counted.
+        of the stage (or of the dates, or of the log) are left out and counted, once both arms have people
+        whose time is over. None is "exposure" for a stage with `attribution="exposure"`, so that the funnel
+        of a stage gives the report's number, and "first step" for everything else.
     confidence
         Of the intervals.
 
@@ -158,6 +160,8 @@ def funnel_by_flag(
     from canarykit.funnels.question.recorded import recorded_notes
     from canarykit.funnels.run import run_funnel
 
+    if window_from is None:
+        window_from = "exposure" if stage is not None and attribution == "exposure" else "first step"
     _require_exposure(attribution, people=people, window_from=window_from)
     if stage is not None:
         date_from, date_to = _stage_bounds(plan, stage, date_from, date_to)

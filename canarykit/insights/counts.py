@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from canarykit.exposure.compared import followed_whole
+from canarykit.exposure.compared import followed_whole, whole_or_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +33,8 @@ class Cohort:
         How long each person is followed; None counts events in calendar time.
     leave_us
         When people stop to be followed: the stage's end, or "now".
+    compared
+        Numbers of the control and the canary, as far as they were seen.
     unit_column
         Column of the events that holds the ids.
     """
@@ -46,6 +48,7 @@ class Cohort:
     end_us: int
     horizon_us: int | None = None
     leave_us: int = np.iinfo(np.int64).max
+    compared: tuple[int, ...] = ()
     unit_column: str = "person_id"
 
     def is_whole(self) -> np.ndarray:
@@ -55,6 +58,12 @@ class Cohort:
             return inside
         ends = np.full(len(self.exposed_us), self.leave_us)
         return inside & followed_whole(self.exposed_us, ends, self.horizon_us / 1e6)
+
+    def counted(self) -> np.ndarray:
+        """Whom the share of the whole time counts: all who came in while an arm has nobody followed whole."""
+        inside = (self.exposed_us >= self.begin_us) & (self.exposed_us < self.end_us)
+        arms = (self.arm == arm for arm in self.compared)
+        return inside & whole_or_all(self.is_whole(), *arms)
 
     def exposed(self) -> np.ndarray:
         """People first exposed before each period's end, and before the first period: (arms, periods + 1)."""
@@ -103,7 +112,7 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     out[1] = _tally(cell, cohort.n_arms, n)
     out[2] = _tally(cell, cohort.n_arms, n, times * times)
     out[3] = _tally(cohort.arm[begun] * n + start[begun], cohort.n_arms, n)
-    out[4] = _tally(cell[cohort.is_whole()[person]], cohort.n_arms, n)
+    out[4] = _tally(cell[cohort.counted()[person]], cohort.n_arms, n)
     return out
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
 from canarykit.events.names import check_events, check_survey
-from canarykit.exposure.compared import followed_whole
+from canarykit.exposure.compared import followed_whole, whole_or_all
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import micros_of, outcomes
 from canarykit.times import check_zone, to_utc
@@ -161,9 +161,8 @@ def dashboard(
     over = {
         metric.window[1]: followed_whole(entered, leaves, metric.window[1]) for _, metric in metrics.values()
     }
-    over = {
-        w: whole if _in_every_arm(whole, units) else np.ones(len(units), bool) for w, whole in over.items()
-    }
+    canary = (units["variant"] == plan.canary).to_numpy(bool)
+    over = {window: whole_or_all(whole, canary, ~canary) for window, whole in over.items()}
     waiting = sum(int((~whole).sum()) for whole in over.values())
     for variant in variants:
         arm = units["variant"].to_numpy(object) == variant
@@ -214,12 +213,6 @@ def dashboard(
         tuple(notes),
         {variant: counted.count(variant) for variant in variants},
     )
-
-
-def _in_every_arm(whole: np.ndarray, units: pd.DataFrame) -> bool:
-    """Whether some units of each arm there is are whole."""
-    arms = units["variant"].to_numpy(object)
-    return set(arms[whole]) == set(arms)
 
 
 def _days(start: pd.Timestamp, stop: pd.Timestamp) -> list[tuple[int, int]]:

@@ -250,6 +250,7 @@ def trend_by_flag(
         end_us=end,
         horizon_us=None if within is None else round(duration(within, name="within") * 1e6),
         leave_us=leave,
+        compared=tuple(variants.index(arm) for arm in (counted.control, counted.canary) if arm in variants),
         unit_column=unit,
     )
     last = end if cohort.horizon_us is None else min(leave, end + cohort.horizon_us)
@@ -319,7 +320,7 @@ def _followed(
 
     if cohort.horizon_us is None:
         return ()
-    people = np.bincount(cohort.arm[cohort.is_whole()], minlength=len(variants))
+    people = np.bincount(cohort.arm[cohort.counted()], minlength=len(variants))
     rows = []
     for a, variant in enumerate(variants):
         users = int(counts[4, a].sum())

@@ -150,7 +150,8 @@ class Funnel(Result):
     def describe_rules(self) -> str:
         """Order, window, attribution and dates in a few words."""
         window = format_value(self.query.window_us / 1e6, "seconds")
-        parts = [self.query.order, f"within {window}"]
+        of_exposure = " of the exposure" if self._exposed is not None and self._exposed.whole else ""
+        parts = [self.query.order, f"within {window}{of_exposure}"]
         breakdown = self.query.breakdown
         if breakdown is not None:
             mode = breakdown.attribution

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from canarykit.display import Kind, format_value
 from canarykit.errors import did_you_mean
+from canarykit.exposure.compared import followed_whole, whole_or_all
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence.compare import Comparison
@@ -133,7 +134,8 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
         words = f"{metric.label}: {who} to whom it happened after their exposure"
         over = _time_over(comparison, metric)
         if over is not None:
-            if (over & found.canary).any() and (over & ~found.canary).any():
+            counted = whole_or_all(over, used & found.canary, used & ~found.canary)
+            if over.any() and not counted[~over].any():
                 whole = over
                 words += "; shares count people whose time is over, evidence everybody while they had time"
             else:
@@ -166,7 +168,7 @@ def _time_over(comparison: Comparison, metric: ShareMetric) -> npt.NDArray[np.bo
         return None
     units = comparison.found.units
     entered, leaves = micros_of(units["entered_at"]), micros_of(units["leaves_at"])
-    return comparison.used & (entered + round(window * 1e6) <= leaves)
+    return comparison.used & followed_whole(entered, leaves, window)
 
 
 def _nothing_measured(question: Question, comparison: Comparison, i: int) -> str:

@@ -133,7 +133,9 @@ class DataState:
         unproven = math.inf if worst == "high" else (0.0 if evidence.unit == "ratio" else -math.inf)
         safe[complete:] = safe[complete - 1] if complete else 0.0
         bound[complete:] = bound[complete - 1] if complete else unproven
-        return replace(evidence, safe_log_e=safe, **{worst: bound})
+        if worst == "low":
+            return replace(evidence, safe_log_e=safe, low=bound)
+        return replace(evidence, safe_log_e=safe, high=bound)
 
     def is_explained(self, silence: Silence) -> bool:
         """Whether a silence lies within a known gap, give or take an hour at its ends."""

@@ -82,7 +82,7 @@ def find_doubts(
     share
         Canary's part among the two arms by rule.
     """
-    doubts = []
+    doubts: list[Doubt | None] = []
     units = found.units
     several = units["several"].to_numpy(bool)
     if data.question.crossers == "set apart":
@@ -290,15 +290,15 @@ def _differing(data: DataState, one: Outcomes, of_one: Mask, other: Outcomes, of
 
 def _joined(found: Outcomes, more: Outcomes) -> Outcomes:
     """Outcomes of two groups of people as one; what was before the exposure is not carried along."""
-    columns = {
-        name: tuple(
+    first, sums, weights = (
+        tuple(
             None if a is None or b is None else np.concatenate([a, b])
             for a, b in zip(getattr(found, name), getattr(more, name), strict=True)
         )
         for name in ("first", "sums", "weights")
-    }
+    )
     units = pd.concat([found.units, more.units], ignore_index=True)
     units = units.assign(
         canary=units["canary"].astype(bool), several=np.append(found.units["several"], more.units["several"])
     )
-    return replace(found, units=units, before=(), **columns)
+    return replace(found, units=units, before=(), first=first, sums=sums, weights=weights)

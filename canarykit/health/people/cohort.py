@@ -96,7 +96,7 @@ def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any)
         entered_at=people["exposed_at"],
         leaves_at=until,
         several=(people["n_variants"] > 1).to_numpy(bool),
-        cause=np.where(people["n_variants"] > 1, "flicker", None),
+        cause=(people["n_variants"] > 1).map({True: "flicker", False: None}),
         changed_at=pd.Series(pd.NaT, index=people.index, dtype="datetime64[us, UTC]"),
         returning=people["person_id"].isin(earlier).to_numpy(bool),
         crossed=False,
