@@ -206,3 +206,77 @@ def test_who_has_it_by_choice_is_set_apart_in_a_percentage_stage(answered, broke
     assert errors.n_canary == 18
     assert not {"p0", "p1"} & set(sessions.sessions["person_id"])
     assert {row[1]: row[2] for row in board.rows}["true"] == 18
+
+
+def _scored(answers, **question):
+    rows = [call(f"u{k}", "true") for k in range(len(answers))]
+    rows += [
+        {key: value for key, value in sent(f"u{k}", 5, rating=answer).items() if key != "$survey_questions"}
+        for k, answer in enumerate(answers)
+    ]
+    definition = {"id": SURVEY, "questions": [{"id": "rating", "question": "Q", **question}]}
+    found = ck.survey_by_flag(log_of(rows), definition, flag=FLAG)
+    return found.scores[["question", "kind", "value"]].values.tolist()
+
+
+@pytest.mark.parametrize(
+    "scale, answers, share",
+    [
+        (2, ["1", "1", "2", "1"], 0.75),
+        (3, ["3", "3", "3", "2"], 0.75),
+        (5, ["5", "4", "3", "1"], 0.5),
+        (7, ["7", "6", "5", "1"], 0.5),
+        (5, ["5", "9", "0", "1"], 0.5),
+    ],
+)
+def test_a_rating_is_read_on_the_scale_of_its_question(scale, answers, share):
+    assert _scored(answers, type="rating", scale=scale) == [["Q", "csat", share]]
+
+
+def test_ten_points_are_a_net_promoter_score():
+    assert _scored(["10", "9", "8", "0"], type="rating", scale=10) == [["Q", "nps", 25.0]]
+
+
+def test_each_option_of_a_multiple_choice_counts_once_for_everyone_who_picked_it():
+    scores = _scored(['["A","B"]', '["B","A"]', '["A"]', "C"], type="multiple_choice")
+    assert scores == [["Q: A", "choice", 0.75], ["Q: B", "choice", 0.5], ["Q: C", "choice", 0.25]]
+
+
+def test_two_questions_with_the_same_words_are_two_questions():
+    definition = {
+        "id": SURVEY,
+        "questions": [
+            {"id": "one", "question": "Why?", "type": "open"},
+            {"id": "two", "question": "Why?", "type": "open"},
+        ],
+    }
+    answered = {"$survey_response_one": "first", "$survey_response_two": "second"}
+    plain = {key: value for key, value in sent("a", 5).items() if not key.startswith("$survey_q")}
+    found = ck.survey_by_flag(log_of([call("a", "true"), {**plain, **answered}]), definition, flag=FLAG)
+    assert dict(zip(found.answers["question"], found.answers["answer"], strict=True)) == {
+        "Why? (question 1)": "first",
+        "Why? (question 2)": "second",
+    }
+
+
+def test_a_whole_fingerprint_is_one_issue_whatever_it_begins_with_and_whatever_types_it_has():
+    mark = "$exception_fingerprint"
+    rows = [call("a", "true"), call("b", "false")]
+    rows.append(failing("a", 5, "TypeError", **{mark: "checkout-payment"}))
+    rows.append(failing("b", 6, "TypeError", **{mark: "checkout-cart"}))
+    rows.append(failing("b", 7, "RangeError", **{mark: "checkout-cart"}))
+    groups = ck.exceptions_by_flag(log_of(rows), FLAG).groups.set_index("exception")
+    assert groups["canary_people"].to_dict() == {
+        "TypeError checkout-payment": 1,
+        "TypeError checkout-cart": 0,
+    }
+
+
+def test_long_messages_are_compared_whole_and_cut_for_show_alone():
+    rows = [call("a", "true"), call("b", "false")]
+    long = "x" * 100
+    rows.append(event("a", "$exception", 5, **{"$exception_message": f"{long} one"}))
+    rows.append(event("b", "$exception", 5, **{"$exception_message": f"{long} two"}))
+    found = ck.exceptions_by_flag(log_of(rows), FLAG)
+    assert len(found.groups) == 2
+    assert [len(found.people(name)) for name in found.groups["exception"]] == [1, 1]

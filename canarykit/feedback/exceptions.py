@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -164,8 +165,8 @@ def exceptions_by_flag(
     events = pd.concat(
         [exposed.after(found).assign(is_apart=False), _set_apart(log, exposed, found)], ignore_index=True
     )
-    described = [_describe(row) for row in events[list(_PROPERTIES)].to_dict("records")]
-    events = events.assign(exception=[name for name, _ in described], what=[what for _, what in described])[
+    issues = _issues(events)
+    events = events.assign(exception=issues["exception"], what=issues["what"])[
         ["person_id", "variant", "timestamp", "session_id", "exception", "what", "is_apart"]
     ]
     n_canary, n_control = exposed.count(exposed.canary), exposed.count(exposed.control)
@@ -222,13 +223,33 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     return (not new, -(row["ratio"] or 0.0), -row["canary_people"], row["exception"])
 
 
-def _describe(row: Mapping[Any, Any]) -> tuple[str, str]:
-    """Name of the group, and what the error looks like."""
-    kind, message = _outermost(row)
-    what = f"{kind}: {message}" if message else kind
-    fingerprint = row.get("$exception_fingerprint")
-    name = f"{kind} {str(fingerprint)[:8]}" if isinstance(fingerprint, str) and fingerprint else what[:80]
-    return name, what
+def _issues(events: pd.DataFrame) -> pd.DataFrame:
+    """Name of the issue that each exception belongs to, and what the error looks like.
+
+    An issue is one whole fingerprint; without one, one whole type and message. It is called by the type of
+    its first event and the beginning of the fingerprint or message, or by all of it where two would be
+    called alike.
+    """
+    rows = events[list(_PROPERTIES)].to_dict("records")
+    described = [_outermost(row) for row in rows]
+    whats = [f"{kind}: {message}" if message else kind for kind, message in described]
+    prints = [row.get("$exception_fingerprint") for row in rows]
+    keys = [
+        (True, mark) if isinstance(mark, str) and mark else (False, what)
+        for mark, what in zip(prints, whats, strict=True)
+    ]
+    first: dict[tuple[bool, str], int] = {}
+    for at in sorted(range(len(keys)), key=lambda at: (events["timestamp"].iloc[at], whats[at])):
+        first.setdefault(keys[at], at)
+    short = {
+        key: f"{described[at][0]} {key[1][:8]}" if key[0] else whats[at][:80] for key, at in first.items()
+    }
+    uses = Counter(short.values())
+    names = {
+        key: name if uses[name] == 1 else f"{described[first[key]][0]} {key[1]}" if key[0] else key[1]
+        for key, name in short.items()
+    }
+    return pd.DataFrame({"exception": [names[key] for key in keys], "what": whats}, index=events.index)
 
 
 def _outermost(row: Mapping[Any, Any]) -> tuple[str, str]:
@@ -250,5 +271,5 @@ def _parsed(value: Any) -> Any:
         return None
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.flags.lossless import list_of, require_json, require_mapping
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "RESPONSE",
     "SENT",
+    "Question",
     "QuestionKind",
+    "options_of",
     "question_kinds",
     "question_texts",
     "response_names",
@@ -28,33 +32,99 @@ SENT = "survey sent"
 RESPONSE = "$survey_response"
 
 
-def survey_definition(
-    survey: str | Mapping[str, Any],
-) -> tuple[str, str, dict[str, tuple[str, QuestionKind | None]]]:
-    """Id and name of a survey, and text and kind of each question by the property that holds its answer."""
+@dataclass(frozen=True)
+class Question:
+    """One question of a survey.
+
+    Parameters
+    ----------
+    label
+        How results call it: its text, with its place where another question has the same words.
+    kind
+        How its answers are read; None where the definition does not say.
+    scale
+        Points of a rating: 2 (thumbs, 1 is up), 3, 5, 7, or 10 (0 to 10).
+    """
+
+    label: str
+    kind: QuestionKind | None = None
+    scale: int | None = None
+
+    def satisfied(self, numbers: pd.Series) -> tuple[int, int]:
+        """How many of the numbers are satisfied, and how many lie on the scale at all."""
+        scale = self.scale or 5
+        on_scale = numbers[numbers.between(1, scale)]
+        if scale == 2:
+            return int((on_scale == 1).sum()), len(on_scale)
+        best = scale if scale == 3 else scale - 1  # the happy face of three, else the two best points
+        return int((on_scale >= best).sum()), len(on_scale)
+
+
+def survey_definition(survey: str | Mapping[str, Any]) -> tuple[str, str, dict[str, Question]]:
+    """Id and name of a survey, and each question by the properties that may hold its answer."""
     if isinstance(survey, str):
         return survey, survey, {}
-    if "id" not in survey:
+    if not isinstance(survey, Mapping):
+        raise PlanError(f"survey is {survey!r}; expected its id, its name or its definition")
+    require_json(survey, "the survey's definition")
+    if not isinstance(survey.get("id"), str) or not survey["id"]:
         raise PlanError(f"the survey's definition has no 'id'; {did_you_mean('id', survey)}")
-    found: dict[str, tuple[str, QuestionKind | None]] = {}
-    listed = survey.get("questions") or []
-    if not isinstance(listed, list | tuple):
-        raise PlanError(f"the survey's 'questions' are {listed!r}; expected a list")
+    listed = list_of(survey, "questions")
     for place, item in enumerate(listed):
-        if not isinstance(item, Mapping):
-            raise PlanError(f"question {place + 1} of the survey is {item!r}; expected an object")
-        kind: QuestionKind | None = None
-        if item.get("type") == "rating":
-            kind = {10: "nps", 5: "csat"}.get(item.get("scale"))  # type: ignore[assignment,arg-type]
-        elif item.get("type") == "open":
-            kind = "text"
-        elif str(item.get("type", "")).endswith("_choice"):
-            kind = "choice"
-        text = str(item.get("question") or item.get("id") or f"question {place + 1}")
-        names = [RESPONSE if place == 0 else f"{RESPONSE}_{place}"]
-        names += [f"{RESPONSE}_{item['id']}"] if item.get("id") else []
-        found |= dict.fromkeys(names, (text, kind))
-    return str(survey["id"]), str(survey.get("name") or survey["id"]), found
+        require_mapping(item, f"question {place + 1} of the survey")
+    found: dict[str, Question] = {}
+    for place, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
+        kind, scale = _defined_kind(item, label)
+        names = _properties(place, item.get("id"))
+        found |= dict.fromkeys(names, Question(label, kind, scale))
+    return survey["id"], str(survey.get("name") or survey["id"]), found
+
+
+def _defined_kind(item: Mapping[str, Any], label: str) -> tuple[QuestionKind | None, int | None]:
+    kind, scale = str(item.get("type", "")), item.get("scale")
+    if kind == "rating":
+        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int) or scale < 2):
+            raise PlanError(f"the scale of question {label!r} is {scale!r}; expected 2, 3, 5, 7 or 10 points")
+        return (None if scale is None else "nps" if scale == 10 else "csat"), scale
+    if kind == "open":
+        return "text", None
+    return ("choice" if kind.endswith("_choice") else None), None
+
+
+def _labels(listed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The text of each question, with its place where two have the same words."""
+    texts = [
+        str(item.get("question") or item.get("id") or f"question {place + 1}")
+        for place, item in enumerate(listed)
+    ]
+    return [
+        f"{text} (question {place + 1})" if texts.count(text) > 1 else text
+        for place, text in enumerate(texts)
+    ]
+
+
+def _properties(place: int, identifier: Any) -> list[str]:
+    """The properties that hold the answer to a question: by its place, and by its id."""
+    names = [RESPONSE if place == 0 else f"{RESPONSE}_{place}"]
+    return [*names, f"{RESPONSE}_{identifier}"] if identifier else names
+
+
+def options_of(answer: str) -> tuple[str, ...]:
+    """The options that an answer names: each of a list, else the answer itself.
+
+    Examples
+    --------
+    >>> options_of('["A", "B", "A"]'), options_of("A")
+    (('A', 'B'), ('A',))
+    """
+    if answer.startswith("["):
+        try:
+            listed = json.loads(answer)
+        except (ValueError, RecursionError):
+            return (answer,)
+        if isinstance(listed, list):
+            return tuple(dict.fromkeys(str(option) for option in listed))
+    return (answer,)
 
 
 def response_names(log: EventLog, defined: Mapping[str, Any], *, sample: int = 5000) -> list[str]:
@@ -68,18 +138,18 @@ def response_names(log: EventLog, defined: Mapping[str, Any], *, sample: int = 5
 
 
 def question_texts(events: pd.DataFrame) -> dict[str, str]:
-    """Text of each question by the property that holds its answer."""
+    """Label of each question by the property that holds its answer, as the events tell it."""
     texts: dict[str, str] = {}
     for value in events["$survey_questions"].dropna().unique():
         try:
             listed = json.loads(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             continue
-        for place, item in enumerate(listed if isinstance(listed, list) else []):
-            if isinstance(item, Mapping) and item.get("question"):
-                words = str(item["question"])
-                texts.setdefault(f"{RESPONSE}_{item.get('id')}", words)
-                texts.setdefault(RESPONSE if place == 0 else f"{RESPONSE}_{place}", words)
+        listed = [item if isinstance(item, Mapping) else {} for item in listed or ()]
+        for place, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
+            if item.get("question"):
+                for name in _properties(place, item.get("id")):
+                    texts.setdefault(name, label)
     return texts
 
 
@@ -87,7 +157,7 @@ def question_kinds(
     answers: pd.DataFrame,
     given: Mapping[str, QuestionKind],
     questions: Mapping[str, str],
-    defined: Mapping[str, QuestionKind],
+    defined: Mapping[str, Question],
 ) -> dict[str, QuestionKind]:
     """Kind of each question: as given, as the survey defines it, or as the answers look."""
     known = list(dict.fromkeys(answers["question"]))
@@ -101,13 +171,15 @@ def question_kinds(
             raise PlanError(f"kinds reads {question!r} as {kind!r}; {hint}")
     return {
         question: wanted.get(question)
-        or defined.get(question)
+        or (defined[question].kind if question in defined else None)
         or _guess(answers[answers["question"] == question])
         for question in known
     }
 
 
 def _guess(answers: pd.DataFrame) -> QuestionKind:
+    if answers["answer"].str.startswith("[").all():
+        return "choice"
     numbers = pd.to_numeric(answers["answer"], errors="coerce")
     if numbers.notna().all():
         return "csat" if numbers.between(1, 5).all() else "nps" if numbers.between(0, 10).all() else "text"
@@ -118,6 +190,6 @@ def _guess(answers: pd.DataFrame) -> QuestionKind:
 def _keys(text: Any) -> tuple[str, ...]:
     try:
         found = json.loads(text or "{}")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return ()
     return tuple(found) if isinstance(found, dict) else ()

@@ -13,7 +13,9 @@ from canarykit.errors import DataError, did_you_mean
 from canarykit.exposure.compared import Compared, listened_units
 from canarykit.feedback.questions import (
     SENT,
+    Question,
     QuestionKind,
+    options_of,
     question_kinds,
     question_texts,
     response_names,
@@ -171,8 +173,10 @@ def survey_by_flag(
         Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
         or a list of ids.
     kinds
-        How to read a question, by its text or id: "nps" (0 to 10), "csat" (1 to 5, 4 and 5 are
-        satisfied), "choice" or "text". Left out, numbers are read as the scale they fit.
+        How to read a question, by its text or id: "nps" (0 to 10), "csat" (the two best points of the
+        question's scale are satisfied, of three the best, of thumbs the first), "choice" (each option of an
+        answer counts) or "text". Left out, the definition tells; else numbers are read as the scale they
+        fit, 1 to 5 or 0 to 10.
 
     Raises
     ------
@@ -213,11 +217,11 @@ def survey_by_flag(
         text = "survey events of people not exposed or set apart, or before the exposure, are left out"
         notes.append(Note("not_exposed", text, len(mine) - len(after)))
     response = _response(after, exposed)
-    questions = {**question_texts(mine), **{name: text for name, (text, _) in defined.items()}}
+    questions = {**question_texts(mine), **{name: question.label for name, question in defined.items()}}
     answers = _answers(after, names, questions)
-    told = {text: kind for text, kind in defined.values() if kind is not None}
-    chosen = question_kinds(answers, kinds or {}, questions, told)
-    scores = _scores(answers, chosen, exposed)
+    by_label = {question.label: question for question in defined.values()}
+    chosen = question_kinds(answers, kinds or {}, questions, by_label)
+    scores = _scores(answers, chosen, by_label, exposed)
     gap = _response_gap(response, exposed)
     if gap is not None and (gap.low > 0 or gap.high < 0):
         notes.append(
@@ -295,27 +299,36 @@ def _answers(after: pd.DataFrame, names: list[str], questions: Mapping[str, str]
     return answers.drop_duplicates(["person_id", "question"], keep="last")[columns].reset_index(drop=True)
 
 
-def _scores(answers: pd.DataFrame, kinds: Mapping[str, QuestionKind], exposed: Compared) -> pd.DataFrame:
+def _scores(
+    answers: pd.DataFrame,
+    kinds: Mapping[str, QuestionKind],
+    defined: Mapping[str, Question],
+    exposed: Compared,
+) -> pd.DataFrame:
     from canarykit.stats.one_look.proportions import wilson
     from canarykit.stats.one_look.surveys import net_promoter_score, satisfaction
 
     rows: list[dict[str, Any]] = []
     for question, kind in kinds.items():
+        asked = answers[answers["question"] == question]
+        options = sorted({option for answer in asked["answer"] for option in options_of(answer)})
         for variant in exposed.variants:
-            chosen = answers[(answers["question"] == question) & (answers["variant"] == variant)]
+            chosen = asked[asked["variant"] == variant]
             base = {"question": question, "kind": kind, "variant": variant, "answers": len(chosen)}
             numbers = pd.to_numeric(chosen["answer"], errors="coerce")
             estimate = None
             if kind == "nps":
+                numbers = numbers.where(numbers.between(0, 10))
                 promoters, detractors = int((numbers >= 9).sum()), int((numbers <= 6).sum())
                 estimate = net_promoter_score(
                     promoters, int(numbers.notna().sum()) - promoters - detractors, detractors
                 )
             elif kind == "csat":
-                estimate = satisfaction(int((numbers >= 4).sum()), int(numbers.notna().sum()))
+                estimate = satisfaction(*defined.get(question, Question(question)).satisfied(numbers))
             elif kind == "choice":
-                for option in sorted(answers.loc[answers["question"] == question, "answer"].unique()):
-                    share = wilson(int((chosen["answer"] == option).sum()), len(chosen))
+                picked = [options_of(answer) for answer in chosen["answer"]]
+                for option in options:
+                    share = wilson(sum(option in one for one in picked), len(chosen))
                     rows.append({**base, "question": f"{question}: {option}", **_limits(share)})
                 continue
             rows.append({**base, **_limits(estimate)})

@@ -255,6 +255,24 @@ SURVEY = {"id": "s", "name": "How was it?", "questions": [
     {"id": "q3", "type": "open", "question": "More?"}]}  # fmt: skip
 
 
+def test_a_survey_definition_changed_at_random_is_read_or_refused_by_an_error_of_ours():
+    call = {"event": "$feature_flag_called", "timestamp": "2026-09-07T09:00:00Z", "$feature_flag": "f"}
+    sent = {"event": "survey sent", "timestamp": "2026-09-07T09:05:00Z", "$survey_id": "s"}
+    answer = {"$survey_response": "4", "$survey_response_q2": '["A"]', "$survey_response_2": "fine"}
+    log = ck.EventLog(pd.DataFrame([
+        {**call, "distinct_id": "u", "$feature_flag_response": "true"}, {**sent, "distinct_id": "u", **answer},
+        {**call, "distinct_id": "v", "$feature_flag_response": "false"}, {**sent, "distinct_id": "v", **answer},
+    ]))  # fmt: skip
+
+    def use(definition):
+        repr(ck.survey_by_flag(log, definition, flag="f"))
+
+    assert _ours(use, SURVEY)
+    dice = random.Random(2)
+    for _ in range(ROUNDS):
+        _ours(use, _mutated(SURVEY, dice))
+
+
 def test_an_audit_record_changed_at_random_is_recomputed_or_refused_by_an_error_of_ours():
     record = {"audit": {"rules": {}, "evidence": {"units_canary": 9, "units_control": 9, "harm_log_e": [0.0],
                                                   "safe_log_e": [0.0]}}}  # fmt: skip
