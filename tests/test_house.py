@@ -28,6 +28,7 @@ FLOORS = (
         "periods",
         "parallel",
         "progress",
+        "messages",
         "regex",
     },
     {"hashing", "bucketing"},

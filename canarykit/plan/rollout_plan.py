@@ -414,8 +414,16 @@ class RolloutPlan(Result):
             said.append("New: people who join the early access themselves.")
         return tuple(said)
 
-    def announcement(self, name: str) -> str:
-        """A short text that says what changes at a stage, when, and who decides; Markdown."""
+    def announcement(self, name: str, *, watch: Sequence[str] = ()) -> str:
+        """A short text that says what changes at a stage, when, what to watch, and who decides; Markdown.
+
+        Parameters
+        ----------
+        name
+            The stage.
+        watch
+            What people should look out for, in their words.
+        """
         position, stage = self.index(name), self.stage(name)
         start, end = self._windows[position]  # type: ignore[attr-defined]
         when = "" if start is None else f", from {start:%Y-%m-%d %H:%M} UTC"
@@ -423,7 +431,8 @@ class RolloutPlan(Result):
         kept = f"\nWho had it before keeps it ({', '.join(self.stage_names[:position])})." if position else ""
         lines = "\n".join(f"- {change}" for change in self.changes(name))
         decides = stage.decides or self.owner
-        closing = f"\nNext step decided by {decides}." if decides else ""
+        look_out = f"\nPlease watch: {', '.join(watch)}." if watch else ""
+        closing = f"{look_out}\nNext step decided by {decides}." if decides else look_out
         return f"**{self.flag}: {name}**{when}{until}\n\n{lines}\n{kept}{closing}".rstrip() + "\n"
 
     def _headline(self) -> str:

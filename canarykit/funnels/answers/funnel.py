@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.compare import FunnelComparison
     from canarykit.funnels.answers.correlate import FunnelCorrelations
     from canarykit.funnels.answers.people import FunnelPeople
+    from canarykit.messages import Style
     from canarykit.typing import Time
 
 __all__ = ["Funnel"]
@@ -139,13 +140,19 @@ class Funnel(Result):
             return f"Nobody entered the funnel from {self.steps[0]} to {self.steps[-1]}"
         ends = [row for row in self.rows if row["step"] == len(self.steps) and row["share"] is not None]
         parts = [
-            f"{format_value(row['share'], 'share')} of {self._named(row['variant'])}"
+            f"{format_value(row['share'], 'share')} of {self.variant_name(row['variant'])}"
             + (f" ({row['count']:,} of {row['people']:,})" if counts else "")
             for row in ends[:4]
         ]
         more = f" and {len(ends) - 4} more" if len(ends) > 4 else ""
         by = f" by {self.breakdown_name}" if self.breakdown_name else ""
         return f"From {self.start} to {self.steps[-1]}{by}: {', '.join(parts) or 'nobody'}{more}"
+
+    def summary(self, *, style: Style = "text") -> str:
+        """The funnel as a message one can send, as "text", "markdown", for "slack", or as "html"."""
+        from canarykit.funnels.answers.summary import funnel_message
+
+        return funnel_message(self).render(style)
 
     def describe_rules(self) -> str:
         """Order, window, attribution and dates in a few words."""
@@ -174,7 +181,8 @@ class Funnel(Result):
             return self.query.flag
         return None if self.query.breakdown is None else ", ".join(self.query.breakdown.properties)
 
-    def _named(self, variant: Label) -> str:
+    def variant_name(self, variant: Label) -> str:
+        """How a breakdown value is printed."""
         return label_text(variant, blank_name(self.query))
 
     def _headline(self) -> str:
@@ -193,7 +201,7 @@ class Funnel(Result):
             Column("average_seconds", "average time", "seconds"),
             Column("median_seconds", "median time", "seconds"),
         ]
-        return Table.of(columns, [{**row, "variant": self._named(row["variant"])} for row in self.rows])
+        return Table.of(columns, [{**row, "variant": self.variant_name(row["variant"])} for row in self.rows])
 
     def _extra_json(self) -> dict[str, Any]:
         return {
@@ -208,7 +216,7 @@ class Funnel(Result):
         """Every row with all its fields: fractions, counts and seconds."""
         import pandas as pd
 
-        return pd.DataFrame([{**row, "variant": self._named(row["variant"])} for row in self.rows])
+        return pd.DataFrame([{**row, "variant": self.variant_name(row["variant"])} for row in self.rows])
 
     def to_posthog(self) -> list[Any]:
         """The result in the shape of PostHog's API: a list of steps, or with a breakdown a list of lists.

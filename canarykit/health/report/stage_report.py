@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.report.other_rules import RuleComparison
+    from canarykit.health.report.summary import Audience
+    from canarykit.messages import Style
     from canarykit.metrics.unit_outcomes import Outcomes
 
 __all__ = ["StageReport", "recompute"]
@@ -281,6 +283,28 @@ class StageReport(Result):
             for c in self.checks
         ]
         return Table.of(columns, rows)
+
+    def summary(self, audience: Audience = "manager", *, tz: str | None = None, style: Style = "text") -> str:
+        """The report as a message one can send: what, where, how sure, what is next.
+
+        Parameters
+        ----------
+        audience
+            "manager" (five lines without a symbol of statistics), "team" (every guardrail, and what speaks
+            against the data), or "release notes" (who has the feature now, for those who use it).
+        tz
+            Zone of the times, such as "Europe/Berlin"; None is the report's own.
+        style
+            "text", "markdown", "slack" or "html".
+
+        Raises
+        ------
+        PlanError
+            If there is no such audience, zone or style.
+        """
+        from canarykit.health.report.summary import stage_message
+
+        return stage_message(self, audience, tz).render(style)
 
     def section(self, title: str) -> Table:
         """The table of a section by its title."""

@@ -1,0 +1,147 @@
+"""A report in five lines, without a symbol of statistics: what, where, how sure, what is next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from canarykit.display import format_value
+from canarykit.errors import PlanError, did_you_mean
+from canarykit.health.checks.check import Arm, Check, Status
+from canarykit.health.decision import Verdict
+from canarykit.messages import Message
+from canarykit.times import check_zone
+
+if TYPE_CHECKING:
+    from canarykit.health.report.stage_report import StageReport
+
+__all__ = ["AUDIENCES", "Audience", "stage_message"]
+
+Audience = Literal["manager", "team", "release notes"]
+AUDIENCES = ("manager", "team", "release notes")
+
+_WORST_FIRST = (Status.BREACH, Status.HARM, Status.TOLERATED, Status.WAIT, Status.UNCLEAR, Status.OK)
+
+
+def stage_message(report: StageReport, audience: Audience, tz: str | None) -> Message:
+    """The message for one kind of reader.
+
+    Raises
+    ------
+    PlanError
+        If there is no such audience.
+    """
+    if audience not in AUDIENCES:
+        raise PlanError(f"audience is {audience!r}; {did_you_mean(str(audience), AUDIENCES)}")
+    if audience == "release notes":
+        return _release_note(report, tz)
+    guardrails = sorted(
+        (check for check in report.checks if check.kind in ("guardrail", "limit")),
+        key=lambda check: _WORST_FIRST.index(check.status) if check.status in _WORST_FIRST else 99,
+    )
+    lines = [("What", _what(report, guardrails)), ("Where", _where(report, tz)), ("How sure", _sure(report))]
+    if audience == "team":
+        lines += [(check.name, _measured(check)) for check in guardrails]
+        lines += [(check.name, check.meaning) for check in report.checks if _speaks_against(check)]
+    lines += [("Next", step) for step in report.next_steps[: 1 if audience == "manager" else None]]
+    return Message(f"{report.flag}: {_to_do(report)}", tuple(lines))
+
+
+def _to_do(report: StageReport) -> str:
+    match report.verdict:
+        case Verdict.ROLL_BACK:
+            return "roll back"
+        case Verdict.HOLD:
+            return f"wait at {report.stage}"
+    return "finished, clean up the flag" if report.kind == "full" else "safe to go on"
+
+
+def _what(report: StageReport, guardrails: list[Check]) -> str:
+    bad = [check for check in guardrails if check.status in (Status.HARM, Status.BREACH)]
+    if report.verdict is Verdict.ROLL_BACK and bad:
+        more = f" {len(bad) - 1} more got worse." if len(bad) > 1 else ""
+        return f"{bad[0].name}: {_arms(bad[0])}.{more}"
+    if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
+        names = ", ".join(check.name for check in guardrails[:3])
+        rest = f" and {len(guardrails) - 3} more" if len(guardrails) > 3 else ""
+        return f"Nothing that is watched ({names}{rest}) got worse than is tolerated."
+    reason = report.reason.removeprefix(f"{report.stage}: ")
+    return reason[:1].upper() + reason[1:]
+
+
+def _where(report: StageReport, tz: str | None) -> str:
+    zone = report.as_of.tz if tz is None else check_zone(tz, name="tz")
+    start, now = (moment.tz_convert(zone) for moment in (report.starts_at, report.as_of))
+    share = "" if report.share is None else f", {format_value(report.share, 'share')} of {report.unit}"
+    without = "others" if report.kind == "targeted" else "without"
+    return (
+        f"{report.stage}{share}; {format_value(start, 'time')} to {format_value(now, 'time')}; "
+        f"{report.n_canary:,} {report.unit} with it, {report.n_control:,} {without}."
+    )
+
+
+def _sure(report: StageReport) -> str:
+    if report.kind == "targeted":
+        return (
+            "These people were chosen, not randomised: this describes them and proves nothing about others."
+        )
+    if report.kind == "full" and report.n_control == 0:
+        return "Everyone has it, so there is nobody to compare with at the same time."
+    rules = report.audit.get("rules", {})
+    match report.verdict:
+        case Verdict.ROLL_BACK:
+            level = rules.get("alpha_rollback")
+            claim = "harmless releases are ever rolled back by this rule"
+        case Verdict.PROMOTE:
+            level = rules.get("alpha_promote")
+            claim = "releases that are worse than is tolerated get through"
+        case _:
+            return "Not sure yet: what has been seen fits a safe release, and one that is not."
+    if level is None:
+        return "See the report."
+    return f"At most {100 * level:.3g} in 100 {claim}, however often one looks."
+
+
+def _measured(check: Check) -> str:
+    return f"{_arms(check)}; {check.status.value}. {check.meaning}"
+
+
+def _arms(check: Check) -> str:
+    if check.control is None:
+        return f"{_arm(check.canary)} with it"
+    return f"{_arm(check.canary)} with it, {_arm(check.control)} without"
+
+
+def _arm(arm: Arm | None) -> str:
+    if arm is None:
+        return "unknown"
+    if arm.unit == "share" and arm.value is not None:
+        size = "" if arm.total is None else f" of {arm.total:,}"
+        return f"{format_value(arm.value, 'share')}{size}"
+    return str(arm)
+
+
+def _speaks_against(check: Check) -> bool:
+    return check.kind == "validity" and check.status in (Status.HOLD, Status.INVALID, Status.UNCLEAR)
+
+
+def _release_note(report: StageReport, tz: str | None) -> Message:
+    zone = report.as_of.tz if tz is None else check_zone(tz, name="tz")
+    today = f"{report.as_of.tz_convert(zone):%d %B %Y}"
+    if report.verdict is Verdict.ROLL_BACK:
+        title = f"{report.flag} was taken back"
+        lines = [
+            ("What happened", "It made something worse for those who had it, so it was turned off for them.")
+        ]
+    elif report.kind == "full":
+        title = f"{report.flag} is on for everyone"
+        lines = [("Since", f"{report.starts_at.tz_convert(zone):%d %B %Y}")]
+    else:
+        title = f"{report.flag} is on for {report.stage}"
+        chosen = "chosen " if report.share is None else f"{format_value(report.share, 'share')} of "
+        lines = [("Who has it", f"{chosen}{report.unit}; {report.n_canary:,} have used it so far.")]
+    watched = [check.name for check in report.checks if check.kind == "guardrail"]
+    if watched and report.verdict is Verdict.PROMOTE:
+        people = f"{report.n_canary:,} {report.unit}"
+        lines.append(("Checked", f"{', '.join(watched)}: within what was agreed, measured on {people}."))
+    lines.append(("As of", today))
+    return Message(title, tuple(lines))

@@ -1,0 +1,107 @@
+"""Messages that leave the notebook say what the report says, in words, in the form their place reads."""
+
+import re
+
+import pytest
+
+import canarykit as ck
+from canarykit import metrics
+from canarykit.messages import Message
+
+HOSTILE = "**PROMOTE** <script> `rm` @here\n::set-output x::"
+
+
+@pytest.fixture(scope="module")
+def sample():
+    data = "sample_data"
+    log = ck.read_posthog(f"{data}/events.parquet", persons=f"{data}/persons.parquet")
+    return log, ck.RolloutPlan.from_json(f"{data}/plan.json")
+
+
+@pytest.fixture(scope="module")
+def bad_stage(sample):
+    log, plan = sample
+    stage = "expanded beta 5%"
+    guardrails = [
+        ck.Guardrail("$exception", margin_ratio=1.5),
+        ck.Guardrail(metrics.Conversion("paid", within="1d"), margin_ratio=0.9),
+    ]
+    return ck.evaluate_stage(log, plan, stage, guardrails=guardrails, as_of=plan.window(stage)[1])
+
+
+def test_a_managers_message_has_five_lines_and_no_symbol_of_statistics(bad_stage):
+    message = bad_stage.summary()
+    assert message.splitlines()[0] == "new-checkout: roll back"
+    assert len(message.splitlines()) == 5
+    assert not re.search(r"\bE =|p <|\bratio\b|±|log|margin", message)
+
+
+def test_the_shares_of_a_message_are_those_of_the_report(bad_stage):
+    worst = bad_stage.check("people with $exception")
+    message = bad_stage.summary()
+    assert f"{100 * worst.canary.value:.1f} % of {worst.canary.total:,} with it" in message
+    assert f"{bad_stage.n_control:,} without" in message
+
+
+def test_a_message_says_how_often_its_rule_is_wrong(bad_stage):
+    level = bad_stage.audit["rules"]["alpha_rollback"]
+    assert f"At most {100 * level:.3g} in 100 harmless releases are ever rolled back" in bad_stage.summary()
+
+
+def test_times_of_a_message_are_in_the_zone_asked_for(bad_stage):
+    assert "2026-09-14 11:00 CEST" in bad_stage.summary(tz="Europe/Berlin")
+    assert "2026-09-14 09:00 UTC" in bad_stage.summary()
+
+
+def test_a_team_reads_every_guardrail(bad_stage):
+    message = bad_stage.summary("team")
+    assert all(c.name in message for c in bad_stage.checks if c.kind == "guardrail")
+
+
+def test_a_release_that_was_taken_back_is_announced_as_such(bad_stage):
+    assert bad_stage.summary("release notes").startswith("new-checkout was taken back")
+
+
+def test_chosen_people_are_never_said_to_prove_anything(sample):
+    log, plan = sample
+    guardrail = ck.Guardrail("$exception", limit=0.9)
+    report = ck.evaluate_stage(log, plan, "beta", guardrail, as_of=plan.window("beta")[1])
+    assert "chosen, not randomised" in report.summary()
+
+
+@pytest.mark.parametrize("argument, message", [
+    ({"audience": "boss"}, "audience is 'boss'; there is .*manager"),
+    ({"style": "word"}, "style is 'word'; there is .*slack"),
+    ({"tz": "Europe/Berln"}, "Europe/Berln.*Europe/Berlin"),
+])  # fmt: skip
+def test_what_is_not_known_is_refused_with_what_is(bad_stage, argument, message):
+    with pytest.raises(ck.CanarykitError, match=message):
+        bad_stage.summary(**argument)
+
+
+@pytest.mark.parametrize("style, forbidden", [
+    ("text", "\n::"), ("markdown", "<script>"), ("markdown", " **PROMOTE**"), ("slack", "<script>"),
+    ("slack", "`rm`"), ("html", "<script>"),
+])  # fmt: skip
+def test_what_a_visitor_wrote_stays_text(style, forbidden):
+    assert forbidden not in Message("flag", (("What", HOSTILE),)).render(style)
+
+
+def test_a_funnels_message_counts_what_the_funnel_counts(sample):
+    log, plan = sample
+    funnel = ck.funnel_by_flag(
+        log, ["signup started", "signup finished", "paid"], plan=plan, stage="expanded beta 5%",
+        within="1d", attribution="exposure",
+    )  # fmt: skip
+    message = funnel.summary()
+    for row in funnel.rows:
+        if row["step"] == 3:
+            assert f"({row['count']:,} of {row['people']:,}" in message
+    assert funnel.summary(style="markdown").startswith("**From exposure to paid by new-checkout**")
+
+
+def test_the_message_that_a_stage_starts_says_who_gets_it_and_what_to_watch(sample):
+    _, plan = sample
+    text = plan.announcement("internal team", watch=["exceptions in Safari"])
+    assert "acme.io" in text
+    assert "Please watch: exceptions in Safari." in text
