@@ -1,11 +1,15 @@
-# From a fresh clone: `make walk` (sample data to a verdict per stage) and `make test`.
-# Needs Python 3.11+ with the venv module, and make. Everything is installed into .venv.
+# From a fresh clone: `make walk` (sample data to a verdict per stage) and `make test`; `make quick` while working.
+# Needs Python 3.11+ with the venv module, and make. Everything is installed into .venv: for the walk what
+# notebooks need, for the tests the rest.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+WALK   := $(VENV)/.ready-walk
+READY  := $(VENV)/.ready-test
+LAB    := $(VENV)/.ready-lab
 BENCH  := $(VENV)/.ready-bench
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 # make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
 # The values travel in the environment, unread: neither make nor the shell runs what stands in them.
@@ -19,21 +23,27 @@ export CANARYKIT_STAGE   := $(value STAGE)
 export CANARYKIT_AS_OF   := $(value AS_OF)
 export CANARYKIT_ARGS    := $(value ARGS)
 
-.PHONY: walk test check lab bench calibrate notebooks picture constraints clean
+.PHONY: walk test quick check lab bench calibrate notebooks picture constraints lowest newest clean
 
-walk: $(READY)
+walk: $(WALK)
 	@$(BIN)/python -m canarykit.walk --notebooks notebooks --build build
 
+# Two processes: files stay together, since a session of Spark or a simulated log is made once a file.
 test: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+# Everything but simulations, Spark, notebooks and type checkers.
+quick: $(READY)
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile tests canarykit
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/verify_types.py
 
 # make lab ARGS="--no-browser --port 8890"; root (a container) is let in, as Jupyter asks to be told.
-lab: $(READY)
+lab: $(LAB)
 	@set -f; root=; [ "$$(id -u)" -ne 0 ] || root=--allow-root; \
 	  exec $(BIN)/jupyter lab notebooks $$root $$CANARYKIT_ARGS
 
@@ -55,15 +65,35 @@ picture: $(READY)
 constraints:
 	uv pip compile pyproject.toml --all-extras --universal --no-header --quiet --upgrade -o .ci/constraints.txt
 
-$(READY): pyproject.toml .ci/constraints.txt
+# The quick tests on the lowest releases that pyproject.toml allows, and on the newest there are.
+lowest newest:
+	$(PYTHON) -m venv build/venv-$@
+	build/venv-$@/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/venv-$@/bin/uv pip compile pyproject.toml --python build/venv-$@/bin/python --quiet --only-binary :all: \
+	  --resolution $(if $(filter lowest,$@),lowest-direct,highest) --no-header -o build/$@.txt
+	build/venv-$@/bin/uv pip install --quiet --python build/venv-$@/bin/python -c build/$@.txt -e ".[walk,quick]"
+	build/venv-$@/bin/python -m pytest -q -m "not slow" tests canarykit
+
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "canarykit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lab]" -c .ci/constraints.txt
 	@touch $@
 
-$(BENCH): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]" -c .ci/constraints.txt
+$(WALK): pyproject.toml .ci/constraints.txt | $(VENV)/.made
+	$(PIP) -e ".[walk]"
+	@touch $@
+
+$(READY): $(WALK)
+	$(PIP) -e ".[test]"
+	@touch $@
+
+$(LAB): $(WALK)
+	$(PIP) -e ".[lab]"
+	@touch $@
+
+$(BENCH): $(WALK)
+	$(PIP) -e ".[bench]"
 	@touch $@
 
 clean:

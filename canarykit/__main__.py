@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import canarykit
 from canarykit.documents import parse_document, read_document
 from canarykit.errors import CanarykitError, DataError, PlanError, close_name
 from canarykit.escaping import one_line, workflow_text
@@ -80,6 +81,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="canarykit", description="Judge canary releases behind feature flags.")
+    parser.add_argument("--version", action="version", version=f"canarykit {canarykit.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     evaluate = commands.add_parser(
         "evaluate",

@@ -6,16 +6,20 @@ A message names the thing, what is there, and the likely slip.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 __all__ = [
     "CanarykitError",
     "DataError",
     "ExportFormatError",
+    "MissingPartError",
     "NaiveTimestampError",
     "PlanError",
     "UnsupportedFlagError",
     "close_name",
     "did_you_mean",
+    "part",
 ]
 
 
@@ -41,6 +45,42 @@ class NaiveTimestampError(DataError):
 
 class ExportFormatError(DataError):
     """A file that is not the export it should be: truncated, unreadable, or of another kind."""
+
+
+class MissingPartError(CanarykitError, ImportError):
+    """A package that only this call needs is not installed; the message says how to get it."""
+
+
+def part(module: str, *, what: str, install: str) -> Any:
+    """A module of a package that may be missing, imported when it is needed.
+
+    Parameters
+    ----------
+    module
+        Name of the module.
+    what
+        What needs it, as the message begins.
+    install
+        What to give to `pip install`.
+
+    Raises
+    ------
+    MissingPartError
+        If the package, or one that it needs in turn, is not installed.
+
+    Examples
+    --------
+    >>> part("no_such_package.module", what="this", install="it")
+    Traceback (most recent call last):
+    ...
+    canarykit.errors.MissingPartError: this needs no_such_package, which is not installed: pip install it
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as problem:
+        package = str(problem.name or module).partition(".")[0]
+        message = f"{what} needs {package}, which is not installed: pip install {install}"
+        raise MissingPartError(message, name=package) from problem
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Table, format_value
-from canarykit.errors import CanarykitError, DataError
+from canarykit.errors import CanarykitError, DataError, part
 from canarykit.escaping import html_text, one_line
 from canarykit.files import write_whole
 
@@ -108,11 +108,7 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
 
 
 def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
-    import nbformat
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
-    from nbconvert import HTMLExporter
-
+    nbformat, nbclient, nbconvert = (_notebook_part(name) for name in ("nbformat", "nbclient", "nbconvert"))
     notebook = nbformat.read(path, as_version=4)
     if own["EXPORT"]:
         _set_parameters(notebook, own)
@@ -120,7 +116,7 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
         "from canarykit.walk import collect\n" + f"collect(globals(), {str(build)!r}, {path.stem!r})"
     )
     notebook.cells.append(probe)
-    client = NotebookClient(
+    client = nbclient.NotebookClient(
         notebook,
         timeout=600,
         kernel_name="python3",
@@ -130,7 +126,7 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
     )
     try:
         client.execute()
-    except CellExecutionError as stopped:
+    except nbclient.exceptions.CellExecutionError as stopped:
         nbformat.write(notebook, build / path.name)
         raise DataError(
             f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n"
@@ -138,17 +134,20 @@ def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
         ) from None
     said = "".join(output.get("text", "") for output in notebook.cells.pop().outputs)
     nbformat.write(notebook, build / path.name)
-    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = nbconvert.HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     page = build / f"{path.stem}.html"
     write_whole(page, exporter.from_notebook_node(notebook)[0])
     lines = tuple(json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK))
     return Walked(path.stem, page, lines)
 
 
+def _notebook_part(name: str) -> Any:
+    return part(name, what="the walk", install="'canarykit[walk]'")
+
+
 def _set_parameters(notebook: Any, own: dict[str, str]) -> None:
     """Put the user's values behind the cell tagged `parameters`, as papermill does."""
-    import nbformat
-
+    nbformat = _notebook_part("nbformat")
     at = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     if len(at) != 1:
         raise DataError(f"the notebook has {len(at)} cells tagged 'parameters'; expected one")

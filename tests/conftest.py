@@ -1,8 +1,40 @@
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 
 import pytest
+
+# Files whose tests simulate, start servers or other systems, or read millions of rows: `make quick` leaves
+# them out. A single slow test among quick ones carries `@pytest.mark.slow` itself.
+SLOW_FILES = {
+    "test_bucketing_vectors.py", "test_calibration.py", "test_conditions.py", "test_conformance_runner.py",
+    "test_cuped.py", "test_error_rates.py", "test_first_verdict.py", "test_funnel_large.py",
+    "test_group_comparisons.py", "test_health_error_rates.py", "test_mutations.py", "test_no_verdict.py",
+    "test_notebooks.py", "test_patterns.py", "test_planning.py", "test_posthog_funnels.py",
+    "test_posthog_sdk.py", "test_readme.py", "test_real_experiments.py", "test_release_push.py",
+    "test_results_on_engines.py", "test_sample_data.py", "test_simulate.py", "test_simulate_decisions.py",
+    "test_simulate_truths.py", "test_spark.py", "test_validity.py", "test_vendor_sdks.py",
+}  # fmt: skip
+
+# What other people's software answers can only be asked where it is installed: the `test` extra.
+NEEDS = {
+    "test_posthog_sdk.py": "posthog",
+    "test_vendor_sdks.py": "growthbook",
+    "stats/test_oracles.py": "tea_tasting",
+    "test_release_push.py": "django",
+    "test_spark.py": "pyspark",
+}
+collect_ignore = [file for file, package in NEEDS.items() if find_spec(package) is None]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        asked = getattr(item, "fixturenames", ())
+        values = getattr(getattr(item, "callspec", None), "params", {}).values()
+        spark = "spark" in asked or "spark" in [value for value in values if isinstance(value, str)]
+        if spark or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

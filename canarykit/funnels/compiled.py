@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from canarykit.compiler import njit
 from canarykit.funnels.engine import actor, scan_ordered, scan_trends, scan_unordered
 from canarykit.funnels.packed import bucket_memory, bucket_scan, pack_kernels, scan_single_matches
 
@@ -38,8 +39,6 @@ def compiled(name: str) -> Any:
 
 @cache
 def _namespace() -> dict[str, Any]:
-    from numba import njit
-
     digest = hashlib.sha256("".join(inspect.getsource(module) for module in _SOURCES).encode()).hexdigest()
     bound: dict[str, Any] = {"__name__": __name__, "np": np}
     for module in _SOURCES:
@@ -48,5 +47,5 @@ def _namespace() -> dict[str, Any]:
         for function in module.KERNELS:
             copy = FunctionType(function.__code__, bound, function.__name__)
             copy.__qualname__ = f"{function.__name__}_{digest[:12]}"
-            bound[function.__name__] = njit(copy, nogil=True, cache=True, forceinline=function in inlined)
+            bound[function.__name__] = njit(forceinline=function in inlined)(copy)
     return bound

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from canarykit.compiler import can_compile
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.hashing.arrow_texts import encode_text, well_formed
 from canarykit.hashing.ids import IdColumn, read_ids
@@ -127,7 +128,7 @@ def hash_column(
     if not chosen.utf16:
         around = [well_formed(text) for text in around]
     distinct = sum(len(chunk.texts) for chunk in column.chunks)
-    compiled = engine == "compiled" or (engine == "auto" and distinct >= COMPILED_FROM)
+    compiled = (engine == "compiled" or (engine == "auto" and distinct >= COMPILED_FROM)) and can_compile()
     pairs = chosen.digest_bytes // 8 if whole_digest else 1
     shape: tuple[int, ...] = (pairs, len(column)) if whole_digest else (len(column),)
     out = np.zeros(shape, dtype=np.uint64 if chosen.is_block else np.uint32)

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from canarykit.errors import DataError
+from canarykit.errors import DataError, part
 from canarykit.stats.checks import require_choice, require_numbers, require_share
 
 __all__ = ["adjust_p_values", "mean_log_e", "weighted_harm"]
@@ -52,9 +52,8 @@ def adjust_p_values(p_values: ArrayLike, *, method: Correction = "holm") -> np.n
     if p.size == 0:
         return p
     if method == "hommel":
-        from statsmodels.stats.multitest import multipletests
-
-        return np.asarray(multipletests(p, method=method)[1])
+        multitest = part("statsmodels.stats.multitest", what="this statistic", install="statsmodels")
+        return np.asarray(multitest.multipletests(p, method=method)[1])
     order = np.argsort(p, kind="stable")
     tests = p.size
     rank = np.arange(1, tests + 1)

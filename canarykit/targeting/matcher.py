@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.compiler import can_compile
 from canarykit.targeting.value_text import ascii_lower
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class TextTest:
 
     def __call__(self, texts: pa.Array) -> np.ndarray:
         """One boolean a text; what stands under nulls means nothing."""
-        if len(texts) >= LONG and len(self.parts) <= 8:
+        if len(texts) >= LONG and len(self.parts) <= 8 and can_compile():
             from canarykit.targeting.text_scan import scan_texts
 
             return scan_texts(texts, self.parts, self.place) ^ self.inverted

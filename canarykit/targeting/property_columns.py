@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from canarykit.compiler import can_compile
 from canarykit.errors import DataError, did_you_mean
 from canarykit.targeting.matcher import LONG, Matcher
 
@@ -65,7 +66,7 @@ class Column:
     @cached_property
     def _plain_texts(self) -> np.ndarray | None:
         """Which texts are ASCII; None where all are."""
-        if len(self.values) >= LONG:
+        if len(self.values) >= LONG and can_compile():
             from canarykit.targeting.text_scan import all_ascii
 
             if all_ascii(self.values):

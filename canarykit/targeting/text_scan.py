@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 
+from canarykit.compiler import njit
 from canarykit.parallel import in_halves
 
 __all__ = ["all_ascii", "scan_texts"]
@@ -19,7 +19,7 @@ _EQUAL, _STARTS, _ENDS, _CONTAINS = range(4)
 _PLACES = {"equal": _EQUAL, "starts": _STARTS, "ends": _ENDS, "contains": _CONTAINS}
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _same(data, at, part, begin, size):  # type: ignore[no-untyped-def]
     for step in range(size):
         byte = data[at + step]
@@ -30,7 +30,7 @@ def _same(data, at, part, begin, size):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _skips(part, edges):  # type: ignore[no-untyped-def]
     """How far each part may move on when a byte stands under its last place (Horspool 1980)."""
     table = np.empty((edges.size - 1, 256), dtype=np.int64)
@@ -45,7 +45,7 @@ def _skips(part, edges):  # type: ignore[no-untyped-def]
     return table
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _holds(data, start, end, part, begin, size, skip):  # type: ignore[no-untyped-def]
     at = start
     while at <= end - size:
@@ -55,7 +55,7 @@ def _holds(data, start, end, part, begin, size, skip):  # type: ignore[no-untype
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-def]
     skips = _skips(part, edges)
     for row in range(out.size):
@@ -79,7 +79,7 @@ def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-de
         out[row] = found
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _equal_words(offsets, data, whole, words, sizes, out):  # type: ignore[no-untyped-def]
     """Equality with parts of at most eight bytes: each text is folded and compared as one number.
 

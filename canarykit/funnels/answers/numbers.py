@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from canarykit.compiler import can_compile
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.engine.merge import step_counts
 from canarykit.funnels.engine.runs import FunnelRun, TrendRun
@@ -80,7 +81,7 @@ def step_table(run: FunnelRun, query: FunnelQuery) -> StepTable:
 
 def _gaps(run: FunnelRun, k: int) -> list[np.ndarray]:
     """Per label the times from the one recorded before to time `k`, where they differ."""
-    if len(run) >= MANY_ENTRIES:
+    if len(run) >= MANY_ENTRIES and can_compile():
         sizes = run.furthest[:, k:].sum(axis=1) + 1  # the last place of each is for what does not count
         starts = np.cumsum(sizes) - sizes
         gaps, filled = np.empty(sizes.sum(), np.int64), starts.copy()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from canarykit.compiler import can_compile
 from canarykit.funnels.engine import scan_memory
 from canarykit.funnels.engine.actor import run_sorted
 from canarykit.funnels.engine.feed import Feed
@@ -85,7 +86,7 @@ def make_rules(
 
 def kernel(name: str, function: Any, n_events: int, form: str | None) -> tuple[Any, bool]:
     """The plain or the compiled form of a scan, and whether it is the plain one."""
-    if form == "plain" or (form is None and n_events <= PLAIN_LIMIT):
+    if form == "plain" or (form is None and n_events <= PLAIN_LIMIT) or not can_compile():
         return function, True
     from canarykit.funnels.compiled import compiled
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from canarykit.compiler import can_compile
 from canarykit.exposure.lookup import Exposed
 from canarykit.funnels.engine.feed import actor_column, events_needed, read_bounds
 from canarykit.funnels.engine.runs import FunnelRun
@@ -40,7 +41,7 @@ def native_columns(actor: str) -> list[str]:
 
 def shard_batches(table: pa.Table, query: FunnelQuery, exposed: Exposed | None) -> FunnelRun | None:
     """The run of one large shard, on one processor: others have shards of their own."""
-    if query.looks_back or table.num_rows <= PLAIN_LIMIT:
+    if query.looks_back or table.num_rows <= PLAIN_LIMIT or not can_compile():
         return None
     return packed_run(iter([table]), query, exposed, threads=1)
 
@@ -49,6 +50,8 @@ def packed_run(
     tables: Iterator[pa.Table], query: FunnelQuery, exposed: Exposed | None, *, threads: int | None = None
 ) -> FunnelRun | None:
     """Packed and scanned; None when the stream is short, or does not fit the packed form."""
+    if not can_compile():
+        return None
     head, fed = [], 0
     for table in tables:
         few, found = _fed_rows(table, query, enough=PLAIN_LIMIT + 1 - fed)

@@ -7,9 +7,10 @@ the prefix laid over its start and the suffix, padding included, after its end (
 # mypy: ignore-errors
 # (numba types these functions when it compiles them; mypy cannot)
 
+import numba
 import numpy as np
-from numba import njit
 
+from canarykit.compiler import njit
 from canarykit.hashing.compiled.serial import load_byte, load_word, murmur3_column
 from canarykit.hashing.compiled.vectors import (
     BLOCK,
@@ -26,7 +27,7 @@ from canarykit.hashing.compiled.vectors import (
 __all__ = ["md5_column", "murmur3_lanes", "sha1_column", "sha256_column"]
 
 
-@njit
+@numba.njit
 def _scratch(count):
     """Zeroed bytes and the first 64-byte boundary in them; hold the array for as long as the address."""
     memory = np.zeros(count + BLOCK, dtype=np.uint8)
@@ -34,20 +35,20 @@ def _scratch(count):
     return memory, (address + BLOCK - 1) // BLOCK * BLOCK
 
 
-@njit
+@numba.njit
 def _aligned_words(memory, address, words):
     first = address - np.int64(memory.ctypes.data)
     return memory[first : first + 4 * words].view(np.uint32)
 
 
-@njit
+@numba.njit
 def _bits(kind, count):
     """The length of a message in bits, as it stands at its end: MD5 little-endian, the others big-endian."""
     length = np.uint64(count) << np.uint64(3)
     return length if kind == 1 else swap_bytes(length)
 
 
-@njit
+@numba.njit
 def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
     """The hash `kind` (0 SHA-1, 1 MD5, 2 SHA-256) per row: `out[k]` gets words 2k and 2k + 1 of each."""
     before, after = len(prefix), len(suffix)
@@ -134,25 +135,25 @@ def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
     padded_prefix[0] = padded_suffix[0] = edge[0] = 0
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def sha1_column(offsets, data, size, prefix, suffix, out):
     """SHA-1 per row; `out` is a uint64 array of shape (pairs of leading words, rows)."""
     _digest_column(0, 5, offsets, data, size, prefix, suffix, out)
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def md5_column(offsets, data, size, prefix, suffix, out):
     """MD5 per row, as `sha1_column`."""
     _digest_column(1, 4, offsets, data, size, prefix, suffix, out)
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def sha256_column(offsets, data, size, prefix, suffix, out):
     """SHA-256 per row, as `sha1_column`."""
     _digest_column(2, 8, offsets, data, size, prefix, suffix, out)
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def murmur3_lanes(offsets, data, size, prefix, suffix, seed, out):
     """MurmurHash3_x86_32 per row, sixteen rows at a time where none is longer than 64 bytes."""
     before, after = len(prefix), len(suffix)

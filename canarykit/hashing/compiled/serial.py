@@ -17,10 +17,13 @@ Appleby, MurmurHash3_x86_32; Fowler, Noll & Vo, FNV-1a 32; ISO 3309 CRC-32; `jav
 
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from canarykit.compiler import njit
 
 __all__ = [
     "crc32_column",
@@ -81,18 +84,18 @@ def rotate(typingctx, x, bits):
 # ---- murmur3_x86_32 -------------------------------------------------------------------------------------
 
 
-@njit
+@numba.njit
 def _scrambled(word):
     return multiply(rotate(multiply(word, u32(0xCC9E2D51)), u32(15)), u32(0x1B873593))
 
 
-@njit
+@numba.njit
 def _fed(state, word):
     state = rotate(xor(state, _scrambled(word)), u32(13))
     return add(multiply(state, u32(5)), u32(0xE6546B64))
 
 
-@njit
+@numba.njit
 def _finished(state, address, count, total):
     """Feed the last `count` bytes of a message of `total` bytes and mix the state a last time."""
     end = address + (count & ~3)
@@ -113,7 +116,7 @@ def _finished(state, address, count, total):
     return xor(state, shift_right(state, u32(16)))
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def murmur3_column(offsets, data, prefix, suffix, seed, out):
     """MurmurHash3_x86_32 per row, into the uint32 array `out`.
 
@@ -180,7 +183,7 @@ def murmur3_column(offsets, data, prefix, suffix, seed, out):
 # ---- FNV-1a, CRC-32, Java's String.hashCode ---------------------------------------------------------------
 
 
-@njit
+@numba.njit
 def _fnv1a(state, address, count):
     end = address + count
     while address < end:
@@ -189,7 +192,7 @@ def _fnv1a(state, address, count):
     return state
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def fnv1a_column(offsets, data, prefix, suffix, seed, out):
     """FNV-1a over UTF-8 bytes per row; `seed` is the offset basis."""
     start = _fnv1a(u32(seed), np.int64(prefix.ctypes.data), len(prefix))
@@ -200,7 +203,7 @@ def fnv1a_column(offsets, data, prefix, suffix, seed, out):
         out[i] = _fnv1a(_fnv1a(start, address, count), tail, len(suffix))
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def fnv1a_decimal(hashes, out):
     """FNV-1a of the decimal text of each 32-bit number, as GrowthBook's second version asks."""
     for i in range(len(hashes)):
@@ -216,7 +219,7 @@ def fnv1a_decimal(hashes, out):
         out[i] = state
 
 
-@njit
+@numba.njit
 def _over_units(state, address, count, is_java):
     """Feed UTF-8 bytes as UTF-16 code units: FNV-1a's step, or Java's `31 * h + unit`."""
     end = address + count
@@ -251,7 +254,7 @@ def _over_units(state, address, count, is_java):
     return state
 
 
-@njit
+@numba.njit
 def _units_column(offsets, data, prefix, suffix, seed, out, is_java):
     start = _over_units(u32(seed), np.int64(prefix.ctypes.data), len(prefix), is_java)
     tail = np.int64(suffix.ctypes.data)
@@ -262,19 +265,19 @@ def _units_column(offsets, data, prefix, suffix, seed, out, is_java):
         out[i] = _over_units(state, tail, len(suffix), is_java)
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def fnv1a_utf16_column(offsets, data, prefix, suffix, seed, out):
     """FNV-1a over UTF-16 code units per row."""
     _units_column(offsets, data, prefix, suffix, seed, out, False)
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def java31_column(offsets, data, prefix, suffix, seed, out):
     """Java's `String.hashCode` (over UTF-16 code units) per row, as an unsigned 32-bit number."""
     _units_column(offsets, data, prefix, suffix, seed, out, True)
 
 
-@njit
+@numba.njit
 def _crc32(state, address, count, table):
     end = address + count
     while address < end:
@@ -283,7 +286,7 @@ def _crc32(state, address, count, table):
     return state
 
 
-@njit(nogil=True, boundscheck=False, cache=True)
+@njit(boundscheck=False)
 def crc32_column(offsets, data, prefix, suffix, seed, out):
     """CRC-32 (as in zip files) over UTF-8 bytes per row; `seed` is the CRC to go on from."""
     table = np.zeros(256, dtype=np.uint32)

@@ -14,6 +14,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import format_value
+from canarykit.errors import part
 from canarykit.escaping import html_text
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def figure_html(draw: Callable[..., Any], alt: str, *, width: str = "7in", dpi: 
     dpi
         Dots per inch of the PNG.
     """
-    from matplotlib import pyplot
-
+    pyplot = part("matplotlib.pyplot", what="drawing", install="matplotlib")
     ax = draw()
     buffer = io.BytesIO()
     ax.figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

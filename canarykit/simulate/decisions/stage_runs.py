@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from canarykit.compiler import can_compile
 from canarykit.errors import PlanError
 from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
 from canarykit.health.evidence.event_evidence import event_mixtures
@@ -315,7 +316,7 @@ class Judge:
     ) -> np.ndarray:
         """Running log E; the compiled form gives bounds below and above the thresholds that matter."""
         canary, control = exposure[..., 0], exposure[..., 1]
-        if not self.compiled:
+        if not (self.compiled and can_compile()):
             return mixture.log_e(x, n, canary, control)
         from canarykit.stats.any_look.event_kernels import run_paths, running_log_e, terms_of
 

@@ -4,7 +4,8 @@
 # (numba types these functions when it compiles them; mypy cannot)
 
 import numpy as np
-from numba import njit
+
+from canarykit.compiler import njit
 
 __all__ = ["sort_words", "write_uuids"]
 
@@ -17,7 +18,7 @@ RADIX_BITS = 11
 RADIX = 1 << RADIX_BITS
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _eight_digits(word):
     """The lower 32 bits of a word as eight hexadecimal digits, the first digit in the lowest byte."""
     word = ((word >> u64(24)) & u64(0xFF)) | ((word >> u64(8)) & u64(0xFF00)) | (
@@ -29,7 +30,7 @@ def _eight_digits(word):
     return word + ZERO_DIGIT + (((word + SIX) >> u64(4)) & ONE) * LETTERS
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def write_uuids(high, low, words):
     """Write 36 characters a row as nine little-endian 32-bit words: `8-4-4-4-12` hexadecimal digits."""
     for row in range(len(high)):
@@ -47,7 +48,7 @@ def write_uuids(high, low, words):
         words[place + 8] = d >> u64(32)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def sort_words(words, low, high):
     """Sort 64-bit words by their bits `low` to `high`, equal ones in the order they stand (radix sort)."""
     spare, mask = np.empty_like(words), u64(RADIX - 1)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from canarykit.compiler import can_compile
 from canarykit.simulate.log.behaviour import MILLISECOND, Draft
 from canarykit.simulate.people.identities import COMPILED_FROM
 
@@ -33,7 +34,7 @@ def in_time_order(draft: Draft, *, compiled: bool = False) -> Draft:
         return draft.take(np.argsort(draft.time, kind="stable"))
     packed <<= bits
     packed |= np.arange(len(packed))
-    if compiled:
+    if compiled and can_compile():
         from canarykit.simulate.log.kernels import sort_words
 
         packed = sort_words(packed.view(np.uint64), bits, used).view(np.int64)

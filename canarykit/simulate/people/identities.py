@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from canarykit.compiler import can_compile
 from canarykit.simulate.log.streams import mix64
 from canarykit.simulate.people.population import People, Population
 
@@ -66,7 +67,7 @@ def uuid_text(high: np.ndarray, low: np.ndarray) -> pa.Array:
 
 def _write_text(high: np.ndarray, low: np.ndarray, words: np.ndarray, compiled: bool) -> None:
     """Write UUIDs as text, four characters a word."""
-    if not compiled:
+    if not (compiled and can_compile()):
         words[:] = _plain_text(high, low).view(np.uint32)
         return
     from canarykit.simulate.log.kernels import write_uuids

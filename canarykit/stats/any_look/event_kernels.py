@@ -2,7 +2,7 @@
 
 One rollout keeps a `state`: the log likelihood ratio of each alternative so far, starting at zero. An
 interval adds to it, and the mixture turns it into log E. Each function is an ordinary compiled function
-that other compiled loops may call; its plain form is `.py_func`. Importing this module imports numba.
+that other compiled loops may call; its plain form is `.py_func`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from canarykit.compiler import njit
 
 if TYPE_CHECKING:
     from canarykit.stats.any_look.event_process import EventMixture
@@ -21,7 +22,7 @@ __all__ = ["add_interval", "interval_terms", "log_mixture", "run_paths", "runnin
 _FAST = {"reassoc", "nsz", "contract", "nnan"}
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def interval_terms(
     canary: float, control: float, null_ratio: float, ratios: np.ndarray, out: np.ndarray
 ) -> None:
@@ -31,14 +32,14 @@ def interval_terms(
         out[j] = log_null - math.log(control + canary * ratios[j])
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(fastmath=_FAST)
 def add_interval(state: np.ndarray, x: float, n: float, log_ratios: np.ndarray, terms: np.ndarray) -> None:
     """Add one interval with `x` canary events of `n` to the state, in place."""
     for j in range(state.size):
         state[j] += x * log_ratios[j] + n * terms[j]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(fastmath=_FAST)
 def log_mixture(
     state: np.ndarray, log_weights: np.ndarray, exact_above: float, exact_below: float = math.inf
 ) -> float:
@@ -65,7 +66,7 @@ def log_mixture(
     return largest + math.log(total)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def run_paths(
     x: np.ndarray,
     n: np.ndarray,
@@ -94,7 +95,7 @@ def run_paths(
             out[run, look] = current
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _run_own_exposures(
     x: np.ndarray,
     n: np.ndarray,

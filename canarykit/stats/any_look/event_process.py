@@ -26,6 +26,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from canarykit.compiler import can_compile
 from canarykit.errors import DataError
 from canarykit.stats.checks import require_choice, require_counts, require_number, require_numbers
 from canarykit.stats.estimate import SequentialTest
@@ -117,7 +118,7 @@ class EventMixture:
             that had no exposure.
         """
         x, n, canary, control = event_intervals(x, n, exposure_canary, exposure_control)
-        if x.size * self.points >= _COMPILED_FROM:
+        if x.size * self.points >= _COMPILED_FROM and can_compile():
             from canarykit.stats.any_look.event_kernels import running_log_e
 
             return running_log_e(self, x, n, canary, control)

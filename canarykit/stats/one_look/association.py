@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from canarykit.errors import DataError
+from canarykit.errors import DataError, part
 from canarykit.stats.checks import require_counts, require_share
 from canarykit.stats.estimate import Estimate, HypothesisTest
 
@@ -45,9 +45,9 @@ def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None
         return None
     empty = bool(np.any(cells == 0))
     used = np.where(cells == 0, 0.5, cells)
-    from statsmodels.stats.contingency_tables import Table2x2
+    tables = part("statsmodels.stats.contingency_tables", what="this statistic", install="statsmodels")
 
-    answer = Table2x2(used, shift_zeros=False)
+    answer = tables.Table2x2(used, shift_zeros=False)
     low, high = answer.oddsratio_confint(alpha=1 - level)
     return Estimate(
         value=float(answer.oddsratio),
@@ -118,9 +118,9 @@ def mantel_haenszel(tables: Sequence[ArrayLike], *, confidence: float = 0.95) ->
         return Estimate(
             value, 0.0, math.inf, level, name, unit="odds ratio", n=total, source=source, notes=note
         )
-    from statsmodels.stats.contingency_tables import StratifiedTable
+    contingency = part("statsmodels.stats.contingency_tables", what="this statistic", install="statsmodels")
 
-    answer = StratifiedTable(np.stack(strata, axis=-1))
+    answer = contingency.StratifiedTable(np.stack(strata, axis=-1))
     low, high = answer.oddsratio_pooled_confint(alpha=1 - level)
     return Estimate(
         value=float(answer.oddsratio_pooled),

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from canarykit.errors import DataError
+from canarykit.errors import DataError, part
 from canarykit.stats.checks import require_choice, require_count, require_number, require_share
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.proportions import clopper_pearson
@@ -77,12 +77,12 @@ def rate_ratio(
     level = require_share("confidence", confidence)
     if canary == 0 or control == 0 or x + y == 0:
         return None
-    from statsmodels.stats.rates import confint_poisson_2indep, test_poisson_2indep
+    rates = part("statsmodels.stats.rates", what="this statistic", install="statsmodels")
 
     tested = sided if null == 1.0 else "upper"
     alternative = {"two": "two-sided", "lower": "larger", "upper": "smaller"}[tested]
     with np.errstate(divide="ignore", invalid="ignore"):  # an arm without events
-        answer = test_poisson_2indep(
+        answer = rates.test_poisson_2indep(
             x, canary, y, control, value=null, method=_TESTS[method], compare="ratio", alternative=alternative
         )
     interval = _INTERVALS.get(method, "score")
@@ -93,7 +93,7 @@ def rate_ratio(
         low, high = (_odds(limit) * control / canary for limit in (share.low, share.high))
     else:
         alpha = (1 - level) * (1 if sided == "two" else 2)
-        low, high = confint_poisson_2indep(
+        low, high = rates.confint_poisson_2indep(
             x, canary, y, control, method=interval, compare="ratio", alpha=alpha
         )
     return Estimate(
@@ -132,7 +132,7 @@ def rate_difference(
     level = require_share("confidence", confidence)
     if canary == 0 or control == 0:
         return None
-    from statsmodels.stats.rates import confint_poisson_2indep, test_poisson_2indep
+    rates = part("statsmodels.stats.rates", what="this statistic", install="statsmodels")
 
     value = x / canary - y / control
     source = "statsmodels, score interval"
@@ -140,8 +140,10 @@ def rate_difference(
         bounds = (-math.log(2 / (1 - level)) / control, math.log(2 / (1 - level)) / canary)
         note = ("no event in either arm: the limits are those of each arm alone",)
         return Estimate(value, *bounds, level, "exact Poisson limits", "two", unit, 0, source, notes=note)
-    low, high = confint_poisson_2indep(x, canary, y, control, method="score", compare="diff", alpha=1 - level)
-    test = test_poisson_2indep(x, canary, y, control, value=0, method="score", compare="diff")
+    low, high = rates.confint_poisson_2indep(
+        x, canary, y, control, method="score", compare="diff", alpha=1 - level
+    )
+    test = rates.test_poisson_2indep(x, canary, y, control, value=0, method="score", compare="diff")
     return Estimate(
         value=value,
         low=float(low),
