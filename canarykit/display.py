@@ -7,12 +7,15 @@ can disagree. HTML carries inline styles only: JupyterLab strips `<style>` from 
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
+from html import escape as html_escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,11 +25,18 @@ from canarykit.files import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Note", "Result", "Table", "format_value", "to_jsonable", "zone_name"]
+__all__ = ["QUIET", "RULE", "Column", "Note", "Result", "Table", "format_value", "to_jsonable", "zone_name"]
 
-Kind = Literal["text", "count", "number", "share", "points", "ratio", "seconds", "time", "p"]
+Kind = Literal["text", "count", "number", "share", "points", "ratio", "seconds", "time", "p", "link"]
 """How a value reads: `share` 0.031 -> 3.1 %, `points` 0.004 -> +0.40 pp, `ratio` 1.25 -> 1.25x,
-`seconds` 5400 -> 1 h 30 min, `time` -> 2026-09-07 09:00 UTC, `p` -> p-values and e-values."""
+`seconds` 5400 -> 1 h 30 min, `time` -> 2026-09-07 09:00 UTC, `p` -> p-values and e-values, `link` -> an
+address, which HTML makes a link."""
+
+QUIET = "opacity:.75;font-size:12px;margin:4px 0"
+"""What stands small under an answer: legible on light and on dark pages, whose colours it takes."""
+
+RULE = "1px solid rgba(128,128,128,.4)"
+"""A line between rows, seen on light and on dark pages."""
 
 MISSING = "–"
 
@@ -81,7 +91,7 @@ class Table:
         head = [one_line(column.label) for column in self.columns]
         body = self.formatted()
         widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-        left = [column.kind == "text" for column in self.columns]
+        left = [column.kind in ("text", "link") for column in self.columns]
         lines = [head, ["-" * width for width in widths], *body]
         return "\n".join(
             "  ".join(
@@ -104,18 +114,18 @@ class Table:
         """A plain `<table>` with inline styles, every cell escaped."""
         if not self.columns:
             return ""
-        cell_style = "padding:3px 8px;border-bottom:1px solid #ddd;"
-        align = ["left" if column.kind == "text" else "right" for column in self.columns]
+        cell_style = f"padding:3px 8px;border-bottom:{RULE};"
+        align = ["left" if column.kind in ("text", "link") else "right" for column in self.columns]
         whole = ["" if column.kind == "text" else "white-space:nowrap;" for column in self.columns]
         head = "".join(
-            f'<th style="{cell_style}text-align:{a};font-weight:600">{html_text(c.label)}</th>'
+            f'<th scope="col" style="{cell_style}text-align:{a};font-weight:600">{html_text(c.label)}</th>'
             for c, a in zip(self.columns, align, strict=True)
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f'<td style="{cell_style}{w}text-align:{a};vertical-align:top">{html_text(cell)}</td>'
-                for cell, a, w in zip(row, align, whole, strict=True)
+                f'<td style="{cell_style}{w}text-align:{a};vertical-align:top">{_cell(cell, c.kind)}</td>'
+                for cell, c, a, w in zip(row, self.columns, align, whole, strict=True)
             )
             + "</tr>"
             for row in self.formatted()
@@ -124,6 +134,20 @@ class Table:
             '<table style="border-collapse:collapse;font-size:13px;margin:6px 0">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
+
+    def to_csv(self, path: str | PathLike[str] | None = None) -> str:
+        """Raw values as CSV with the keys as header, also written to `path` where one is given.
+
+        A text that a spreadsheet would run as a formula is kept from it by a leading apostrophe.
+        """
+        keys, *rows = [[column.key for column in self.columns], *self.rows]
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(keys)
+        writer.writerows([_csv_cell(value) for value in row] for row in rows)
+        if path is not None:
+            write_whole(path, out.getvalue())
+        return out.getvalue()
 
     def __repr__(self) -> str:
         return self.to_text()
@@ -169,6 +193,10 @@ class Result:
         """The rows as a pandas frame of raw values (fractions, seconds, UTC times)."""
         return self._table().to_frame()
 
+    def to_csv(self, path: str | PathLike[str] | None = None) -> str:
+        """The rows as CSV of raw values, also written to `path` where one is given."""
+        return self._table().to_csv(path)
+
     def to_markdown(self) -> str:
         """Headline, table and notes as Markdown."""
         notes = "".join(f"\n- {markdown_text(note)}" for note in self.notes)
@@ -197,7 +225,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
-        listed = f'<ul style="color:#555;font-size:12px;margin:4px 0">{notes}</ul>' if notes else ""
+        listed = f'<ul style="{QUIET}">{notes}</ul>' if notes else ""
         return (
             f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
             f"{self._table().to_html()}{listed}</div>"
@@ -225,7 +253,7 @@ def format_value(value: Any, kind: Kind = "text") -> str:
     """
     if _is_missing(value):
         return MISSING
-    if kind == "text":
+    if kind in ("text", "link"):
         return value.value if isinstance(value, Enum) else str(value)
     if kind == "time":
         return _format_time(value)
@@ -265,6 +293,20 @@ def to_jsonable(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         return to_jsonable(value.tolist())
     return str(value)
+
+
+def _cell(text: str, kind: Kind) -> str:
+    """A cell between its tags; an address becomes a link if a browser may follow it safely."""
+    if kind == "link" and text.startswith(("https://", "http://")):
+        return f'<a href="{html_escape(text)}" target="_blank" rel="noopener">open</a>'
+    return html_text(text)
+
+
+def _csv_cell(value: Any) -> Any:
+    plain = to_jsonable(value)
+    if isinstance(plain, str) and plain[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{plain}"
+    return plain
 
 
 def _is_missing(value: Any) -> bool:

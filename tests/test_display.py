@@ -102,3 +102,23 @@ def test_json_holds_plain_values_only():
         "d": np.int64(3),
     }
     assert to_jsonable(value) == {"a": None, "b": [1, 2], "c": ["2026-09-07T00:00:00+00:00"], "d": 3}
+
+
+def test_an_address_becomes_a_link_only_if_it_is_one_of_the_web():
+    table = Table.of(
+        [Column("url", "recording", "link")],
+        [("https://us.posthog.com/replay/1?a=1&b=2",), ("javascript:alert(1)",), (None,)],
+    )
+    html = table.to_html()
+    assert '<a href="https://us.posthog.com/replay/1?a=1&amp;b=2"' in html
+    assert 'href="javascript' not in html
+    assert html.count("<a ") == 1
+
+
+def test_a_tables_csv_has_its_raw_values_and_no_cell_that_a_spreadsheet_would_run():
+    table = Table.of([Column("who", "person"), Column("share", "share", "share")], [("=HYPERLINK(1)", 0.25)])
+    assert table.to_csv() == "who,share\n'=HYPERLINK(1),0.25\n"
+
+
+def test_what_stands_small_takes_the_colour_of_the_page():
+    assert "color:#" not in EXAMPLE._repr_html_()

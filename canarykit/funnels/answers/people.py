@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from canarykit.display import Column, Note, Result, Table
+from canarykit.display import QUIET, Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.escaping import html_text, one_line
 from canarykit.funnels.answers.times import blank_name, label_text
@@ -104,7 +104,7 @@ class FunnelPeople(Result):
         if any(row["actor_id"] != row["person_id"] for row in self.rows):
             columns.insert(0, Column("actor_id", "counted as"))
         if any(row["replay_url"] for row in self.rows):
-            columns.append(Column("replay_url", "recording"))
+            columns.append(Column("replay_url", "recording", "link"))
         return Table.of(
             columns, [{**row, "variant": label_text(row["variant"], self.blank)} for row in self.rows]
         )
@@ -129,7 +129,7 @@ class FunnelPeople(Result):
     def _repr_html_(self) -> str:
         table, more = self._first()
         told = "".join(f"<li>{html_text(line)}</li>" for line in (more, *self.notes) if line)
-        listed = f'<ul style="color:#555;font-size:12px;margin:4px 0">{told}</ul>' if told else ""
+        listed = f'<ul style="{QUIET}">{told}</ul>' if told else ""
         head = f'<p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
         return f"<div>{head}{table.to_html()}{listed}</div>"
 

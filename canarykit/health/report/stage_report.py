@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from canarykit.display import Column, Note, Result, Table, format_value
+from canarykit.display import QUIET, Column, Note, Result, Table, format_value
 from canarykit.documents import parse_document
 from canarykit.errors import DataError, did_you_mean
 from canarykit.escaping import html_text, markdown_text, one_line
@@ -260,12 +260,11 @@ class StageReport(Result):
         facts = " · ".join(f"{html_text(name)}: {html_text(text)}" for name, text in self._facts())
         items = "".join(f"<li>{html_text(step)}</li>" for step in self.next_steps)
         notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
-        small = "color:#555;font-size:12px;margin:4px 0"
         return (
             f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
-            f'<p style="{small}">{facts}</p>{self._table().to_html()}'
+            f'<p style="{QUIET}">{facts}</p>{self._table().to_html()}'
             + (f'<ol style="font-size:13px;margin:4px 0">{items}</ol>' if items else "")
-            + (f'<ul style="{small}">{notes}</ul>' if notes else "")
+            + (f'<ul style="{QUIET}">{notes}</ul>' if notes else "")
             + "</div>"
         )
 
