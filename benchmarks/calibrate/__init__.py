@@ -15,6 +15,7 @@ not their products.
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.calibrate.arms import several_arms
 from benchmarks.calibrate.assignment import organisations, sample_ratio
 from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.looks import looks
@@ -36,6 +37,7 @@ PARTS = (
     rising_baseline,
     chatty,
     guardrails,
+    several_arms,
     promotion,
     harm_budget,
     sample_ratio,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from canarykit.errors import PlanError, did_you_mean
 from canarykit.exposure.crossers import CrosserRule
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Rules
@@ -12,6 +14,7 @@ from canarykit.health.judges.full import judge_full
 from canarykit.health.judges.percentage import judge_percentage
 from canarykit.health.judges.targeted import judge_targeted
 from canarykit.health.question import SEGMENTS, Pool, ask
+from canarykit.health.report.release_report import release_report
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.names import names_of
@@ -52,6 +55,7 @@ def evaluate_stage(
     timezone: str = "UTC",
     people: Any = None,
     crossers: CrosserRule = "first exposure",
+    variants: str | Sequence[str] | None = None,
 ) -> StageReport:
     """Judge one stage of a release: promote, hold or roll back, with a reason a person can check.
 
@@ -125,10 +129,17 @@ def evaluate_stage(
         arm they were first seen in (intent to treat) and promotes only where safety is shown although a
         part of each arm had the other variant; "set apart" leaves them out and decides only what holds
         whichever arm they belong to.
+    variants
+        Of a flag with several variants, those to judge, each against the plan's control; by default every
+        one that the stage serves. All error rates are split over the variants served. The answer is then
+        one report with a verdict for each variant (`by_variant`) and one for the release: rolled back if
+        a variant harms a critical guardrail or all are rolled back, promoted if all that were asked for
+        are. A single name gives that variant's own report.
 
     Returns
     -------
     StageReport
+        A `ReleaseReport`, which is one, where several variants are judged.
 
     Raises
     ------
@@ -154,31 +165,61 @@ def evaluate_stage(
     >>> report.verdict, report.exit_code
     (<Verdict.HOLD: 'hold'>, 10)
     """
+    served = plan.served(stage) or (plan.canary,)
+    asked = _asked(variants, served, plan)
+    arms = max(len(served), 1)  # of everything that is served, asked for or not: looking is free
     rules = Rules(
-        alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
-    )
-    question = ask(
-        log,
-        plan,
-        stage,
-        guardrails,
-        as_of=as_of,
-        rules=rules,
-        looks=looks,
-        grace=grace,
-        freshness=freshness,
-        min_dwell=min_dwell,
-        cap=cap,
-        harm_budget=harm_budget,
-        use_limits=use_limits,
-        segments=names_of(segments, "segments"),
-        survey=survey,
-        evidence=evidence,
-        known_gaps=known_gaps,
-        max_unusable_share=max_unusable_share,
-        timezone=timezone,
-        people=people,
-        crossers=crossers,
+        alpha_rollback / arms,
+        alpha_promote / arms,
+        alpha_srm_hold / arms,
+        alpha_srm_invalid / arms,
+        max_crosser_share,
+        min_units,
     )
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
-    return judges[question.kind](DataState.read(question))
+    reports = {}
+    for key in asked:
+        question = ask(
+            log,
+            plan if key == plan.canary else replace(plan, canary=key),
+            stage,
+            guardrails,
+            as_of=as_of,
+            rules=rules,
+            looks=looks,
+            grace=grace,
+            freshness=freshness,
+            min_dwell=min_dwell,
+            cap=cap,
+            harm_budget=harm_budget,
+            use_limits=use_limits,
+            segments=names_of(segments, "segments"),
+            survey=survey,
+            evidence=evidence,
+            known_gaps=known_gaps,
+            max_unusable_share=max_unusable_share,
+            timezone=timezone,
+            people=people,
+            crossers=crossers,
+        )
+        reports[key] = judges[question.kind](DataState.read(question))
+    if len(reports) > 1:
+        return release_report(reports, control=plan.control, arms=arms)
+    (report,) = reports.values()
+    return report
+
+
+def _asked(
+    variants: str | Sequence[str] | None, served: tuple[str, ...], plan: RolloutPlan
+) -> tuple[str, ...]:
+    """The variants to judge, each against the control: those named, else all that the stage serves."""
+    if variants is None:
+        return served
+    named = (variants,) if isinstance(variants, str) else tuple(dict.fromkeys(variants))
+    known = [v.key for v in plan.variants if v.key != plan.control] or [plan.canary]
+    for key in named:
+        if key not in known:
+            raise PlanError(f"variants names {key!r}; beside the control {did_you_mean(key, known)}")
+    if not named:
+        raise PlanError("variants is empty; leave it out to judge every variant against the control")
+    return named

@@ -177,7 +177,7 @@ def ask(
     DataError
         If the log is empty.
     """
-    kind = plan.stage(stage).kind
+    kind = _kind(plan, stage)
     if plan.aggregation_group_type_index is not None:
         rules = replace(rules, min_units=max(rules.min_units, MIN_CLUSTERS))
     check_zone(timezone)
@@ -249,6 +249,15 @@ def ask(
         recorded=recorded,
         crossers=crossers,
     )
+
+
+def _kind(plan: Any, stage: str) -> str:
+    """The stage's kind; a full release that goes on drawing variants, the control among them, compares."""
+    kind = str(plan.stage(stage).kind)
+    draws = bool(plan.variants) and plan.stage(stage).conditions[-1].variant is None
+    if kind == "full" and draws and plan.shares(stage).get(plan.control, 0.0) > 0:
+        return "percentage"
+    return kind
 
 
 def _of_events(log: Any, segments: tuple[str, ...]) -> list[str]:

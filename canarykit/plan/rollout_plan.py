@@ -358,8 +358,8 @@ class RolloutPlan(Result):
         rollout = (stage.share or 0.0) / 100
         if not self.variants:
             shares = {"false": 1 - rollout, "true": rollout}
-        elif stage.kind == "full":
-            shares = {self.canary: 1.0}
+        elif stage.kind == "full" and stage.conditions[-1].variant is not None:
+            shares = {stage.conditions[-1].variant: 1.0}
         else:
             shares = {"false": 1 - rollout}
             shares |= {item.key: rollout * item.rollout_percentage / 100 for item in self.variants}
@@ -367,6 +367,29 @@ class RolloutPlan(Result):
             return shares
         kept = min(max(self.holdout.exclusion_percentage, 0.0), 100.0) / 100
         return {**{arm: share * (1 - kept) for arm, share in shares.items()}, self.holdout.value: kept}
+
+    def served(self, name: str) -> tuple[str, ...]:
+        """Values beside the control that a stage's rules give, in the order of the variants.
+
+        Examples
+        --------
+        >>> variants = [Variant("control", 50), Variant("a", 25), Variant("b", 25)]
+        >>> plan = RolloutPlan(
+        ...     "f", (Stage.for_share("ramp", 20), Stage.for_everyone(variant="b")), variants=variants
+        ... )
+        >>> plan.served("ramp"), plan.served("full release")
+        (('a', 'b'), ('b',))
+        """
+        if not self.variants:
+            return (self.canary,)
+        if self.stage(name).kind == "targeted":
+            reached = self.stages[: self.index(name) + 1]
+            named = {item.variant for stage in reached for item in stage.conditions}
+            everything = None in named or any(stage.enrollment for stage in reached)
+            given = {item.key for item in self.variants} if everything else named
+        else:
+            given = {value for value, share in self.shares(name).items() if share > 0}
+        return tuple(v.key for v in self.variants if v.key in given and v.key != self.control)
 
     def share(self, name: str) -> float | None:
         """Share of the canary among the two compared arms by rule; None for targeted stages."""

@@ -88,7 +88,9 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
         if margin is not None and margin > 0:
             ax.plot([margin, margin], [y - 0.32, y + 0.32], color=INK, linewidth=2, linestyle="--", zorder=3)
             side = "left" if margin > 1 else "right"
-            ax.text(margin, y + 0.36, f" margin {margin:.3g}x ", fontsize=8, ha=side, va="bottom", color=INK)
+            ax.text(
+                margin, y + 0.36, f" tolerated {margin:.3g}x ", fontsize=8, ha=side, va="bottom", color=INK
+            )
     ax.axvline(1.0, color=INK, linewidth=1, zorder=1)
     ax.set_xscale("log")
     ax.set_xlim(left, right)

@@ -10,6 +10,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ def stage_page(report: StageReport) -> str:
         blocks.append(_titled("What next", f'<ol style="margin:4px 0;padding-left:22px">{items}</ol>'))
     blocks.append(_titled("Checks", _checks(report)))
     blocks.append(_pictures(report))
+    blocks.append(_evidence_of_variants(report))
     for section in report.sections:
         text = f'<p style="margin:4px 0;color:#444">{html_text(section.text)}</p>'
         blocks.append(_titled(section.title.capitalize(), text + section.table.to_html()))
@@ -181,6 +183,20 @@ def _check_rows(check: Check, anchor: str | None) -> str:
 def _unbroken(text: Any) -> str:
     """Numbers stay on one line with their percent sign."""
     return "–" if text is None else html_text(text).replace(" %", "&nbsp;%")
+
+
+def _evidence_of_variants(report: StageReport) -> str:
+    """Where several variants are judged, the evidence of each."""
+    from canarykit.plots.health import plot_evidence
+
+    pictures = []
+    for key, one in getattr(report, "by_variant", {}).items():
+        if one.series is None or len(one.series.looks) < 2:
+            continue
+        reached = "; ".join(f"{c.name}: {c.evidence_text}" for c in one.checks if c.kind == "guardrail")
+        picture = figure_html(partial(plot_evidence, one), f"Evidence of harm of {key}. {reached}")
+        pictures.append(f'<p style="margin:8px 0 0;font-weight:600">{html_text(key)}</p>{picture}')
+    return "".join(pictures)
 
 
 def _pictures(report: StageReport) -> str:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from canarykit.messages import Style
     from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["StageReport", "recompute"]
+__all__ = ["COLUMNS", "StageReport", "recompute"]
 
 
 SEVERAL = "both variants seen"
-_COLUMNS = (
+COLUMNS = (
     Column("check", "check"),
     Column("canary", "canary"),
     Column("control", "control"),
@@ -200,8 +200,8 @@ class StageReport(Result):
         ]
         if self.kind == "targeted":  # chosen people have no control; the second column is somebody else
             renamed = Column("control", "others or before")
-            return Table.of([renamed if c.key == "control" else c for c in _COLUMNS], rows)
-        return Table.of(_COLUMNS, rows)
+            return Table.of([renamed if c.key == "control" else c for c in COLUMNS], rows)
+        return Table.of(COLUMNS, rows)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per check with raw numbers (fractions, ratios, e-values)."""
@@ -362,6 +362,10 @@ def recompute(audit: str | Mapping[str, Any]) -> tuple[Verdict, Row]:
     record = record.get("audit", record)
     if not isinstance(record, Mapping):
         raise DataError(f"the audit record is {record!r}; expected an object")
+    if "variants" in record:  # several variants against one control
+        from canarykit.health.report.release_report import recompute_release
+
+        return recompute_release(record)
     for name in ("evidence", "rules"):
         if name not in record:
             raise DataError(f"the audit record has no {name!r}; it has {sorted(map(str, record))}")
