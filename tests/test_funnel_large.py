@@ -14,7 +14,8 @@ from canarykit.funnels.api import funnel_query
 from canarykit.funnels.engine.feed import columns_needed
 from canarykit.funnels.packed import stream
 from canarykit.funnels.packed.run_packed import DoesNotFit, run_batches
-from canarykit.funnels.run import ShardFunnel, finish_run, run_funnel, run_table
+from canarykit.funnels.run import ShardFunnel, finish_run, run_funnel
+from tests.funnel_runs import run_table
 
 EVENTS = ["open", "cart", "pay", "refund", "other"]
 QUESTIONS = {

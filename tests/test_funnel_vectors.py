@@ -13,7 +13,8 @@ from canarykit.events import EventLog
 from canarykit.funnels.answers.numbers import step_table, time_to_convert
 from canarykit.funnels.engine.runs import ActorSelection
 from canarykit.funnels.question.specs import Breakdown, Entity, Exclusion, FunnelQuery, Step, TrendSpec
-from canarykit.funnels.run import run_table, run_trend
+from canarykit.funnels.run import run_trend
+from tests.funnel_runs import run_table
 
 
 def table_of(events: str) -> pa.Table:

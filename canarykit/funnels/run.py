@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from canarykit.funnels.run_trend import run_trend
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["reduce_funnel", "run_funnel", "run_table", "run_trend", "shard_run"]
+__all__ = ["run_funnel", "run_trend", "shard_run"]
 
 PEOPLE_COLUMNS = ("event", "timestamp", "uuid", "distinct_id", "session_id", "person_id")
 
@@ -40,8 +40,10 @@ def run_funnel(
     columns = columns_needed(query, exposed)
     if select is not None:
         columns = list(dict.fromkeys([*columns, *PEOPLE_COLUMNS]))
-    elif (run := stream_funnel(log, query, columns, exposed)) is not None:
-        return finish_run([run], query, select, exposed)
+    else:
+        streamed = stream_funnel(log, query, columns, exposed)
+        if streamed is not None:
+            return finish_run([_scanned(streamed, query, exposed)], query, select, exposed)
     shard = ShardFunnel(query, select, exposed)
     actor = shard_column(query, getattr(log, "engine", None))
     native = native_columns(actor) if select is None and exposed is None else []
@@ -49,31 +51,6 @@ def run_funnel(
         columns, shard, events=events_needed(query), actor=actor, native=native, **read_bounds(query)
     )
     return finish_run(runs, query, select, exposed)
-
-
-def run_table(
-    table: pa.Table,
-    query: FunnelQuery,
-    *,
-    select: ActorSelection | None = None,
-    exposed: Exposed | None = None,
-    form: str | None = None,
-) -> FunnelRun:
-    """One steps funnel over a table that holds every event of its actors (columns of `columns_needed`)."""
-    return finish_run([shard_run(table, query, select, exposed, form)], query, select, exposed)
-
-
-def reduce_funnel(
-    log: Any, query: FunnelQuery, columns: Sequence[str], fn: Callable[[Any, FunnelRun], Any]
-) -> list[Any]:
-    """`fn(table, run)` per actor shard: all events of the date range, and the funnel of their actors.
-
-    `fn` must be picklable, and its results add up over shards. `run.actor_code` holds the actor of every
-    entry and `run.row_actor` the actor of every row of the table (-1 = none), in the same codes.
-    """
-    needed = list(dict.fromkeys([*columns_needed(query), *columns]))
-    actor = shard_column(query, getattr(log, "engine", None))
-    return log.reduce(needed, ShardCall(query, fn), actor=actor, **read_bounds(query))
 
 
 @dataclass(frozen=True)
@@ -88,21 +65,16 @@ class ShardFunnel:
         """The run of one shard."""
         packed = None if self.select else shard_batches(table, self.query, self.exposed)
         if packed is not None:
-            return packed
+            return _scanned(packed, self.query, self.exposed)
         run = shard_run(table, self.query, self.select, self.exposed)
         return replace(run, row_actor=None, actor_code=None)
 
 
-@dataclass(frozen=True)
-class ShardCall:
-    """A caller's function of a shard and its funnel."""
-
-    query: FunnelQuery
-    fn: Callable[[Any, FunnelRun], Any]
-
-    def __call__(self, table: pa.Table) -> Any:
-        """The caller's answer for one shard."""
-        return self.fn(table, shard_run(table, self.query))
+def _scanned(streamed: FunnelRun | pa.Table, query: FunnelQuery, exposed: Exposed | None) -> FunnelRun:
+    """The run of what a stream left: a run already, or few enough rows for the general scan."""
+    if isinstance(streamed, FunnelRun):
+        return streamed
+    return replace(shard_run(streamed, query, None, exposed), row_actor=None, actor_code=None)
 
 
 def finish_run(

@@ -16,10 +16,10 @@ import numpy as np
 from canarykit.compiler import can_compile
 from canarykit.funnels.compiled import compiled
 from canarykit.funnels.engine.merge import step_counts
-from canarykit.funnels.engine.runs import FunnelRun, TrendRun
+from canarykit.funnels.engine.runs import FunnelRun
 from canarykit.funnels.question.specs import FunnelQuery, check_range, refuse_optional
 
-__all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert", "trend_rates"]
+__all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert"]
 
 MICROSECONDS = 1e6
 MANY_ENTRIES = 200_000  # from here on steps are summed up side by side, by compiled code
@@ -143,12 +143,6 @@ def time_to_convert(
         int(micros.sum()) / len(micros) / MICROSECONDS,
         _median(micros) / MICROSECONDS,
     )
-
-
-def trend_rates(run: TrendRun) -> np.ndarray:
-    """Percent of the entered that reached the last step, two decimals; 0 where nobody entered."""
-    entered = np.maximum(run.entered, 1)
-    return np.round(run.reached / entered * 100, 2)
 
 
 def _cube_root(n: int, most: int) -> int:

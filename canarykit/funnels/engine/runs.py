@@ -1,7 +1,7 @@
 """What passes between the funnel engine and the results: plain frozen containers, no behaviour.
 
 The engine (`run.run_funnel`, `run.run_trend`) turns an event log and a `FunnelQuery` into one of these;
-`summary` turns them into the numbers of a chart (counts, times, bins, periods); results print, draw,
+`numbers` turns them into the numbers of a chart (counts, times, bins, periods); results print, draw,
 compare and list people. Nothing here knows where the events came from: pandas, Parquet and Spark give
 the same containers, equal to the last digit.
 
@@ -9,11 +9,9 @@ Who calls what:
 
 * `run.run_funnel(log, query) -> FunnelRun`; with `select=ActorSelection(...)` a people run: ids and events.
 * `run.run_trend(log, query, TrendSpec(...)) -> TrendRun`; `select=True` for the people behind it.
-* `run.reduce_funnel(log, query, columns, fn) -> list`: `fn(table, run)` per actor shard, where `table` holds
-  all events of the shard's actors in the date range with `columns`, and `run` is a shard run (correlation).
-* `summary.step_table(run, query) -> StepTable`: counts, average and median seconds per label and step, total
-  median. `summary.time_to_convert(run, query, from_step, to_step, bin_count) -> TimeToConvert`: samples in
-  seconds, bins, average, median. `summary.trend_rates(run)`: percentages as PostHog rounds them.
+* `numbers.step_table(run, query) -> StepTable`: counts, average and median seconds per label and step, total
+  median. `numbers.time_to_convert(run, query, from_step, to_step, bin_count) -> TimeToConvert`: samples in
+  seconds, bins, average, median.
 
 Units and conventions
 ---------------------
@@ -28,9 +26,9 @@ Units and conventions
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -158,7 +156,6 @@ class FunnelRun:
     actor_code: np.ndarray | None = None
     row_actor: np.ndarray | None = None
     notes: tuple[Note, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.value)

@@ -23,8 +23,11 @@ ENGINES = ("pandas", "duckdb", "narwhals")
 
 def stream_funnel(
     log: Any, query: FunnelQuery, columns: Sequence[str], exposed: Exposed | None
-) -> FunnelRun | None:
-    """The run of a large log that this process can read as a stream; None where another way is better."""
+) -> FunnelRun | pa.Table | None:
+    """The run of a large log that this process can read as a stream; None where another way is better.
+
+    Of a small log it is all of its rows that count: they have been read, so nobody need read them again.
+    """
     if query.looks_back or getattr(log, "engine", None) not in ENGINES:
         return None
     native = native_columns(actor_column(query))
@@ -39,7 +42,9 @@ def native_columns(actor: str) -> list[str]:
     return [actor] if actor in ("person_id", "distinct_id") else []
 
 
-def shard_batches(table: pa.Table, query: FunnelQuery, exposed: Exposed | None) -> FunnelRun | None:
+def shard_batches(
+    table: pa.Table, query: FunnelQuery, exposed: Exposed | None
+) -> FunnelRun | pa.Table | None:
     """The run of one large shard, on one processor: others have shards of their own."""
     if query.looks_back or table.num_rows <= PLAIN_LIMIT or not can_compile():
         return None
@@ -48,8 +53,10 @@ def shard_batches(table: pa.Table, query: FunnelQuery, exposed: Exposed | None) 
 
 def packed_run(
     tables: Iterator[pa.Table], query: FunnelQuery, exposed: Exposed | None, *, threads: int | None = None
-) -> FunnelRun | None:
-    """Packed and scanned; None when the stream is short, or does not fit the packed form."""
+) -> FunnelRun | pa.Table | None:
+    """Packed and scanned; the rows that count when the stream is short; None when they do not fit."""
+    import pyarrow as pa
+
     if not can_compile():
         return None
     head, fed = [], 0
@@ -60,7 +67,7 @@ def packed_run(
         if fed > PLAIN_LIMIT:
             break
     else:
-        return None
+        return pa.concat_tables(head)
     from canarykit.funnels.packed.run_packed import DoesNotFit, run_batches
 
     try:
