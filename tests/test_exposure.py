@@ -189,3 +189,43 @@ def test_rows_in_any_order_give_the_same_exposures():
     one, two = (ck.exposures(calls(given), "f", plan=ramp(5, 50)) for given in (rows, shuffled))
     pd.testing.assert_frame_equal(one.people, two.people)
     pd.testing.assert_frame_equal(one.by_stage, two.by_stage)
+
+
+def test_the_exposures_of_a_log_are_read_once_and_nobody_can_change_what_the_next_one_gets(monkeypatch):
+    rows = [
+        {"event": "$feature_flag_called", "timestamp": f"2026-09-07T09:0{i}:00Z", "distinct_id": who,
+         "$feature_flag": "f", "$feature_flag_response": value}
+        for i, (who, value) in enumerate([("ada", "true"), ("bob", "false"), ("cat", "true")])
+    ]  # fmt: skip
+    log = ck.EventLog(pd.DataFrame(rows))
+    passes = []
+    read = log._engine.map
+    monkeypatch.setattr(log._engine, "map", lambda *more: passes.append(1) or read(*more))
+    first = ck.exposures(log, "f")
+    first.people["variant"] = "changed by a reader"
+    again = ck.exposures(log, "f")
+    assert len(passes) == 1
+    assert again.variants == ("false", "true")
+    assert len(ck.exposures(log, "f", as_of="2026-09-07T09:01:30Z").people) == 2  # another question
+    assert len(passes) == 2
+
+
+def test_values_inside_json_are_the_same_however_often_they_are_asked_for(monkeypatch):
+    import canarykit.events.engines.pandas as engine
+
+    names = ["seen", "paid"] * 50
+    documents = [f'{{"amount": {i}, "plan": "p{i % 3}", "padding": "{"x" * 40}"}}' for i in range(100)]
+    frame = pd.DataFrame(
+        {"event": names, "timestamp": "2026-09-07T09:00:00Z", "distinct_id": "ada", "properties": documents}
+    )
+    log = ck.EventLog(frame)
+    parsed = []
+    read = engine.json_values
+    monkeypatch.setattr(
+        engine, "json_values", lambda text, paths: parsed.append(len(text)) or read(text, paths)
+    )
+    expected = [str(i) for i in range(100)]
+    for _ in range(4):
+        assert log.select(["amount"], events=["paid"])["amount"].tolist() == expected[1::2]
+    assert log.select(["amount", "plan"])["amount"].tolist() == expected
+    assert sum(parsed) <= 300  # amount at most twice, plan once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLog"]
 
+
+_MOST_REMEMBERED = 16
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
@@ -119,6 +121,7 @@ class EventLog:
         self._lookups: Lookups = lookups_of(self.persons, self.groups)
         opened = open_engine(frame, self.mapping, identities_of(self.persons), tz=tz)
         self._engine: Engine = opened.engine
+        self._remembered: dict[Hashable, Any] = {}
         self.notes: tuple[Note, ...] = (*found, *opened.notes)
 
     @property
@@ -256,6 +259,21 @@ class EventLog:
         """The query that is sent to where the events are, in a warehouse's dialect if asked for."""
         query = self._query(columns, events, since, until, where, "person_id", (), sharded=False)
         return self._engine.explain(query, dialect)
+
+    def remember(self, key: Hashable, make: Callable[[], Whole]) -> Whole:
+        """What `make` said of the log when it was first asked by this key; the newest few are kept.
+
+        For facts that hang on the log and the key alone. A key that cannot be hashed is asked anew.
+        """
+        try:
+            known = key in self._remembered
+        except TypeError:
+            return make()
+        answer: Whole = self._remembered.pop(key) if known else make()
+        self._remembered[key] = answer
+        if len(self._remembered) > _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        return answer
 
     def event_names(self) -> dict[str, int]:
         """How many events there are of each name, most frequent first."""

@@ -41,7 +41,8 @@ def chosen_people(
         )
         return chosen, (Note("chosen_by_exposure", text),)
     try:
-        matched = _matched(log, log.persons, plan, targeted[-1])
+        persons, last = log.persons, targeted[-1]
+        matched = log.remember(("chosen", plan, last), lambda: _matched(log, persons, plan, last))
     except UnsupportedFlagError as problem:
         return chosen, (Note("chosen_by_exposure", f"the flag cannot be recomputed ({problem})"),)
     if log.groups is None and _by_group(plan.flag_at(targeted[-1])):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from canarykit.times import micros
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from canarykit.events import EventLog
     from canarykit.exposure.shard import Found
@@ -89,7 +90,7 @@ def exposures(
     >>> exposures(log, "new-checkout").people[["person_id", "variant"]].to_dict("records")
     [{'person_id': 'ada', 'variant': 'true'}, {'person_id': 'bob', 'variant': 'false'}]
     """
-    from canarykit.exposure.shard import merge, reduce_shard
+    from canarykit.exposure.shard import reduce_shard
 
     key = flag if isinstance(flag, str) else flag.key
     if plan is not None and plan.flag != key:
@@ -115,7 +116,9 @@ def exposures(
         fn = partial(
             reduce_shard, unit=unit, value=value, starts=starts, ends=ends, properties=tuple(properties)
         )
-        found = merge(log.reduce(columns, fn, until=as_of, actor=unit, **narrow))
+        read = partial(_read, log, columns, fn, until=as_of, actor=unit, **narrow)
+        asked = ("exposures", key, unit, value, tuple(windows.values()), as_of, tuple(properties))
+        found: Found = log.remember(asked, read)
         if found.calls:
             source = CALLED if value != carried else carried
             break
@@ -137,6 +140,12 @@ def exposures(
         left_out = [Note("people_filter", text, len(answer.people))]
     notes = _notes(found, key, source, answer.people, answer.by_stage, plan)
     return replace(answer, notes=(*left_out, *notes))
+
+
+def _read(log: EventLog, columns: list[str], fn: Callable[[pa.Table], Found], **narrow: Any) -> Found:
+    from canarykit.exposure.shard import merge
+
+    return merge(log.reduce(columns, fn, **narrow))
 
 
 def _frames(found: Found, names: tuple[str, ...], index: int | None) -> list[pd.DataFrame]:

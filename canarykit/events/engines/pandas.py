@@ -51,6 +51,8 @@ class FrameEngine(Engine):
         self._mapping = mapping
         self._times = times
         self._texts: dict[tuple[str, bool], pa.ChunkedArray] = {}
+        self._extracted: dict[Json, pa.ChunkedArray] = {}
+        self._rows_parsed: dict[Json, int] = {}
         self._micros = epoch_micros(times["timestamp"])
         event = as_text(frame_column(frame[mapping["event"]]))
         coded = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
@@ -127,9 +129,28 @@ class FrameEngine(Engine):
             key = (column, False)
             if key not in self._texts:
                 self._texts[key] = as_json_text(frame_column(self.frame[column]))
-            text = _kept(self._texts[key], rows)
-            found |= zip(parts, json_values(text, [part.path for part in parts]), strict=True)
+            self._extract(self._texts[key], parts, len(self.frame) if rows is None else int(rows.sum()))
+            found |= {part: _kept(self._extracted[part], rows) for part in parts if part in self._extracted}
+            left = [part for part in parts if part not in self._extracted]
+            if left:
+                texts = _kept(self._texts[key], rows)
+                found |= zip(left, json_values(texts, [part.path for part in left]), strict=True)
         return found
+
+    def _extract(self, texts: pa.ChunkedArray, parts: list[Json], n_rows: int) -> None:
+        """Keep the values of whole columns, once as many rows were parsed as there are.
+
+        So nothing is parsed more than twice. What is kept is never more than the text it came from.
+        """
+        for part in parts:
+            self._rows_parsed[part] = self._rows_parsed.get(part, 0) + n_rows
+        due = [p for p in parts if p not in self._extracted and self._rows_parsed[p] >= len(self.frame)]
+        room = texts.nbytes - sum(column.nbytes for column in self._extracted.values())
+        if due and room > 0:
+            for part, column in zip(due, json_values(texts, [p.path for p in due]), strict=True):
+                room -= column.nbytes
+                if room >= 0:
+                    self._extracted[part] = column
 
     def _text(self, column: str, is_id: bool, native: bool) -> pa.ChunkedArray:
         if native:

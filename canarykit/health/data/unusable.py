@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
 from canarykit.display import format_value
+
+if TYPE_CHECKING:
+    from canarykit.events import EventLog
 
 __all__ = ["Unusable", "unusable_events"]
 
@@ -40,16 +42,14 @@ class Unusable:
         )
 
 
-_COUNTED: WeakKeyDictionary[Any, Unusable] = WeakKeyDictionary()
-"""A log in files is read for it once."""
+def unusable_events(log: EventLog) -> Unusable:
+    """How many events of the whole export could not be used, and why; a log in files is read for it once."""
+    return log.remember("unusable events", lambda: _counted(log))
 
 
-def unusable_events(log: Any) -> Unusable:
-    """How many events of the whole export could not be used, and why."""
-    if log not in _COUNTED:
-        notes = log.count_dropped()
-        counts = {code: sum(note.count or 0 for note in notes if note.code == code) for code in _REASONS}
-        dropped = sum(count for code, count in counts.items() if code != "bad_json")  # those stay, unread
-        events = sum(log.event_names().values()) + dropped
-        _COUNTED[log] = Unusable({code: count for code, count in counts.items() if count}, events)
-    return _COUNTED[log]
+def _counted(log: EventLog) -> Unusable:
+    notes = log.count_dropped()
+    counts = {code: sum(note.count or 0 for note in notes if note.code == code) for code in _REASONS}
+    dropped = sum(count for code, count in counts.items() if code != "bad_json")  # those stay, unread
+    events = sum(log.event_names().values()) + dropped
+    return Unusable({code: count for code, count in counts.items() if count}, events)
