@@ -114,6 +114,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SINCE/UNTIL",
         help="times without data whose cause is known, e.g. 2026-09-14T10:00:00Z/2026-09-14T12:00:00Z",
     )
+    evaluate.add_argument(
+        "--crossers",
+        choices=["first-exposure", "set-apart"],
+        default="first-exposure",
+        help="people who saw both variants within the stage, such as those who logged in: they stay in the "
+        "arm of their first exposure (default), or are set apart, and only what holds whichever arm they "
+        "belong to is decided",
+    )
+    evaluate.add_argument(
+        "--people",
+        help='judge only these people: a JSON object of their properties, such as \'{"$os": "Android"}\'',
+    )
     evaluate.add_argument("--html", help="also write the report as one HTML file")
     evaluate.add_argument("--json", help="also write the report as JSON, audit record included")
     evaluate.add_argument("--markdown", help="write the Markdown here instead of to the terminal")
@@ -138,6 +150,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         as_of=options.as_of,
         harm_budget=options.harm_budget,
         known_gaps=[gap.split("/") for gap in options.known_gap],
+        crossers=options.crossers.replace("-", " "),
+        people=parse_document(options.people, "the text of --people") if options.people else None,
     )
     markdown = report.to_markdown()
     _say(one_line(report.headline) if options.markdown else markdown.rstrip("\n"))

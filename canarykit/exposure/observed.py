@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObservedStep", "ObservedSteps", "change_points", "observed_plan", "observed_steps"]
 
-MOST_BINS = 800
+MOST_BINS = 500
 """Parts of equal size between which cuts are looked for, before each is placed to the unit."""
 SMALL_FALL = 0.8
 """A share that keeps more than this part of the one before has not been set back."""

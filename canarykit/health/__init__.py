@@ -7,7 +7,7 @@ from canarykit.lazy import lazy_names
 if TYPE_CHECKING:
     from canarykit.health.checks.check import Check
     from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
-    from canarykit.health.evaluate import evaluate_stage
+    from canarykit.health.evaluate import evaluate_stage, evaluate_stages
     from canarykit.health.report.stage_report import StageReport, recompute
     from canarykit.insights.dashboard import Dashboard, dashboard
 
@@ -22,13 +22,14 @@ __all__ = [
     "dashboard",
     "decide",
     "evaluate_stage",
+    "evaluate_stages",
     "first_decision",
     "recompute",
 ]
 
 _HOMES = {
     "canarykit.health.decision": ("Evidence", "Row", "Rules", "Verdict", "decide", "first_decision"),
-    "canarykit.health.evaluate": ("evaluate_stage",),
+    "canarykit.health.evaluate": ("evaluate_stage", "evaluate_stages"),
     "canarykit.health.checks.check": ("Check",),
     "canarykit.health.report.stage_report": ("StageReport", "recompute"),
     "canarykit.insights.dashboard": ("Dashboard", "dashboard"),

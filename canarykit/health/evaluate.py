@@ -18,13 +18,14 @@ from canarykit.health.report.release_report import release_report
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.names import names_of
+from canarykit.times import to_utc
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Time
 
-__all__ = ["evaluate_stage"]
+__all__ = ["evaluate_stage", "evaluate_stages"]
 
 
 def evaluate_stage(
@@ -223,3 +224,40 @@ def _asked(
     if not named:
         raise PlanError("variants is empty; leave it out to judge every variant against the control")
     return named
+
+
+def evaluate_stages(
+    log: EventLog,
+    plan: RolloutPlan,
+    guardrails: Sequence[Guardrail] | Guardrail | None = None,
+    *,
+    as_of: Time,
+    **options: Any,
+) -> dict[str, StageReport]:
+    """Judge every stage that has begun, one by one: each as of its end, the running one as of `as_of`.
+
+    Parameters
+    ----------
+    log, plan, guardrails, as_of, options
+        As in `evaluate_stage`.
+
+    Returns
+    -------
+    dict
+        Reports by the name of the stage, in order.
+
+    Raises
+    ------
+    PlanError
+        If no stage has begun.
+    """
+    now = to_utc(as_of, name="as_of")
+    windows = {name: end for name, (start, end) in plan.windows().items() if start < now}
+    if not windows:
+        raise PlanError(f"no stage of {plan.flag!r} has begun at {now.isoformat()}")
+    return {
+        name: evaluate_stage(
+            log, plan, name, guardrails, as_of=now if end is None else min(now, end), **options
+        )
+        for name, end in windows.items()
+    }

@@ -119,7 +119,7 @@ def _own_words(data: DataState) -> str:
     """Which guardrails wait for their own events, and until when they are proven."""
     import pandas as pd
 
-    own = data.pulse.own_complete_until
+    own = [item.until for item in data.pulse.own_complete]
     said = [
         f"{guardrail.label} until {format_value(pd.Timestamp(until, unit='us', tz='UTC'), 'time')}"
         for guardrail, until in zip(data.question.guardrails, own, strict=False)

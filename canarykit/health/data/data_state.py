@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,21 +121,37 @@ class DataState:
         """The evidence of a guardrail with its safety, and the limit that shows it, as of its complete hours.
 
         Crash reports that come a day late say nothing of the last day, whatever the other events say of it.
+        Where the reports of one arm alone are late, and that makes the canary look worse, its harm too is
+        judged as of the hours that are complete.
         """
-        own = self.pulse.own_complete_until
-        until = own[i] if i < len(own) else None
-        if until is None:
+        if i >= len(self.pulse.own_complete):
             return evidence
+        own = self.pulse.own_complete[i]
+        lower = evidence.guardrail.worse == "lower"
+        unproven = (math.inf, 0.0 if evidence.unit == "ratio" else -math.inf)
+        if own.until is not None:
+            evidence = self._frozen(
+                evidence, own.until, "safe_log_e", "low" if lower else "high", unproven[lower]
+            )
+        # what one arm alone has still to report must not look like harm either
+        late, other = (own.canary, own.control) if lower else (own.control, own.canary)
+        if late is not None and (other is None or late < other):
+            evidence = self._frozen(
+                evidence, late, "harm_log_e", "high" if lower else "low", unproven[not lower]
+            )
+        return evidence
+
+    def _frozen(
+        self, evidence: GuardrailEvidence, until: int, name: str, limit: str, unproven: float
+    ) -> GuardrailEvidence:
+        """The evidence with one side, and the limit that shows it, as they stood at a moment."""
         complete = int(np.searchsorted(self.looks, until, side="right"))
-        worst = "low" if evidence.guardrail.worse == "lower" else "high"
-        bound = np.array(getattr(evidence, worst), dtype=float)
-        safe = np.array(evidence.safe_log_e, dtype=float)
-        unproven = math.inf if worst == "high" else (0.0 if evidence.unit == "ratio" else -math.inf)
-        safe[complete:] = safe[complete - 1] if complete else 0.0
+        series = np.array(getattr(evidence, name), dtype=float)
+        bound = np.array(getattr(evidence, limit), dtype=float)
+        series[complete:] = series[complete - 1] if complete else 0.0
         bound[complete:] = bound[complete - 1] if complete else unproven
-        if worst == "low":
-            return replace(evidence, safe_log_e=safe, low=bound)
-        return replace(evidence, safe_log_e=safe, high=bound)
+        changed: dict[str, Any] = {name: series, limit: bound}
+        return replace(evidence, **changed)
 
     def is_explained(self, silence: Silence) -> bool:
         """Whether a silence lies within a known gap, give or take an hour at its ends."""

@@ -46,6 +46,23 @@ class ArmSilence:
     others: int
 
 
+@dataclass(frozen=True)
+class OwnCompleteness:
+    """Moments (microseconds UTC) from which on events of one guardrail are still to come; None: all there.
+
+    Parameters
+    ----------
+    until
+        Of everybody or of either arm, whichever is earliest.
+    canary, control
+        Of the people of one arm, from their exposure on.
+    """
+
+    until: int | None
+    canary: int | None
+    control: int | None
+
+
 @dataclass(frozen=True, eq=False)
 class Pulse:
     """What one pass over the events around a stage tells of the data themselves.
@@ -62,9 +79,8 @@ class Pulse:
         How late events arrive; None where the log does not know.
     busy
         Events within the stage of everybody with so many that they look like machines.
-    own_complete_until
-        Per guardrail, the moment (microseconds) from which on its own events, of everybody or of one arm,
-        are still to come; None where they are as complete as the log.
+    own_complete
+        Per guardrail, until when its own events are there; empty where the log does not know.
     """
 
     newest: pd.Timestamp | None
@@ -73,7 +89,7 @@ class Pulse:
     arms: tuple[ArmSilence, ...]
     delays: Delays | None
     busy: dict[str, int]
-    own_complete_until: tuple[int | None, ...] = ()
+    own_complete: tuple[OwnCompleteness, ...] = ()
 
     @property
     def gaps(self) -> tuple[Silence, ...]:
@@ -143,7 +159,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     first = min(part.first for part in parts if part.first is not None)
     arrivals = [part.last_arrival for part in parts if part.last_arrival is not None]
     found = None
-    own: tuple[int | None, ...] = ()
+    own: tuple[OwnCompleteness, ...] = ()
     if arrivals:
         last = max(*arrivals, int(question.log.time_range[1].value // 1000))
         whole = Arrivals.joined([part.arrivals for part in parts])
@@ -153,7 +169,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
         found = delays(whole)
         kinds = [Arrivals.joined(list(some)) for some in zip(*(p.own for p in parts if p.own), strict=True)]
         own = tuple(
-            _complete_until([delays(kind) for kind in kinds[k : k + 3]]) for k in range(0, len(kinds), 3)
+            _own_completeness([delays(kind) for kind in kinds[k : k + 3]]) for k in range(0, len(kinds), 3)
         )
     silences = find_silences(people, visits, origin=origin, since=start, covered=(first, newest))
     called = np.flatnonzero(calls)
@@ -173,10 +189,10 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     return Pulse(moment, silences, silent_calls, arms, found, busy, own)
 
 
-def _complete_until(found: list[Delays | None]) -> int | None:
-    """The earliest moment from which on events of a guardrail (all, canary, control) are still to come."""
-    late = [item for item in found if item is not None and item.late >= LATE_FROM]
-    return min((item.complete_until for item in late if item.complete_until is not None), default=None)
+def _own_completeness(found: list[Delays | None]) -> OwnCompleteness:
+    """Until when a guardrail's events are there, from the delays of all, the canary's and the control's."""
+    known = [item.complete_until if item is not None and item.late >= LATE_FROM else None for item in found]
+    return OwnCompleteness(min((at for at in known if at is not None), default=None), known[1], known[2])
 
 
 def _arm_silences(
