@@ -58,3 +58,19 @@ def test_results_make_their_folder_and_write_through_the_same_door(tmp_path):
     result = ck.lint(flag)
     result.to_json(tmp_path / "new" / "lint.json")
     assert (tmp_path / "new" / "lint.json").read_text().startswith("{")
+
+
+def test_a_simulation_that_is_stopped_leaves_no_file_that_reads_as_complete(tmp_path, monkeypatch):
+    from canarykit.simulate.log import export_folder
+
+    def stopped(*_args):
+        raise KeyboardInterrupt
+
+    plan = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50),), starts_at="2026-09-07T09:00:00Z")
+    with monkeypatch.context() as patched:
+        patched.setattr(export_folder, "groups_frame", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            ck.simulate_rollout(plan, ck.Population(50), ck.Scenario(), rng=1, path=tmp_path)
+    assert os.listdir(tmp_path) == []
+    ck.simulate_rollout(plan, ck.Population(50), ck.Scenario(), rng=1, path=tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["events.parquet", "groups.parquet", "persons.parquet"]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.funnels.answers.times import label_text
-from canarykit.funnels.engine.runs import OTHER
 from canarykit.times import micros
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ def compare_variants(
             f"attribution {breakdown.attribution!r} counts a person under several values, so the groups "
             "are not apart; compare with attribution='exposure' (or 'first_touch')"
         )
-    arms = {label_text(v): v for v in funnel.variants if v not in ("", OTHER)}
+    arms = {label_text(v): v for v in funnel.variants if v not in ("", funnel.rest)}
     people = {name: funnel.rows_of(v)[0]["people"] for name, v in arms.items()}
     notes = list(funnel.notes)
     if "" in funnel.variants:

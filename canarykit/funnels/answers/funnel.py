@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -52,8 +53,8 @@ class Funnel(Result):
         One mapping per breakdown value and step: `variant`, `step` (from 1), `name`, `people` (at the
         start), `count` (people who did the step), `share` of the people at the start with Wilson's `low`
         and `high`, `from_previous` with `previous_low` and `previous_high` (from the last required step
-        before), `dropped` (people lost since then), `average_seconds` and `median_seconds` from the step
-        before, gaps of exactly zero left out as PostHog does.
+        before), `dropped` (people lost since then), `average_seconds` and `median_seconds` from the required
+        step before (None for an optional step), gaps of exactly zero left out as PostHog does.
     total_median_seconds
         From the first step to the last, over those who did all, all breakdown values pooled.
     confidence
@@ -88,6 +89,8 @@ class Funnel(Result):
         for i, label in enumerate(run.labels):
             counts = table.counts[i].tolist()
             people = counts[0] if run.exposed is None else int(run.exposed[i])
+            average = query.own_gaps(table.average_seconds[i])
+            median = query.own_gaps(table.median_seconds[i])
             for k, name in enumerate(names):
                 before = counts[query.last_required_before(k)] if k else people
                 share = wilson(counts[k], people, confidence=confidence)
@@ -105,8 +108,8 @@ class Funnel(Result):
                         **_spread("share", "low", "high", share),
                         **_spread("from_previous", "previous_low", "previous_high", step),
                         "dropped": before - counts[k],
-                        "average_seconds": _number(table.average_seconds[i, k]),
-                        "median_seconds": _number(table.median_seconds[i, k]),
+                        "average_seconds": _number(average[k]),
+                        "median_seconds": _number(median[k]),
                     }
                 )
         start: Literal["exposure", "first step"] = "first step" if run.exposed is None else "exposure"
@@ -118,7 +121,20 @@ class Funnel(Result):
     @property
     def variants(self) -> tuple[Label, ...]:
         """The breakdown values in the order of the chart; `(None,)` without breakdown."""
-        return tuple(dict.fromkeys(row["variant"] for row in self.rows))
+        return tuple(self._by_variant)
+
+    @cached_property
+    def _by_variant(self) -> dict[Label, list[Mapping[str, Any]]]:
+        rows: dict[Label, list[Mapping[str, Any]]] = {}
+        for row in self.rows:
+            rows.setdefault(row["variant"], []).append(row)
+        return rows
+
+    @property
+    def rest(self) -> Label:
+        """What the values beyond the limit are summed as; None where nothing is summed."""
+        run = self._run
+        return None if run is None or run.other is None else run.labels[run.other]
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -132,7 +148,7 @@ class Funnel(Result):
 
     def rows_of(self, variant: Label) -> list[Mapping[str, Any]]:
         """The rows of one breakdown value, in the order of the steps."""
-        return [row for row in self.rows if row["variant"] == variant]
+        return list(self._by_variant.get(variant, ()))
 
     def finding(self, *, counts: bool = True) -> str:
         """What the picture shows, in one line: who got to the end."""
@@ -414,5 +430,5 @@ def _spread(value: str, low: str, high: str, estimate: Any) -> dict[str, float |
     return {value: estimate.value, low: estimate.low, high: estimate.high}
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _number(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)

@@ -13,7 +13,7 @@ from canarykit.display import QUIET, Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.escaping import html_text, one_line
 from canarykit.funnels.answers.times import blank_name, label_text
-from canarykit.funnels.engine.runs import MISSING_TIME, OTHER, ActorSelection, FunnelRun, Label
+from canarykit.funnels.engine.runs import MISSING_TIME, ActorSelection, FunnelRun, Label
 from canarykit.periods import moment
 
 if TYPE_CHECKING:
@@ -181,8 +181,10 @@ def choose_label(funnel: Funnel, variant: Any) -> Label:
         wanted = tuple(variant)
     elif variant is None and funnel.query.breakdown is not None:
         wanted = ""
-    if wanted == OTHER and OTHER in funnel.variants:
-        raise PlanError("'Other' sums the values beyond the limit; ask for one of them, or raise the limit")
+    if funnel.rest is not None and wanted == funnel.rest:
+        raise PlanError(
+            f"{label_text(wanted)!r} sums what is beyond the limit; ask for one value, or raise the limit"
+        )
     if wanted not in funnel.variants:
         known = [label_text(known) for known in funnel.variants]
         raise PlanError(f"the funnel has no variant {variant!r}; {did_you_mean(str(variant), known)}")
@@ -213,9 +215,11 @@ def people_rows(
     done_at: dict[int, Any] = {}
     session: dict[int, str] = {}
     events = []
-    for event in sorted(
-        matched.to_pylist(), key=lambda event: (event["entry"], event["step"], event["rank"])
-    ):
+    listed = matched.to_pylist()
+    for event in listed:
+        if event["rank"] == 0:  # of the reported attempt: counted among the required steps
+            event["step"] = funnel.query.required[event["step"]]
+    for event in sorted(listed, key=lambda event: (event["entry"], event["step"], event["rank"])):
         entry, k = event.pop("entry"), event.pop("step")
         if k == step:
             done_at.setdefault(entry, event["timestamp"])

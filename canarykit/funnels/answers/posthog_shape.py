@@ -19,7 +19,9 @@ def posthog_rows(funnel: Funnel) -> list[Any]:
     for variant in funnel.variants:
         breakdown = _breakdown(funnel, variant)
         steps = []
+        gaps = _recorded_gaps(funnel, variant)
         for row, step in zip(funnel.rows_of(variant), funnel.query.steps, strict=True):
+            average, median = gaps[row["step"] - 1]
             event = step.entities[0].event if step.entities else None
             steps.append(
                 {
@@ -30,13 +32,21 @@ def posthog_rows(funnel: Funnel) -> list[Any]:
                     "type": "events",
                     "count": row["count"],
                     "people": [],
-                    "average_conversion_time": row["average_seconds"],
-                    "median_conversion_time": row["median_seconds"],
+                    "average_conversion_time": average,
+                    "median_conversion_time": median,
                     **breakdown,
                 }
             )
         chart.append(steps)
     return to_jsonable(chart[0] if funnel.query.breakdown is None and chart else chart)
+
+
+def _recorded_gaps(funnel: Funnel, variant: Label) -> list[tuple[Any, Any]]:
+    """Average and median by position, as PostHog gives them: optional steps record none."""
+    rows = funnel.rows_of(variant)
+    gaps = [(row["average_seconds"], row["median_seconds"]) for row in rows]
+    moved = [gaps[k] for k in funnel.query.required]
+    return moved + [(None, None)] * (len(gaps) - len(moved))
 
 
 def _breakdown(funnel: Funnel, variant: Label) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def limit_labels(run: FunnelRun, query: FunnelQuery) -> FunnelRun:
     if len(shown) == n_labels:
         return run.relabelled(labels, place)
     several = isinstance(run.labels[0], tuple)
-    other: Label = (OTHER,) if several else OTHER
+    name = OTHER if OTHER not in labels else f"{OTHER} (the rest)"  # a value may be called "Other" itself
+    other: Label = (name,) if several else name
     return run.relabelled((*labels, other), place, other=len(labels))
 
 

@@ -178,11 +178,11 @@ def _read_filter(value: Any, where: str) -> Filter | FilterGroup:
             raise PlanError(f"{where}: a group of filters has type {value.get('type')!r}; {hint}")
         return FilterGroup(tuple(_read_filter(item, where) for item in value["values"]), value["type"])
     if name is None:
+        for key, item in value.items():
+            _refuse_no_value(key, item, where)
         return FilterGroup(tuple(Filter(str(key), item) for key, item in value.items()))
     wanted = value.get("value")
-    for item in one_or_more(wanted):
-        if isinstance(item, Mapping) or (isinstance(item, float) and not math.isfinite(item)):
-            raise PlanError(f"{where}: filter on {name!r} has the value {item!r}; expected a text or number")
+    _refuse_no_value(name, wanted, where)
     kind: Any = value.get("type") or "event"
     if kind not in PROPERTY_TYPES:
         raise PlanError(
@@ -195,6 +195,13 @@ def _read_filter(value: Any, where: str) -> Filter | FilterGroup:
         kind,
         value.get("group_type_index"),
     )
+
+
+def _refuse_no_value(name: Any, wanted: Any, where: str) -> None:
+    """A filter compares with texts and numbers."""
+    for item in one_or_more(wanted):
+        if isinstance(item, Mapping) or (isinstance(item, float) and not math.isfinite(item)):
+            raise PlanError(f"{where}: filter on {name!r} has the value {item!r}; expected a text or number")
 
 
 def _is_group(value: Mapping[str, Any]) -> bool:

@@ -182,6 +182,18 @@ class FunnelQuery:
         """`date_to` in microseconds since 1970, itself included."""
         return None if self.date_to is None else micros(self.date_to, name="date_to")
 
+    @property
+    def required(self) -> tuple[int, ...]:
+        """Steps that are not optional: the j-th time that an engine records belongs to the j-th."""
+        return tuple(k for k in range(self.n_steps) if k not in self.optional)
+
+    def own_gaps(self, recorded: Any) -> list[Any]:
+        """What an engine recorded by position, at the step it belongs to; None at optional steps."""
+        gaps: list[Any] = [None] * self.n_steps
+        for position, k in enumerate(self.required):
+            gaps[k] = recorded[position]
+        return gaps
+
     def last_required_before(self, step: int) -> int:
         """The step whose completion a drop-off at `step` is measured from."""
         return max((k for k in range(step) if k not in self.optional), default=0)

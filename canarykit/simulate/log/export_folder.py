@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from canarykit.files import beside
 from canarykit.parallel import ahead
 from canarykit.simulate.log.behaviour import Draft
 from canarykit.simulate.log.export_columns import Crowd, ExportColumns, Layout
@@ -40,11 +41,12 @@ def to_folder(blocks: Iterator[Exported], layout: Layout, folder: Path, workers:
     """Write the three files, and open them as a log."""
     from canarykit.events.exports.posthog import scan_posthog
 
-    folder.mkdir(parents=True, exist_ok=True)
     listed: list[pd.DataFrame] = []
     members: list[np.ndarray] = []
     with ExitStack() as files:
-        events, persons = (_Writer(folder / NAMES[name], files) for name in ("events", "persons"))
+        whole = {name: files.enter_context(beside(folder / NAMES[name])) for name in NAMES}
+        writers = files.enter_context(ExitStack())  # closed before the files take their names
+        events, persons = (_Writer(whole[name], writers) for name in ("events", "persons"))
         for people, rows, crowd, weeks in blocks:
             population = people.population
             for table in _tables(in_time_order(Draft.join(weeks)), crowd, layout, workers):
@@ -52,9 +54,9 @@ def to_folder(blocks: Iterator[Exported], layout: Layout, folder: Path, workers:
             persons.write(_with_json(rows, ("person_id", "distinct_id", "created_at"), "properties"))
             listed.append(rows)
             members.append(people.organisation)
-    groups = groups_frame(population, np.concatenate(members))
-    table = _with_json(groups, ("group_type_index", "group_key"), "group_properties")
-    pq.write_table(table, folder / NAMES["groups"], compression="zstd")
+        groups = groups_frame(population, np.concatenate(members))
+        table = _with_json(groups, ("group_type_index", "group_key"), "group_properties")
+        pq.write_table(table, whole["groups"], compression="zstd")
     return scan_posthog(
         str(folder / NAMES["events"]),
         persons=pd.concat(listed, ignore_index=True),
