@@ -57,8 +57,6 @@ def packed_run(
     """Packed and scanned; the rows that count when the stream is short; None when they do not fit."""
     import pyarrow as pa
 
-    if not can_compile():
-        return None
     head, fed = [], 0
     for table in tables:
         few, found = _fed_rows(table, query, enough=PLAIN_LIMIT + 1 - fed)
@@ -68,6 +66,8 @@ def packed_run(
             break
     else:
         return pa.concat_tables(head)
+    if not can_compile():  # asked last: a small funnel never waits for a compiler
+        return None
     from canarykit.funnels.packed.run_packed import DoesNotFit, run_batches
 
     try:
