@@ -128,7 +128,7 @@ def event_mixtures(
     """Mixtures for harm beyond the line of rollback and for safety within the margin, both above 1.
 
     The spread follows from the margin, never from the data: up to 0.4 for wide margins, less for tight
-    ones, where 0.1 suits common events.
+    ones, where 0.1 suits common events. The wide half finds harm that is many times the margin.
 
     Examples
     --------
@@ -140,8 +140,8 @@ def event_mixtures(
     """
     spread = min(0.4, max(0.05, 2 * abs(math.log(margin_ratio))))
     line = roll_back_line(margin_ratio) if roll_back_ratio is None else roll_back_ratio
-    harm = EventMixture("harm", line, sd=spread, low=min(0.005, spread / 10), high=3 * spread)
-    return harm, replace(harm, side="safe", null_ratio=margin_ratio)
+    harm = EventMixture("harm", line, sd=spread, low=min(0.005, spread / 10), high=3 * spread, wide=0.5)
+    return harm, replace(harm, side="safe", null_ratio=margin_ratio, wide=0.0)
 
 
 def share_evidence(
@@ -320,7 +320,7 @@ def _counted(
         "at_risk_control": at_line[1][at].tolist(),
         "at_margin_canary": at_margin[0][at].tolist(),
         "at_margin_control": at_margin[1][at].tolist(),
-        "mixture": {"sd": harm.sd, "low": harm.low, "high": harm.high, "points": harm.points},
+        "mixture": {name: getattr(harm, name) for name in ("sd", "low", "high", "points", "wide")},
         "harm_null_ratio": harm.null_ratio,
         "safe_null_ratio": safe.null_ratio,
     }
