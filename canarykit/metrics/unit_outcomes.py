@@ -86,6 +86,14 @@ class Outcomes:
             self.metrics[i], micros_of(self.units["entered_at"]), micros_of(self.units["leaves_at"])
         )
 
+    def time_is_over(self, i: int) -> npt.NDArray[np.bool_]:
+        """Units that have had the whole time in which metric `i` counts; nobody where it has no end."""
+        window = self.metrics[i].window[1]
+        if np.isinf(window):
+            return np.zeros(len(self.units), dtype=bool)
+        entered, leaves = micros_of(self.units["entered_at"]), micros_of(self.units["leaves_at"])
+        return np.asarray(entered + round(window * 1e6) <= leaves)
+
     def risk_sets(
         self,
         i: int,

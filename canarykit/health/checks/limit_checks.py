@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from canarykit.display import Column, Table, format_value
 from canarykit.health.checks.before_and_after import Change
 from canarykit.health.checks.check import Arm, Check, Section, Status
@@ -32,7 +34,7 @@ class LimitLine:
     kept
         Nothing speaks against going on.
     proven
-        The exact bound itself is within the limit.
+        The limit is kept by a bound that holds at every look.
     """
 
     check: Check
@@ -68,11 +70,18 @@ def limit_line(
     reference = x0 / n0 if n0 else None
     level = guardrail.limit if guardrail.limit is not None else reference
     worst = _bound(x, n, harmful=True, lower=lower, alpha=1 - CONFIDENCE)
-    surely = _bound(x, n, harmful=False, lower=lower, alpha=question.rules.alpha_rollback * weight)
-    breached = guardrail.limit is not None and surely is not None and _beyond(surely, guardrail.limit, lower)
+    whole = found.time_is_over(i) if lower else np.ones(len(canary), dtype=bool)  # the others may still come
+    surely = _at_any_look(
+        int((first[canary & whole] >= 0).sum()),
+        int((canary & whole).sum()),
+        harmful=False,
+        lower=lower,
+        alpha=question.rules.alpha_rollback * weight,
+    )
+    breached = surely is not None and _beyond(surely, guardrail.limit, lower)
     if breached and n0:
-        others = _bound(x0, n0, harmful=False, lower=lower, alpha=question.rules.alpha_rollback * weight)
-        breached = not (others is not None and _beyond(others, guardrail.limit, lower))
+        breached = not _beyond(x0 / n0, guardrail.limit, lower)
+    at_most = _at_any_look(x, n, harmful=True, lower=lower, alpha=question.rules.alpha_promote)
     share = x / n if n else None
     seen_beyond = explained = False
     if guardrail.limit is not None:
@@ -83,7 +92,8 @@ def limit_line(
     status = Status.BREACH if breached else Status.HOLD if seen_beyond and not explained else Status.OK
     status = Status.INFO if seen_beyond and explained else status
     status = status if n and recorded else Status.UNCLEAR
-    proven = guardrail.limit is not None and worst is not None and not _beyond(worst, guardrail.limit, lower)
+    proven = at_most is not None and guardrail.limit is not None
+    proven = proven and not _beyond(float(at_most or 0.0), guardrail.limit, lower)
     check = Check(
         name=guardrail.label,
         kind="limit",
@@ -98,8 +108,9 @@ def limit_line(
         effect_unit="share",
         margin=guardrail.limit,
         method=(
-            f"exact (Clopper-Pearson) bounds, one-sided {CONFIDENCE:.0%} on the harmful side; the others of "
-            "the same time are no control, since nobody was put into an arm by chance"
+            f"what is still possible: exact (Clopper-Pearson) bound, one-sided {CONFIDENCE:.0%}, one look; "
+            "what is beyond or within the limit for sure: beta-binomial e-process, every look valid; the "
+            "others of the same time are no control, since nobody was put into an arm by chance"
         ),
     )
     return LimitLine(check, breached, status in (Status.OK, Status.INFO), proven)
@@ -197,6 +208,13 @@ def _bound(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float
     if found is None:
         return None
     return found.high if upper else found.low
+
+
+def _at_any_look(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float | None:
+    """The same two bounds, holding at every look together."""
+    from canarykit.stats.any_look.share_limits import share_limit_at_any_look
+
+    return share_limit_at_any_look(x, n, confidence=1 - alpha, side="upper" if harmful != lower else "lower")
 
 
 def _beyond(value: float, level: float | None, lower: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -309,24 +309,26 @@ def margin_ratio(
 
 
 def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    """Share guardrails whose limit the canary breaks by its exact bound while the control keeps it."""
-    from canarykit.stats.one_look.proportions import clopper_pearson
+    """Share guardrails whose limit the canary breaks, however often one looks, and the control keeps.
+
+    Where a low share is bad, only people who have had the whole time count: the others may still come.
+    """
+    from canarykit.stats.any_look.share_limits import share_limit_log_e
 
     broken = []
     for i, guardrail in enumerate(question.guardrails):
         first = found.first[i]
         if guardrail.limit is None or first is None:
             continue
-        beyond = []
-        for arm in (used & found.canary, used & ~found.canary):
-            x, n = int((first[arm] >= 0).sum()), int(arm.sum())
-            lower = guardrail.worse == "lower"
-            side: Literal["upper", "lower"] = "upper" if lower else "lower"
-            level = question.rules.alpha_rollback * question.weights[i]
-            bound = clopper_pearson(x, n, confidence=1 - level, sided=side)
-            beyond.append(
-                bound is not None and (bound.high < guardrail.limit if lower else bound.low > guardrail.limit)
-            )
-        if beyond[0] and not beyond[1]:
+        lower = guardrail.worse == "lower"
+        counted = used & found.time_is_over(i) if lower else used
+        x, n, x0, n0 = (
+            int(count)
+            for arm in (counted & found.canary, counted & ~found.canary)
+            for count in ((first[arm] >= 0).sum(), arm.sum())
+        )
+        log_e = share_limit_log_e(x, n, guardrail.limit, "below" if lower else "above")
+        kept = not n0 or (x0 / n0 >= guardrail.limit if lower else x0 / n0 <= guardrail.limit)
+        if kept and log_e >= -math.log(question.rules.alpha_rollback * question.weights[i]):
             broken.append(guardrail.label)
     return tuple(broken)

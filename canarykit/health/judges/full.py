@@ -37,7 +37,7 @@ def judge_full(data: DataState) -> StageReport:
 
 
 def _without_control(data: DataState) -> StageReport:
-    """Everybody has the feature: limits by exact bounds, a plain picture by day, and what to clean up."""
+    """Everybody has the feature: limits at any look, a plain picture by day, and what to clean up."""
     question = data.question
     units = stage_units(question, (question.plan.canary,), data.until)
     found = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
@@ -100,7 +100,7 @@ def _reason(data: DataState, row: Row, checks: tuple[Check, ...], *, proven: boo
     open_items = sum(c.kind == "clean-up" and c.status is Status.OPEN for c in checks)
     tail = f" {open_items} clean-up item(s) open." if open_items else ""
     if row is Row.SAFE:
-        return f"{stage}: every limit is kept, by exact bounds.{tail}"
+        return f"{stage}: every limit is kept, by bounds that hold at every look.{tail}"
     above = [c for c in checks[1:] if c.kind in ("validity", "limit") and c.status is Status.HOLD]
     if above:
         return f"{stage}: {above[0].name}: {above[0].meaning}{tail}"

@@ -294,7 +294,7 @@ def _method(report: StageReport) -> str:
         ),
         "full": (
             "At 100 % nobody is without the feature, so nothing is compared unless a holdout was kept. "
-            "Limits are judged by exact bounds; the picture by day is no comparison."
+            "Limits are judged by bounds that hold at every look; the picture by day is no comparison."
         ),
     }[report.kind]
     row = f"Row {int(report.row)} of the decision table: {report.row.name.lower().replace('_', ' ')}."
