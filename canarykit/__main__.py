@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG.replace("METRICS", _metric_fields()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    evaluate.add_argument("export", help="events: a PostHog export (file, folder or glob)")
+    evaluate.add_argument("export", help="events: a PostHog export (file, folder, glob or URL)")
     evaluate.add_argument("--plan", required=True, help="JSON of the plan, as RolloutPlan.to_json writes it")
     evaluate.add_argument("--stage", help="name of the stage; default: the one running up to --as-of")
     evaluate.add_argument(
@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--scan", action="store_true", help="leave large Parquet files on disk")
     evaluate.add_argument("--format", help="kind of export, where its columns do not say so")
     evaluate.add_argument("--tz", help="time zone of times that carry none")
+    evaluate.add_argument(
+        "--max-unusable-share",
+        type=float,
+        default=0.01,
+        help="share of the events that may be unusable before a promotion is held (default: 0.01)",
+    )
     evaluate.add_argument("--harm-budget", type=float, help="extra people harmed the next stage may cost")
     evaluate.add_argument(
         "--known-gap",
@@ -149,6 +155,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         _guardrails(options),
         as_of=options.as_of,
         harm_budget=options.harm_budget,
+        max_unusable_share=options.max_unusable_share,
         known_gaps=[gap.split("/") for gap in options.known_gap],
         crossers=options.crossers.replace("-", " "),
         people=parse_document(options.people, "the text of --people") if options.people else None,

@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there_is_named_with_its_neighbours(tmp_path):
 @pytest.mark.parametrize("content", ["<html></html>", "", "plain words"])
 def test_a_file_of_another_kind_is_refused(content, tmp_path):
     (tmp_path / "events.html").write_text(content)
-    with pytest.raises(ck.ExportFormatError, match=r"no Parquet, JSON or CSV file"):
+    with pytest.raises(ck.ExportFormatError, match=r"not a Parquet, JSON or CSV file"):
         ck.read_posthog(tmp_path / "events.html")
 
 

@@ -368,7 +368,7 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize(
     "columns, value, words",
     [
-        (["properties"], '{"$browser": ', "whose properties are no JSON"),
+        (["properties"], '{"$browser": ', "whose properties are not JSON"),
         (["timestamp"], None, "without a time that can be read"),
         (["distinct_id", "person_id"], None, "without any id"),
         (["event"], None, "without a name"),

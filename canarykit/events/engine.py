@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,47 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canarykit.display import Note
+from canarykit.errors import DataError, did_you_mean
 from canarykit.events.clock import UTC_TIME
-from canarykit.events.fields import PRESENT, Field, Query
+from canarykit.events.fields import PRESENT, Field, Query, Resolver
+from canarykit.events.merges import MERGE_COLUMNS, MERGE_EVENTS, merged_ids
 from canarykit.events.text import as_text, coalesce
 
-__all__ = ["Engine", "Lookups", "empty_table", "finish", "matches", "split_by_actor"]
+__all__ = [
+    "Engine",
+    "Identities",
+    "Lookups",
+    "Opened",
+    "Source",
+    "check_columns",
+    "empty_table",
+    "finish",
+    "matches",
+    "merges",
+    "split_by_actor",
+    "stand_ins",
+]
 
 _TEXT = pa.string()
+
+Identities = tuple[pa.Array, pa.Array] | None
+"""Distinct ids, and the person that each is."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine, and what the reader must know about how it was opened."""
+
+    engine: Engine
+    notes: tuple[Note, ...] = ()
+
+
+class Source:
+    """Events that are not in a table yet, and know which engine reads them."""
+
+    def open_engine(self, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
+        """The engine that reads them."""
+        raise TypeError(f"{type(self).__name__} must define open_engine()")
 
 
 class Engine:
@@ -56,9 +90,17 @@ class Engine:
         """First and last time of any event; None where there is none."""
         raise TypeError(f"{type(self).__name__} must define time_range()")
 
+    def lost(self) -> list[Note]:
+        """Counts of rows without a name, a time or an id, where opening did not count them."""
+        return []
+
     def dropped(self) -> list[Note]:
         """Counts of what every answer leaves out, where opening did not count it."""
         return []
+
+    def event_properties(self) -> tuple[str, ...]:
+        """Keys in the JSON of the events, of all of them."""
+        return ()
 
     def explain(self, query: Query, dialect: str | None = None) -> str:
         """What is sent to where the data is."""
@@ -127,6 +169,67 @@ def matches(column: pa.ChunkedArray, allowed: Any) -> pa.ChunkedArray:
     texts = pa.array([text for text in allowed if text is not None], _TEXT)
     kept = pc.is_in(plain, value_set=texts)
     return pc.or_(kept, pc.is_null(column)) if None in allowed else kept
+
+
+def check_columns(
+    columns: Sequence[str], mapping: Mapping[str, str], *, folds_case: bool = False, what: str = "the events"
+) -> None:
+    """Refuse a table without event, time or any id, or with columns that cannot be told apart.
+
+    Parameters
+    ----------
+    columns
+        Columns of the table.
+    mapping
+        Canonical name to column.
+    folds_case
+        Whether the engine takes `amount` and `Amount` for one column.
+    what
+        The table, in the words of the message.
+    """
+    seen: dict[str, str] = {}
+    for name in columns:
+        key = name.lower() if folds_case else name
+        if seen.get(key) == name:
+            raise DataError(f"{what} have two columns {name!r}; rename one")
+        if key in seen:
+            raise DataError(
+                f"{what} have the columns {seen[key]!r} and {name!r}, which this engine takes for one; "
+                "rename one"
+            )
+        seen[key] = name
+    for name in ("event", "timestamp"):
+        if mapping[name] not in columns:
+            raise DataError(f"{what} lack {mapping[name]!r}; {did_you_mean(mapping[name], columns)}")
+    if mapping["distinct_id"] not in columns and mapping["person_id"] not in columns:
+        raise DataError(
+            f"{what} lack {mapping['distinct_id']!r} and {mapping['person_id']!r}; "
+            + did_you_mean(mapping["distinct_id"], columns)
+        )
+
+
+def merges(engine: Engine, mapping: Mapping[str, str]) -> tuple[Identities, list[Note]]:
+    """Merges read from the events, for a log with neither person ids nor persons."""
+    resolver = Resolver(engine.columns, mapping, False, (), {})
+    fields = tuple(resolver.field(name) for name in MERGE_COLUMNS)
+    query = Query(fields, MERGE_EVENTS, None, None, (), resolver.field("distinct_id"))
+    parts = [part.select(list(MERGE_COLUMNS)) for part in engine.batches(query)]
+    rows = [part.to_pandas() for part in parts if part.num_rows]
+    if not rows:
+        return None, []
+    found, done, refused = merged_ids(pd.concat(rows))
+    notes = []
+    if done:
+        notes.append(Note("merged", "distinct ids were joined to a person by $identify or an alias", done))
+    if refused:
+        notes.append(Note("merge_refused", "merges were refused, as PostHog refuses them", refused))
+    return found, notes
+
+
+def stand_ins() -> Note:
+    """What an engine says that has no person ids and does not count the events it has."""
+    text = "the events carry no person ids: the distinct id stands in where nothing says who it is"
+    return Note("distinct_id_used", text)
 
 
 def empty_table(fields: tuple[Field, ...]) -> pa.Table:

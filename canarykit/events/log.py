@@ -98,7 +98,7 @@ class EventLog:
         tz: Zone | None = None,
         notes: Sequence[Note] = (),
     ) -> None:
-        from canarykit.events.open import open_engine, to_frame
+        from canarykit.events.open import open_engine, rows_of
 
         self.mapping: dict[str, str] = {
             "event": event,
@@ -113,10 +113,10 @@ class EventLog:
         found = list(notes)
         self.persons: pd.DataFrame | None = None
         if persons is not None:
-            self.persons, more = read_persons(to_frame(persons))
+            self.persons, more = read_persons(rows_of(persons))
             found += more
         self.groups: pd.DataFrame | None = (
-            None if groups is None else read_groups(to_frame(groups), self.group_types)
+            None if groups is None else read_groups(rows_of(groups), self.group_types)
         )
         self._lookups: Lookups = lookups_of(self.persons, self.groups)
         opened = open_engine(frame, self.mapping, identities_of(self.persons), tz=tz)
@@ -132,9 +132,9 @@ class EventLog:
     @property
     def frame(self) -> pd.DataFrame:
         """The pandas frame behind the log: unusable rows gone, columns as they came."""
-        frame = getattr(self._engine, "frame", None)
-        if not isinstance(frame, pd.DataFrame):
+        if self.engine != "pandas":
             raise DataError(f"the events are in {self.engine}, not in a frame; use reduce() or select()")
+        frame: pd.DataFrame = self._engine.frame  # type: ignore[attr-defined]
         return frame
 
     @property
@@ -292,17 +292,27 @@ class EventLog:
         """The notes, with everything counted that answers leave out: for files one more pass over them."""
         return (*self.notes, *self._engine.dropped())
 
-    def property_names(self, *, sample: int = 1000) -> tuple[str, ...]:
-        """Names of event properties: columns, and the keys of the JSON of some events."""
-        from canarykit.events.open import sample_property_names
+    def count_lost(self) -> tuple[Note, ...]:
+        """Counts of rows that no answer can use, where opening the log did not count them."""
+        return tuple(self._engine.lost())
 
-        return sample_property_names(self, sample)
+    def property_names(self) -> tuple[str, ...]:
+        """Names of event properties: columns, and the keys of the JSON of all events."""
+        return self._property_names
+
+    @cached_property
+    def _property_names(self) -> tuple[str, ...]:
+        canonical = {*self.mapping.values(), "uuid", "created_at", "person_properties", "_inserted_at"}
+        columns = [name for name in self.columns if name not in canonical]
+        return tuple(dict.fromkeys([*columns, *self._engine.event_properties()]))
 
     def __len__(self) -> int:
-        return len(self.frame)
+        if self.engine != "pandas":
+            raise DataError(f"the events are in {self.engine}, not in a frame; count them with event_names()")
+        return len(self._engine.rows)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        size = f"{len(self.frame):,} events" if self.engine == "pandas" else "events"
+        size = f"{len(self):,} events" if self.engine == "pandas" else "events"
         known = "" if self.persons is None else f", {self.persons['person_id'].nunique():,} persons"
         notes = "".join(f"\nnote: {note}" for note in self.notes)
         return f"EventLog: {size} in {self.engine}{known}{notes}"

@@ -26,7 +26,10 @@ _JUNK = frozenset(
 
 def merged_ids(events: pd.DataFrame) -> tuple[tuple[pa.Array, pa.Array] | None, int, int]:
     """Identities, merges done and merges refused, from rows of `MERGE_EVENTS` with `MERGE_COLUMNS`."""
-    ordered = events.sort_values("timestamp", kind="stable")
+    plain = {name: events[name].astype(object) for name in MERGE_COLUMNS if name != "timestamp"}
+    # What happened at one instant is taken in an order that no engine or file can change.
+    order = ["timestamp", "event", "distinct_id", "$anon_distinct_id", "alias"]
+    ordered = events.assign(**plain).sort_values(order, kind="stable")
     source = np.where(ordered["event"] == "$identify", ordered["$anon_distinct_id"], ordered["alias"])
     rows = zip(ordered["event"], ordered["distinct_id"], source, strict=True)
     people = _People()

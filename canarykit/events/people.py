@@ -13,6 +13,7 @@ import pyarrow as pa
 from canarykit.display import Note
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.engine import Lookups
+from canarykit.events.engines.rows import Rows
 from canarykit.events.text import as_text, frame_column, id_text
 from canarykit.hashing import COMPILED_FROM, hash_ids
 
@@ -26,8 +27,9 @@ _PERSON_EXTRAS = (
 _GROUP_EXTRAS = ("team_id", "properties", "group_properties", "created_at", "updated_at", "version")
 
 
-def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
+def read_persons(rows: Rows) -> tuple[pd.DataFrame, list[Note]]:
     """One row per distinct id: `person_id`, `distinct_id`, and a column per property."""
+    frame = rows.frame
     frame = frame.rename(columns={"id": "person_id"}) if "person_id" not in frame.columns else frame
     if "distinct_ids" in frame.columns and "distinct_id" not in frame.columns:
         frame = frame.assign(distinct_id=frame["distinct_ids"].map(_listed)).explode("distinct_id")
@@ -61,8 +63,9 @@ def read_persons(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
     return single.sort_index().reset_index(drop=True), notes
 
 
-def read_groups(frame: pd.DataFrame, group_types: Mapping[str, int]) -> pd.DataFrame:
+def read_groups(rows: Rows, group_types: Mapping[str, int]) -> pd.DataFrame:
     """One row per group: `group_type_index`, `group_key`, and a column per property."""
+    frame = rows.frame
     short = {"index": "group_type_index", "key": "group_key"}
     frame = frame.rename(columns={old: new for old, new in short.items() if new not in frame.columns})
     if "group_key" not in frame.columns:
@@ -156,17 +159,34 @@ def _properties(frame: pd.DataFrame, names: tuple[str, ...], skipped: tuple[str,
     found = next((name for name in names if name in frame.columns), None)
     if found is None:
         return flat
-    nested = pd.DataFrame([_object(value) for value in frame[found].tolist()], index=frame.index)
+    objects = [_object(value) for value in frame[found].tolist()]
+    nested = _typed(pd.DataFrame(objects, index=frame.index, dtype=object))
     nested = nested[[name for name in nested.columns if name not in {"person_id", "distinct_id"}]]
     return pd.concat([flat.drop(columns=nested.columns, errors="ignore"), nested], axis=1)
 
 
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns in pandas' own types, but for whole numbers beside a gap: a float would lose digits."""
+    kept = [
+        name
+        for name in frame.columns
+        if frame[name].isna().any() and pd.api.types.infer_dtype(frame[name], skipna=True) == "integer"
+    ]
+    typed = frame.infer_objects()
+    return typed.assign(**{name: frame[name] for name in kept}) if kept else typed
+
+
 def _object(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
+    """The properties of one row: an object, a map, or JSON of one, also where it was encoded twice."""
+    for _ in range(3):
+        if not isinstance(value, str):
+            break
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
+            value = json.loads(value.removeprefix("\ufeff"), strict=False)
+        except (ValueError, RecursionError):
             return {}
+    if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+        value = dict(value)
     return value if isinstance(value, dict) else {}
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["connect", "quoted", "to_arrow"]
+__all__ = ["connect", "glob_quoted", "quoted", "to_arrow"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -42,6 +42,17 @@ def quoted(name: str, mark: str = '"') -> str:
     "$feature/new" 'it''s'
     """
     return f"{mark}{name.replace(mark, mark * 2)}{mark}"
+
+
+def glob_quoted(path: str) -> str:
+    """The path of one file as SQL, where DuckDB would take signs in its name for a pattern.
+
+    Examples
+    --------
+    >>> print(glob_quoted("events[1].parquet"))
+    'events[[]1].parquet'
+    """
+    return quoted("".join(f"[{sign}]" if sign in "*?[" else sign for sign in path), "'")
 
 
 def to_arrow(relation: Any) -> pa.Table:

@@ -1,12 +1,7 @@
-"""Values as text: every engine hands out properties and ids in the same form, the text of their JSON.
-
-`true`, `95`, `1.5`, strings bare, objects as compact JSON; absent, null and NaN are null.
-"""
+"""Arrow columns as text, by the rule of `canarykit.events.values`."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,47 +11,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canarykit.errors import DataError
+from canarykit.events.documents import json_values, pointer
+from canarykit.events.values import value_text
 
 __all__ = [
+    "BLANKS",
     "as_json_text",
     "as_text",
+    "check_float_ids",
     "coalesce",
+    "floored",
     "frame_column",
     "id_text",
     "json_values",
     "numeric",
     "pointer",
+    "value_text",
 ]
 
 _TEXT = pa.string()
-_LARGEST_EXACT = 2**53
 _OFFSET_LIMIT = 2**31 - 1
-
-
-def value_text(value: Any) -> str | None:
-    """One Python value as text.
-
-    Examples
-    --------
-    >>> value_text(True), value_text(95.0), value_text("pro"), value_text(None), value_text({"a": [1]})
-    ('true', '95', 'pro', None, '{"a":[1]}')
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        number = float(value)
-        if math.isnan(number):
-            return None
-        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
-    if isinstance(value, np.ndarray):
-        return value_text(value.tolist())
-    return None if value is pd.NaT or value is pd.NA else str(value)
+BLANKS = " \t\r\n"
+"""What an id may be full of and still be blank."""
 
 
 def as_text(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
@@ -73,15 +49,48 @@ def as_text(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.nulls(len(chunked), _TEXT)])
     if pa.types.is_floating(kind):
         return _float_text(chunked)
-    if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
-        return pa.chunked_array([pa.array([_nested_text(v) for v in chunked.to_pylist()], _TEXT)])
-    return chunked.cast(_TEXT)
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or _is_view(kind):
+        return chunked.cast(_TEXT)
+    return pa.chunked_array([pa.array([value_text(value) for value in _values(chunked)], _TEXT)])
 
 
-def _nested_text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
+def _values(chunked: pa.ChunkedArray) -> list[Any]:
+    """Python values of a column; moments to the microsecond, maps as dictionaries, ids as `UUID`."""
+    kind = chunked.type
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name == "arrow.uuid":
+            return [None if value is None else _uuid(value) for value in chunked.to_pylist()]
+        storage = [chunk.storage for chunk in chunked.chunks]
+        return _values(pa.chunked_array(storage, kind.storage_type))
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
+        return [None if value is None else _uuid(value) for value in chunked.to_pylist()]
+    if pa.types.is_timestamp(kind):
+        utc = pa.timestamp("us", None if kind.tz is None else "UTC")
+        chunked = floored(chunked).cast(utc)
+    if pa.types.is_duration(kind):
+        chunked = chunked.cast(pa.duration("us"), safe=False)
+    if pa.types.is_nested(kind):
+        return chunked.to_pylist(maps_as_pydicts="lossy")
+    return chunked.to_pylist()
+
+
+def _uuid(value: Any) -> Any:
+    import uuid
+
+    return uuid.UUID(bytes=value) if isinstance(value, bytes) else value
+
+
+def floored(chunked: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Moments cut to the microsecond, so that every engine agrees on what stands behind it."""
+    kind = chunked.type
+    if kind.unit != "ns":
+        return chunked.cast(pa.timestamp("us", kind.tz))
+    return pc.floor_temporal(chunked, unit="microsecond").cast(pa.timestamp("us", kind.tz), safe=False)
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    check = getattr(pa.types, "is_string_view", None)
+    return bool(check and check(kind))
 
 
 def _dictionary_text(chunked: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -92,6 +101,8 @@ def _dictionary_text(chunked: pa.ChunkedArray) -> pa.ChunkedArray:
     for chunk in chunked.chunks:
         values = as_text(chunk.dictionary).combine_chunks()
         values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+        if values.null_count:  # a category that is missing
+            return as_text(chunked.cast(chunked.type.value_type))
         indices = chunk.indices.cast(pa.int32())
         chunks.append(pa.DictionaryArray.from_arrays(indices, values, safe=False))  # known to be in bounds
     return pa.chunked_array(chunks, wanted)
@@ -108,83 +119,76 @@ def _small_offsets(chunked: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _float_text(chunked: pa.ChunkedArray) -> pa.ChunkedArray:
-    values = chunked.cast(pa.float64()).to_numpy()
-    missing = np.isnan(values)
+    whole_column = chunked.to_numpy()  # in its own width: a short float has a shorter text
+    values = whole_column.astype(np.float64)
+    missing = ~np.isfinite(values)
     with np.errstate(invalid="ignore"):
         whole = ~missing & (np.abs(values) < 1e15) & (np.trunc(values) == values)
     if (whole | missing).all():
         integers = pa.array(np.where(whole, values, 0).astype(np.int64), mask=missing)
         return pa.chunked_array([integers.cast(_TEXT)])
-    codes, uniques = pd.factorize(values)
-    texts = pa.array([value_text(float(value)) for value in uniques], _TEXT)
+    codes, uniques = pd.factorize(np.where(missing, np.nan, values))
+    short = whole_column.dtype.type
+    texts = pa.array([value_text(short(value)) for value in uniques], _TEXT)
     return pa.chunked_array([texts.take(pa.array(codes, mask=codes < 0))])
 
 
 def frame_column(series: pd.Series) -> pa.ChunkedArray:
-    """A pandas column as an Arrow column, without a copy where its memory is Arrow's already."""
-    try:
-        array = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        array = pa.array([value_text(value) for value in series.tolist()], _TEXT)
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    """A pandas column as an Arrow column, without a copy where its memory is Arrow's already.
+
+    A column of objects stays what it is only where all its values are texts, booleans or whole numbers;
+    else each value becomes its text, so that none is read as what its neighbours are.
+    """
+    kind = pd.api.types.infer_dtype(series, skipna=True) if series.dtype == object else "typed"
+    wanted = {"typed": None, "empty": pa.string(), "string": pa.string(), "boolean": pa.bool_()}
+    wanted["integer"] = pa.int64()
+    if kind in wanted:
+        try:
+            array = pa.array(series, wanted[kind], from_pandas=True)
+            return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            pass  # a number beyond 64 bits, half of an emoji, a type that Arrow lacks
+    return pa.chunked_array([pa.array([_cell(value) for value in series.tolist()], _TEXT)])
+
+
+def _cell(value: Any) -> str | None:
+    missing = value is pd.NA or value is pd.NaT
+    return None if missing else value_text(value)
 
 
 def id_text(array: pa.Array | pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Ids as text. Ids that were read as floats lose the `.0`; digits that a float has lost are refused."""
     chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     if pa.types.is_floating(chunked.type):
-        largest = pc.max(pc.abs(chunked)).as_py()
-        if largest is not None and largest >= _LARGEST_EXACT:
-            raise DataError(
-                f"column {name!r} holds ids as floats up to {largest:.0f}; beyond 2**53 a float has lost "
-                f"digits: read the column as text, for example dtype={{{name!r}: str}}"
-            )
+        check_float_ids(pc.max(pc.abs(chunked)).as_py(), name, is_short=chunked.type != pa.float64())
     text = as_text(chunked)
-    blank = pc.equal(text if not pa.types.is_dictionary(text.type) else text.cast(_TEXT), "")
-    return pc.if_else(blank, pa.scalar(None, _TEXT), text.cast(_TEXT)) if pc.any(blank).as_py() else text
+    plain = text if not pa.types.is_dictionary(text.type) else text.cast(_TEXT)
+    blank = pc.equal(pc.utf8_trim(plain, BLANKS), "")
+    return pc.if_else(blank, pa.scalar(None, _TEXT), plain) if pc.any(blank).as_py() else text
+
+
+def check_float_ids(largest: float | None, name: str, *, is_short: bool = False) -> None:
+    """Refuse ids that were read as floats and have lost digits."""
+    power = 24 if is_short else 53
+    if largest is not None and largest >= 2**power:
+        raise DataError(
+            f"column {name!r} holds ids as floats up to {largest:.0f}; beyond 2**{power} a float has lost "
+            f"digits: read the column as text, for example dtype={{{name!r}: str}}"
+        )
 
 
 def as_json_text(array: pa.ChunkedArray) -> pa.ChunkedArray:
     """A properties column as JSON text: text as it is, objects written out."""
     kind = array.type
     if pa.types.is_struct(kind) or pa.types.is_map(kind):
-        rows = (dict(v) if isinstance(v, list) else v for v in array.to_pylist())
-        return pa.chunked_array([pa.array([value_text(_without_nulls(row)) for row in rows], _TEXT)])
+        rows = (_without_nulls(row) for row in array.to_pylist(maps_as_pydicts="lossy"))
+        return pa.chunked_array([pa.array([value_text(row) for row in rows], _TEXT)])
     return as_text(array)
 
 
 def _without_nulls(row: dict[str, Any] | None) -> dict[str, Any] | None:
     """A struct column has every key in every row; a key that a row lacks reads as null."""
     return None if row is None else {key: value for key, value in row.items() if value is not None}
-
-
-def pointer(path: Sequence[str]) -> str:
-    """A JSON pointer (RFC 6901): any key, dots, quotes and slashes included."""
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
-
-
-def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[pa.ChunkedArray]:
-    """Values at several paths of a column of JSON text, each row parsed once; unreadable rows are null.
-
-    Examples
-    --------
-    >>> column = pa.chunked_array([['{"plan": "pro", "seats": 3}', "{broken", None]])
-    >>> [values.to_pylist() for values in json_values(column, [("plan",), ("seats",)])]
-    [['pro', None, None], ['3', None, None]]
-    """
-    from canarykit.events.sql import connect, quoted, to_arrow
-
-    listed = ", ".join(quoted(pointer(path), "'") for path in paths)
-    chosen = ", ".join(f"found[{position + 1}] AS c{position}" for position in range(len(paths)))
-    with connect() as connection:
-        connection.register("documents", pa.table({"document": text.cast(_TEXT)}))
-        result = to_arrow(
-            connection.sql(
-                f"SELECT {chosen} FROM (SELECT TRY(json_extract_string(document, [{listed}])) AS found "
-                "FROM documents)"
-            )
-        )
-    return [as_text(column) for column in result.columns]
 
 
 def coalesce(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -208,7 +212,8 @@ def numeric(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if len(chunked) == 0:
         return np.empty(0)
     if pa.types.is_integer(chunked.type) or pa.types.is_floating(chunked.type):
-        return chunked.cast(pa.float64()).to_numpy()
+        numbers = chunked.cast(pa.float64()).to_numpy()
+        return np.where(np.isfinite(numbers), numbers, np.nan)
     is_coded = pa.types.is_dictionary(chunked.type)
     encoded = chunked.unify_dictionaries() if is_coded else chunked.dictionary_encode()
     coded = encoded.combine_chunks()

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from canarykit.events.clock import UTC_TIME, read_times
 from canarykit.events.engine import matches
 from canarykit.events.fields import Column, Field, Json, Query
-from canarykit.events.text import as_json_text, as_text, coalesce, id_text, json_values
+from canarykit.events.text import as_json_text, as_text, coalesce, floored, id_text, json_values
 
-__all__ = ["IDS", "answer", "identified", "utc_time"]
+__all__ = ["IDS", "answer", "identified", "taken", "utc_time"]
 
 IDS = ("person_id", "distinct_id", "session_id", "uuid")
 _TEXT = pa.string()
@@ -70,7 +70,7 @@ def answer(
             person, rows = person.filter(kept), pc.sum(kept).as_py()
     elif asked:
         person = columns[ids[0]]
-    found |= _taken(query, columns, found)
+    found |= taken(query, columns, found)
     values: dict[str, pa.ChunkedArray] = {}
     for field in query.stored():
         if field.is_person:
@@ -94,26 +94,26 @@ def identified(distinct: pa.ChunkedArray, identities: tuple[pa.Array, pa.Array])
 
 
 def utc_time(column: pa.ChunkedArray, name: str, zone: str | None) -> pa.ChunkedArray:
-    """A stored time column in UTC microseconds."""
+    """A stored time column in UTC microseconds; what opening the log let pass is not refused here."""
     kind = column.type
     if pa.types.is_timestamp(kind) and (kind.tz is not None or zone == "UTC"):
-        return column.cast(pa.timestamp("us", kind.tz), safe=False).cast(UTC_TIME)
-    return read_times(column.to_pandas(), name, zone)[0]
+        return floored(column).cast(UTC_TIME)
+    return read_times(column, name, zone or "UTC", lenient=True)[0]
 
 
-def _taken(
+def taken(
     query: Query, columns: Columns, found: Mapping[Json, pa.ChunkedArray]
 ) -> dict[Json, pa.ChunkedArray]:
-    """Values out of JSON text, each column parsed once."""
+    """Values out of JSON text, each column parsed once; those that are `found` already stay."""
     wanted = dict.fromkeys(
         part for f in query.stored() for part in f.parts if isinstance(part, Json) and part not in found
     )
-    taken: dict[Json, pa.ChunkedArray] = {}
+    values: dict[Json, pa.ChunkedArray] = dict(found)
     for column in dict.fromkeys(part.column for part in wanted):
         parts = [part for part in wanted if part.column == column]
         texts = json_values(as_json_text(columns[column]), [part.path for part in parts])
-        taken |= zip(parts, texts, strict=True)
-    return taken
+        values |= zip(parts, texts, strict=True)
+    return values
 
 
 def _text(
@@ -124,7 +124,7 @@ def _text(
     texts = []
     for part in field.parts:
         if isinstance(part, Json):
-            texts.append(found[part])
+            texts.append(id_text(found[part], field.name) if field.name in IDS else found[part])
         else:
             stored = columns[part.name]
             texts.append(id_text(stored, part.name) if field.name in IDS else as_text(stored))

@@ -1,4 +1,4 @@
-"""The default engine: a pandas frame in memory, handed out as Arrow columns."""
+"""The default engine: rows in memory (pandas, Arrow, polars), handed out as Arrow columns."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from canarykit.events.clock import epoch_micros
-from canarykit.events.engine import Engine, matches
+from canarykit.display import Note
+from canarykit.events.clock import epoch_micros, read_times
+from canarykit.events.documents import document_keys, unreadable
+from canarykit.events.engine import Engine, Identities, Opened, check_columns, matches, merges
 from canarykit.events.engines.answer import IDS, identified
+from canarykit.events.engines.repeats import ORDER, first_of_each, repeats_note
+from canarykit.events.engines.rows import Rows
 from canarykit.events.fields import Field, Json, Query
-from canarykit.events.text import as_json_text, as_text, coalesce, frame_column, id_text, json_values
+from canarykit.events.text import as_json_text, as_text, coalesce, id_text, json_values
+from canarykit.events.unusable import UNREADABLE, dropping_notes
 
-__all__ = ["FrameEngine"]
+__all__ = ["FrameEngine", "open_rows"]
 
 _TEXT = pa.string()
 
 
 class FrameEngine(Engine):
-    """Events in a pandas frame whose times have been read and whose unusable rows are gone.
+    """Events in memory whose times have been read and whose unusable rows are gone.
 
     Parameters
     ----------
-    frame
+    rows
         The events, one row each.
     mapping
         Canonical name to column.
@@ -40,13 +45,13 @@ class FrameEngine(Engine):
 
     def __init__(
         self,
-        frame: pd.DataFrame,
+        rows: Rows,
         mapping: Mapping[str, str],
         times: Mapping[str, pa.ChunkedArray],
         identities: tuple[pa.Array, pa.Array] | None,
     ) -> None:
-        self.frame = frame
-        self.columns: tuple[str, ...] = tuple(map(str, frame.columns))
+        self.rows = rows
+        self.columns: tuple[str, ...] = rows.names
         self.identities = identities
         self._mapping = mapping
         self._times = times
@@ -54,9 +59,26 @@ class FrameEngine(Engine):
         self._extracted: dict[Json, pa.ChunkedArray] = {}
         self._rows_parsed: dict[Json, int] = {}
         self._micros = epoch_micros(times["timestamp"])
-        event = as_text(frame_column(frame[mapping["event"]]))
+        event = as_text(rows.column(mapping["event"]))
         coded = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
         self._event = _one_chunk(coded.unify_dictionaries().cast(pa.dictionary(pa.int32(), _TEXT)))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The events as a pandas frame."""
+        return self.rows.frame
+
+    def event_properties(self) -> tuple[str, ...]:
+        """Keys in the JSON of all events."""
+        name = self._mapping["properties"]
+        return document_keys(self._document(name)) if name in self.columns else ()
+
+    def count_unreadable(self) -> int:
+        """How many events have properties that hold no object."""
+        name = self._mapping["properties"]
+        if name not in self.columns or pa.types.is_nested(self.rows.column(name).type):
+            return 0
+        return int(pc.sum(unreadable(self._document(name))).as_py() or 0)
 
     def shards(self, query: Query) -> Iterator[pa.Table]:
         """One table: everything is in this process already."""
@@ -116,7 +138,8 @@ class FrameEngine(Engine):
                     else _kept(self._text(part.name, item.name in IDS, item.name in native), rows)
                     for part in item.parts
                 ]
-                count = len(self.frame) if rows is None else int(rows.sum())
+                parts = [id_text(part, item.name) for part in parts] if item.name in IDS else parts
+                count = len(self.rows) if rows is None else int(rows.sum())
                 values[item.name] = coalesce(parts) if parts else pa.chunked_array([pa.nulls(count, _TEXT)])
         return values
 
@@ -126,14 +149,12 @@ class FrameEngine(Engine):
         wanted = dict.fromkeys(part for item in fields for part in item.parts if isinstance(part, Json))
         for column in dict.fromkeys(part.column for part in wanted):
             parts = [part for part in wanted if part.column == column]
-            key = (column, False)
-            if key not in self._texts:
-                self._texts[key] = as_json_text(frame_column(self.frame[column]))
-            self._extract(self._texts[key], parts, len(self.frame) if rows is None else int(rows.sum()))
+            texts = self._document(column)
+            self._extract(texts, parts, len(self.rows) if rows is None else int(rows.sum()))
             found |= {part: _kept(self._extracted[part], rows) for part in parts if part in self._extracted}
             left = [part for part in parts if part not in self._extracted]
             if left:
-                texts = _kept(self._texts[key], rows)
+                texts = _kept(texts, rows)
                 found |= zip(left, json_values(texts, [part.path for part in left]), strict=True)
         return found
 
@@ -144,7 +165,7 @@ class FrameEngine(Engine):
         """
         for part in parts:
             self._rows_parsed[part] = self._rows_parsed.get(part, 0) + n_rows
-        due = [p for p in parts if p not in self._extracted and self._rows_parsed[p] >= len(self.frame)]
+        due = [p for p in parts if p not in self._extracted and self._rows_parsed[p] >= len(self.rows)]
         room = texts.nbytes - sum(column.nbytes for column in self._extracted.values())
         if due and room > 0:
             for part, column in zip(due, json_values(texts, [p.path for p in due]), strict=True):
@@ -152,27 +173,33 @@ class FrameEngine(Engine):
                 if room >= 0:
                     self._extracted[part] = column
 
+    def _document(self, column: str) -> pa.ChunkedArray:
+        key = (column, False)
+        if key not in self._texts:
+            self._texts[key] = as_json_text(self.rows.column(column))
+        return self._texts[key]
+
     def _text(self, column: str, is_id: bool, native: bool) -> pa.ChunkedArray:
         if native:
-            return frame_column(self.frame[column])
+            return self.rows.column(column)
         key = (column, is_id)
         if key not in self._texts:
-            stored = frame_column(self.frame[column])
+            stored = self.rows.column(column)
             self._texts[key] = id_text(stored, column) if is_id else as_text(stored)
         return self._texts[key]
 
     def _complete(self, name: str) -> bool:
-        """Whether a column misses no value; whole numbers of numpy cannot."""
-        column = self.frame[name]
-        whole = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu"
-        return whole or bool(column.notna().all())
+        """Whether a column of whole numbers misses no value; other ids are handed out as their text."""
+        column = self.rows.column(name)
+        whole = pa.types.is_integer(column.type) or pa.types.is_dictionary(column.type)
+        return whole and column.null_count == 0
 
     def _person_ids(self, native: bool) -> pa.ChunkedArray:
         """Who each event belongs to: the known identity, else the person id, else the distinct id."""
         column, distinct = self._mapping["person_id"], self._mapping["distinct_id"]
         there = [name for name in (column, distinct) if name in self.columns]
         if native and self.identities is None and self._complete(there[0]):
-            return frame_column(self.frame[there[0]])
+            return self.rows.column(there[0])
         key = ("\0person", True)
         if key not in self._texts:
             parts = [self._text(name, True, False) for name in there]
@@ -180,6 +207,94 @@ class FrameEngine(Engine):
                 parts.insert(0, identified(parts[-1], self.identities))
             self._texts[key] = coalesce(parts)
         return self._texts[key]
+
+
+def open_rows(rows: Rows, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
+    """Read the times, leave out what cannot be used, and count it by reason."""
+    check_columns(rows.names, mapping)
+    notes: list[Note] = []
+    times, naive = read_times(rows.column(mapping["timestamp"]), mapping["timestamp"], tz)
+    if naive:
+        notes.append(Note("naive_times", f"times without a zone were read as {tz}", naive))
+    read = {"timestamp": times}
+    if "created_at" in rows:
+        read["created_at"] = read_times(rows.column("created_at"), "created_at", tz or "UTC", lenient=True)[0]
+    keep, dropped = _usable(rows, mapping, times)
+    rows, read = _filtered(rows, read, keep)
+    if "uuid" in rows:
+        order = [
+            rows.column(mapping.get(name, name)) for name in ORDER[1:] if mapping.get(name, name) in rows
+        ]
+        once = first_of_each(rows.column("uuid"), [read["timestamp"], *order])
+        if once is not None:
+            dropped.insert(0, repeats_note(int((~once).sum())))
+            rows, read = _filtered(rows, read, once)
+    notes += dropped
+    engine = FrameEngine(rows, mapping, read, identities)
+    if broken := engine.count_unreadable():
+        notes.append(Note("bad_json", UNREADABLE, broken))
+    for name in ("person_id", "distinct_id"):
+        if mapping[name] in rows:
+            notes += _floats(rows, mapping[name])
+    if identities is None and mapping["person_id"] not in rows:
+        engine.identities, more = merges(engine, mapping)
+        notes += more
+    return Opened(engine, (*notes, *_stand_ins(engine, mapping)))
+
+
+def _filtered(
+    rows: Rows, times: dict[str, pa.ChunkedArray], keep: np.ndarray
+) -> tuple[Rows, dict[str, pa.ChunkedArray]]:
+    if keep.all():
+        return rows, times
+    mask = pa.array(keep)
+    return rows.filter(keep), {name: column.filter(mask) for name, column in times.items()}
+
+
+def _usable(rows: Rows, mapping: Mapping[str, str], times: pa.ChunkedArray) -> tuple[np.ndarray, list[Note]]:
+    """Which rows can be used, and a note for every reason why some cannot."""
+    ids = [mapping[name] for name in ("person_id", "distinct_id") if mapping[name] in rows]
+    names = as_text(rows.column(mapping["event"]))
+    somebody = np.any([_flags(pc.is_valid(id_text(rows.column(name), name))) for name in ids], axis=0)
+    good = {
+        "no_event_name": _flags(pc.is_valid(names)),
+        "snapshots": ~_flags(pc.equal(names, "$snapshot")),
+        "no_time": _flags(pc.is_valid(times)),
+        "no_id": somebody,
+    }
+    keep, counts = np.ones(len(rows), dtype=bool), {}
+    for code, mask in good.items():
+        counts[code] = int((keep & ~mask).sum())
+        keep &= mask
+    return keep, dropping_notes(counts)
+
+
+def _flags(mask: pa.ChunkedArray) -> np.ndarray:
+    return pc.fill_null(mask, False).to_numpy().astype(bool)
+
+
+def _floats(rows: Rows, name: str) -> list[Note]:
+    column = rows.column(name)
+    if not pa.types.is_floating(column.type):
+        return []
+    gaps = len(column) - pc.sum(pc.fill_null(pc.is_finite(column), False)).as_py() if len(column) else 0
+    text = f"gaps in {name!r} had made its ids floats; they are read without '.0'"
+    return [Note("float_ids", text, gaps)] if gaps else []
+
+
+def _stand_ins(engine: FrameEngine, mapping: Mapping[str, str]) -> list[Note]:
+    """How many events have no person id, so that the distinct id stands in."""
+    rows, person, distinct = engine.rows, mapping["person_id"], mapping["distinct_id"]
+    missing = np.ones(len(rows), dtype=bool)
+    if person in rows:
+        missing = ~_flags(pc.is_valid(engine._text(person, True, False)))
+    if engine.identities is not None and distinct in rows and missing.any():
+        known = engine._text(distinct, True, False).cast(_TEXT)
+        missing &= ~_flags(pc.is_in(known, value_set=engine.identities[0]))
+    count = int(missing.sum())
+    if not count:
+        return []
+    return [Note("distinct_id_used", "events without a person id: the distinct id stands in", count)]
 
 
 def _kept(column: pa.ChunkedArray, rows: np.ndarray | None) -> pa.ChunkedArray:

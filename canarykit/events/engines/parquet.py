@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from canarykit.errors import ExportFormatError
+from canarykit.display import Note
+from canarykit.errors import DataError, ExportFormatError
+from canarykit.events.engine import Identities, Opened, Source
 from canarykit.events.engines.duckdb import DuckDBEngine, open_duckdb
+from canarykit.events.engines.duckdb.connections import Connections
+from canarykit.events.engines.json_lines import JsonLines
 from canarykit.events.engines.row_groups import RowGroups
 from canarykit.events.fields import Query
-from canarykit.events.open import Identities, Opened
-from canarykit.events.sql import connect, quoted, to_arrow
+from canarykit.events.locations import ExportFile, hive_columns
+from canarykit.events.sql import glob_quoted, quoted
 
-__all__ = ["ExportFiles", "ParquetEngine"]
+__all__ = ["ExportFiles", "ParquetEngine", "open_dataset"]
 
 _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 @dataclass(frozen=True)
-class ExportFiles:
+class ExportFiles(Source):
     """Files of one kind, to be opened as an event log.
 
     Attributes
     ----------
-    paths
+    files
         The files.
     kind
         "parquet" or "jsonl".
@@ -39,19 +41,21 @@ class ExportFiles:
         About what the rows of one answer may take in memory.
     says_utc
         Whether times without a zone are UTC; None leaves that to the columns.
+    naming
+        New names of columns, and columns that go; None keeps them.
     """
 
-    paths: tuple[str, ...]
+    files: tuple[ExportFile, ...]
     kind: str = "parquet"
     deduplicate: bool = True
     memory_limit: str = "2GB"
     says_utc: bool | None = None
+    naming: Callable[[Sequence[str]], tuple[dict[str, str], tuple[str, ...]]] | None = None
 
-    def open_engine(self, mapping: Mapping[str, str], identities: Identities, tz: Any) -> Opened:
+    def open_engine(self, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
         """The engine that reads these files."""
         import duckdb
 
-        connection = connect()
         options: dict[str, Any] = {
             "tz": tz,
             "says_utc": self.says_utc,
@@ -59,35 +63,75 @@ class ExportFiles:
             "shard_bytes": _size(self.memory_limit),
         }
         try:
-            if self.kind == "parquet":
-                groups = RowGroups.open(self.paths)
-                options |= {"engine": ParquetEngine, "groups": groups}
-                return open_duckdb(self._parquet(), connection, mapping, identities, **options)
-            return open_duckdb(self._lines(connection), connection, mapping, identities, **options)
-        except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowInvalid, OSError) as problem:
-            names = ", ".join(Path(path).name for path in self.paths[:5])
+            if self.kind == "jsonl":
+                lines = JsonLines.read([file.local() for file in self.files])
+                options |= {"empty_rows": lines.n_empty}
+                if lines.n_bad:
+                    text = "lines that are not JSON objects were dropped"
+                    options["notes"] = (Note("bad_lines", text, lines.n_bad),)
+                source = self._renamed(lines.sql, lines.keys)
+                return open_duckdb(source, Connections(lines.tables), mapping, identities, **options)
+            groups = RowGroups.open(self.files)
+            source, tables = self._parquet(groups)
+            stated = [name for file in self.files for name in hive_columns(file.path)]
+            names = tuple(dict.fromkeys([*groups.names, *stated]))
+            renamed = self._renamed(source, names)
+            if renamed != source:
+                source, groups = renamed, replace(groups, schema=None)
+            groups.check(
+                mapping, tz or ("UTC" if self._all_say_utc(groups) else None), self._new_names(names)
+            )
+            options |= {"engine": ParquetEngine, "groups": groups}
+            return open_duckdb(source, Connections(tables), mapping, identities, **options)
+        except DataError:
+            raise
+        except (duckdb.Error, pa.ArrowException, OSError) as problem:
+            listed = ", ".join(file.name for file in self.files[:5])
             reason = str(problem).split("\n")[0]
-            raise ExportFormatError(f"{names} cannot be read (cut short or damaged?): {reason}") from problem
+            raise ExportFormatError(f"{listed} cannot be read (cut short or damaged?): {reason}") from problem
 
-    def _parquet(self) -> str:
-        listed = ", ".join(quoted(path, "'") for path in self.paths)
-        return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {self._is_hive()})"
+    def _new_names(self, names: Sequence[str]) -> dict[str, str]:
+        renamed, gone = self.naming(names) if self.naming else ({}, ())
+        return {name: renamed.get(name, name) for name in names if name not in gone}
 
-    def _is_hive(self) -> str:
-        return str(all("=" in Path(path).parent.name for path in self.paths)).lower()
+    def _renamed(self, source: str, names: Sequence[str]) -> str:
+        """The source with the columns of the log's contract, where it names them otherwise."""
+        new = self._new_names(names)
+        if all(name == other for name, other in new.items()):
+            return source
+        listed = ", ".join(f"{quoted(name)} AS {quoted(other)}" for name, other in new.items())
+        return f"(SELECT {listed} FROM {source})"
 
-    def _lines(self, connection: Any) -> str:
-        listed = ", ".join(quoted(path, "'") for path in self.paths)
-        rows = connection.sql(
-            f"SELECT DISTINCT unnest(json_keys(json)) FROM (SELECT json FROM "
-            f"read_ndjson_objects([{listed}], ignore_errors = true) LIMIT 20000) "
-            "WHERE json IS NOT NULL AND json_type(json) = 'OBJECT'"
-        ).fetchall()
-        keys = sorted(key for (key,) in rows)
-        if not keys:
-            raise ExportFormatError(f"{Path(self.paths[0]).name} holds no JSON objects, one a line")
-        columns = ", ".join(f"{quoted(key)}: 'VARCHAR'" for key in keys)
-        return f"read_ndjson([{listed}], columns = {{{columns}}}, ignore_errors = true)"
+    def _all_say_utc(self, groups: RowGroups) -> bool:
+        if self.says_utc is not None:
+            return self.says_utc
+        return {"uuid", "event", "distinct_id", "properties", "timestamp"} <= set(groups.names)
+
+    def _parquet(self, groups: RowGroups) -> tuple[str, dict[str, Any]]:
+        """What stands after FROM, and the tables that it knows by name."""
+        if all(file.filesystem is None for file in self.files) and not groups.conflicts:
+            listed = ", ".join(glob_quoted(file.path) for file in self.files)
+            hive = all(hive_columns(file.path) for file in self.files)
+            options = (
+                "hive_partitioning = true, hive_types_autocast = false"
+                if hive
+                else "hive_partitioning = false"
+            )
+            return f"read_parquet([{listed}], union_by_name = true, {options})", {}
+        tables = {f"canarykit_file_{at}": groups.dataset(at) for at in range(len(self.files))}
+        selects = []
+        for at, (name, file) in enumerate(zip(tables, self.files, strict=True)):
+            stated = {
+                key: "NULL::VARCHAR" if text is None else quoted(text, "'")
+                for key, text in hive_columns(file.path).items()
+            }
+            replaced = groups.as_texts(at) | {
+                key: sql for key, sql in stated.items() if key in groups.names_of(at)
+            }
+            listed = ", ".join(f"{sql} AS {quoted(key)}" for key, sql in replaced.items())
+            added = "".join(f", {sql} AS {quoted(key)}" for key, sql in stated.items() if key not in replaced)
+            selects.append(f"SELECT *{f' REPLACE ({listed})' if listed else ''}{added} FROM {name}")
+        return f"({' UNION ALL BY NAME '.join(selects)})", tables
 
 
 class ParquetEngine(DuckDBEngine):
@@ -113,28 +157,47 @@ class ParquetEngine(DuckDBEngine):
         else:
             yield from self.groups.tables(plan)
 
+    def is_complete(self, column: str) -> bool:
+        """Whether the footers say that a column of whole numbers misses no value."""
+        return super().is_complete(column) or (
+            self.types[column].endswith("INT")
+            and self.groups.schema is not None
+            and self.groups.complete(column)
+        )
+
     def _plain(self, query: Query) -> Any:
-        if self.identities is not None or self._removes_duplicates():
+        if self.identities is not None or self._repeats:
             return None
         return self.groups.plan(query, self.mapping, self.zone)
 
-    def _removes_duplicates(self) -> bool:
-        return super()._removes_duplicates() and self._has_duplicates
+    def lost(self) -> list[Note]:
+        """As counted; nothing to count where the footers say that no row lacks anything."""
+        return [] if self.groups.misses_nothing(self.mapping) else super().lost()
 
-    @cached_property
-    def _has_duplicates(self) -> bool:
+    def _may_repeat(self) -> bool:
         """Whether any uuid comes twice, by its hash: one pass, so that no question has to compare again."""
-        rows = sum(footer.num_rows for footer in self.groups.metadata)
-        if 8 * rows > self.shard_bytes:
-            return True  # too many to hold: every question compares what it reads
-        found = self.connection.sql(f"SELECT hash(uuid) AS h FROM {self.source} WHERE uuid IS NOT NULL")
-        hashes = np.sort(to_arrow(found).column("h").to_numpy())
+        if 8 * self.groups.n_rows > self.shard_bytes:
+            return True  # too many to hold: DuckDB counts them
+        uuid = self.sql_columns.id_text("uuid")
+        found = self.connection.arrow(f"SELECT hash({uuid}) AS h FROM {self.source} WHERE {uuid} IS NOT NULL")
+        hashes = np.sort(found.column("h").to_numpy())
         return bool((hashes[1:] == hashes[:-1]).any())
+
+
+def open_dataset(dataset: Any, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
+    """A dataset of pyarrow, read through DuckDB as far as each question asks."""
+    connection = Connections({"canarykit_dataset": dataset})
+    return open_duckdb(
+        "canarykit_dataset", connection, mapping, identities, tz=tz, says_utc=False, deduplicate=True
+    )
 
 
 def _size(text: str) -> float:
     number, unit = text.strip()[:-2], text.strip()[-2:].upper()
     try:
-        return float(number) * _UNITS[unit]
+        size = float(number) * _UNITS[unit]
     except (KeyError, ValueError):
         raise ExportFormatError(f"memory_limit is {text!r}; expected a size such as '2GB'") from None
+    if not 1e3 <= size < float("inf"):
+        raise ExportFormatError(f"memory_limit is {text!r}; expected at least '1KB'")
+    return size

@@ -5,7 +5,6 @@ Only for questions without JSON, joins or duplicates; everything else goes throu
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from canarykit.errors import DataError, ExportFormatError, NaiveTimestampError, did_you_mean
 from canarykit.events.clock import UTC_TIME
 from canarykit.events.engine import empty_table
 from canarykit.events.engines.answer import IDS, answer, utc_time
+from canarykit.events.engines.schemas import conflicts_of, kind_of_type, text_sql
 from canarykit.events.fields import Column, Field, Query
+from canarykit.events.locations import ExportFile, hive_columns
 from canarykit.events.text import as_text
 from canarykit.parallel import ahead
 
@@ -63,27 +65,93 @@ class RowGroups:
 
     Attributes
     ----------
-    paths
+    files
         The files.
     schema
         Their schema; None if they differ, so that SQL has to reconcile them.
     metadata
         Footer of each file.
+    schemas
+        Schema of each file.
+    conflicts
+        Columns whose types differ so much that only their texts go together.
     """
 
-    paths: tuple[str, ...]
+    files: tuple[ExportFile, ...]
     schema: pa.Schema | None
     metadata: tuple[Any, ...]
+    schemas: tuple[pa.Schema, ...]
+    conflicts: frozenset[str]
 
     @classmethod
-    def open(cls, paths: Sequence[str]) -> RowGroups:
+    def open(cls, files: Sequence[ExportFile]) -> RowGroups:
         """Read the footers."""
-        footers = [pq.ParquetFile(path) for path in paths]
-        schemas = [footer.schema_arrow.remove_metadata() for footer in footers]
+        footers = [_opened(file) for file in files]
+        schemas = tuple(footer.schema_arrow.remove_metadata() for footer in footers)
         same = all(schema.equals(schemas[0]) for schema in schemas)
-        hive = any("=" in os.path.basename(os.path.dirname(path)) for path in paths)
+        hive = any(hive_columns(file.path) for file in files)
         schema = schemas[0] if same and not hive else None
-        return cls(tuple(paths), schema, tuple(footer.metadata for footer in footers))
+        metadata = tuple(footer.metadata for footer in footers)
+        return cls(tuple(files), schema, metadata, schemas, conflicts_of(schemas))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of any file."""
+        return tuple(dict.fromkeys(name for schema in self.schemas for name in schema.names))
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all files."""
+        return sum(footer.num_rows for footer in self.metadata)
+
+    def names_of(self, at: int) -> list[str]:
+        """Columns of one file."""
+        return list(self.schemas[at].names)
+
+    def as_texts(self, at: int) -> dict[str, str]:
+        """SQL for the columns of one file that only go together with those of others as texts."""
+        schema = self.schemas[at]
+        return {n: text_sql(n, schema.field(n).type) for n in schema.names if n in self.conflicts}
+
+    def dataset(self, at: int) -> Any:
+        """One file as a dataset that DuckDB can read."""
+        from pyarrow import dataset
+
+        file = self.files[at]
+        return dataset.dataset(file.path, filesystem=file.filesystem, format="parquet")
+
+    def check(self, mapping: Mapping[str, str], zone: str | None, renamed: Mapping[str, str]) -> None:
+        """Refuse columns that SQL cannot tell apart, and local times beside moments."""
+        seen: dict[str, str] = {}
+        for name in self.names:
+            if seen.setdefault(name.lower(), name) != name:
+                raise DataError(
+                    f"the events have the columns {seen[name.lower()]!r} and {name!r}, which differ in "
+                    "capitals only and cannot be told apart on disk; use read_posthog, or rename one"
+                )
+        back = {new: name for name, new in renamed.items()}
+        time = back.get(mapping["timestamp"], mapping["timestamp"])
+        kinds: dict[str, str] = {}
+        for file, schema in zip(self.files, self.schemas, strict=True):
+            if time in schema.names:
+                kinds.setdefault(kind_of_type(schema.field(time).type), file.name)
+        if {"moment", "local time"} <= set(kinds) and zone != "UTC":
+            raise NaiveTimestampError(
+                f"column {time!r} holds times without a time zone in {kinds['local time']}, and with one in "
+                f"{kinds['moment']}; pass tz='UTC' if they are UTC, else give all of them a zone"
+            )
+        self._check_shape({*(back.get(mapping[name], mapping[name]) for name in ("event", "timestamp"))})
+
+    def _check_shape(self, needed: set[str]) -> None:
+        """Refuse files of another kind among the events, as reading them would."""
+        for file, schema, footer in zip(self.files, self.schemas, self.metadata, strict=True):
+            there = {*schema.names, *hive_columns(file.path)}
+            if footer.num_rows and len(self.files) > 1 and not needed <= there:
+                lacking = min(needed - there)
+                raise ExportFormatError(
+                    f"{file.name} lacks {lacking!r}, which every file of events has; "
+                    f"{did_you_mean(lacking, there)}"
+                )
 
     def plan(self, query: Query, mapping: Mapping[str, str], zone: str | None) -> PlainPlan | None:
         """How to answer by reading plain columns; None where that is not enough."""
@@ -102,11 +170,25 @@ class RowGroups:
                 if not field.is_person:
                     columns[part.name] = None
         ids = [mapping[name] for name in ("person_id", "distinct_id") if mapping[name] in self.schema.names]
-        complete = self._complete(ids[0])
+        complete = self.complete(ids[0])
         if complete:
             ids = ids[:1] if any(field.is_person for field in query.stored()) else []
         columns |= dict.fromkeys(ids)
         return PlainPlan(query, mapping["event"], mapping["timestamp"], tuple(ids), complete, tuple(columns))
+
+    def misses_nothing(self, mapping: Mapping[str, str]) -> bool:
+        """Whether the footers say that every row has a name, a moment and an id."""
+        if self.schema is None:
+            return False
+        names = self.schema.names
+        time, event = mapping["timestamp"], mapping["event"]
+        ids = [mapping[name] for name in ("person_id", "distinct_id") if mapping[name] in names]
+        if not {time, event} <= set(names) or not pa.types.is_timestamp(self.schema.field(time).type):
+            return False
+        counted = [self._statistics(name, "null_count") for name in (event, time)]
+        return all(counts is not None and not any(counts) for counts in counted) and any(
+            map(self.complete, ids)
+        )
 
     def estimated_bytes(self, columns: Sequence[str]) -> float:
         """Bytes of these columns once decoded, at most: the sizes that the footers state."""
@@ -129,8 +211,8 @@ class RowGroups:
     def tables(self, plan: PlainPlan) -> Iterator[pa.Table]:
         """Kept rows of every row group that has any, in order, read by all processors."""
         jobs = [
-            (path, group)
-            for path, footer in zip(self.paths, self.metadata, strict=True)
+            (file, group)
+            for file, footer in zip(self.files, self.metadata, strict=True)
             for group in range(footer.num_row_groups)
             if self._may_match(footer.row_group(group), plan)
         ]
@@ -138,14 +220,14 @@ class RowGroups:
         local = threading.local()
 
         def read(number: int) -> pa.Table | None:
-            path, group = jobs[number]
+            file, group = jobs[number]
             opened = getattr(local, "files", None)
             if opened is None:
                 opened = local.files = {}
-            if path not in opened:
+            if file.path not in opened:
                 opened.clear()
-                opened[path] = pq.ParquetFile(path, read_dictionary=texts, memory_map=False)
-            return _kept(opened[path], group, plan)
+                opened[file.path] = _opened(file, read_dictionary=texts, memory_map=False)
+            return _kept(opened[file.path], group, plan)
 
         yield from (table for table in ahead(read, len(jobs), None) if table is not None)
 
@@ -165,13 +247,13 @@ class RowGroups:
         ids = {*plan.ids, *(p.name for f in plan.query.stored() if f.name in IDS for p in f.parts)}  # type: ignore[union-attr]
         return name not in ids and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
-    def _complete(self, name: str) -> bool:
+    def complete(self, name: str) -> bool:
         """Whether the footers say that a column misses no value and is no empty text."""
         assert self.schema is not None
         if not pa.types.is_integer(self.schema.field(name).type):
             lowest = self._statistics(name, "min")
-            if lowest is None or any(value in {None, ""} for value in lowest):
-                return False
+            if lowest is None or any(value is None or str(value)[:1] <= " " for value in lowest):
+                return False  # a blank id may be among them
         counts = self._statistics(name, "null_count")
         return counts is not None and not any(counts)
 
@@ -200,6 +282,10 @@ class RowGroups:
                 low, high = (_micros(chunk.statistics.min), _micros(chunk.statistics.max))
                 return (until is None or low < until) and (since is None or high >= since)
         return True
+
+
+def _opened(file: ExportFile, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(file.path if file.filesystem is None else file.open(), **options)
 
 
 def _micros(value: Any) -> int:

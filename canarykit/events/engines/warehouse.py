@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from canarykit.events.documents import UNSURE_VALUE
 from canarykit.events.fields import PRESENT, Json
 from canarykit.events.text import pointer
 
-__all__ = ["can_take", "is_bound", "is_ibis", "keep_matching", "take_json", "to_sql"]
+__all__ = ["can_take", "is_bound", "is_ibis", "keep_matching", "readable", "suspects", "take_json", "to_sql"]
 
 
 def _dotted(path: Sequence[str]) -> str:
@@ -53,8 +54,37 @@ def can_take(table: Any, part: Json, dialect: str | None) -> bool:
     return known in _FUNCTIONS and not any('"' in key for key in part.path)
 
 
-def take_json(table: Any, parts: Mapping[Json, str], columns: Sequence[str], dialect: str | None) -> Any:
-    """The columns of an ibis table, and the values out of its JSON columns under their names."""
+def readable(table: Any) -> Any:
+    """An ibis table whose uuids are texts: Arrow has no type for them that every database fills."""
+    kinds = table.schema()
+    ids = [name for name in table.columns if kinds[name].is_uuid()]
+    return table.mutate(**{name: table[name].cast("string") for name in ids}) if ids else table
+
+
+def suspects(table: Any, column: str) -> Any:
+    """Documents of an ibis table that may hold no object, as a one-column table; None if that needs all."""
+    kind = table.schema()[column]
+    document = table[column]
+    if kind.is_json():
+        text = document.cast("string")
+        return table.filter(text.notnull() & ~text.lstrip().startswith("{")).select(**{column: text})
+    if kind.is_string() and _dialect(table) == "duckdb":
+        valid = _builtin("json_valid", "string", "boolean")(document) & document.lstrip().startswith("{")
+        return table.filter(document.notnull() & ~valid).select(column)
+    return None
+
+
+def take_json(
+    table: Any,
+    parts: Mapping[Json, str],
+    columns: Sequence[str],
+    dialect: str | None,
+    odd: Mapping[str, str],
+) -> Any:
+    """The columns of an ibis table, and the values out of its JSON columns under their names.
+
+    `odd` names, by column, where a document is handed out whole because its values have to be read here.
+    """
     import ibis
 
     known = dialect or _dialect(table)
@@ -67,18 +97,31 @@ def take_json(table: Any, parts: Mapping[Json, str], columns: Sequence[str], dia
         if known == "duckdb" and kind == "string":
             value = ibis.ifelse(_builtin("json_valid", kind, "boolean")(document), value, ibis.null("string"))
         taken[name] = value
+    for column, name in odd.items():
+        text = table[column].cast("string")
+        unsure = ~text.lstrip().startswith("{")
+        for part, value_name in parts.items():
+            if part.column == column:
+                value = taken[value_name]
+                there = text.contains(part.path[-1]) | text.contains("\\")
+                unsure |= (value.isnull() & there) | value.re_search(UNSURE_VALUE)
+        taken[name] = ibis.ifelse(unsure.fill_null(True), text, ibis.null("string"))
     return table.select(*columns, **taken)
 
 
-def keep_matching(table: Any, wanted: Sequence[tuple[str, Any]]) -> Any:
-    """Rows of an ibis table whose values a question's filters allow."""
-    for name, allowed in wanted:
+def keep_matching(table: Any, wanted: Sequence[tuple[str, str, Any]]) -> Any:
+    """Rows of an ibis table whose values a question's filters allow, or whose document is read here.
+
+    `wanted` has, for each filter, the column of the value, that of the odd documents, and what is allowed.
+    """
+    for name, odd, allowed in wanted:
         column = table[name]
         if allowed is PRESENT:
-            table = table.filter(column.notnull())
-            continue
-        kept = column.isin([text for text in allowed if text is not None])
-        table = table.filter(kept | column.isnull() if None in allowed else kept)
+            kept = column.notnull()
+        else:
+            kept = column.isin([text for text in allowed if text is not None])
+            kept = kept | column.isnull() if None in allowed else kept
+        table = table.filter(kept | table[odd].notnull())
     return table
 
 

@@ -6,17 +6,22 @@ guessed is counted in the notes of the log.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from os import PathLike
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from canarykit.display import Note
-from canarykit.errors import ExportFormatError, did_you_mean
+from canarykit.errors import ExportFormatError, NaiveTimestampError, did_you_mean
 from canarykit.events import EventLog
-from canarykit.events.exports.files import find_files, kind_of, read_files
+from canarykit.events.engines.rows import Rows, joined, rows_of
+from canarykit.events.engines.schemas import kind_of_type
+from canarykit.events.exports.files import find_files, is_location, kind_of
+from canarykit.events.exports.names import named
+from canarykit.events.exports.readers import Read, read_files
+from canarykit.events.unusable import LOST
 
 if TYPE_CHECKING:
     from canarykit.typing import Files, Frame, Zone
@@ -27,13 +32,7 @@ Format = Literal["batch export", "bigquery", "snowflake", "postgres", "hogql", "
 
 _SAYS_UTC = ("batch export", "bigquery", "snowflake", "postgres")
 _COLUMNS = ("uuid", "event", "distinct_id", "properties", "timestamp")
-_RENAMED = {
-    "person.id": "person_id",
-    "person.uuid": "person_id",
-    "person.properties": "person_properties",
-    "id": "uuid",
-}
-_DROPPED = ("team_id", "people_set", "people_set_once", "_inserted_at", "bq_ingested_timestamp")
+_MOST_LOST = 0.5
 
 
 def read_posthog(
@@ -50,8 +49,9 @@ def read_posthog(
     Parameters
     ----------
     path
-        A file, a folder, a glob, or a list of these: Parquet, JSON lines, JSON, CSV, also compressed;
-        or a frame of such rows.
+        A file, a folder, a glob, a URL (`s3://`, `gs://`, `az://`, `https://` ...), an open file, or a list
+        of these: Parquet, JSON lines, JSON, CSV, also compressed; or a table of such rows (pandas,
+        polars, pyarrow, DuckDB, Spark, Delta, Iceberg ...).
     persons
         The persons export, for exports without person ids and to see merges that came later: a path or
         a frame. Without it, merges are read from `$identify` and alias events.
@@ -91,28 +91,26 @@ def read_posthog(
     (1, ['duplicates', 'snapshots', 'distinct_id_used'])
     """
     _check_format(format)
-    if isinstance(path, str | PathLike | list | tuple):
-        frame, notes, kinds = read_files(path)
-    else:
-        frame, notes, kinds = _frame(path), [], set()
-    frame = _named(frame)
-    found = format or _format_of(frame, kinds)
-    if not len(frame.columns):
-        frame = pd.DataFrame({name: pd.Series(dtype="str") for name in _COLUMNS})
-    if not len(frame):
-        notes.append(Note("empty", "the export holds no events"))
-    if "csv" in kinds:
-        frame = _lower_booleans(frame)
-    frame, more = _without_duplicates(frame)
+    reads = read_files(path) if is_location(path) else [Read(None, "table", rows_of(path))]
+    notes = [note for read in reads for note in read.notes]
+    parts = [_named(read.rows) for read in reads]
+    kinds = {read.kind for read in reads}
+    found = format or _format_of(parts, kinds)
     zone = tz or ("UTC" if found in _SAYS_UTC else None)
-    return EventLog(
-        frame,
-        persons=_beside(persons),
-        groups=_beside(groups),
-        group_types=group_types,
-        tz=zone,
-        notes=[*notes, *more],
+    _check_parts(reads, parts, zone)
+    parts = [
+        _lower_booleans(part) if read.kind == "csv" else part for read, part in zip(reads, parts, strict=True)
+    ]
+    rows = joined([part for part in parts if len(part)] or parts[:1])
+    if not rows.names:
+        rows = Rows(pd.DataFrame({name: pd.Series(dtype="str") for name in _COLUMNS}))
+    if not len(rows):
+        notes.append(Note("empty", "the export holds no events"))
+    log = EventLog(
+        rows, persons=_beside(persons), groups=_beside(groups), group_types=group_types, tz=zone, notes=notes
     )
+    _check_shape(log, rows.names)
+    return log
 
 
 def scan_posthog(
@@ -134,7 +132,8 @@ def scan_posthog(
     Parameters
     ----------
     path, persons, groups, format, tz, group_types
-        As for `read_posthog`; a folder may be partitioned in the hive way (`day=2026-09-07/`).
+        As for `read_posthog`; a folder may be partitioned in the hive way (`day=2026-09-07/`). Parquet
+        behind a URL is read there, JSON lines are copied to this disk first.
     deduplicate
         Remove duplicates by uuid, where there is one, from every answer. Off saves reading the uuids.
     memory_limit
@@ -153,6 +152,11 @@ def scan_posthog(
     from canarykit.events.engines.parquet import ExportFiles
 
     _check_format(format)
+    if not is_location(path):
+        raise ExportFormatError(
+            f"scan_posthog reads files, not {type(path).__name__}; use read_posthog, or EventLog to leave a "
+            "table where it is"
+        )
     files = find_files(path)
     kinds = {kind_of(file) for file in files}
     if len(kinds) > 1 or kinds & {"json", "csv"}:
@@ -160,13 +164,16 @@ def scan_posthog(
             f"scan_posthog reads Parquet or JSON lines, not {' and '.join(sorted(kinds))}; use read_posthog"
         )
     source = ExportFiles(
-        tuple(map(str, files)),
+        tuple(files),
         kinds.pop(),
         deduplicate=deduplicate,
         memory_limit=memory_limit,
         says_utc=None if format is None else format in _SAYS_UTC,
+        naming=named,
     )
-    return EventLog(source, persons=_beside(persons), groups=_beside(groups), group_types=group_types, tz=tz)
+    log = EventLog(source, persons=_beside(persons), groups=_beside(groups), group_types=group_types, tz=tz)
+    _check_shape(log, log.columns)
+    return log
 
 
 def _check_format(format: str | None) -> None:
@@ -174,62 +181,69 @@ def _check_format(format: str | None) -> None:
         raise ExportFormatError(f"format is {format!r}; {did_you_mean(format, get_args(Format))}")
 
 
-def _frame(source: Any) -> pd.DataFrame:
-    from canarykit.events.open import to_frame
-
-    return to_frame(source)
-
-
 def _beside(source: Any) -> Any:
-    """Persons or groups: a path becomes a frame, a frame stays."""
-    if isinstance(source, str | PathLike | list | tuple):
-        frame, _, _ = read_files(source)
-        return _lower_case(frame)
-    return source
+    """Persons or groups: files become rows, a table stays."""
+    if source is None:
+        return None
+    rows = joined([read.rows for read in read_files(source)]) if is_location(source) else rows_of(source)
+    names = rows.names
+    shouted = names and all(name == name.upper() for name in names)
+    return rows.renamed({name: name.lower() for name in names}) if shouted else rows
 
 
-def _lower_case(frame: pd.DataFrame) -> pd.DataFrame:
-    """Snowflake shouts its column names."""
-    names = [str(name) for name in frame.columns]
-    return frame.rename(columns=str.lower) if names and all(name == name.upper() for name in names) else frame
+def _named(rows: Rows) -> Rows:
+    """Columns under the names of the log's contract."""
+    renamed, gone = named(rows.names)
+    return rows.renamed(renamed, gone)
 
 
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns under the names of the log's contract: flattened properties bare, dots of queries undone."""
-    frame = _lower_case(frame)
-    names = [str(name) for name in frame.columns]
-    renamed: dict[str, str] = {}
-    for name in names:
-        new = _RENAMED.get(name, name)
-        new = re.sub(r"^person\.properties\.", "person.", new)
-        new = re.sub(r"^group_(\d)\.properties\.", r"group\1.", new)
-        new = new.removeprefix("properties.") if new != "properties." else new
-        if new != name and new not in names and new not in renamed.values():
-            renamed[name] = new
-    kept = [name for name in names if name not in _DROPPED]
-    return frame[kept].rename(columns=renamed) if renamed or len(kept) < len(names) else frame
+def _check_parts(reads: Sequence[Read], parts: Sequence[Rows], zone: Any) -> None:
+    """Refuse a file of another kind among the events, and local times beside moments."""
+    times: dict[str, str] = {}
+    for read, part in zip(reads, parts, strict=True):
+        file = "the table" if read.file is None else read.file.name
+        lacking = [name for name in ("event", "timestamp") if name not in part.names]
+        if len(part) and lacking and len(parts) > 1:
+            raise ExportFormatError(
+                f"{file} lacks {lacking[0]!r}, which every file of events has; "
+                f"{did_you_mean(lacking[0], part.names)}"
+            )
+        if "timestamp" in part.names and len(part):
+            times.setdefault(kind_of_type(part.column("timestamp").type), file)
+    if {"moment", "local time"} <= set(times) and str(zone) != "UTC":
+        raise NaiveTimestampError(
+            f"column 'timestamp' holds times without a time zone in {times['local time']}, and with one in "
+            f"{times['moment']}; pass tz='UTC' if they are UTC, else give all of them a zone"
+        )
 
 
-def _format_of(frame: pd.DataFrame, kinds: set[str]) -> str:
+def _check_shape(log: EventLog, columns: Sequence[str]) -> None:
+    """Refuse an export of which most rows are nothing that this library knows."""
+    notes = [*log.notes, *log.count_lost()]
+    lost = {note.text: note.count or 0 for note in notes if note.code in LOST and note.code != "bad_json"}
+    events = sum(log.event_names().values()) if lost else 0
+    if sum(lost.values()) > _MOST_LOST * (events + sum(lost.values())):
+        reasons = ", ".join(f"{count:,} {text}" for text, count in lost.items())
+        raise ExportFormatError(
+            f"most rows of the export are not events of a known shape ({reasons}; {events:,} left); its "
+            f"columns are {list(columns)[:20]}: is it another export, or does it lack a column?"
+        )
+
+
+def _format_of(parts: Sequence[Rows], kinds: set[str]) -> str:
     """Which export it is, by its columns; `_named` has been at them already."""
     if kinds & {"csv", "json"}:
         return "csv" if "csv" in kinds else "hogql"
-    return "batch export" if set(_COLUMNS) <= set(frame.columns) else "unknown"
+    return "batch export" if any(set(_COLUMNS) <= set(part.names) for part in parts) else "unknown"
 
 
-def _lower_booleans(frame: pd.DataFrame) -> pd.DataFrame:
+def _lower_booleans(rows: Rows) -> Rows:
     """CSV writers spell booleans `True`; the log spells them as JSON does."""
-    spelled = {"True": "true", "False": "false"}
-    flags = [name for name in frame.columns if name not in _COLUMNS and frame[name].isin(spelled).any()]
-    return frame.assign(**{name: frame[name].replace(spelled) for name in flags}) if flags else frame
-
-
-def _without_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
-    if "uuid" not in frame.columns:
-        return frame, []
-    uuids = frame["uuid"].map(str, na_action="ignore") if frame["uuid"].dtype == object else frame["uuid"]
-    again = (uuids.duplicated() & uuids.notna()).to_numpy()
-    if not again.any():
-        return frame, []
-    note = Note("duplicates", "events that came twice (same uuid) were removed", int(again.sum()))
-    return frame[~again].reset_index(drop=True), [note]
+    spelled = pa.array(["True", "False"])
+    for name in rows.names:
+        column = rows.column(name)
+        if name in _COLUMNS or not pc.any(pc.is_in(column, value_set=spelled)).as_py():
+            continue
+        at = pc.fill_null(pc.is_in(column, value_set=spelled), False)
+        rows = rows.with_column(name, pc.if_else(at, pc.utf8_lower(column), column))
+    return rows

@@ -187,7 +187,7 @@ def _nothing_measured(question: Question, comparison: Comparison, i: int) -> str
     if not name or not dropped or weights is None or weights.any():
         return ""
     events = " or ".join(repr(event) for event in metric.events)
-    known = question.log.property_names(sample=20_000)
+    known = question.log.property_names()
     hint = did_you_mean(name, known)  # of properties in JSON only the first events' are known
     if name in known or "Did you mean" not in hint:
         hint = "is that its name, and is it recorded as a number?"

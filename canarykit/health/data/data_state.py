@@ -92,8 +92,8 @@ class DataState:
 
     @property
     def too_many_unusable(self) -> bool:
-        """Whether more events than are let pass could not be used."""
-        return not self.unusable.share <= self.question.max_unusable_share
+        """Whether more events than are let pass could not be used, or the export says that it lacks some."""
+        return self.unusable.is_too_much(self.question.max_unusable_share)
 
     @property
     def open_gaps(self) -> tuple[Silence, ...]:

@@ -16,16 +16,32 @@ _REASONS = {
     "no_time": "without a time that can be read",
     "no_id": "without any id",
     "no_event_name": "without a name",
-    "bad_json": "whose properties are no JSON",
+    "bad_json": "whose properties are not JSON",
+    "bad_lines": "on lines that are not JSON",
 }
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Events of an export that tell nothing, by reason, and all its events (replay data are none)."""
+    """Events of an export that tell nothing, by reason, and all its events (replay data are none).
+
+    Attributes
+    ----------
+    counts
+        How many events, by the code of the reason.
+    events
+        All events.
+    missing
+        What the export itself says it lacks, such as further pages; empty where it says nothing.
+    """
 
     counts: dict[str, int]
     events: int
+    missing: tuple[str, ...] = ()
+
+    def is_too_much(self, most: float) -> bool:
+        """Whether nothing may be promoted on what is left."""
+        return not self.share <= most or bool(self.missing)
 
     @property
     def share(self) -> float:
@@ -34,6 +50,8 @@ class Unusable:
 
     def words(self, most: float) -> str:
         """Why it holds a promotion."""
+        if self.missing:
+            return f"The export is not complete ({'; '.join(self.missing)}), so nothing is promoted."
         reasons = ", ".join(f"{count:,} {_REASONS[code]}" for code, count in self.counts.items())
         return (
             f"{format_value(self.share, 'share')} of the export's events cannot be used ({reasons}; "
@@ -52,4 +70,5 @@ def _counted(log: EventLog) -> Unusable:
     counts = {code: sum(note.count or 0 for note in notes if note.code == code) for code in _REASONS}
     dropped = sum(count for code, count in counts.items() if code != "bad_json")  # those stay, unread
     events = sum(log.event_names().values()) + dropped
-    return Unusable({code: count for code, count in counts.items() if count}, events)
+    missing = tuple(note.text for note in notes if note.code == "more_pages")
+    return Unusable({code: count for code, count in counts.items() if count}, events, missing)

@@ -1,0 +1,153 @@
+"""JSON lines: one object a line, through DuckDB, and what DuckDB cannot read line by line here.
+
+A line with half of an emoji, the byte-order mark of the first line, an object that was encoded twice: these
+are read by the rule. What holds no object is dropped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from canarykit.errors import DataError, ExportFormatError
+from canarykit.events.documents import read_document
+from canarykit.events.sql import connect, glob_quoted, quoted, to_arrow
+from canarykit.events.values import value_text
+
+__all__ = ["JsonLines"]
+
+_TEXT = pa.string()
+_BATCH_LINES = 10_000
+MENDED = "canarykit_mended_lines"
+
+
+@dataclass(frozen=True, eq=False)
+class JsonLines:
+    """Files of JSON lines, with all keys that any line has.
+
+    Attributes
+    ----------
+    paths
+        The files.
+    keys
+        Keys of all lines, those left out excepted.
+    mended
+        Lines that were read here, or None.
+    n_empty
+        Rows without any value that DuckDB hands out for lines it cannot read, and for empty objects.
+    n_bad
+        Lines that hold no object.
+    """
+
+    paths: tuple[str, ...]
+    keys: tuple[str, ...]
+    mended: pa.Table | None
+    n_empty: int
+    n_bad: int
+
+    @classmethod
+    def read(cls, paths: Sequence[str], *, unused: Sequence[str] = (), name: str | None = None) -> JsonLines:
+        """Look through files once for their keys, and for lines that have to be read here."""
+        import duckdb
+
+        first = name or Path(paths[0]).name
+        listed = ", ".join(glob_quoted(path) for path in paths)
+        try:
+            with connect() as connection:
+                counted = connection.execute(
+                    "SELECT unnest(CASE WHEN json_type(json) = 'OBJECT' AND len(json_keys(json)) > 0 "
+                    "THEN json_keys(json) ELSE [NULL] END) AS key, count(*) "
+                    f"FROM read_ndjson_objects([{listed}], ignore_errors = true) GROUP BY key"
+                ).fetchall()
+        except duckdb.Error as problem:
+            reason = str(problem).split("\n")[0]
+            raise ExportFormatError(f"{first} cannot be read as JSON lines: {reason}") from problem
+        keys = {key for key, _ in counted if key is not None}
+        n_empty = next((int(count) for key, count in counted if key is None), 0)
+        rows = [row for path in paths for row in _mended(path)] if n_empty else []
+        keys |= {key for row in rows for key in row}
+        wanted = tuple(sorted(keys - set(unused)))
+        if not wanted and any(Path(path).stat().st_size for path in paths):
+            raise ExportFormatError(f"{first} holds no JSON objects, one a line")
+        _refuse_alike(wanted, first)
+        mended = None
+        if rows:
+            mended = pa.table({key: pa.array([row.get(key) for row in rows], _TEXT) for key in wanted})
+        return cls(tuple(paths), wanted, mended, n_empty, n_empty - len(rows))
+
+    @property
+    def sql(self) -> str:
+        """What stands after FROM."""
+        listed = ", ".join(glob_quoted(path) for path in self.paths)
+        columns = ", ".join(f"{quoted(key)}: 'VARCHAR'" for key in self.keys)
+        lines = f"read_ndjson([{listed}], columns = {{{columns}}}, ignore_errors = true)"
+        if self.mended is None:
+            return lines
+        return f"(SELECT * FROM {lines} UNION ALL BY NAME SELECT * FROM {MENDED})"
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """What that knows by name."""
+        return {} if self.mended is None else {MENDED: self.mended}
+
+    def table(self) -> pa.Table:
+        """All lines in memory, without those that hold no object."""
+        import duckdb
+
+        if not self.keys:
+            return pa.table({})
+        filled = " OR ".join(f"{quoted(key)} IS NOT NULL" for key in self.keys) if self.n_empty else "true"
+        try:
+            with connect() as connection:
+                for name, table in self.tables.items():
+                    connection.register(name, table)
+                return to_arrow(connection.sql(f"SELECT * FROM {self.sql} WHERE {filled}"))
+        except duckdb.Error as problem:
+            reason = str(problem).split("\n")[0]
+            raise ExportFormatError(f"{self.paths[0]} cannot be read as JSON lines: {reason}") from problem
+
+
+def _mended(path: str) -> Iterator[dict[str, str | None]]:
+    """Objects of the lines that DuckDB does not read."""
+    with connect() as connection:
+        for lines in _batches(path):
+            connection.register("lines", pa.table({"line": pa.array(lines, _TEXT)}))
+            left = connection.execute(
+                "SELECT line FROM lines WHERE NOT (json_valid(line) AND starts_with(ltrim(line), '{'))"
+            ).fetchall()
+            for (line,) in left:
+                found = read_document(line)
+                if found:
+                    yield {key: value_text(value) for key, value in found.items()}
+
+
+def _batches(path: str) -> Iterator[list[str]]:
+    """Lines of a file, whatever packs it; wrong bytes become U+FFFD."""
+    rest = b""
+    with pa.input_stream(path, compression="detect") as stream:
+        while block := stream.read(1 << 24):
+            *lines, rest = (rest + block).split(b"\n")
+            for at in range(0, len(lines), _BATCH_LINES):
+                yield [_line(line) for line in lines[at : at + _BATCH_LINES] if line.strip()]
+    if rest.strip():
+        yield [_line(rest)]
+
+
+def _line(content: bytes) -> str:
+    """A byte-order mark stays: it is why DuckDB left the line to us."""
+    return content.decode("utf-8", "replace")
+
+
+def _refuse_alike(keys: Sequence[str], name: str) -> None:
+    seen: dict[str, str] = {}
+    for key in keys:
+        if key.lower() in seen:
+            raise DataError(
+                f"{name} has the keys {seen[key.lower()]!r} and {key!r}, which differ in capitals only and "
+                "cannot be told apart; rename one"
+            )
+        seen[key.lower()] = key

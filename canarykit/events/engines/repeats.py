@@ -1,0 +1,65 @@
+"""Events that came twice: rows with the same uuid are one event.
+
+Of rows with one uuid the earliest stays; of equal times the one whose event, distinct id and properties
+come first as text, so that neither the order of rows nor the engine decides. A blank uuid is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from canarykit.display import Note
+from canarykit.events.text import as_text, id_text
+
+__all__ = ["ORDER", "first_of_each", "repeats_note"]
+
+ORDER = ("timestamp", "event", "distinct_id", "properties")
+"""Canonical columns that say which of several rows with one uuid is the event."""
+
+
+def first_of_each(uuid: pa.ChunkedArray, order: Sequence[pa.ChunkedArray]) -> np.ndarray | None:
+    """Mask of the rows that stay; None for all.
+
+    Parameters
+    ----------
+    uuid
+        Uuids, in any type.
+    order
+        Columns by which the first of several rows is found: a time, then texts.
+    """
+    texts = id_text(uuid, "uuid").cast(pa.string())
+    counted = texts.drop_null().value_counts()
+    twice = counted.filter(pc.greater(pc.struct_field(counted, "counts"), 1))
+    if not len(twice):
+        return None
+    repeated = pc.is_in(texts, value_set=pc.struct_field(twice, "values")).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(repeated)
+    keys = {"uuid": _few(texts, rows)} | {str(at): _few(column, rows) for at, column in enumerate(order)}
+    frame = pd.DataFrame(keys).assign(row=rows)
+    frame = frame.sort_values([*keys, "row"], kind="stable", na_position="first")
+    dropped = frame["row"][frame["uuid"].duplicated()]
+    keep = np.ones(len(texts), dtype=bool)
+    keep[dropped.to_numpy()] = False
+    return keep
+
+
+def repeats_note(count: int) -> Note:
+    """How many rows were left out because their event had come already."""
+    return Note("duplicates", "events that came twice (same uuid) were removed", count)
+
+
+def order_columns(columns: Mapping[str, pa.ChunkedArray]) -> list[pa.ChunkedArray]:
+    """The columns of `ORDER` that there are."""
+    return [columns[name] for name in ORDER if name in columns]
+
+
+def _few(column: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray:
+    part = column.take(pa.array(rows))
+    if pa.types.is_timestamp(part.type):
+        return part.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy()
+    return np.array(as_text(part).cast(pa.string()).fill_null("").to_pylist(), dtype=object)

@@ -1,0 +1,195 @@
+"""The columns of a Spark frame as SQL, where Spark surely gives what the reading rule gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from canarykit.events.clock import (
+    AWARE,
+    NAIVE,
+    check_time_texts,
+    clock_changes,
+    naive_error,
+    not_times_error,
+    odd_hour_error,
+)
+from canarykit.events.documents import UNSURE_VALUE
+
+__all__ = ["Columns", "check_times", "json_value", "literal", "odd_document", "ticked"]
+
+_WHOLE = ("bigint", "int", "smallint", "tinyint")
+_BLANKS = r"' \t\r\n'"
+_UNSAID = ("'", "?", "*", "${")
+"""What Spark's path language cannot say in a key: such values are read in the worker."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns by name, as texts, ids, times and documents.
+
+    Attributes
+    ----------
+    types
+        Spark's type of each column.
+    zone
+        Zone of times that carry none.
+    changes
+        Local times that the zone skips or repeats, in microseconds.
+    """
+
+    types: Mapping[str, str]
+    zone: str | None = None
+    changes: tuple[tuple[int, int], ...] = ()
+
+    def is_whole(self, column: str) -> bool:
+        """Whether a column holds whole numbers, whose text is never blank."""
+        return self.types[column] in _WHOLE
+
+    def text(self, column: str) -> str:
+        """A column as text, as far as Spark can write it."""
+        name, kind = ticked(column), self.types[column]
+        if kind == "string":
+            return name
+        if kind in {"double", "float"}:
+            whole = f"{name} = floor({name}) AND abs({name}) < 1e15"
+            digits = f"cast(cast({name} AS bigint) AS string)"
+            return f"CASE WHEN {whole} THEN {digits} ELSE cast({name} AS string) END"
+        if kind.startswith(("struct", "map", "array", "variant")):
+            return f"to_json({name})"
+        return f"cast({name} AS string)"
+
+    def id_text(self, column: str) -> str:
+        """A column of ids as text; blank is missing."""
+        text = self.text(column)
+        if self.is_whole(column):
+            return text
+        if self.types[column] in {"double", "float"}:
+            name = ticked(column)
+            return f"CASE WHEN NOT isnan({name}) AND abs({name}) < double('Infinity') THEN {text} END"
+        return f"CASE WHEN btrim({text}, {_BLANKS}) <> '' THEN {text} END"
+
+    def document(self, column: str) -> str | None:
+        """A column of properties as JSON text; None where it is read in the worker."""
+        kind = self.types[column]
+        if kind == "string":
+            return ticked(column)
+        return f"to_json({ticked(column)})" if kind.startswith("variant") else None
+
+    def time(self, column: str) -> str:
+        """A column of times as moments; null where it cannot be read."""
+        name, kind = ticked(column), self.types[column]
+        if kind == "timestamp":
+            return name
+        if kind not in {"string", "timestamp_ntz", "date"}:
+            return "cast(NULL AS timestamp)"
+        zone = literal(" " + (self.zone or "UTC"))
+        local = self.local_time(column)
+        moment = f"try_cast(concat(cast({local} AS string), {zone}) AS timestamp)"
+        if self.changes and column == "created_at":
+            moment = f"CASE WHEN NOT ({self.in_changes(local)}) THEN {moment} END"
+        if kind != "string":
+            return moment
+        text = _time_text(name)
+        plain = f"regexp_replace(regexp_replace(upper({text}), ' ?(Z|UTC)$', 'Z'), ' ([+-][0-9:]+)$', '$1')"
+        plain = f"regexp_replace({plain}, '([+-][0-9][0-9]):?([0-9][0-9])$', '$1:$2')"
+        plain = _with_seconds(f"regexp_replace({plain}, '([+-][0-9][0-9])$', '$1:00')")
+        aware = f"{text} RLIKE {literal(AWARE)}"
+        return f"CASE WHEN {aware} THEN try_cast({plain} AS timestamp) ELSE {moment} END"
+
+    def local_time(self, column: str) -> str:
+        """The times of a column that carry no zone, as they stand there."""
+        name = ticked(column)
+        if self.types[column] != "string":
+            return f"cast({name} AS timestamp_ntz)"
+        text = _time_text(name)
+        plain = _with_seconds(f"upper({text})")
+        return f"CASE WHEN {text} RLIKE {literal(NAIVE)} THEN try_cast({plain} AS timestamp_ntz) END"
+
+    def in_changes(self, local: str) -> str:
+        """Whether a local time is one that the zone skips or repeats."""
+        at = f"unix_micros(cast(concat(cast({local} AS string), ' UTC') AS timestamp))"
+        return " OR ".join(f"({at} >= {low} AND {at} < {high})" for low, high in self.changes) or "false"
+
+
+def check_times(frame: Any, column: str, columns: Columns) -> tuple[tuple[int, int], ...]:
+    """Refuse times that cannot be told; the local times that the zone skips or repeats, where it matters."""
+    kind, zone, name = columns.types[column], columns.zone, ticked(column)
+    if kind not in {"timestamp", "timestamp_ntz", "date", "string", "void"}:
+        example = frame.where(f"{name} IS NOT NULL").selectExpr(name).limit(1).collect()
+        if not example:
+            return ()
+        raise not_times_error(column, kind, example[0][0])
+    if kind in {"timestamp", "void"}:
+        return ()
+    local = columns.local_time(column)
+    if kind != "string" and zone is None:
+        if frame.where(f"{name} IS NOT NULL").limit(1).collect():
+            raise naive_error(column)
+        return ()
+    if kind == "string":
+        text = _time_text(name)
+        row = frame.selectExpr(
+            f"count_if({text} <> '') AS filled", f"count({columns.time(column)}) AS readable",
+            f"count({local}) AS naive", f"min(CASE WHEN {local} IS NOT NULL THEN {text} END) AS example",
+            f"min(CASE WHEN {text} <> '' THEN {text} END) AS unread",
+        ).collect()[0]  # fmt: skip
+        check_time_texts(
+            column, zone, filled=row.filled, aware=row.readable - row.naive, naive=row.naive,
+            example=None if row.example is None else f"for example {row.example!r}", unread=row.unread,
+        )  # fmt: skip
+    if zone in {None, "UTC"}:
+        return ()
+    first, last = frame.selectExpr(f"min({local})", f"max({local})").collect()[0]
+    if first is None:
+        return ()
+    changes = tuple(clock_changes(str(zone), first, last))
+    inside = Columns(columns.types, zone, changes).in_changes(local)
+    odd = frame.where(inside).selectExpr(local).limit(1).collect()
+    if odd:
+        raise odd_hour_error(column, str(zone), f"for example {odd[0][0]}")
+    return changes
+
+
+def json_value(document: str | None, path: Sequence[str]) -> str:
+    """A value out of a document, by Spark's path language; null where that cannot say the key."""
+    for key in path:
+        if any(sign in key for sign in _UNSAID):
+            return "cast(NULL AS string)"
+        document = f"get_json_object({document}, {literal(f'$[{chr(39)}{key}{chr(39)}]')})"
+    return str(document)
+
+
+def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | None = None) -> str:
+    """Whether a document's values have to be read in the worker."""
+    whole = f"startswith(ltrim({document}), '{{') AND endswith(rtrim({document}), '}}')"
+    found = [
+        f"NOT coalesce({whole} AND json_object_keys({document}) IS NOT NULL, false)",
+        f"instr({document}, {literal(chr(92) + 'u')}) > 0",
+    ]
+    for path, value in (values or {}).items():
+        found.append(f"coalesce({value} RLIKE {literal(UNSURE_VALUE)}, false)")
+        if any(sign in key for key in path for sign in _UNSAID):
+            found.append("true")
+    return f"({' OR '.join(found)})"
+
+
+def ticked(name: str) -> str:
+    """A name as Spark's SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """A text as Spark's SQL; what looks like one of Spark's variables stays what it is."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\u0024{")
+    return f"'{escaped}'"
+
+
+def _time_text(name: str) -> str:
+    return rf"btrim({name}, ' \t\r\n\f')"
+
+
+def _with_seconds(text: str) -> str:
+    clock = "^(.{10})[T ]([0-9][0-9]:[0-9][0-9])($|[Z+-])"
+    return f"regexp_replace({text}, '{clock}', '$1 $2:00$3')"

@@ -1,0 +1,254 @@
+"""Where files are: on this disk, or behind a URL (`s3://`, `gs://`, `az://`, `https://`, `memory://` ...).
+
+S3, GCS, Azure and HDFS are read by pyarrow, every other scheme by fsspec. Credentials are taken from the
+environment (or a profile that those libraries read), never from a URL that could end up in a log.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from canarykit.errors import ExportFormatError
+
+__all__ = ["ExportFile", "hive_columns", "is_url", "of_object", "remote_listing", "remote_table_format"]
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_BY_ARROW = {"s3": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfss", "hdfs": "hdfs"}
+_EMPTY = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """One file of an export.
+
+    Attributes
+    ----------
+    path
+        Where it is on its filesystem.
+    filesystem
+        The pyarrow filesystem that has it; None for this disk.
+    url
+        How the caller named it.
+    """
+
+    path: str
+    filesystem: Any = None
+    url: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return self.path.rstrip("/").rpartition("/")[2] if self.filesystem else Path(self.path).name
+
+    @property
+    def suffixes(self) -> list[str]:
+        """Endings of its name, in lower case."""
+        return [suffix.lower() for suffix in Path(self.name.partition("?")[0]).suffixes]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        if self.filesystem is None:
+            return Path(self.path).stat().st_size
+        return int(self.filesystem.get_file_info(self.path).size or 0)
+
+    def head(self, size: int = 4096) -> bytes:
+        """Its first bytes."""
+        with self.open() as stream:
+            return bytes(stream.read(size))
+
+    def open(self) -> Any:
+        """A binary file object."""
+        if self.filesystem is None:
+            return open(self.path, "rb")
+        return self.filesystem.open_input_file(self.path)
+
+    def local(self) -> str:
+        """Its path on this disk; a file from elsewhere is copied first, once."""
+        return self.path if self.filesystem is None else _copied(self)
+
+
+def is_url(text: str) -> bool:
+    """Whether a path names a scheme."""
+    return _SCHEME.match(text) is not None
+
+
+def of_object(source: Any) -> ExportFile | None:
+    """The file behind an open file object, of fsspec or any other kind; None if it is not one."""
+    if hasattr(source, "fs") and hasattr(source, "path") and hasattr(source, "open"):  # fsspec's OpenFile
+        return ExportFile(source.path, _wrapped(source.fs), str(source.full_name))
+    if not callable(getattr(source, "read", None)):
+        return None
+    content = source.read()
+    if isinstance(content, str):
+        content = content.encode("utf-8")
+    name = Path(str(getattr(source, "path", None) or getattr(source, "name", None) or "events")).name
+    folder = Path(tempfile.mkdtemp(dir=_folder()))
+    (folder / name).write_bytes(content)
+    return ExportFile(str(folder / name), None, name)
+
+
+def remote_listing(url: str) -> tuple[list[ExportFile], str]:
+    """The files of a URL (one, those of a folder, or those that a pattern matches), and their root."""
+    filesystem, path = _opened(url)
+    from pyarrow import fs
+
+    try:
+        pattern = next((at for at, sign in enumerate(path) if sign in "*?["), None)
+        if pattern is None or filesystem.get_file_info(path).type == fs.FileType.File:
+            info = filesystem.get_file_info(path)
+            if info.type == fs.FileType.File:
+                return [ExportFile(path, filesystem, url)], path
+            if info.type != fs.FileType.Directory:
+                raise ExportFormatError(f"there is no file {url!r}")
+            root, wanted = path, None
+        else:
+            root = path[:pattern].rpartition("/")[0]
+            wanted = _pattern(path)
+        listed = filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+    except OSError as problem:
+        reason = str(problem).split("\n")[0]
+        raise ExportFormatError(f"{url!r} cannot be reached: {reason}") from problem
+    files = [info.path for info in listed if info.type == fs.FileType.File]
+    kept = [file for file in sorted(files) if wanted is None or wanted.fullmatch(file)]
+    head = url[: url.index("://") + 3]
+    return [ExportFile(file, filesystem, head + file) for file in kept], root
+
+
+def remote_table_format(file: ExportFile, root: str) -> str | None:
+    """The table format whose folder holds a remote file, from the root of what was asked for down."""
+    from pyarrow import fs
+
+    folder = file.path.rpartition("/")[0]
+    while folder and len(folder) >= len(root.rstrip("/")):
+        if found := _remote_format(file.filesystem, folder, fs):
+            return found
+        folder = folder.rpartition("/")[0]
+    return None
+
+
+def hive_columns(path: str) -> dict[str, str | None]:
+    """Columns that the folders of a path state, as in `day=2026-09-07/part-0.parquet`.
+
+    Examples
+    --------
+    >>> hive_columns("events/day=2026-09-07/plan=pro%20plus/part-0.parquet")
+    {'day': '2026-09-07', 'plan': 'pro plus'}
+    """
+    pairs = (part.partition("=") for part in Path(path).parent.parts if "=" in part)
+    texts = {unquote(key): unquote(value) for key, _, value in pairs if key}
+    return {key: None if value == _EMPTY else value for key, value in texts.items()}
+
+
+@cache
+def _copied(file: ExportFile) -> str:
+    target = Path(tempfile.mkdtemp(dir=_folder())) / file.name.partition("?")[0]
+    try:
+        with file.open() as stream, target.open("wb") as out:
+            shutil.copyfileobj(stream, out, 1 << 20)
+    except OSError as problem:
+        raise ExportFormatError(f"{file.url} cannot be read: {str(problem).splitlines()[0]}") from problem
+    return str(target)
+
+
+@cache
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="canarykit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    scheme = _SCHEME.match(url)[1].lower()  # type: ignore[index]
+    if scheme == "file":
+        return fs.LocalFileSystem(), unquote(url.partition("://")[2])
+    if scheme in {"az", "abfs", "abfss", "wasb", "wasbs"}:
+        return _azure(url)
+    if scheme in _BY_ARROW:
+        try:
+            return fs.FileSystem.from_uri(_BY_ARROW[scheme] + _escaped(url[len(scheme) :]))
+        except (OSError, ValueError) as problem:
+            raise ExportFormatError(f"{url!r} cannot be reached: {str(problem).splitlines()[0]}") from problem
+    return _by_fsspec(url, scheme)
+
+
+def _escaped(rest: str) -> str:
+    """Signs of a pattern as a URI has to have them; what it names is decoded again by pyarrow."""
+    return rest.replace("[", "%5B").replace("]", "%5D").replace("?", "%3F") if "*" in rest else rest
+
+
+def _azure(url: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME") or os.environ.get("AZURE_STORAGE_ACCOUNT")
+    kind = getattr(fs, "AzureFileSystem", None)
+    if kind is None or account is None:
+        return _by_fsspec(url, "az" if url.startswith("az") else url.partition("://")[0])
+    key = os.environ.get("AZURE_STORAGE_ACCOUNT_KEY") or os.environ.get("AZURE_STORAGE_KEY")
+    return kind(account_name=account, account_key=key), url.partition("://")[2]
+
+
+def _by_fsspec(url: str, scheme: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError:
+        raise ExportFormatError(
+            f"{url!r} needs fsspec: pip install fsspec (and the package it names for {scheme}://)"
+        ) from None
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as problem:
+        raise ExportFormatError(f"{url!r} cannot be reached: {problem}") from problem
+    return _wrapped(filesystem), path
+
+
+def _wrapped(filesystem: Any) -> Any:
+    from pyarrow import fs
+
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """A glob as a pattern: `**` crosses folders, `*` and `?` do not."""
+    out, at = "", 0
+    while at < len(path):
+        if path.startswith("**/", at):
+            out, at = out + "(?:.*/)?", at + 3
+        elif path[at] == "*":
+            out, at = out + "[^/]*", at + 1
+        elif path[at] == "?":
+            out, at = out + "[^/]", at + 1
+        elif path[at] == "[" and "]" in path[at + 2 :]:
+            end = path.index("]", at + 2)
+            inside = path[at + 1 : end].replace("\\", "\\\\")
+            out, at = out + "[" + ("^" + inside[1:] if inside[:1] == "!" else inside) + "]", end + 1
+        else:
+            out, at = out + re.escape(path[at]), at + 1
+    return re.compile(out, re.DOTALL)
+
+
+def _remote_format(filesystem: Any, folder: str, fs: Any) -> str | None:
+    for name, inside in (("Delta", "_delta_log"), ("Hudi", ".hoodie"), ("Iceberg", "metadata")):
+        try:
+            info = filesystem.get_file_info(f"{folder}/{inside}")
+            if info.type != fs.FileType.Directory:
+                continue
+            if name != "Iceberg":
+                return name
+            listed = filesystem.get_file_info(fs.FileSelector(f"{folder}/{inside}"))
+            if any(item.path.endswith(".metadata.json") for item in listed):
+                return name
+        except OSError:
+            return None
+    return None
