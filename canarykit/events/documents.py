@@ -9,7 +9,7 @@ nothing and is counted.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -198,12 +198,19 @@ def _fraction(digits: str) -> _Number | None:
     return None if text is None else _Number(text)
 
 
+def _first_of_each_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found.setdefault(key, value)
+    return found
+
+
 _DECODER = json.JSONDecoder(
     strict=False,
     parse_int=_whole,
     parse_float=_fraction,
     parse_constant=lambda _: None,
-    object_pairs_hook=lambda pairs: dict(reversed(pairs)),
+    object_pairs_hook=_first_of_each_key,
 )
 
 
@@ -213,20 +220,20 @@ def document_keys(texts: pa.ChunkedArray) -> tuple[str, ...]:
 
     with connect() as connection:
         connection.register("documents", pa.table({"document": texts.cast(_TEXT)}))
-        return keys_of(connection, "documents", "document")
+        return keys_of(lambda sql: connection.sql(sql).fetchall(), "documents", "document")
 
 
-def keys_of(connection: Any, source: str, document: str, *, condition: str = "true") -> tuple[str, ...]:
-    """Keys of all documents of a column behind a DuckDB source."""
+def keys_of(
+    ask: Callable[[str], list[Any]], source: str, document: str, *, condition: str = "true"
+) -> tuple[str, ...]:
+    """Keys of all documents of a column behind a DuckDB source; `ask` gives the rows of a SELECT."""
     plain = f"starts_with(ltrim({document}), '{{') AND json_valid({document})"
-    rows = connection.sql(
-        f"SELECT DISTINCT unnest(json_keys({document})) FROM {source} WHERE {plain} AND {condition}"
-    ).fetchall()
+    rows = ask(f"SELECT DISTINCT unnest(json_keys({document})) FROM {source} WHERE {plain} AND {condition}")
     keys = {key for (key,) in rows}
-    odd = connection.sql(
+    odd = ask(
         f"SELECT DISTINCT {document} FROM {source} WHERE {document} IS NOT NULL AND NOT ({plain}) "
         f"AND {condition}"
-    ).fetchall()
+    )
     for (text,) in odd:
         keys |= set(read_document(text) or ())
     return tuple(sorted(keys))

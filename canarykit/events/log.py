@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from canarykit.events.engines.parquet import ExportFiles
+    from canarykit.events.engines.rows import Rows
     from canarykit.typing import Frame, Time, Zone
 
 __all__ = ["EventLog"]
@@ -84,7 +85,7 @@ class EventLog:
 
     def __init__(
         self,
-        frame: Frame | ExportFiles,
+        frame: Frame | ExportFiles | Rows,
         *,
         event: str = "event",
         timestamp: str = "timestamp",

@@ -19,7 +19,7 @@ a whole number as a float id        its digits; from 2**53 on refused, for digit
 bytes                               the text they spell in UTF-8
 a date, a time                      ISO 8601
 a moment                            ISO 8601 to the microsecond; in UTC if it has a zone
-a list, a struct, a map             compact JSON, keys in their order
+a list, a struct, a map             compact JSON, keys in their order (a list of pairs is a map)
 ==================================  ==========================================================
 """
 
@@ -137,6 +137,8 @@ def _json(value: Any) -> str:
     if isinstance(value, Mapping):
         pairs = (f"{_quoted(_key(key))}:{_json(item)}" for key, item in value.items())
         return "{" + ",".join(pairs) + "}"
+    if _is_map(value):
+        return _json(dict(value))
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_json, value)) + "]"
     if isinstance(value, np.ndarray):
@@ -148,6 +150,15 @@ def _json(value: Any) -> str:
         return "null"
     number = isinstance(value, bool | int | float | Decimal | np.bool_ | np.integer | np.floating)
     return text if number or hasattr(value, "is_json_number") else _quoted(text)
+
+
+def _is_map(value: Any) -> bool:
+    """Whether a list is a map as pandas holds it: pairs of a text and a value."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value)
+    )
 
 
 def _key(key: Any) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from canarykit.display import Note
 from canarykit.errors import DataError, ExportFormatError
-from canarykit.events.engine import Identities, Opened, Source
+from canarykit.events.engine import Identities, Opened, Source, check_columns
 from canarykit.events.engines.duckdb import DuckDBEngine, open_duckdb
 from canarykit.events.engines.duckdb.connections import Connections
 from canarykit.events.engines.json_lines import JsonLines
@@ -186,6 +186,7 @@ class ParquetEngine(DuckDBEngine):
 
 def open_dataset(dataset: Any, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
     """A dataset of pyarrow, read through DuckDB as far as each question asks."""
+    check_columns(dataset.schema.names, mapping, folds_case=True)
     connection = Connections({"canarykit_dataset": dataset})
     return open_duckdb(
         "canarykit_dataset", connection, mapping, identities, tz=tz, says_utc=False, deduplicate=True

@@ -131,7 +131,7 @@ class DuckDBEngine(Engine):
         if document is None:
             kind = self.types.get(name, "")
             return tuple(_struct_keys(kind)) if kind.startswith("STRUCT") else ()
-        return keys_of(self.connection, self.source, document, condition=self._usable())
+        return keys_of(self.connection.rows, self.source, document, condition=self._usable())
 
     def lost(self) -> list[Note]:
         """Rows without a name, a time or an id: one pass over these columns."""
