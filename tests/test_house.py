@@ -47,7 +47,7 @@ FLOORS = (
     {"insights", "feedback"},
     {"health"},
     {"simulate"},
-    {"plots"},
+    {"plots", "widgets"},
     {"release"},
     {"posthog"},
     {"walk", "__main__"},

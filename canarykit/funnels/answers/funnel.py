@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.people import FunnelPeople
     from canarykit.messages import Style
     from canarykit.typing import Time
+    from canarykit.widgets.explorer import Explorer
 
 __all__ = ["Funnel"]
 
@@ -283,6 +284,23 @@ class Funnel(Result):
             self, self.step_index(step), dropped=dropped, variant=variant, limit=limit, host=host,
             project_id=project_id,
         )  # fmt: skip
+
+    def explore(self, *, host: str | None = None, project_id: int | str | None = None) -> Explorer:
+        """The funnel as a picture one can click: each part leads to its people and their recordings.
+
+        Parameters
+        ----------
+        host, project_id
+            As for `people`, which lists the same people without a widget.
+
+        Raises
+        ------
+        ImportError
+            Without the parts for notebooks (`canarykit[lab]`).
+        """
+        from canarykit.widgets.views import explore_funnel
+
+        return explore_funnel(self, host=host, project_id=project_id)
 
     def time_to_convert(
         self, from_step: int | str | None = None, to_step: int | str | None = None, bins: int | None = None

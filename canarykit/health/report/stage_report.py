@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from canarykit.health.report.summary import Audience
     from canarykit.messages import Style
     from canarykit.metrics.unit_outcomes import Outcomes
+    from canarykit.widgets.explorer import Explorer
 
 __all__ = ["COLUMNS", "StageReport", "recompute"]
 
@@ -321,6 +322,20 @@ class StageReport(Result):
         if path is not None:
             write_whole(path, page)
         return page
+
+    def explore(self) -> Explorer:
+        """The report as a picture one can click: each arm of a check leads to the people it happened to.
+
+        `people` lists the same people without a widget.
+
+        Raises
+        ------
+        ImportError
+            Without the parts for notebooks (`canarykit[lab]`).
+        """
+        from canarykit.widgets.views import explore_report
+
+        return explore_report(self)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Effects with their intervals and margins (a forest), or counts with exact bounds."""
