@@ -21,6 +21,7 @@ from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.looks import looks
 from benchmarks.calibrate.promotion import harm_budget, promotion
 from benchmarks.calibrate.ramp import ramp, ramp_plan
+from benchmarks.calibrate.segments import named_segments
 from benchmarks.calibrate.tails import heavy_tails
 from benchmarks.calibrate.variants import chatty, guardrails, remaining_traffic, rising_baseline, spreads
 from benchmarks.calibrate.written import written
@@ -38,6 +39,7 @@ PARTS = (
     chatty,
     guardrails,
     several_arms,
+    named_segments,
     promotion,
     harm_budget,
     sample_ratio,

@@ -21,6 +21,12 @@ from canarykit.health.evidence.event_evidence import (
     share_evidence,
 )
 from canarykit.health.evidence.missing_people import MissingPeople, find_missing
+from canarykit.health.evidence.segment_harm import (
+    SegmentHarm,
+    SegmentTable,
+    find_segment_harm,
+    segment_tables,
+)
 from canarykit.health.evidence.settle import ANY_LOSS, stage_margin_ratio
 from canarykit.health.evidence.value_guardrails import judge_value, past_notes, value_moments, with_past
 from canarykit.health.evidence.value_series import ValueSeries
@@ -66,6 +72,9 @@ class Comparison:
         Who was counted where by choice, and whether the verdict hangs on it.
     notes
         What the reader must know.
+    segment_tables, segment_harm
+        Counts by segment, and the segments in which a guardrail got worse and the rest did not as much:
+        while there are any, nothing is promoted.
     """
 
     cohort: Cohort
@@ -80,6 +89,8 @@ class Comparison:
     breached: tuple[str, ...]
     doubts: tuple[Doubt, ...]
     notes: tuple[Note, ...]
+    segment_tables: tuple[SegmentTable, ...] = ()
+    segment_harm: tuple[SegmentHarm, ...] = ()
 
 
 def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
@@ -176,9 +187,19 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     unassigned = without_value(question, found.units[used])
     doubts = find_doubts(data, Row(int(rows[-1])).verdict, found, used, unassigned, judge_again, share)
     against = {doubt.against for doubt in doubts}
-    if against & {"promotion", "comparison"}:
+    tables = segment_tables(found, used, segments)
+    segment_harm = find_segment_harm(
+        tables,
+        segments,
+        used,
+        question.guardrails,
+        question.weights,
+        lambda i, mask: _risk_sets(data, found, mask, i, earlier),
+        alpha=question.rules.alpha_rollback,
+    )
+    if against & {"promotion", "comparison"} or segment_harm:
         whole, sound = np.array(evidence.success_met), np.array(evidence.comparable)
-        whole[-1] &= "promotion" not in against
+        whole[-1] &= "promotion" not in against and not segment_harm
         sound[-1] &= "comparison" not in against
         evidence = replace(evidence, success_met=whole, comparable=sound)
         rows = decide(evidence, question.rules)
@@ -206,6 +227,8 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         missing=missing,
         breached=breached,
         doubts=doubts,
+        segment_tables=tables,
+        segment_harm=segment_harm,
         notes=tuple(notes),
     )
 

@@ -18,7 +18,7 @@ from canarykit.health.evidence.settle import ANY_LOSS, settle_lines
 from canarykit.health.judges.conclude import conclude
 from canarykit.health.question import Question
 from canarykit.health.report.planned_look import planned_sections
-from canarykit.health.report.reasons import comparison_reason, comparison_steps
+from canarykit.health.report.reasons import comparison_reason, comparison_steps, segment_steps
 from canarykit.health.report.segments import segment_sections
 from canarykit.health.report.sensitivity import busiest_section, novelty_sections, sensitivity_sections
 from canarykit.health.report.stage_report import StageReport
@@ -43,7 +43,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         _people_section(comparison),
         *sensitivity_sections(question, comparison, data.pulse.busy),
         *planned_sections(question, comparison),
-        *segment_sections(question, comparison.found, comparison.used, comparison.segments),
+        *segment_sections(question.guardrails, comparison.segment_tables),
         *missing_sections(question, comparison),
         *novelty_sections(question, comparison),
         *busiest_section(_arms(comparison), data.pulse.busy),
@@ -54,9 +54,12 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         row,
         share=series.share,
         arms=(int(series.units_canary[-1]), int(series.units_control[-1])),
-        reason=comparison_reason(data, row, checks),
+        reason=comparison_reason(data, row, checks, comparison.segment_harm),
         checks=(*checks, *more),
-        steps=comparison_steps(data, row, settle_lines(data, series)),
+        steps=(
+            *comparison_steps(data, row, settle_lines(data, series)),
+            *segment_steps(comparison.segment_harm),
+        ),
         sections=sections,
         evidence=comparison.evidence,
         outcomes=comparison.found,

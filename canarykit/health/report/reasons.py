@@ -8,9 +8,18 @@ from canarykit.display import format_value
 from canarykit.health.checks.check import Check, Status
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
+from canarykit.health.evidence.segment_harm import SegmentHarm
 
-__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed"]
+__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed", "segment_steps"]
 
+_NOT_ABOUT_EFFECTS = (
+    Row.TOO_LITTLE,
+    Row.TOO_LITTLE_AFTER_GRACE,
+    Row.CRITICAL_MISSING,
+    Row.LIMIT_BREACHED,
+    Row.NOT_VALID_YET,
+    Row.INVALID,
+)
 GAP_STEP = "Find out what the gaps are; load what is missing, or name the time in known_gaps."
 
 
@@ -27,8 +36,30 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
-def comparison_reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
-    """One sentence for a randomised stage."""
+def comparison_reason(
+    data: DataState, row: Row, checks: Sequence[Check], segments: Sequence[SegmentHarm] = ()
+) -> str:
+    """One sentence for a randomised stage; a segment in which it got worse is named in it."""
+    plain = _reason(data, row, checks)
+    if not segments or row in _NOT_ABOUT_EFFECTS:
+        return plain
+    worst = segments[0]
+    if row is Row.HARM:
+        return f"{plain.rstrip('.')}; {worst.label} {worst.words}."
+    return (
+        f"{data.question.stage}: {worst.label} got worse {worst.words}; it is not promoted while that stands."
+    )
+
+
+def segment_steps(segments: Sequence[SegmentHarm]) -> tuple[str, ...]:
+    """How to judge the segment that got worse alone, and the others without it."""
+    if not segments:
+        return ()
+    name, value = segments[0].name, segments[0].segment
+    return (f"Judge that segment alone with people={{{name!r}: {value!r}}}, and look at its sessions.",)
+
+
+def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
     stage = data.question.stage
     guardrails = [c for c in checks if c.kind == "guardrail"]
     by_status = {status: [c for c in guardrails if c.status is status] for status in Status}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Table
 from canarykit.health.checks.check import Section
+from canarykit.health.evidence.segment_harm import SegmentTable
 from canarykit.health.people.segment_values import largest
 from canarykit.health.question import Question
+from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes
 
 __all__ = ["segment_sections", "where_sections"]
@@ -46,77 +48,34 @@ def where_sections(
     return tuple(sections)
 
 
-def segment_sections(
-    question: Question,
-    found: Outcomes,
-    used: npt.NDArray[np.bool_],
-    segments: dict[str, npt.NDArray[Any]],
-) -> tuple[Section, ...]:
+def segment_sections(guardrails: Sequence[Guardrail], tables: Sequence[SegmentTable]) -> tuple[Section, ...]:
     """Per property: the canary's share of each segment, and each guardrail's ratio by segment.
 
     Whether segments differ at all is tested first (homogeneity of odds ratios, Holm over all tests); a
     segment's own ratio is for display.
     """
-    from canarykit.stats.multiplicity import adjust_p_values
-
-    tested: list[tuple[str, list[tuple[Any, ...]], list[tuple[str, float | None]]]] = []
-    for name, values in segments.items():
-        rows, tests = _segment_rows(question, found, used, values)
-        tested.append((name, rows, tests))
-    known = [p for _, _, tests in tested for _, p in tests if p is not None]
-    adjusted = iter(adjust_p_values(known).tolist() if known else [])
     sections = []
-    for name, rows, tests in tested:
-        words = [f"{label}: {_interaction(next(adjusted))}" for label, p in tests if p is not None]
+    for table in tables:
+        words = [
+            f"{guardrails[i].label}: {_interaction(p)}" for i, p in table.p_values.items() if p is not None
+        ]
         text = "Do segments differ in their ratio? " + ("; ".join(words) or "too few events to tell") + "."
         columns = (
-            Column("segment", name),
+            Column("segment", table.name),
             Column("canary", "canary people", "count"),
             Column("control", "control people", "count"),
             Column("share", "canary's share", "share"),
             *(
-                Column(f"ratio_{i}", f"{g.label}, ratio", "ratio")
-                for i, g in enumerate(question.guardrails)
-                if found.first[i] is not None
+                Column(f"{guardrails[i].label}, ratio", f"{guardrails[i].label}, ratio", "ratio")
+                for i in table.tables
             ),
         )
-        sections.append(Section(f"by {name}", text, Table.of(columns, rows)))
+        rows = [
+            (segment, n, m, n / (n + m) if n + m else None, *(table.ratio(i, place) for i in table.tables))
+            for place, (segment, (n, m)) in enumerate(zip(table.segments, table.people, strict=True))
+        ]
+        sections.append(Section(f"by {table.name}", text, Table.of(columns, rows)))
     return tuple(sections)
-
-
-def _segment_rows(
-    question: Question, found: Outcomes, used: npt.NDArray[np.bool_], values: npt.NDArray[Any]
-) -> tuple[list[tuple[Any, ...]], list[tuple[str, float | None]]]:
-    from canarykit.stats.one_look.association import homogeneity
-
-    segments = largest(values[used])
-    rows: list[tuple[Any, ...]] = []
-    tables: dict[int, list[list[list[int]]]] = {i: [] for i, f in enumerate(found.first) if f is not None}
-    for segment in segments:
-        mask = used & (values == segment)
-        canary, control = mask & found.canary, mask & ~found.canary
-        n, m = int(canary.sum()), int(control.sum())
-        ratios = []
-        for i in tables:
-            first = found.first[i]
-            assert first is not None
-            x, y = int((first[canary] >= 0).sum()), int((first[control] >= 0).sum())
-            tables[i].append([[x, n - x], [y, m - y]])
-            ratios.append((x / n) / (y / m) if n and m and y else None)
-        rows.append((segment, n, m, n / (n + m) if n + m else None, *ratios))
-    tests = []
-    for i, strata in tables.items():
-        informative = [table for table in strata if _informative(table)]
-        found_test = homogeneity(informative) if len(informative) > 1 else None
-        p = None if found_test is None else found_test.p_value
-        tests.append((question.guardrails[i].label, p))
-    return rows, tests
-
-
-def _informative(table: list[list[int]]) -> bool:
-    """Five people with it and five without, in a segment with both arms: fewer tell nothing of a ratio."""
-    (x, not_x), (y, not_y) = table
-    return x + y >= 5 and not_x + not_y >= 5 and x + not_x > 0 and y + not_y > 0
 
 
 def _interaction(p: float) -> str:

@@ -1,0 +1,219 @@
+"""Harm in one segment: shown by evidence that holds at every look, with the error split over all segments.
+
+A harm that only some people have is thinned out by the others. So the evidence of harm is gathered in each
+segment too, and needs as many times more as there are segments (e-values add up: the chance that any segment
+of a harmless release is ever named is at most the rollback error). What is named must also differ from the
+rest (homogeneity of the odds ratios, Holm over all properties and guardrails, at this look), and be beyond
+what is tolerated there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from canarykit.display import format_value
+from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.health.people.segment_values import MOST_SEGMENTS, largest
+from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.risk import RiskSets
+from canarykit.metrics.unit_outcomes import Outcomes
+
+__all__ = ["SegmentHarm", "SegmentTable", "find_segment_harm", "segment_tables"]
+
+DIFFERENT = 0.01
+"""From which p-value on (Holm) segments are said to differ in a headline."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SegmentHarm:
+    """A segment in which a guardrail got worse, and the rest did not as much.
+
+    Parameters
+    ----------
+    label, name, segment
+        The guardrail's label, the property and its value.
+    here, elsewhere
+        Share of the canary's people with the event over that of the control, in the segment and in the
+        rest; None where the control has none.
+    evidence, needed
+        Largest e-value of harm in the segment so far, and what it takes with the error split.
+    segments
+        Number of segments the error was split over.
+    p_value
+        Of "all segments have one odds ratio", by Holm.
+    """
+
+    label: str
+    name: str
+    segment: str
+    here: float | None
+    elsewhere: float | None
+    evidence: float
+    needed: float
+    segments: int
+    p_value: float
+
+    @property
+    def words(self) -> str:
+        """Where, how much there and elsewhere, and by what evidence."""
+        here, elsewhere = (format_value(ratio, "ratio") for ratio in (self.here, self.elsewhere))
+        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        reached = format_value(self.evidence, "p")
+        return (
+            f"where {self.name} is {self.segment} {here}, elsewhere {elsewhere} (E = {reached} of "
+            f"{self.needed:,.0f}, split over {self.segments} segments; they differ, {p}, Holm)"
+        )
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """One property: its segments with people and ratios, and per guardrail whether they differ.
+
+    Parameters
+    ----------
+    name, segments
+        The property, and its most frequent values.
+    people
+        Canary and control people of each segment.
+    tables
+        By guardrail, per segment the two arms' people with the event and without.
+    p_values
+        By guardrail, of one odds ratio in all segments; Holm over all properties and guardrails. None where
+        there are too few events to tell.
+    """
+
+    name: str
+    segments: tuple[str, ...]
+    people: tuple[tuple[int, int], ...]
+    tables: dict[int, tuple[list[list[int]], ...]]
+    p_values: dict[int, float | None]
+
+    def ratio(self, i: int, place: int) -> float | None:
+        """Share of the canary over that of the control in a segment."""
+        return _share_ratio(self.tables[i][place])
+
+    def rest(self, i: int, place: int) -> float | None:
+        """The same over all other segments together."""
+        others = [table for k, table in enumerate(self.tables[i]) if k != place]
+        return _share_ratio(np.sum(others, axis=0).tolist()) if others else None
+
+
+def segment_tables(
+    found: Outcomes, used: Mask, segments: dict[str, npt.NDArray[Any]]
+) -> tuple[SegmentTable, ...]:
+    """Counts by segment of every share guardrail, and whether the segments differ."""
+    from canarykit.stats.multiplicity import adjust_p_values
+    from canarykit.stats.one_look.association import homogeneity
+
+    plain: list[tuple[str, tuple[str, ...], list[tuple[int, int]], dict[int, Any], dict[int, Any]]] = []
+    for name, values in segments.items():
+        chosen = tuple(largest(values[used]))
+        people = []
+        tables: dict[int, list[list[list[int]]]] = {i: [] for i, f in enumerate(found.first) if f is not None}
+        for segment in chosen:
+            mask = used & (values == segment)
+            arms = (mask & found.canary, mask & ~found.canary)
+            people.append((int(arms[0].sum()), int(arms[1].sum())))
+            for i, rows in tables.items():
+                first = found.first[i]
+                assert first is not None
+                with_it = [int((first[arm] >= 0).sum()) for arm in arms]
+                rows.append([[x, n - x] for x, n in zip(with_it, people[-1], strict=True)])
+        p_values = {}
+        for i, rows in tables.items():
+            informative = [table for table in rows if _informative(table)]
+            tested = homogeneity(informative) if len(informative) > 1 else None
+            p_values[i] = None if tested is None else tested.p_value
+        plain.append((name, chosen, people, tables, p_values))
+    known = [p for *_, by_guardrail in plain for p in by_guardrail.values() if p is not None]
+    adjusted = iter(adjust_p_values(known).tolist() if known else [])
+    return tuple(
+        SegmentTable(
+            name,
+            chosen,
+            tuple(people),
+            {i: tuple(rows) for i, rows in tables.items()},
+            {i: None if p is None else float(next(adjusted)) for i, p in p_values.items()},
+        )
+        for name, chosen, people, tables, p_values in plain
+    )
+
+
+def find_segment_harm(
+    tables: tuple[SegmentTable, ...],
+    segments: dict[str, npt.NDArray[Any]],
+    used: Mask,
+    guardrails: tuple[Guardrail, ...],
+    weights: tuple[float, ...],
+    risk_sets_of: Callable[[int, Mask], RiskSets],
+    *,
+    alpha: float,
+) -> tuple[SegmentHarm, ...]:
+    """Segments that got worse beyond the line of rollback while the rest did not as much, the surest first.
+
+    Parameters
+    ----------
+    tables, segments, used
+        Counts by segment, each unit's segment by property, and the units compared.
+    guardrails, weights
+        The guardrails and their parts of the error.
+    risk_sets_of
+        Events within entry cohorts of a guardrail, over a mask of units.
+    alpha
+        Rollback error of the stage.
+    """
+    split = max(len(tables), 1) * MOST_SEGMENTS
+    found = []
+    for table in tables:
+        for i, p in table.p_values.items():
+            guardrail = guardrails[i]
+            if p is None or p >= DIFFERENT:
+                continue
+            lower = guardrail.worse == "lower"
+            sign = -1 if lower else 1
+            own, line = guardrail.tolerated_ratio, guardrail.roll_back_beyond()
+            mixture = event_mixtures(own**sign, line**sign)[0]
+            needed = split / (alpha * weights[i])
+            for place, segment in enumerate(table.segments):
+                here, rest = table.ratio(i, place), table.rest(i, place)
+                tolerated = [guardrail.tolerated_ratio, *(() if rest is None else (rest,))]
+                if here is not None and not (here < min(tolerated) if lower else here > max(tolerated)):
+                    continue
+                sets = risk_sets_of(i, used & (segments[table.name] == segment))
+                sets = sets.swapped() if lower else sets
+                log_e = float(mixture.log_e(*sets.counts(mixture.null_ratio)).max(initial=-math.inf))
+                if log_e < math.log(needed):
+                    continue
+                harm = SegmentHarm(
+                    guardrail.label,
+                    table.name,
+                    segment,
+                    here,
+                    rest,
+                    math.exp(min(log_e, 700)),
+                    needed,
+                    split,
+                    p,
+                )
+                found.append(harm)
+    return tuple(sorted(found, key=lambda harm: -harm.evidence))
+
+
+def _share_ratio(table: list[list[int]]) -> float | None:
+    (x, not_x), (y, not_y) = table
+    n, m = x + not_x, y + not_y
+    return (x / n) / (y / m) if n and m and y else None
+
+
+def _informative(table: list[list[int]]) -> bool:
+    """Five people with it and five without, in a segment with both arms: fewer tell nothing of a ratio."""
+    (x, not_x), (y, not_y) = table
+    return x + y >= 5 and not_x + not_y >= 5 and x + not_x > 0 and y + not_y > 0

@@ -1,0 +1,75 @@
+"""A harm that only some people have: named in the headline, by evidence split over all segments."""
+
+import pytest
+
+import canarykit as ck
+from benchmarks.calibrate.segments import named_share
+from canarykit.health.decision import Verdict
+from canarykit.simulate import Effect
+
+PLAN = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50, dwell="2d"),), starts_at="2026-09-07T09:00:00Z")
+END = "2026-09-09T09:00:00Z"
+
+
+def released(where, *, ratio=6.0):
+    effects = [Effect("errors", ratio, where=where)]
+    scenario = ck.Scenario(effects=effects, error_rate=0.05)
+    return ck.simulate_rollout(PLAN, ck.Population(6000), scenario, rng=7, progress=False)
+
+
+def judge(log, margin, *, roll_back_ratio=None, **options):
+    guardrail = ck.Guardrail("$exception", margin_ratio=margin, roll_back_ratio=roll_back_ratio)
+    return ck.evaluate_stage(log, PLAN, "half", guardrail, as_of=END, **options)
+
+
+@pytest.fixture(scope="module")
+def safari():
+    return released({"browser": "Safari"})
+
+
+def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewhere(safari):
+    report = judge(safari, 1.25)
+    assert report.verdict is Verdict.ROLL_BACK
+    assert "where $browser is Safari " in report.headline
+    assert "x, elsewhere 1" in report.headline
+    assert "split over 20 segments; they differ, p < 0.001, Holm" in report.headline
+    assert report.next_steps[-1] == (
+        "Judge that segment alone with people={'$browser': 'Safari'}, and look at its sessions."
+    )
+
+
+def test_what_the_others_thin_out_is_not_promoted(safari):
+    # as a whole within what is tolerated; in Safari alone far beyond
+    report = judge(safari, 3.5, roll_back_ratio=1.5)
+    assert report.check("people with $exception").status.value in ("ok", "small harm")
+    assert report.verdict is Verdict.HOLD
+    assert "got worse where $browser is Safari" in report.reason
+    assert "it is not promoted while that stands" in report.reason
+
+
+def test_judging_one_segment_is_one_argument(safari):
+    alone = judge(safari, 1.25, people={"$browser": "Safari"})
+    others = judge(safari, 1.25, people=[{"key": "$browser", "value": "Safari", "operator": "is_not"}])
+    assert alone.verdict is Verdict.ROLL_BACK
+    assert alone.check("people with $exception").effect > 3
+    assert others.check("people with $exception").effect < 1.6
+    assert alone.n_canary + others.n_canary == judge(safari, 1.25).n_canary
+
+
+def test_harm_that_everybody_has_names_no_segment():
+    report = judge(released({}, ratio=3.0), 1.25)
+    assert report.verdict is Verdict.ROLL_BACK
+    assert "elsewhere" not in report.headline
+
+
+def test_ratios_by_segment_are_columns_with_names(safari):
+    frame = judge(safari, 1.25).section("by $browser").to_frame()
+    assert list(frame.columns) == [
+        "segment", "canary", "control", "share", "people with $exception, ratio",
+    ]  # fmt: skip
+    assert frame.loc[frame["segment"] == "Safari", "people with $exception, ratio"].item() > 3
+
+
+def test_a_segment_of_a_harmless_release_is_rarely_named():
+    assert named_share(500, None) <= 0.05
+    assert named_share(250, 1) > 0.9
