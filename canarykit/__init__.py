@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from canarykit.overview import bootstrap, flag_overview
     from canarykit.plan import RolloutPlan, Stage
     from canarykit.posthog import PostHog
+    from canarykit.release.watch import watch
     from canarykit.simulate import (
         Population,
         Scenario,
@@ -109,6 +110,7 @@ __all__ = [
     "survey_by_flag",
     "trend_by_flag",
     "typing",
+    "watch",
 ]
 
 _HOMES = {
@@ -127,6 +129,7 @@ _HOMES = {
     "canarykit.plan": ("RolloutPlan", "Stage"),
     "canarykit.linting.edits": ("compare_flags",),
     "canarykit.posthog": ("PostHog",),
+    "canarykit.release.watch": ("watch",),
     "canarykit.events": ("EventLog",),
     "canarykit.events.exports": ("read_posthog", "scan_posthog"),
     "canarykit.exposure": ("exposures",),

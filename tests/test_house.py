@@ -63,6 +63,7 @@ PUBLIC = {
     "exposures", "flag_overview", "funnel_by_flag", "lint", "metrics", "plan_ramp", "power",
     "read_flags", "read_posthog", "sample_size", "scan_posthog", "sessions_by_flag",
     "simulate_decisions", "simulate_rollout", "split", "stats", "survey_by_flag", "trend_by_flag", "typing",
+    "watch",
 }  # fmt: skip
 
 

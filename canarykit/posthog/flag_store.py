@@ -145,6 +145,8 @@ class PostHogFlags:
         """Older servers have no versions: take back the newest edits of the activity log, one a version."""
         try:
             items = self.activity(newest.key, most=(newest.version or 0) - wanted)
+            if self.read(newest.key).version != newest.version:  # the log may be ahead of the flag
+                return None
         except ServerError:
             return None
         if len(items) < (newest.version or 0) - wanted:

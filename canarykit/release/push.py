@@ -20,7 +20,7 @@ from canarykit.release.refusals import (
     ServerError,
     UnreachableError,
 )
-from canarykit.release.settle import settle
+from canarykit.release.settle import settle, what_came_of
 from canarykit.release.store import FlagStore, StoredFlag
 
 if TYPE_CHECKING:
@@ -244,16 +244,16 @@ def write_once(
     start = Outcome(before.key, stage, "unclear", before.version, ours=ours)
     try:
         after = store.switch_off(before) if filters is None else store.write(before, wanted, active)
-        outcome = _checked(store, before, after, start)
+        outcome = _checked(store, before, after, start, only_off=filters is None)
     except ConflictError as problem:
         outcome = replace(start, status="conflict", why=str(problem), **_theirs(store, before))
     except ApprovalRequiredError as problem:
         outcome = replace(start, status="awaiting approval", why=str(problem))
     except (UnreachableError, QueryTooHeavyError) as problem:
-        outcome = _after_silence(store, intent, before, start, str(problem))
+        outcome = _after_silence(store, record, intent, before, start, str(problem))
     except ServerError as problem:
         if problem.status is None or problem.status >= 500:
-            outcome = _after_silence(store, intent, before, start, str(problem))
+            outcome = _after_silence(store, record, intent, before, start, str(problem))
         else:
             outcome = replace(start, status="refused", why=str(problem))
     lost = [difference.words() for difference in outcome.theirs]
@@ -271,7 +271,9 @@ def write_once(
     return _annotated(store, outcome, further)
 
 
-def _checked(store: FlagStore, before: StoredFlag, after: StoredFlag, start: Outcome) -> Outcome:
+def _checked(
+    store: FlagStore, before: StoredFlag, after: StoredFlag, start: Outcome, *, only_off: bool
+) -> Outcome:
     """Applied; where the version jumped, an edit came in between and is shown."""
     applied = replace(start, status="applied", version_after=after.version)
     if after.version == before.version:  # the server saw nothing to change
@@ -283,15 +285,19 @@ def _checked(store: FlagStore, before: StoredFlag, after: StoredFlag, start: Out
     if theirs is None:
         return replace(applied, overwritten=True, why=f"{why}, and nothing says what it was")
     shown = store.differences(before, theirs.filters, theirs.active)
-    lost = bool(shown) or any(
+    kept = only_off and not store.differences(theirs, after.filters, theirs.active)
+    lost = (bool(shown) and not kept) or any(
         key in theirs.raw and theirs.raw[key] != before.raw.get(key) and after.raw.get(key) != theirs.raw[key]
         for key in _OTHER_FIELDS
     )
     return replace(applied, theirs=shown, overwritten=lost, why=why if lost else f"{why} and is kept")
 
 
-def _after_silence(store: FlagStore, intent: Intent, before: StoredFlag, start: Outcome, why: str) -> Outcome:
+def _after_silence(
+    store: FlagStore, record: Record, intent: Intent, before: StoredFlag, start: Outcome, why: str
+) -> Outcome:
     """No answer to the write: look, never write again."""
+    taken = {item.version_after for item in record.intents(before.key) if item.status == "applied"}
     for look in range(_LOOKS_AFTER_SILENCE):
         if look:
             time.sleep(_PAUSE_SECONDS)
@@ -299,15 +305,11 @@ def _after_silence(store: FlagStore, intent: Intent, before: StoredFlag, start: 
             newest = store.read(before.key)
         except ServerError:
             continue
-        if newest.version == before.version:
-            continue
-        following = store.after(before.version, newest)
-        if following is None:
-            continue
-        if store.fingerprint(following.filters, following.active) == intent.fingerprint_after:
-            return replace(start, status="applied", version_after=following.version)
+        version, _ = what_came_of(store, intent, newest, taken)
+        if version is not None:
+            return replace(start, status="applied", version_after=version)
         theirs = store.differences(before, newest.filters, newest.active)
-        return replace(start, status="conflict", theirs=theirs, version_after=newest.version, why=why)
+        start = replace(start, theirs=theirs)
     return replace(start, why=why)
 
 

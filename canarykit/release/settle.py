@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from canarykit.release.record import Intent, Record
 from canarykit.release.store import FlagStore, StoredFlag
 
-__all__ = ["settle"]
+__all__ = ["settle", "what_came_of"]
 
 # How long a request may still be on its way after the process that sent it is gone.
 _ON_ITS_WAY = timedelta(minutes=10)
+_MOST_EDITS = 100
 
 
 def settle(store: FlagStore, record: Record, newest: StoredFlag) -> list[Intent]:
-    """Look each open write up on the server and write down what came of it; those still open.
-
-    A write is ours where the first edit upon the version that it was meant for has just what it would
-    have set. One that the server does not show is given up after ten minutes, not before: it may still
-    be on its way.
-    """
-    open_now = []
-    for intent in record.intents(newest.key):
+    """Look each open write up on the server and write down what came of it; those still open."""
+    open_now: list[Intent] = []
+    intents = record.intents(newest.key)
+    taken = {intent.version_after for intent in intents if intent.status == "applied"}
+    for intent in reversed(intents):
         if not intent.is_open:
             continue
-        status, version = _what_came_of(store, intent, newest)
-        if status is None:
-            open_now.append(intent)
+        version, certain = what_came_of(store, intent, newest, taken)
+        if version is not None:
+            taken.add(version)
+            record.settle(intent, "applied", store.now(), version_after=version, found="by looking it up")
+        elif certain and store.now() - intent.at >= _ON_ITS_WAY:
+            record.settle(intent, "not applied", store.now(), found="by looking it up")
         else:
-            record.settle(intent, status, store.now(), version_after=version, found="by looking it up")
+            open_now.insert(0, intent)
     return open_now
 
 
-def _what_came_of(store: FlagStore, intent: Intent, newest: StoredFlag) -> tuple[str | None, object]:
-    now_print = store.fingerprint(newest.filters, newest.active)
-    if newest.version == intent.version_before and now_print == intent.fingerprint_before:
-        if store.now() - intent.at < _ON_ITS_WAY:
-            return None, None
-        return "not applied", None
-    following = store.after(intent.version_before, newest)
-    if following is None:
-        return None, None
-    if store.fingerprint(following.filters, following.active) == intent.fingerprint_after:
-        return "applied", following.version
-    return "not applied", None
+def what_came_of(
+    store: FlagStore, intent: Intent, newest: StoredFlag, taken: Collection[object]
+) -> tuple[object | None, bool]:
+    """The version that a write made, and whether the server's answer is certain.
+
+    `taken` are the versions that other writes on record made.
+
+    It is the first one after the version that the write was meant for which has just what it would have
+    set: somebody else's edits may have come in before it. That the server does not show it is certain only
+    after ten minutes: until then it may still be on its way.
+    """
+    version = intent.version_before
+    if newest.version == version:
+        return None, True
+    for _ in range(_MOST_EDITS):
+        following = store.after(version, newest)
+        if following is None:
+            return None, False
+        if intent.action == "switch off":  # leaves the filters as they are
+            is_ours = not following.active
+        else:
+            is_ours = store.fingerprint(following.filters, following.active) == intent.fingerprint_after
+        if is_ours and following.version not in taken:
+            return following.version, True
+        if following.version == newest.version:
+            return None, True
+        version = following.version
+    return None, False

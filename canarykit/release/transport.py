@@ -206,16 +206,16 @@ class Transport:
         url = self._url(path)
         if query:
             url += ("&" if "?" in url else "?") + urlencode(query, doseq=True)
-        answer = self._send(method, url, body=body, again=again)
-        if not answer.data:
-            return {}
-        try:
-            return json.loads(answer.data)
-        except ValueError:
-            kind = answer.headers.get("Content-Type", "an unknown type")
-            raise ServerError(
-                f"{method} {urlsplit(url).path} answered {kind}, not JSON; is {self.host} the right host?"
-            ) from None
+        for _ in range(_TRIES if again else 1):
+            answer = self._send(method, url, body=body, again=again)
+            content = _read_json(answer.data)
+            if content is not _BROKEN:
+                return content
+            if "json" not in answer.headers.get("Content-Type", "json"):
+                kind = answer.headers["Content-Type"]
+                asked = f"{method} {urlsplit(url).path}"
+                raise ServerError(f"{asked} answered {kind}, not JSON; is {self.host} the right host?")
+        raise UnreachableError(f"the answer to {method} {urlsplit(url).path} broke off")
 
     def _send(
         self,
@@ -310,6 +310,17 @@ class Transport:
         apart = said - self.clock()
         # The header has whole seconds: less than two is not told apart from none.
         self.skew = apart if abs(apart) >= timedelta(seconds=2) else timedelta()
+
+
+_BROKEN = object()
+
+
+def _read_json(data: bytes) -> Any:
+    """The content; `_BROKEN` where it is no JSON. Without a length, an answer may break off unnoticed."""
+    try:
+        return json.loads(data or b"{}")
+    except ValueError:
+        return _BROKEN
 
 
 def _pool_for(host: str) -> Any:

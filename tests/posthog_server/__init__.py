@@ -5,3 +5,8 @@ Django REST framework with the error bodies of drf-exceptions-hog, `warehouse` p
 own grammar and runs them on ClickHouse, `serve` opens the sockets and makes faults, and `in_process` leaves
 the sockets out where thousands of schedules run.
 """
+
+from importlib.util import find_spec
+
+NEEDED = ("django", "rest_framework", "exceptions_hog", "hogql_parser", "chdb")
+MISSING = [name for name in NEEDED if find_spec(name) is None]
