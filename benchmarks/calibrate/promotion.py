@@ -19,8 +19,7 @@ from benchmarks.calibrate.ramp import ALPHA, SHARES, WIDE, on_ramp
 from canarykit.health.decision import Evidence, Row, decide, first_decision
 from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.stats import EventMixture, risk_ratio
-from canarykit.stats.any_look.sequential import mixture_boundary
-from canarykit.stats.others.published_sequences import tuned_k
+from canarykit.stats.others.stopping_rules import growthbook_boundary, unpooled_z
 
 __all__ = ["harm_budget", "promotion"]
 
@@ -139,12 +138,9 @@ def _table(
 
 
 def _growthbook(so_far: list[np.ndarray]) -> np.ndarray:
-    """Looks at which the one-sided asymptotic confidence sequence tuned at 5,000 people is above zero."""
-    n, m, x, y = (np.maximum(counts, 1e-9).astype(float) for counts in so_far)
-    p, q = x / np.maximum(n, 1), y / np.maximum(m, 1)
-    error = np.sqrt(p * (1 - p) / np.maximum(n, 1) + q * (1 - q) / np.maximum(m, 1))
-    k = tuned_k(1, tuned_at=5000, sided="lower") * 2 * np.cumsum(RISK)
-    return (p - q) / error >= mixture_boundary(k, ALPHA, "one", closed_form=True)
+    """Looks at which GrowthBook's one-sided sequence, tuned at 5,000 people, is above zero."""
+    n, m, x, y = so_far
+    return unpooled_z(x, y, n, m) >= growthbook_boundary(2 * np.cumsum(RISK))
 
 
 def _seen(people: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ people and events; the products see other data and may differ. Sources: GrowthBo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,14 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.health.decision import Row, Verdict, first_decision
 from canarykit.metrics.risk import IntervalCounts, RiskSets
+from canarykit.stats.others.stopping_rules import (
+    TOLERATED_RATE,
+    Z_ONE_SIDED,
+    growthbook_boundary,
+    looks_above,
+    pooled_z,
+    unpooled_z,
+)
 
 if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
@@ -34,8 +41,6 @@ _COLUMNS = (
     Column("why", "how it decides"),
 )
 _MOST_GATES = 30
-_TOLERATED_RATE = 2.0
-"""Fixed thresholds are set at twice the control's rate: these systems leave the number to the user."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -127,14 +132,14 @@ def compare_rules(report: StageReport) -> RuleComparison:
             series,
             np.ones(len(series.looks), dtype=bool),
             _above(pairs, limit=1),
-            f"first interval above {_TOLERATED_RATE:g} x the control's mean rate (failureLimit 0)",
+            f"first interval above {TOLERATED_RATE:g} x the control's mean rate (failureLimit 0)",
         ),
         _ruled(
             "Flagger threshold",
             series,
             np.ones(len(series.looks), dtype=bool),
             _above(pairs, limit=5),
-            f"five intervals above {_TOLERATED_RATE:g} x the control's mean rate (threshold 5)",
+            f"five intervals above {TOLERATED_RATE:g} x the control's mean rate (threshold 5)",
         ),
     ]
     text = (
@@ -156,15 +161,8 @@ def _shares(sets: IntervalCounts, canary: Any, control: Any, *, swapped: bool) -
     return x, y, n, m
 
 
-def _z(x: Any, y: Any, n: Any, m: Any) -> Any:
-    """Pooled z of two shares at each look, 0 where it cannot be computed."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pooled = (x + y) / (n + m)
-        return np.nan_to_num((x / n - y / m) / np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
-
-
 def _fixed(shares: list[tuple[Any, Any, Any, Any]]) -> Any:
-    return np.logical_or.reduce([_z(*share) > 1.6448536 for share in shares])
+    return np.logical_or.reduce([pooled_z(*share) > Z_ONE_SIDED for share in shares])
 
 
 def _group_sequential(looks: Any, shares: list[tuple[Any, Any, Any, Any]]) -> Any:
@@ -182,23 +180,13 @@ def _group_sequential(looks: Any, shares: list[tuple[Any, Any, Any, Any]]) -> An
         if more.any():
             known, gates = information[more], at[more]
             plan = spending_boundary((known / known[-1]).tolist(), alpha=0.05, sided="one", kind="pocock")
-            alarm[gates] = _z(x, y, n, m)[gates] > np.asarray(plan.upper)
+            alarm[gates] = pooled_z(x, y, n, m)[gates] > np.asarray(plan.upper)
         alarms.append(alarm)
     return np.logical_or.reduce(alarms)
 
 
 def _growthbook(shares: list[tuple[Any, Any, Any, Any]]) -> Any:
-    from canarykit.stats.any_look.sequential import mixture_boundary
-
-    level = -2 * math.log(0.10)
-    rho2 = (level + math.log(1 + level)) / 5000
-    alarms = []
-    for x, y, n, m in shares:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            p, q = x / n, y / m
-            z = (p - q) / np.sqrt(p * (1 - p) / n + q * (1 - q) / m)
-        boundary = mixture_boundary(np.maximum((n + m) * rho2, 1e-9), 0.05, "one", closed_form=True)
-        alarms.append(np.where(np.isfinite(z), z, 0.0) > boundary)
+    alarms = [unpooled_z(x, y, n, m) > growthbook_boundary(n + m) for x, y, n, m in shares]
     return np.logical_or.reduce(alarms)
 
 
@@ -207,10 +195,8 @@ def _above(pairs: list[tuple[Any, IntervalCounts]], *, limit: int) -> Any:
     alarms = []
     for _, sets in pairs:
         total = sets.at_risk_control.sum()
-        base = sets.events_control.sum() / total if total else 0.0
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rate = np.where(sets.at_risk_canary > 0, sets.events_canary / sets.at_risk_canary, 0.0)
-        alarms.append(np.cumsum(rate > _TOLERATED_RATE * base) >= limit)
+        usual = sets.events_control.sum() / total if total else 0.0
+        alarms.append(looks_above(sets.events_canary, sets.at_risk_canary, usual, times=limit))
     return np.logical_or.reduce(alarms)
 
 

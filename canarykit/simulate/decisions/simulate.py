@@ -20,7 +20,6 @@ from canarykit.metrics import Guardrail, guardrail_weights
 from canarykit.metrics.share import ErrorShare
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleRuns
-from canarykit.simulate.decisions.rival_rules import RIVALS
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
@@ -29,6 +28,7 @@ from canarykit.simulate.log.streams import Seed, Streams, as_seed
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 from canarykit.stats.any_look.event_process import EventMixture
+from canarykit.stats.others.stopping_rules import RIVALS
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan

@@ -14,13 +14,13 @@ from canarykit.errors import PlanError
 from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
 from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.simulate.decisions.binomial import binomial
-from canarykit.simulate.decisions.rival_rules import RIVALS, Counts
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
 from canarykit.stats.any_look.event_process import EventMixture, event_intervals
 from canarykit.stats.any_look.sequential import mixture_log_e
 from canarykit.stats.one_look.srm import SRM_MIXTURE
+from canarykit.stats.others.stopping_rules import RIVALS, Counts
 
 __all__ = ["Drawn", "Judge", "draw_stage"]
 
