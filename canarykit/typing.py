@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from canarykit.simulate.decisions.operating import Decisions
     from canarykit.simulate.decisions.ramps import RampPlan
     from canarykit.simulate.decisions.sample_size import BlastRadius, ExpectedDuration
+    from canarykit.simulate.sample import Sample
     from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
     from canarykit.stats.planning.users_needed import PowerAnswer
 
@@ -86,6 +87,7 @@ __all__ = [
     "Reduced",
     "Result",
     "RuleComparison",
+    "Sample",
     "Seed",
     "SequentialTest",
     "SessionsByFlag",
@@ -170,6 +172,7 @@ _HOMES = {
     "canarykit.simulate.decisions.operating": ("Decisions",),
     "canarykit.simulate.decisions.ramps": ("RampPlan",),
     "canarykit.simulate.decisions.sample_size": ("BlastRadius", "ExpectedDuration"),
+    "canarykit.simulate.sample": ("Sample",),
     "canarykit.stats.estimate": ("ConfidenceSequence", "Estimate", "HypothesisTest", "SequentialTest"),
     "canarykit.stats.planning.users_needed": ("PowerAnswer",),
 }

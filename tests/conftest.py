@@ -43,7 +43,7 @@ def spark(tmp_path_factory):
     os.environ["PYSPARK_PYTHON"] = sys.executable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PySpark warns of pandas 3 at every turn
-        from pyspark.sql import SparkSession
+        SparkSession = pytest.importorskip("pyspark.sql").SparkSession  # noqa: N806
 
         home = tmp_path_factory.mktemp("spark")
         session = (

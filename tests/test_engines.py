@@ -118,14 +118,14 @@ def opened(engine, homes, request, **options):
         OPEN.append(duckdb.connect())  # older versions close a connection that nobody holds
         return ck.EventLog(OPEN[-1].from_arrow(table), **options)
     if engine in {"polars", "lazy"}:
-        import polars
+        polars = pytest.importorskip("polars")
 
         made_of = polars.from_arrow(table)
         return ck.EventLog(made_of if engine == "polars" else made_of.lazy(), **options)
     if engine == "ibis":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import ibis
+            ibis = pytest.importorskip("ibis")
 
             return ck.EventLog(ibis.duckdb.connect().create_table("events", table), **options)
     session = request.getfixturevalue("spark")

@@ -95,13 +95,13 @@ def log(request, tmp_path_factory):
         return ck.scan_posthog(folder, **options)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     if request.param == "polars":
-        import polars
+        polars = pytest.importorskip("polars")
 
         return ck.EventLog(polars.from_arrow(table).lazy(), **options)
     if request.param == "ibis":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import ibis
+            ibis = pytest.importorskip("ibis")
 
             return ck.EventLog(ibis.duckdb.connect().create_table("events", table), **options)
     return ck.EventLog(request.getfixturevalue("spark").createDataFrame(table), **options)

@@ -1,7 +1,11 @@
 """The sample export is what its README says, and leads to the verdicts it promises."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -131,3 +135,26 @@ def test_the_release_read_from_the_flags_history_leads_to_the_same_verdicts(bloc
         verdicts.append(report.verdict.value)
     assert verdicts == ["hold", "hold", "promote", "roll back", "promote", "promote", "promote", "hold"]
     assert plan.flag_at("full release").conditions == blocks["fixed"].flag_at("full release").conditions
+
+
+def test_what_is_made_anew_is_what_the_files_hold(blocks):
+    sample = ck.load_sample()
+    pd.testing.assert_frame_equal(sample.log.frame, blocks["log"].frame)
+    pd.testing.assert_frame_equal(sample.log.persons, blocks["log"].persons)
+    pd.testing.assert_frame_equal(sample.log.groups, blocks["log"].groups)
+    assert sample.plan.to_dict() == blocks["plan"].to_dict()
+    assert sample.plan_after_rollback.to_dict() == blocks["fixed"].to_dict()
+    for name in ("survey", "history"):
+        assert getattr(sample, name) == json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert sample.flags == ck.read_flags(FOLDER / "flags.json")
+    assert "232,859 events" in repr(sample)
+    assert sample.as_of == "2026-09-28T09:00:00Z"
+
+
+def test_the_first_cell_works_where_there_is_no_repository(tmp_path):
+    package = Path(ck.__file__).parent
+    shutil.copytree(package, tmp_path / "canarykit", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import canarykit as ck; s = ck.load_sample(); print(ck.__file__, len(s.log), s.plan.flag)"
+    options = {"env": os.environ | {"PYTHONPATH": str(tmp_path)}, "cwd": tmp_path, "check": True}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **options)
+    assert done.stdout.split() == [str(tmp_path / "canarykit" / "__init__.py"), "232859", "new-checkout"]

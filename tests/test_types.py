@@ -53,6 +53,8 @@ RIGHT = {
     "log.reduce(['event'], len)": "list[int]",
     "log.reduce(['event'], len, finish=sum)": "int",
     "ck.RolloutPlan.from_json('plan.json')": "RolloutPlan",
+    "ck.RolloutPlan('f', [ck.Stage.for_share('ramp', 5)], variants=[ck.Variant('a', 100)])": "RolloutPlan",
+    "ck.Scenario(effects=[simulate.Effect('errors', 2.0)])": "Scenario",
     "ck.Stage.for_share('ramp', 5, dwell='3d')": "Stage",
     "ck.sample_size(guardrail, rate=0.02, guardrails=3).n_canary": "int",
     "ck.lint(ck.Flag('f'))": "LintReport",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,13 +70,13 @@ class Flag:
     """
 
     key: str
-    conditions: tuple[Condition, ...] = ()
-    variants: tuple[Variant, ...] = ()
+    conditions: Sequence[Condition] = ()
+    variants: Sequence[Variant] = ()
     active: bool = True
     payloads: Mapping[str, Any] = field(default_factory=dict)
     early_exit: bool = False
     holdout: Holdout | None = None
-    super_conditions: tuple[Condition, ...] = ()
+    super_conditions: Sequence[Condition] = ()
     feature_enrollment: bool = False
     bucketing_identifier: str = "distinct_id"
     aggregation_group_type_index: int | None = None

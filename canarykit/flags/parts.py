@@ -6,7 +6,7 @@ same JSON, and writing an edited one changes only what was edited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,7 +134,7 @@ class Condition:
     {'properties': [], 'rollout_percentage': 25}
     """
 
-    properties: tuple[PropertyFilter, ...] = ()
+    properties: Sequence[PropertyFilter] = ()
     rollout_percentage: float | None = None
     variant: str | None = None
     aggregation_group_type_index: int | Unset | None = UNSET

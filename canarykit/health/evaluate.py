@@ -23,7 +23,7 @@ from canarykit.times import to_utc
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Time
+    from canarykit.typing import Filters, Time
 
 __all__ = ["evaluate_stage", "evaluate_stages"]
 
@@ -54,7 +54,7 @@ def evaluate_stage(
     segments: Sequence[str] = SEGMENTS,
     known_gaps: Sequence[Sequence[Time]] = (),
     timezone: str = "UTC",
-    people: Any = None,
+    people: Filters = None,
     crossers: CrosserRule = "first exposure",
     variants: str | Sequence[str] | None = None,
 ) -> StageReport:

@@ -183,9 +183,8 @@ def _answers(flag: Flag | None, persons: pd.DataFrame, options: dict[str, Any]) 
 
 def _is_on(values: pd.Series) -> pd.Series:
     """Whoever has the feature or a variant of it; people in a holdout have not."""
-    return ~(
-        values.isna() | (values == "false") | values.str.startswith("holdout-").fillna(False).astype(bool)
-    )
+    held_out = values.str.startswith("holdout-", na=False).astype(bool)
+    return ~(values.isna() | (values == "false") | held_out)
 
 
 def _deciders(flag: Flag | None, answers: pd.DataFrame) -> np.ndarray:

@@ -78,15 +78,15 @@ class RolloutPlan(Result):
     """
 
     flag: str
-    stages: tuple[Stage, ...]
+    stages: Sequence[Stage]
     starts_at: Time | None = field(default=None, kw_only=True)
     owner: str | None = field(default=None, kw_only=True)
-    variants: tuple[Variant, ...] = field(default=(), kw_only=True)
+    variants: Sequence[Variant] = field(default=(), kw_only=True)
     holdout: Holdout | None = field(default=None, kw_only=True)
     control: str = field(default="", kw_only=True)
     canary: str = field(default="", kw_only=True)
     aggregation_group_type: str | None = field(default=None, kw_only=True)
-    group_types: tuple[str, ...] = field(default=("organization",), kw_only=True)
+    group_types: Sequence[str] = field(default=("organization",), kw_only=True)
     notes: tuple[Note, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:

@@ -85,7 +85,7 @@ class Stage:
     """
 
     name: str
-    conditions: tuple[Condition, ...] = ()
+    conditions: Sequence[Condition] = ()
     starts_at: Time | None = None
     ends_at: Time | None = None
     decides: str = ""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from canarykit.simulate.log.rollout import simulate_rollout
     from canarykit.simulate.people.population import Population
     from canarykit.simulate.people.scenario import Effect, Fault, Scenario, Step, Survey
+    from canarykit.simulate.sample import Sample, load_sample
 
 __all__ = [
     "Decisions",
@@ -19,11 +20,13 @@ __all__ = [
     "Fault",
     "Population",
     "RampPlan",
+    "Sample",
     "Scenario",
     "Step",
     "Survey",
     "blast_radius",
     "expected_duration",
+    "load_sample",
     "plan_ramp",
     "power",
     "sample_size",
@@ -39,6 +42,7 @@ _HOMES = {
     "canarykit.simulate.decisions.simulate": ("simulate_decisions",),
     "canarykit.simulate.decisions.sample_size": ("blast_radius", "expected_duration", "power", "sample_size"),
     "canarykit.simulate.decisions.ramps": ("RampPlan", "plan_ramp"),
+    "canarykit.simulate.sample": ("Sample", "load_sample"),
 }
 
 if not TYPE_CHECKING:  # with a __getattr__ in sight, a type checker takes any name

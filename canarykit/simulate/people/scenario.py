@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -195,9 +195,9 @@ class Scenario:
     {'false': {'paid': 0.6, 'errors': 0.01}, 'true': {'paid': 0.48, 'errors': 0.03}}
     """
 
-    effects: tuple[Effect, ...] = ()
-    faults: tuple[Fault, ...] = ()
-    steps: tuple[Step, ...] = DEFAULT_STEPS
+    effects: Sequence[Effect] = ()
+    faults: Sequence[Fault] = ()
+    steps: Sequence[Step] = DEFAULT_STEPS
     every_session: bool = True
     asked: float = 1.0
     pages: float = 3.0
@@ -209,7 +209,7 @@ class Scenario:
     amount: float = 49.0
     amount_spread: float = 0.5
     survey: Survey | None = field(default_factory=Survey)
-    switched_off: tuple[tuple[str, str], ...] = ()
+    switched_off: Sequence[tuple[str, str]] = ()
     lead_in: str = "7d"
     notes: tuple[str, ...] = ()
 
