@@ -27,11 +27,15 @@ exit codes: 0 promote, 10 hold, 20 roll back, 1 unusable input, 2 unusable comma
 The verdict is printed first and its exit code kept: a report that cannot be written is said on stderr.
 
 guardrails (--guardrails, or `guardrails` in the plan file): a JSON list. One item is the name of an event
-that counts as an error, or an object of a metric and the fields of ck.Guardrail, such as
+that is an error by its name ("$exception", "$rageclick"), or an object of a metric and the fields of
+ck.Guardrail, such as
 
   ["$exception",
-   {"metric": {"metric": "conversion", "event": "paid", "within": "1d"}, "worse": "lower",
-    "margin_ratio": 0.9, "critical": true}]
+   {"metric": "order refunded", "worse": "higher"},
+   {"metric": {"metric": "conversion", "event": "paid", "within": "1d"}, "margin_ratio": 0.9,
+    "critical": true}]
+
+`worse` is the direction that is harm, "lower" or "higher"; it must be given where the metric does not tell.
 
 where the inner `metric` names a class of canarykit.metrics in plain words, with its fields:
 
@@ -132,6 +136,14 @@ def _parser() -> argparse.ArgumentParser:
         "--people",
         help='judge only these people: a JSON object of their properties, such as \'{"$os": "Android"}\'',
     )
+    evaluate.add_argument(
+        "--variant",
+        action="append",
+        help="a variant to judge, where the flag has several (may be repeated); default: all of them",
+    )
+    evaluate.add_argument(
+        "--timezone", default="UTC", help="zone in which the report shows times (default: UTC)"
+    )
     evaluate.add_argument("--html", help="also write the report as one HTML file")
     evaluate.add_argument("--json", help="also write the report as JSON, audit record included")
     evaluate.add_argument("--markdown", help="write the Markdown here instead of to the terminal")
@@ -157,6 +169,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         harm_budget=options.harm_budget,
         max_unusable_share=options.max_unusable_share,
         known_gaps=[gap.split("/") for gap in options.known_gap],
+        timezone=options.timezone,
+        variants=options.variant,
         crossers=options.crossers.replace("-", " "),
         people=parse_document(options.people, "the text of --people") if options.people else None,
     )

@@ -142,3 +142,12 @@ def test_a_wrong_command_line_exits_with_2(capsys):
         main(["evaluate"])
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_a_guardrail_whose_direction_is_not_known_is_refused_with_both_spellings(files, capsys):
+    assert run(files, "--guardrails", '["paid"]') == 1
+    assert '"worse": "lower" or "worse": "higher"' in capsys.readouterr().err
+    assert (
+        run(files, "--guardrails", '[{"metric": "paid", "worse": "lower"}]', "--timezone", "Asia/Tokyo") >= 10
+    )
+    assert " JST" in capsys.readouterr().out

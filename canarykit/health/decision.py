@@ -45,7 +45,7 @@ arithmetic on booleans. `log_thresholds(Rules())` gives the constants they compa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -156,6 +156,17 @@ class Rules:
             raise PlanError(f"max_crosser_share is {self.max_crosser_share}; expected a share in [0, 1]")
         if not self.min_units >= 0:
             raise PlanError(f"min_units is {self.min_units}; expected 0 or more people")
+
+    def split(self, arms: int) -> Rules:
+        """The rules for one of several variants: each error rate is that of all of them together.
+
+        Examples
+        --------
+        >>> Rules().split(2).alpha_rollback
+        0.025
+        """
+        names = ("alpha_rollback", "alpha_promote", "alpha_srm_hold", "alpha_srm_invalid")
+        return replace(self, **{name: getattr(self, name) / max(arms, 1) for name in names})
 
 
 def log_thresholds(rules: Rules) -> tuple[float, float, float, float]:

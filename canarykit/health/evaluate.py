@@ -170,13 +170,8 @@ def evaluate_stage(
     asked = _asked(variants, served, plan)
     arms = max(len(served), 1)  # of everything that is served, asked for or not: looking is free
     rules = Rules(
-        alpha_rollback / arms,
-        alpha_promote / arms,
-        alpha_srm_hold / arms,
-        alpha_srm_invalid / arms,
-        max_crosser_share,
-        min_units,
-    )
+        alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
+    ).split(arms)
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     reports = {}
     for key in asked:

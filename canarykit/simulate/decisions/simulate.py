@@ -99,7 +99,8 @@ def simulate_decisions(
     drift
         Factors of all rates by hour since the ramp began (repeated), the same for both arms.
     decision
-        Error rates of the decision table; `canarykit.health.decision.Rules()` if left out.
+        Error rates of the decision table; `canarykit.health.decision.Rules()` if left out. Of a flag with
+        several variants the plan's canary is followed, at its part of the error rates.
     min_dwell, cap
         How long a stage lasts at least and at most; both are its planned length if left out. A stage that
         is proven safe is left at its first look after `min_dwell`.
@@ -162,9 +163,9 @@ def simulate_decisions(
         harm_budget=harm_budget,
     )
     size = n_runs * sum(len(stage.people) for stage in stages) * len(truths)
-    judge = Judge(
-        truths, guardrail_weights(chosen), decision or Rules(), mixture, srm, compiled=size >= COMPILED_FROM
-    )
+    arms = max(len(plan.served(stage.name)) for stage in plan.stages if stage.kind == "percentage")
+    decided_by = (decision or Rules()).split(arms)
+    judge = Judge(truths, guardrail_weights(chosen), decided_by, mixture, srm, compiled=size >= COMPILED_FROM)
     by_clock = evidence == "ramp" and min_dwell is None
     parts = [list(table)] if by_clock else [[stage] for stage in table]
     carried = evidence == "ramp" and not by_clock
