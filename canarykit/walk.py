@@ -97,7 +97,7 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
         report.to_html(page)
         line = {
             "stage": report.stage,
-            "share": "–" if report.share is None else f"{report.share:.0%}",
+            "share": format_value(report.share, "share"),
             "with_it": report.n_canary,
             "without": report.n_control,
             "verdict": f"{report.verdict.icon} {report.verdict.value}",

@@ -453,3 +453,17 @@ def test_crash_reports_of_one_arm_that_come_a_day_late_neither_promote_nor_roll_
     later = now + pd.Timedelta(hours=34)
     report = judge(ck.EventLog(events, persons=release.persons), guardrails=errors, as_of=later)
     assert report.verdict is ck.Verdict.PROMOTE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["both ways", "into the canary", "out of the canary"])
+def test_logins_neither_roll_back_harmless_releases_nor_promote_harmful_ones(direction):
+    from benchmarks.calibrate.crossers import MARGIN, verdicts
+
+    rows, bound = 200, 0.05
+    allowed = bound + 3 * np.sqrt(bound * (1 - bound) / rows)
+    rolled_back, promoted = verdicts(0.1, direction, 1.0, rows)
+    assert rolled_back <= allowed
+    assert promoted >= 0.4
+    assert verdicts(0.1, direction, MARGIN, rows)[1] <= allowed
+    assert verdicts(0.1, direction, 2 * MARGIN, rows)[0] >= 0.95

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.calibrate.arms import several_arms
 from benchmarks.calibrate.assignment import organisations, sample_ratio
 from benchmarks.calibrate.brownian import brownian
+from benchmarks.calibrate.crossers import logins
 from benchmarks.calibrate.looks import looks
 from benchmarks.calibrate.promotion import harm_budget, promotion
 from benchmarks.calibrate.ramp import ramp, ramp_plan
@@ -45,6 +46,7 @@ PARTS = (
     sample_ratio,
     organisations,
     heavy_tails,
+    logins,
 )
 
 

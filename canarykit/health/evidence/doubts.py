@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from canarykit.health.people.without_value import Unassigned
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, micros_of, outcomes
 
-__all__ = ["Doubt", "Judge", "diluted_ratio", "dilution", "find_doubts"]
+__all__ = ["Doubt", "Judge", "diluted_ratio", "dilution", "find_doubts", "hidden_part"]
 
 Judge = Callable[..., GuardrailEvidence]
 """`judge(found, used, i, dilution)`: the evidence of guardrail `i` over some of the units."""
@@ -96,32 +96,44 @@ def find_doubts(
 
 
 def dilution(found: Outcomes, used: Mask, i: int) -> tuple[float, float]:
-    """Part of the canary's outcome that happened without the feature, and of the control's with it.
-
-    People who changed variant stay in the arm of their first exposure. The part is that of the people or
-    that of their events after the change, whichever is larger, so that people who log in may well differ
-    from the others.
-
-    Returns
-    -------
-    tuple
-        For the canary and the control, in [0, 1].
-    """
+    """Parts of the canary's and the control's outcome of guardrail `i` that may belong to the other arm."""
     units = found.units
     several = units["several"].to_numpy(bool)
-    parts = []
     changed = np.where(several, micros_of(units["changed_at"].fillna(units["leaves_at"])), 0)
-    for arm in (used & found.canary, used & ~found.canary):
-        crossed = arm & several
-        part = float(crossed.sum()) / max(int(arm.sum()), 1)
-        first, sums = found.first[i], found.sums[i]
-        if first is not None:
-            after = crossed & (first >= 0) & (first >= changed)
-            part = max(part, float(after.sum()) / max(int((arm & (first >= 0)).sum()), 1))
-        elif sums is not None and np.abs(sums[arm]).sum() > 0:
-            part = max(part, float(np.abs(sums[crossed]).sum() / np.abs(sums[arm]).sum()))
-        parts.append(part)
-    return parts[0], parts[1]
+    first, sums = found.first[i], found.sums[i]
+    arms = (used & found.canary, used & ~found.canary)
+    if first is not None:
+        after = several & (first >= 0) & (first >= changed)
+        canary, control = (hidden_part(arm, several, first >= 0, after) for arm in arms)
+    else:
+        assert sums is not None
+        size = np.abs(sums)
+        canary, control = (hidden_part(arm, several, size, np.where(several, size, 0.0)) for arm in arms)
+    return canary, control
+
+
+def hidden_part(arm: Mask, several: Mask, outcome: npt.NDArray[Any], after: npt.NDArray[Any]) -> float:
+    """Part of an arm's outcome that may have come about under the other variant, in [0, 1].
+
+    People who changed variant stay in the arm of their first exposure. The part is that of the people, or
+    that of the outcome after their change, whichever is larger: people who log in may differ from others.
+
+    Parameters
+    ----------
+    arm, several
+        Who is in the arm, and who changed variant.
+    outcome, after
+        Of each person, what is counted (an event, an amount), and what of it followed the change.
+
+    Examples
+    --------
+    >>> everybody, several = np.ones(4, bool), np.array([True, False, False, False])
+    >>> hidden_part(everybody, several, np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]))
+    0.5
+    """
+    people = float((arm & several).sum()) / max(int(arm.sum()), 1)
+    total = float(outcome[arm].sum())
+    return max(people, float(after[arm].sum()) / total if total > 0 else 0.0)
 
 
 def diluted_ratio(ratio: float, canary: float, control: float) -> float:
