@@ -195,11 +195,16 @@ def plain_text(draw: Callable[P, Picture]) -> Callable[P, Picture]:
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
-        from matplotlib import rc_context
+        from matplotlib import rcParams
         from matplotlib.text import Text
 
-        with rc_context({"text.parse_math": False, "text.usetex": False}):
+        # not rc_context: it would also undo the interactive mode that a notebook's first figure turns on
+        before = {name: rcParams[name] for name in ("text.parse_math", "text.usetex")}
+        rcParams.update(dict.fromkeys(before, False))
+        try:
             picture = draw(*args, **kwargs)
+        finally:
+            rcParams.update(before)
         for text in picture.findobj(Text):
             text.set_parse_math(False)
             text.set_usetex(False)
