@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["exposures"]
 
 CALLED = "$feature_flag_called"
+EXPOSED = "$experiment_exposure"
 _OPEN_END = np.iinfo(np.int64).max
 
 
@@ -44,8 +45,9 @@ def exposures(
 ) -> Exposures:
     """First exposure of every person (or group): variant, time, stage, and who saw several variants.
 
-    An exposure is a `$feature_flag_called` event of the flag; in a log without any, the first event that
-    carries `$feature/<flag>`.
+    An exposure is a `$feature_flag_called` event of the flag, or `$experiment_exposure`, to which PostHog's
+    experiments move: where both tell the same call, it counts once. In a log without any it is the first
+    event that carries `$feature/<flag>`.
 
     Parameters
     ----------
@@ -108,19 +110,25 @@ def exposures(
     unit = "person_id" if index is None else f"$group_{index}"
     carried = f"$feature/{key}"
     source = CALLED
-    for value, narrow in (
-        ("$feature_flag_response", {"events": [CALLED], "where": {"$feature_flag": key}}),
+    newer = [EXPOSED] if EXPOSED in log.event_names() else []
+    sources: list[tuple[str, dict[str, Any]]] = [
+        ("$feature_flag_response", {"events": [CALLED, *newer], "where": {"$feature_flag": key}}),
+        (carried, {"events": newer, "where": {carried: _present()}}),
         (carried, {"where": {carried: _present()}}),
-    ):
-        columns = list(dict.fromkeys([unit, "person_id", "distinct_id", "timestamp", value, *properties]))
+    ]
+    for value, narrow in sources if newer else (sources[0], sources[2]):
+        told = ["event"] if newer else []
+        wanted = [unit, "person_id", "distinct_id", "timestamp", value, *properties, *told]
+        columns = list(dict.fromkeys(wanted))
         fn = partial(
             reduce_shard, unit=unit, value=value, starts=starts, ends=ends, properties=tuple(properties)
         )
         read = partial(_read, log, columns, fn, until=as_of, actor=unit, **narrow)
-        asked = ("exposures", key, unit, value, tuple(windows.values()), as_of, tuple(properties))
+        rows = (value, tuple(narrow))
+        asked = ("exposures", key, unit, rows, tuple(windows.values()), as_of, tuple(properties))
         found: Found = log.remember(asked, read)
         if found.calls:
-            source = CALLED if value != carried else carried
+            source = carried if "events" not in narrow else CALLED
             break
     else:
         check_flag(log, key)

@@ -133,3 +133,12 @@ def test_what_make_is_given_reaches_the_walk_unread(tmp_path, by, value):
     assert json.loads(run.stdout)["CANARYKIT_STAGE"] == value
     assert not (ROOT / "pwned").exists()
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_headline_with_several_harmed_guardrails_names_the_worst_and_counts_the_rest(harmful, capsys):
+    names = ["people with an exception", "checkout errors on the payment page", "all errors together"]
+    guardrails = json.dumps([{"metric": "$exception", "name": name} for name in names])
+    assert main([*harmful, "--guardrails", guardrails, "--markdown", os.devnull]) == 20
+    (headline,) = capsys.readouterr().out.splitlines()
+    assert len(headline) < 160
+    assert "; 2 others too" in headline

@@ -70,18 +70,19 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
         case Row.CRITICAL_MISSING:
             return f"{stage}: {first['data'].meaning} A critical metric is not recorded at all."
         case Row.LIMIT_BREACHED:
-            names = listed([c.name for c in checks if c.status is Status.BREACH])
+            names = _first_names([c for c in checks if c.status is Status.BREACH])
             return f"{stage}: the canary breaks the limit of {names} while the control keeps it."
         case Row.NOT_VALID_YET | Row.INVALID:
             bad = [c for c in checks if c.kind == "validity" and c.status in (Status.HOLD, Status.INVALID)]
             bad = bad or [c for c in checks if c.kind == "validity" and c.status is Status.UNCLEAR]
             return f"{stage}: " + " ".join(c.meaning for c in bad)
         case Row.HARM:
-            harmed = by_status[Status.HARM]
-            return f"{stage}: " + "; ".join(_harm_words(c) for c in harmed) + "."
+            worst, *others = sorted(by_status[Status.HARM], key=lambda c: -(c.evidence or 0.0))
+            more = f"; {_others(others)} too" if others else ""
+            return f"{stage}: {_harm_words(worst)}{more}."
         case Row.TOLERATED_HARM:
             waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
-            rest = f"; {listed([c.name for c in waiting])} not yet shown to be safe" if waiting else ""
+            rest = f"; {_first_names(waiting)} not yet shown to be safe" if waiting else ""
             return f"{stage}: {_tolerated(by_status[Status.TOLERATED])}{rest}."
         case Row.SAFE:
             within = f"{stage}: {_all(guardrails)} shown to be within what is tolerated"
@@ -97,7 +98,7 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
         return f"{stage}: nothing wrong so far; the minimum stay has {left} to go."
     if not waiting and data.too_many_unusable:
         return f"{stage}: {first['data'].meaning}"
-    names = listed([c.name for c in waiting]) or "the guardrails"
+    names = _first_names(waiting) or "the guardrails"
     if row is Row.TIME_CAP:
         return f"{stage}: the time is up and {names} cannot be shown to be safe; it is inconclusive."
     return f"{stage}: no harm shown, but {names} not yet shown to be safe."
@@ -144,7 +145,22 @@ def _all(checks: Sequence[Check]) -> str:
 
 
 def _tolerated(checks: Sequence[Check]) -> str:
-    return listed([f"{c.name} got worse within what is tolerated ({c.effect_text})" for c in checks])
+    if not checks:
+        return ""
+    worst, *others = checks
+    more = f", as did {_others(others)}" if others else ""
+    return f"{worst.name} got worse within what is tolerated ({worst.effect_text}){more}"
+
+
+def _others(checks: Sequence[Check]) -> str:
+    """The one other by its name, more of them by their number: a headline is one line."""
+    return checks[0].name if len(checks) == 1 else f"{len(checks)} others"
+
+
+def _first_names(checks: Sequence[Check]) -> str:
+    """Names in a sentence; of more than two the first, and how many others."""
+    names = [c.name for c in checks]
+    return listed(names if len(names) < 3 else [names[0], f"{len(names) - 1} others"])
 
 
 def _unwatched(checks: Sequence[Check]) -> str:
