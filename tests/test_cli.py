@@ -145,9 +145,8 @@ def test_a_wrong_command_line_exits_with_2(capsys):
 
 
 def test_a_guardrail_whose_direction_is_not_known_is_refused_with_both_spellings(files, capsys):
-    assert run(files, "--guardrails", '["paid"]') == 1
+    assert run(files(), "--guardrails", '["paid"]') == 1
     assert '"worse": "lower" or "worse": "higher"' in capsys.readouterr().err
-    assert (
-        run(files, "--guardrails", '[{"metric": "paid", "worse": "lower"}]', "--timezone", "Asia/Tokyo") >= 10
-    )
+    given = '[{"metric": "paid", "worse": "lower"}]'
+    assert run(files(), "--guardrails", given, "--timezone", "Asia/Tokyo") >= 10
     assert " JST" in capsys.readouterr().out
