@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chisquare
 
-from canarykit.simulate.decisions.binomial import binomial
+from canarykit.simulate.decisions.binomial_counts import binomial
 
 CASES = [
     (1, 0.5), (9, 0.02), (40, 0.24), (40, 0.25), (41, 0.75), (120, 0.1), (1_200, 0.01), (5_000, 0.999),

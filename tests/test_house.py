@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,48 +68,161 @@ PUBLIC = {
 }  # fmt: skip
 
 
-def _room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+# Pairs that point back, each for a reason; everything else goes up. What draws or opens a widget of a result
+# lies below the result, whose `.plot()` and `.explore()` reach down for it.
+POINT_BACK = {
+    "audit.result -> plots.assign",
+    "exposure.find -> funnels.question.people",  # people= is read as the filters of a funnel are
+    "exposure.lookup -> funnels.engine.breakdowns",
+    "feedback.survey -> plots.dashboard",
+    "funnels.answers.compare -> plots.funnel",
+    "funnels.answers.funnel -> plots.funnel",
+    "funnels.answers.funnel -> widgets.views",
+    "funnels.answers.times -> plots.funnel",
+    "funnels.answers.times -> plots.trends",
+    "health.report.page -> plots.health",
+    "health.report.release_report -> plots.health",
+    "health.report.stage_report -> plots.health",
+    "health.report.stage_report -> widgets.views",
+    "insights.dashboard -> plots.dashboard",
+    "insights.trend -> plots.trends",
+    "simulate.decisions.operating -> plots.simulate",
+    "simulate.decisions.ramps -> plots.simulate",
+}
+# Files that know each other: a class and what makes one in another way.
+CIRCLES = {
+    frozenset({"plan.history", "plan.rollout_plan"}),  # RolloutPlan.from_history
+    frozenset(
+        {"simulate.people.estimate", "simulate.people.population", "simulate.people.scenario"}
+    ),  # .like
+    frozenset({"health.report.release_report", "health.report.stage_report"}),  # .release()
+}
+# A name stands once in a room, but where the folder makes the difference plain.
+SAME_NAME = {
+    ("events", "columns"): {"engines/duckdb", "engines/spark"},
+    ("events", "engine"): {"", "engines/duckdb", "engines/spark"},
+    ("events", "names"): {"", "exports"},
+    ("funnels", "people"): {"answers", "question"},
+}
+TOP_LEVEL = {
+    "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
+    "canarykit", "docs", "notebooks", "pyproject.toml", "sample_data", "tests", ".ci", ".github", ".gitignore",
+    ".pre-commit-config.yaml",
+}  # fmt: skip
+MADE = {"build", "dist", "spark-warehouse", "metastore_db"}
 
 
-def _imports_when_loaded(tree: ast.Module) -> list[tuple[str, int]]:
-    """canarykit modules imported by a module body; imports inside functions are lazy and drawn apart."""
-    found = []
-    pending: list[ast.stmt] = list(tree.body)
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _imports(path: Path, *, lazy: bool) -> list[tuple[str, int]]:
+    """Modules that a file imports with their lines: when loaded, or also inside its functions."""
+    found: list[tuple[str, int]] = []
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            if node.module == "canarykit":
-                found += [(f"canarykit.{alias.name}", node.lineno) for alias in node.names]
-            else:
-                found.append((node.module, node.lineno))
+        if _for_types_only(node):
+            pending += node.orelse
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = [name for name in names if name.removeprefix("canarykit.") in FILES]
+            found += [(name, node.lineno) for name in (inside or [node.module])]
         elif isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            found.append((f"relative:{node.level}:{node.module or ''}", node.lineno))
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
-            pending += node.body + node.orelse
+        elif lazy or not isinstance(node, ast.FunctionDef | ast.Lambda):
+            pending += ast.iter_child_nodes(node)
     return found
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_rooms_import_only_from_the_floors_above_them(path):
-    if path == PACKAGE / "__init__.py":
-        return
-    room = _room(path)
+def _ours(path: Path, *, lazy: bool) -> list[tuple[str, int]]:
+    """The same of canarykit only, by name within the package."""
+    imports = _imports(path, lazy=lazy)
+    return [(m.removeprefix("canarykit."), line) for m, line in imports if m.startswith("canarykit.")]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rooms_import_only_from_the_floors_above_them(name):
+    room = name.split(".")[0]
     assert room in LEVEL, f"{room} has no floor: place it in FLOORS"
-    for module, line in _imports_when_loaded(ast.parse(path.read_text())):
-        if not module.startswith("canarykit."):
-            continue
-        other = module.split(".")[1]
-        if other == room:
-            continue
-        assert LEVEL[other] <= LEVEL[room], f"{path.name}:{line} imports {module}, which lives further down"
+    for module, line in _ours(FILES[name], lazy=False):
+        assert LEVEL[module.split(".")[0]] <= LEVEL[room], (
+            f"{name}:{line} imports {module}, from further down"
+        )
+
+
+def test_imports_inside_functions_point_down_only_where_it_is_said_why():
+    down = {
+        f"{name} -> {module}"
+        for name, path in FILES.items()
+        for module, _ in _ours(path, lazy=True)
+        if LEVEL[module.split(".")[0]] > LEVEL[name.split(".")[0]]
+    }
+    assert down == POINT_BACK
+
+
+def test_files_do_not_know_each_other_in_circles():
+    known = {name: {m for m, _ in _ours(path, lazy=True) if m in FILES} for name, path in FILES.items()}
+    reached = {name: set(mods) for name, mods in known.items()}
+    changed = True
+    while changed:
+        changed = False
+        for mods in reached.values():
+            more = set().union(*(reached[module] for module in mods)) - mods if mods else set()
+            mods |= more
+            changed = changed or bool(more)
+    circles = {
+        frozenset(m for m in mods if name in reached[m]) for name, mods in reached.items() if name in mods
+    }
+    assert circles == CIRCLES
+
+
+def test_a_name_stands_once_in_a_room():
+    places: dict[tuple[str, str], set[str]] = {}
+    for path in FILES.values():
+        if path.name != "__init__.py" and path.parent != PACKAGE:
+            room, *folders = path.relative_to(PACKAGE).parent.parts
+            places.setdefault((room, path.stem), set()).add("/".join(folders))
+    assert {key: where for key, where in places.items() if len(where) > 1} == SAME_NAME
+
+
+def test_a_folder_can_be_taken_in_at_a_glance():
+    for folder in {path.parent for path in FILES.values()}:
+        files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= (20 if folder == PACKAGE else 14), f"{folder.name} holds {len(files)} files"
+
+
+def test_the_order_of_the_floors_is_that_of_the_documentation():
+    text = (ROOT / "docs" / "how_it_works.md").read_text(encoding="utf-8")
+    table = text[text.index("| floor | rooms |") :].split("\n\n")[0].splitlines()[2:]
+    rows = [line.split("|")[2] for line in table]
+    told = [room for row in rows for room in re.findall(r"`(\w+)`", row)]
+    assert {room for room in LEVEL if (PACKAGE / room).is_dir()} <= set(told)
+    assert set(told) <= set(LEVEL)
+    floors = [[LEVEL[room] for room in re.findall(r"`(\w+)`", row)] for row in rows]
+    for above, below in pairwise(floors):
+        assert max(above) <= max(below)
+        assert min(above) <= min(below)
+
+
+def test_nothing_lies_about_at_the_top():
+    there = {path.name for path in ROOT.iterdir()}
+    assert there >= TOP_LEVEL
+    strays = {name for name in there - TOP_LEVEL - MADE if not name.startswith(".") and "." not in name[-5:]}
+    assert not strays
 
 
 def test_the_statistics_know_nothing_of_events_or_frames():
     for path in (PACKAGE / "stats").rglob("*.py"):
-        for module, line in _imports_when_loaded(ast.parse(path.read_text())):
+        for module, line in _imports(path, lazy=False):
             if module.startswith("canarykit."):
                 assert module.split(".")[1] in {"stats", "errors", "display", "compiler"}, (
                     f"{path.name}:{line}: {module}"

@@ -104,7 +104,7 @@ def test_without_what_one_part_needs_the_others_answer_the_same(names):
         ),
         (
             "nbformat",
-            "__import__('canarykit.walk').walk.main(['--notebooks', 'notebooks', '--build', 'x'])",
+            "__import__('canarykit.walk').walk.main(['--notebooks', 'notebooks', '--build', 'build/x'])",
             "the walk needs nbformat, which is not installed: pip install 'canarykit[walk]'",
         ),
     ],

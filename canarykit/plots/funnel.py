@@ -156,7 +156,7 @@ def _curve_name(variant: Any, times: ConversionTimes) -> str:
 
 
 def _legend(variant: Any) -> str:
-    from canarykit.funnels.answers.times import label_text
+    from canarykit.funnels.answers.labels import label_text
 
     return label_text(variant) if variant is None or isinstance(variant, tuple) else variant_label(variant)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.funnels.answers.times import label_text
+from canarykit.funnels.answers.labels import label_text
 from canarykit.times import micros
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError, did_you_mean
-from canarykit.funnels.answers.times import blank_name, label_text
+from canarykit.funnels.answers.labels import blank_name, label_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

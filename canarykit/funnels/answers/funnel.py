@@ -16,8 +16,9 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.funnels.answers.labels import blank_name, label_text
 from canarykit.funnels.answers.numbers import step_table
-from canarykit.funnels.answers.times import ConversionTimes, FunnelTrend, blank_name, label_text
+from canarykit.funnels.answers.times import ConversionTimes, FunnelTrend
 from canarykit.funnels.engine.runs import FunnelRun, Label
 from canarykit.funnels.question.specs import FunnelQuery, TrendSpec
 from canarykit.stats.one_look.proportions import wilson

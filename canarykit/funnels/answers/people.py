@@ -12,7 +12,7 @@ import numpy as np
 from canarykit.display import QUIET, Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.escaping import html_text, one_line
-from canarykit.funnels.answers.times import blank_name, label_text
+from canarykit.funnels.answers.labels import blank_name, label_text
 from canarykit.funnels.engine.runs import MISSING_TIME, ActorSelection, FunnelRun, Label
 from canarykit.periods import moment
 

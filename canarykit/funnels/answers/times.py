@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.display import Column, Note, Result, Table, format_value
+from canarykit.funnels.answers.labels import blank_name, label_text
 from canarykit.funnels.engine.runs import FunnelRun, Label, TrendRun
 from canarykit.funnels.question.specs import FunnelQuery
 from canarykit.periods import moment
@@ -17,29 +18,12 @@ from canarykit.stats.one_look.proportions import wilson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ConversionTimes", "FunnelTrend", "blank_name", "label_text"]
+__all__ = [
+    "ConversionTimes",
+    "FunnelTrend",
+]
 
 MOST_CURVE_POINTS = 200
-
-
-def label_text(label: Label, blank: str = "(missing)") -> str:
-    """A breakdown value as people read it; `blank` stands for a value that is not there.
-
-    Examples
-    --------
-    >>> label_text(None), label_text(""), label_text(("Chrome", "95"))
-    ('everybody', '(missing)', 'Chrome · 95')
-    """
-    if label is None:
-        return "everybody"
-    if isinstance(label, tuple):
-        return " · ".join(part or blank for part in label)
-    return label or blank
-
-
-def blank_name(query: FunnelQuery) -> str:
-    """What a missing breakdown value is called: of a flag it is unknown, never control."""
-    return "(missing)" if query.flag is None else "unknown"
 
 
 @dataclass(frozen=True, repr=False, eq=False)

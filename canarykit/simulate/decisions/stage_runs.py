@@ -13,7 +13,7 @@ from canarykit.compiler import can_compile
 from canarykit.errors import PlanError
 from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
 from canarykit.health.evidence.event_evidence import event_mixtures
-from canarykit.simulate.decisions.binomial import binomial
+from canarykit.simulate.decisions.binomial_counts import binomial
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
