@@ -106,7 +106,8 @@ SAME_NAME = {
 }
 TOP_LEVEL = {
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
-    "canarykit", "docs", "notebooks", "pyproject.toml", "sample_data", "tests", ".ci", ".github", ".gitignore",
+    "canarykit", "docs", "notebooks", "pyproject.toml", "sample_data", "tests", ".ci", ".github",
+    ".gitignore",
     ".pre-commit-config.yaml",
 }  # fmt: skip
 MADE = {"build", "dist", "spark-warehouse", "metastore_db"}
