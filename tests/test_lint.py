@@ -202,3 +202,14 @@ def test_the_public_name_is_the_function_whatever_was_imported_before():
 
     assert callable(ck.lint)
     assert canarykit.overview is not None
+
+
+def test_early_access_that_asks_for_another_flags_enrolment_is_found():
+    def codes(key):
+        item = {"key": f"$feature_enrollment/{key}", "type": "person", "operator": "exact", "value": ["true"]}
+        early = {"properties": [item], "rollout_percentage": 100}
+        flag = {"key": "f", "filters": {"groups": [{"properties": []}], "super_groups": [early]}}
+        return {finding.code for finding in ck.lint(ck.read_flags([flag])["f"]).findings}
+
+    assert "enrolment of another flag" in codes("old-f")
+    assert "enrolment of another flag" not in codes("f")

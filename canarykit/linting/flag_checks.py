@@ -170,6 +170,13 @@ def _modes(flag: Flag, people: People | None) -> Iterator[Finding]:
         yield Finding(
             "early access with variants", "warning", flag.key, "early access", what, "use a boolean flag"
         )
+    for condition in (*flag.conditions, *flag.super_conditions):
+        for item in condition.properties:
+            room, slash, other = item.key.partition("/")
+            if room == "$feature_enrollment" and slash and other != flag.key:
+                what = f"reads who enrolled in {other!r}: joining {flag.key!r} changes nothing"
+                mend = f"ask for $feature_enrollment/{flag.key}"
+                yield Finding("enrolment of another flag", "warning", flag.key, "early access", what, mend)
     if flag.active and not flag.conditions:
         yield Finding("no condition set", "note", flag.key, "filters", "nobody is in", "add a condition set")
 
