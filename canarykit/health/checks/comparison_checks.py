@@ -97,7 +97,7 @@ def _ratio_check(question: Question, comparison: Comparison) -> Check:
     who = question.unit_words
     seen = f"{format_value(observed, 'share')} of the {who} have the canary where the rules say {expected}"
     if not math.isfinite(log_e) or not total:
-        status, meaning = Status.UNCLEAR, "Nobody to count: whether the shares hold cannot be told."
+        status, meaning = Status.UNCLEAR, f"No {who} have been exposed yet, so the split cannot be checked."
     elif log_e >= invalid:
         status = Status.INVALID
         meaning = (
@@ -115,7 +115,7 @@ def _ratio_check(question: Question, comparison: Comparison) -> Check:
         kind="validity",
         status=status,
         meaning=meaning,
-        measured="people put into each arm by chance, against the planned shares",
+        measured=f"{who} randomised into each arm, against the planned shares",
         canary=Arm(n_canary, total, observed),
         control=Arm(n_control, total, None if observed is None else 1 - observed),
         effect=observed,

@@ -87,7 +87,8 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
             "error_rate",
             f"P(ever rolling back a harmless release {over}) is at most "
             f"{question.rules.alpha_rollback:g}, P(ever promoting one at a margin) at most "
-            f"{question.rules.alpha_promote:g}, however often one looks",
+            f"{question.rules.alpha_promote:g}, however often one looks; E is the evidence, an e-value: how "
+            "many times likelier the data are with the harm than without",
         )
     )
     return tuple(notes)
@@ -108,5 +109,5 @@ def _arms(comparison: Comparison) -> dict[str, str]:
 def _people_section(comparison: Comparison) -> Section:
     columns = (Column("people", "people"), Column("count", "number", "count"))
     rows: list[tuple[Any, ...]] = list(comparison.cohort.counts)
-    text = "Only people whom chance put into their arm are compared; the others are counted here."
+    text = "Only those who were randomised into their arm are compared; the others are counted here."
     return Section("people", text, Table.of(columns, rows))

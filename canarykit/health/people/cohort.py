@@ -68,7 +68,7 @@ def stage_cohort(question: Question, stage: str, *, until: Any) -> Cohort:
     used = (units.pop("reason") == "").to_numpy(bool)
     causes = units["cause"].value_counts()
     counts = (
-        ("compared: put into their arm by chance", len(units)),
+        ("compared: randomised into their arm", len(units)),
         ("of them seen in an earlier stage", int(units["returning"].sum())),
         ("of them in the other arm in an earlier stage", int(units["crossed"].sum())),
         ("of them seen with both variants within the stage", int(units["several"].sum())),
