@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from canarykit.health.checks.check import Check
     from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
     from canarykit.health.evaluate import evaluate_stage, evaluate_stages
+    from canarykit.health.report.release_report import ReleaseReport
     from canarykit.health.report.stage_report import StageReport, recompute
     from canarykit.insights.dashboard import Dashboard, dashboard
 
@@ -15,6 +16,7 @@ __all__ = [
     "Check",
     "Dashboard",
     "Evidence",
+    "ReleaseReport",
     "Row",
     "Rules",
     "StageReport",
@@ -31,6 +33,7 @@ _HOMES = {
     "canarykit.health.decision": ("Evidence", "Row", "Rules", "Verdict", "decide", "first_decision"),
     "canarykit.health.evaluate": ("evaluate_stage", "evaluate_stages"),
     "canarykit.health.checks.check": ("Check",),
+    "canarykit.health.report.release_report": ("ReleaseReport",),
     "canarykit.health.report.stage_report": ("StageReport", "recompute"),
     "canarykit.insights.dashboard": ("Dashboard", "dashboard"),
 }

@@ -20,8 +20,6 @@ _NOT_ABOUT_EFFECTS = (
     Row.NOT_VALID_YET,
     Row.INVALID,
 )
-MOST_IN_A_SENTENCE = 2
-"""Guardrails whose numbers stand in the headline; further ones are named."""
 GAP_STEP = "Find out what the gaps are; load what is missing, or name the time in known_gaps."
 
 
