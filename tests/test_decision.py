@@ -14,8 +14,6 @@ from canarykit.health.decision import (
     Verdict,
     decide,
     first_decision,
-    guardrail_state,
-    log_thresholds,
     table_row,
 )
 
@@ -106,24 +104,6 @@ def test_without_a_guardrail_nothing_is_promoted():
 def test_an_empty_arm_is_too_little_even_when_the_minimum_is_zero():
     looks = dataclasses.replace(SAFE, units_control=[0])
     assert decide(looks, Rules(min_units=0)).tolist() == [Row.TOO_LITTLE_AFTER_GRACE]
-
-
-def test_the_same_rows_come_from_arrays_from_scalars_and_from_the_compiled_form():
-    import numba
-
-    compiled_row, compiled_state = numba.njit(table_row), numba.njit(guardrail_state)
-    rng = np.random.default_rng(5)
-    flags = rng.random((12, 400)) < 0.4
-    rows = table_row(*flags)
-    assert set(np.unique(rows)) <= {int(r) for r in Row}
-    for j in range(400):
-        booleans = [bool(flag) for flag in flags[:, j]]
-        assert table_row(*booleans) == compiled_row(*booleans) == rows[j]
-    roll_back, promote, _, _ = log_thresholds(Rules())
-    for h, s in rng.normal(2, 3, size=(50, 2)):
-        assert tuple(map(bool, guardrail_state(h, s, roll_back, promote))) == compiled_state(
-            h, s, roll_back, promote
-        )
 
 
 def test_every_combination_of_conditions_follows_the_printed_order():

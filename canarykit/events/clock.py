@@ -59,6 +59,11 @@ def epoch_micros(times: pa.ChunkedArray) -> np.ndarray:
     return numbers.to_numpy()
 
 
+def as_micros(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A time column as whole microseconds since 1970, UTC."""
+    return times.cast(UTC_TIME).cast(pa.int64())
+
+
 def zone_name(tz: Any) -> str | None:
     """The name of a time zone, checked; None for none.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["connect", "glob_quoted", "quoted", "to_arrow"]
+__all__ = ["answer", "connect", "glob_quoted", "quoted", "to_arrow"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -23,6 +24,21 @@ def connect() -> duckdb.DuckDBPyConnection:
     with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to hide
         connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+def answer(statement: str, parameters: Sequence[Any] = (), *, fetch: str = "fetchall", **tables: Any) -> Any:
+    """What a statement says of Arrow tables, each named by its keyword, in the form that `fetch` names.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> answer("SELECT sum(n) FROM counts WHERE n > ?", [1], counts=pa.table({"n": [1, 2, 3]}))
+    [(5,)]
+    """
+    with connect() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return getattr(connection.execute(statement, list(parameters)), fetch)()
 
 
 @cache

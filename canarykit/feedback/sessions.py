@@ -12,7 +12,9 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.clock import as_micros
 from canarykit.events.names import check_events
+from canarykit.events.sql import answer
 from canarykit.exposure.compared import listened_units
 from canarykit.names import names_of
 from canarykit.times import duration
@@ -213,63 +215,56 @@ def _sessions(
     A session belongs to the unit (a person's part of a stage) within whose time it begins, and keeps what
     happens in it afterwards.
     """
-    import duckdb
-    import pyarrow as pa
-
     at = table.schema.get_field_index("timestamp")
-    micros = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    events = table.set_column(at, "micros", micros)
+    events = table.set_column(at, "micros", as_micros(table.column("timestamp")))
     kinds = ", ".join("?" for _ in errors) or "NULL"
     reached = "".join(f" WHEN e.event = ? THEN {k}" for k in range(1, len(steps) + 1))
     step = f"CASE{reached} ELSE 0 END" if steps else "0"
-    connection = duckdb.connect()
-    try:
-        connection.register("arrow_events", events)
-        connection.register("units", units)
-        return connection.execute(
-            f"""
-            WITH begins AS (
-                SELECT e.person_id, e.session_id, arg_min(u.unit, e.micros) AS unit
-                FROM arrow_events e JOIN units u ON e.person_id = u.person_id
-                WHERE e.micros >= u.exposed AND e.micros < u.leaves AND e.session_id IS NOT NULL
-                GROUP BY e.person_id, e.session_id
-            ),
-            mine AS (
-                SELECT e.person_id, e.session_id, u.unit, e.event, e.micros,
-                       CASE WHEN e.event IN ({kinds}) THEN 1 ELSE 0 END AS is_error, {step} AS step
-                FROM arrow_events e
-                JOIN begins b ON e.person_id = b.person_id AND e.session_id = b.session_id
-                JOIN units u ON u.unit = b.unit
-                WHERE e.micros >= u.exposed
-            ),
-            bursts AS (
-                SELECT *, sum(is_error) OVER (
-                    PARTITION BY person_id, session_id ORDER BY micros
-                    RANGE BETWEEN 60000000 PRECEDING AND CURRENT ROW) AS within_minute
-                FROM mine
-            ),
-            sessions AS (
-                SELECT session_id, person_id, unit, min(micros) AS started_at, max(micros) AS ended_at,
-                       count(*) AS events, CAST(sum(is_error) AS BIGINT) AS errors,
-                       CAST(max(within_minute) AS BIGINT) AS burst, max(step) AS reached,
-                       arg_max(CAST(event AS VARCHAR), micros) AS last_event,
-                       arg_max(micros, (step, -micros)) AS reached_at
-                FROM bursts GROUP BY session_id, person_id, unit
-            ),
-            server AS (
-                SELECT person_id, micros, step FROM (
-                    SELECT e.person_id, e.micros, {step} AS step FROM arrow_events e
-                    WHERE e.session_id IS NULL
-                ) WHERE step > 0
-            )
-            SELECT s.* EXCLUDE (reached_at), (
-                SELECT coalesce(max(v.step), 0) FROM server v
-                WHERE v.person_id = s.person_id AND v.micros >= s.reached_at AND s.reached > 0
-                  AND v.micros <= s.reached_at + {window_us}
-            ) AS reached_without_session
-            FROM sessions s
-            """,
-            [*errors, *steps, *steps],
-        ).df()
-    finally:
-        connection.close()
+    return answer(
+        f"""
+        WITH begins AS (
+            SELECT e.person_id, e.session_id, arg_min(u.unit, e.micros) AS unit
+            FROM arrow_events e JOIN units u ON e.person_id = u.person_id
+            WHERE e.micros >= u.exposed AND e.micros < u.leaves AND e.session_id IS NOT NULL
+            GROUP BY e.person_id, e.session_id
+        ),
+        mine AS (
+            SELECT e.person_id, e.session_id, u.unit, e.event, e.micros,
+                   CASE WHEN e.event IN ({kinds}) THEN 1 ELSE 0 END AS is_error, {step} AS step
+            FROM arrow_events e
+            JOIN begins b ON e.person_id = b.person_id AND e.session_id = b.session_id
+            JOIN units u ON u.unit = b.unit
+            WHERE e.micros >= u.exposed
+        ),
+        bursts AS (
+            SELECT *, sum(is_error) OVER (
+                PARTITION BY person_id, session_id ORDER BY micros
+                RANGE BETWEEN 60000000 PRECEDING AND CURRENT ROW) AS within_minute
+            FROM mine
+        ),
+        sessions AS (
+            SELECT session_id, person_id, unit, min(micros) AS started_at, max(micros) AS ended_at,
+                   count(*) AS events, CAST(sum(is_error) AS BIGINT) AS errors,
+                   CAST(max(within_minute) AS BIGINT) AS burst, max(step) AS reached,
+                   arg_max(CAST(event AS VARCHAR), micros) AS last_event,
+                   arg_max(micros, (step, -micros)) AS reached_at
+            FROM bursts GROUP BY session_id, person_id, unit
+        ),
+        server AS (
+            SELECT person_id, micros, step FROM (
+                SELECT e.person_id, e.micros, {step} AS step FROM arrow_events e
+                WHERE e.session_id IS NULL
+            ) WHERE step > 0
+        )
+        SELECT s.* EXCLUDE (reached_at), (
+            SELECT coalesce(max(v.step), 0) FROM server v
+            WHERE v.person_id = s.person_id AND v.micros >= s.reached_at AND s.reached > 0
+              AND v.micros <= s.reached_at + {window_us}
+        ) AS reached_without_session
+        FROM sessions s
+        """,
+        [*errors, *steps, *steps],
+        fetch="df",
+        arrow_events=events,
+        units=units,
+    )

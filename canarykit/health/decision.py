@@ -36,10 +36,6 @@ Arrays have looks on the last axis and any leading axes (runs); guardrails come 
     )
     rows = decide(evidence, Rules())             # int8 (runs, looks), codes of `Row`
     row, look = first_decision(rows)             # first promote or roll back of each run, else the last look
-
-A loop that must not hold whole arrays (numba) uses the same definition one look at a time:
-`numba.njit(table_row)` and `numba.njit(guardrail_state)` compile as they stand, since both are plain
-arithmetic on booleans. `log_thresholds(Rules())` gives the constants they compare with.
 """
 
 from __future__ import annotations
@@ -66,6 +62,9 @@ __all__ = [
     "table_row",
     "verdict_of",
 ]
+
+
+Flags = npt.NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
@@ -228,31 +227,34 @@ def guardrail_state(harm_log_e: Any, safe_log_e: Any, log_rollback: Any, log_pro
 
 
 def table_row(
-    enough: Any,
-    in_grace: Any,
-    critical_missing: Any,
-    breaker: Any,
-    ratio_holds: Any,
-    ratio_valid: Any,
-    crossers_few: Any,
-    harmed: Any,
-    tolerated: Any,
-    all_safe: Any,
-    may_promote: Any,
-    cap_reached: Any,
-) -> Any:
-    """Row code from booleans or arrays of them: written from the last row up, so the first match wins."""
-    row = 90 - 10 * cap_reached
-    row = row + tolerated * (60 - row)
-    row = row + (all_safe & may_promote) * (70 - row)
-    row = row + harmed * (50 - row)
-    row = row + ((ratio_holds & crossers_few) == 0) * (40 - row)
-    row = row + (ratio_valid == 0) * (41 - row)
-    row = row + breaker * (30 - row)
-    missing = enough == 0
-    row = row + (missing & (critical_missing == 0)) * (20 - row)
-    row = row + (missing & critical_missing) * (21 - row)
-    return row + (missing & in_grace) * (10 - row)
+    enough: Flags,
+    in_grace: Flags,
+    critical_missing: Flags,
+    breaker: Flags,
+    ratio_holds: Flags,
+    ratio_valid: Flags,
+    crossers_few: Flags,
+    harmed: Flags,
+    tolerated: Flags,
+    all_safe: Flags,
+    may_promote: Flags,
+    cap_reached: Flags,
+) -> npt.NDArray[np.int8]:
+    """Row codes from arrays of booleans: the first that matches."""
+    matches = (
+        (Row.TOO_LITTLE, ~enough & in_grace),
+        (Row.CRITICAL_MISSING, ~enough & critical_missing),
+        (Row.TOO_LITTLE_AFTER_GRACE, ~enough),
+        (Row.LIMIT_BREACHED, breaker),
+        (Row.INVALID, ~ratio_valid),
+        (Row.NOT_VALID_YET, ~(ratio_holds & crossers_few)),
+        (Row.HARM, harmed),
+        (Row.SAFE, all_safe & may_promote),
+        (Row.TOLERATED_HARM, tolerated),
+        (Row.TIME_CAP, cap_reached),
+    )
+    codes, conditions = zip(*matches, strict=True)
+    return np.select(conditions, [np.int8(code) for code in codes], np.int8(Row.GO_ON))
 
 
 def decide(evidence: Evidence, rules: Rules = Rules()) -> npt.NDArray[np.int8]:
@@ -315,7 +317,7 @@ def decide(evidence: Evidence, rules: Rules = Rules()) -> npt.NDArray[np.int8]:
         _flags(evidence.dwell_met) & _flags(evidence.success_met),
         _flags(evidence.cap_reached),
     )
-    return np.asarray(table_row(*fields)).astype(np.int8)
+    return table_row(*fields)
 
 
 def first_decision(rows: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.intp]]:

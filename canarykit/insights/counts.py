@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from canarykit.events.clock import as_micros
 from canarykit.exposure.compared import followed_whole, whole_or_all
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     values = pa.array(cohort.ids, type=pa.string())
     found = pc.index_in(ids.cast(pa.string()), value_set=values)
     unit = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-    at = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    at = as_micros(table.column("timestamp")).to_numpy()
     known = unit >= 0
     unit, at = unit[known], at[known]
     exposed = cohort.exposed_us[unit]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.events.clock import as_micros
+from canarykit.events.sql import answer, quoted
 from canarykit.metrics.unit_outcomes import Before, Outcomes, micros_of
 from canarykit.metrics.values import Total
 from canarykit.times import duration
@@ -88,22 +90,13 @@ def people_per_group(log: Any, units: pd.DataFrame, *, actor: str) -> npt.NDArra
 
 
 def _count_people(events: pa.Table, *, units: pa.Table, actor: str) -> tuple[Any, Any]:
-    import duckdb
-    import pyarrow as pa
-
     at = events.schema.get_field_index("timestamp")
-    micros = events.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    events = events.set_column(at, "timestamp", micros)
-    key = '"' + actor.replace('"', '""') + '"'
-    connection = duckdb.connect()
-    try:
-        connection.register("arrow_events", events)
-        connection.register("units", units)
-        found = connection.execute(
-            "SELECT u.unit, count(DISTINCT e.person_id) AS people FROM arrow_events e JOIN units u "
-            f"ON CAST(e.{key} AS VARCHAR) = u.key "
-            "WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves GROUP BY u.unit"
-        ).fetchnumpy()
-    finally:
-        connection.close()
-    return np.asarray(found["unit"]).astype(np.int64), np.asarray(found["people"]).astype(float)
+    counted = answer(
+        "SELECT u.unit, count(DISTINCT e.person_id) AS people FROM arrow_events e JOIN units u "
+        f"ON CAST(e.{quoted(actor)} AS VARCHAR) = u.key "
+        "WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves GROUP BY u.unit",
+        fetch="fetchnumpy",
+        arrow_events=events.set_column(at, "timestamp", as_micros(events.column("timestamp"))),
+        units=units,
+    )
+    return np.asarray(counted["unit"]).astype(np.int64), np.asarray(counted["people"]).astype(float)

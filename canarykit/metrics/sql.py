@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.events.clock import as_micros
 from canarykit.metrics.share import FunnelShare, MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, Ratio
 
@@ -38,11 +39,9 @@ def shard_outcomes(
         Column of the events that is joined to the units' person_id.
     """
     import duckdb
-    import pyarrow as pa
 
     at = events.schema.get_field_index("timestamp")
-    micros = events.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    events = events.set_column(at, "timestamp", micros)
+    events = events.set_column(at, "timestamp", as_micros(events.column("timestamp")))
     if actor != "person_id":
         kept = [name for name in events.column_names if name != "person_id"]
         events = events.select(kept).rename_columns([n if n != actor else "person_id" for n in kept])

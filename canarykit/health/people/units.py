@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from canarykit.events.clock import as_micros
+from canarykit.events.sql import answer, quoted
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
+from canarykit.periods import column_micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,8 +58,8 @@ def sessions_of(log: Any, units: pd.DataFrame, events: tuple[str, ...], *, actor
     table = pa.table(
         {
             "actor": pa.array(units["person_id"].astype(str).to_numpy(object), pa.string()),
-            "entered": pa.array(_us(units["entered_at"])),
-            "leaves": pa.array(_us(units["leaves_at"])),
+            "entered": pa.array(column_micros(units["entered_at"])),
+            "leaves": pa.array(column_micros(units["leaves_at"])),
         }
     )
     shards = log.reduce(
@@ -71,29 +74,21 @@ def sessions_of(log: Any, units: pd.DataFrame, events: tuple[str, ...], *, actor
 
 
 def _count_sessions(table: pa.Table, *, units: pa.Table, events: tuple[str, ...], actor: str) -> list[int]:
-    import duckdb
-    import pyarrow as pa
-
     at = table.schema.get_field_index("timestamp")
-    micros = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    table = table.set_column(at, "timestamp", micros)
+    table = table.set_column(at, "timestamp", as_micros(table.column("timestamp")))
     kinds = "".join(
         f", count(DISTINCT CASE WHEN e.event = ? THEN e.session_id END) AS n{i}" for i in range(len(events))
     )
-    key = '"' + actor.replace('"', '""') + '"'
-    connection = duckdb.connect()
-    try:
-        connection.register("arrow_events", table)
-        connection.register("units", units)
-        row = connection.execute(
-            f"SELECT count(DISTINCT e.session_id) AS n{kinds} FROM arrow_events e JOIN units u "
-            f"ON CAST(e.{key} AS VARCHAR) = u.actor "
-            "WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves AND e.session_id IS NOT NULL",
-            list(events),
-        ).fetchone()
-    finally:
-        connection.close()
-    return [int(number) for number in row] if row else [0] * (1 + len(events))
+    row = answer(
+        f"SELECT count(DISTINCT e.session_id) AS n{kinds} FROM arrow_events e JOIN units u "
+        f"ON CAST(e.{quoted(actor)} AS VARCHAR) = u.actor "
+        "WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves AND e.session_id IS NOT NULL",
+        events,
+        fetch="fetchone",
+        arrow_events=table,
+        units=units,
+    )
+    return [int(number) for number in row]
 
 
 def before_and_after(question: Question, units: pd.DataFrame) -> tuple[Outcomes, Outcomes]:
@@ -135,7 +130,7 @@ def _first_known(
 ) -> list[list[tuple[str, int, str]]]:
     import pyarrow as pa
 
-    at = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    at = as_micros(table.column("timestamp"))
     who = table.column(actor).cast(pa.string())
     answers = []
     for column in columns:
@@ -146,7 +141,3 @@ def _first_known(
         rows = (found["who"], found["at_first"], found["value_first"])
         answers.append(list(zip(*(row.to_pylist() for row in rows), strict=True)))
     return answers
-
-
-def _us(times: Any) -> npt.NDArray[np.int64]:
-    return times.dt.as_unit("us").astype("int64").to_numpy()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from canarykit.display import Column, Table
+from canarykit.events.clock import as_micros
+from canarykit.events.sql import answer
 from canarykit.health.checks.check import Section
 from canarykit.health.data.data_state import DataState
 
@@ -54,20 +56,15 @@ def daily_section(data: DataState, *, days_before: int = 7) -> Section:
 def _people_by_day(
     table: pa.Table, *, actor: str, names: tuple[str, ...], origin: int
 ) -> dict[int, list[int]]:
-    import duckdb
     import pyarrow as pa
 
-    micros = table.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    micros = as_micros(table.column("timestamp"))
     events = pa.table({"who": table.column(actor), "event": table.column("event"), "micros": micros})
     kinds = "".join(", count(DISTINCT CASE WHEN event = ? THEN who END)" for _ in names)
-    connection = duckdb.connect()
-    try:
-        connection.register("events", events)
-        found = connection.execute(
-            f"SELECT (micros - {origin}) // 86400000000 AS day, count(DISTINCT who){kinds} "
-            "FROM events GROUP BY day",
-            list(names),
-        ).fetchall()
-    finally:
-        connection.close()
-    return {int(day): [int(count) for count in counts] for day, *counts in found}
+    days = answer(
+        f"SELECT (micros - {origin}) // 86400000000 AS day, count(DISTINCT who){kinds} "
+        "FROM events GROUP BY day",
+        names,
+        events=events,
+    )
+    return {int(day): [int(count) for count in counts] for day, *counts in days}

@@ -1,9 +1,7 @@
-"""Time-uniform boundaries for sums that are bounded or skewed, and the share of one arm watched over time.
+"""The time-uniform boundary of sums whose steps are bounded, and the share of one arm watched over time.
 
-A sum S with variance process V stays under its boundary at all times with probability 1 - a. The mixture
-boundaries differ in what is assumed of the tails: bounded to both sides (beta-binomial), lighter than an
-exponential to the right (gamma-exponential), like a Poisson count (gamma-Poisson). Stitching needs no
-root. The beta-binomial one gives the confidence sequence of a share, exact for people seen one by one.
+A sum S with variance process V stays under its boundary at all times with probability 1 - a. The
+beta-binomial mixture gives the confidence sequence of a share, exact for people seen one by one.
 
 References
 ----------
@@ -14,7 +12,6 @@ sequences, doi:10.1214/20-AOS1991.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -25,11 +22,7 @@ from canarykit.stats.estimate import Estimate
 
 __all__ = [
     "beta_binomial_log_e",
-    "gamma_exponential_log_e",
-    "gamma_poisson_log_e",
-    "mixture_bound",
     "share_bounds",
-    "stitching_bound",
     "tuned_rho",
 ]
 
@@ -46,30 +39,6 @@ def tuned_rho(tuned_at: float, *, alpha: float = 0.05, sided: Literal["one", "tw
     """
     spent = 2 * require_share("alpha", alpha) if sided == "one" else alpha
     return tuned_at / (-2 * math.log(spent) + math.log1p(-2 * math.log(spent)))
-
-
-def gamma_exponential_log_e(s: float, v: float, *, rho: float, scale: float) -> float:
-    """Log mixture for sums whose right tail is at worst exponential with this scale."""
-    from scipy.special import gammainc, gammaln
-
-    square = scale * scale
-    start, now = rho / square, (v + rho) / square
-    moved = (scale * s + v) / square
-    constant = start * math.log(start) - gammaln(start) - math.log(gammainc(start, start))
-    rest = gammaln(now) + math.log(gammainc(now, moved + start)) - now * math.log(moved + start) + moved
-    return float(constant + rest)
-
-
-def gamma_poisson_log_e(s: float, v: float, *, rho: float, scale: float) -> float:
-    """Log mixture for sums of centred Poisson counts of this step."""
-    from scipy.special import gammaincc, gammaln
-
-    square = scale * scale
-    start, now = rho / square, (v + rho) / square
-    moved = s / scale + now
-    constant = start * math.log(start) - gammaln(start) - math.log(gammaincc(start, start))
-    rest = gammaln(moved) + math.log(gammaincc(moved, now)) - moved * math.log(now) + v / square
-    return float(constant + rest)
 
 
 def beta_binomial_log_e(
@@ -99,55 +68,6 @@ def beta_binomial_log_e(
         + log_beta((r + v - below * s) / (below * width), (r + v + above * s) / (above * width))
         - log_beta(r / (below * width), r / (above * width))
     )
-
-
-def mixture_bound(
-    log_e: Callable[[float], float], v: float, alpha: float, *, limit: float = math.inf
-) -> float:
-    """The sum at which a mixture reaches 1 / alpha, or `limit` where the sum cannot go further.
-
-    Examples
-    --------
-    >>> rho = tuned_rho(100)
-    >>> round(mixture_bound(lambda s: gamma_poisson_log_e(s, 100, rho=rho, scale=2), 100, 0.05), 4)
-    30.1949
-    """
-    threshold = -math.log(require_share("alpha", alpha))
-    high = min(require_number("v", v, above=0.0), limit)
-    while log_e(high) < threshold:
-        if high >= limit:
-            return limit
-        high = min(2 * high, limit)
-    low = 0.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (low, middle) if log_e(middle) >= threshold else (middle, high)
-    return high
-
-
-def stitching_bound(
-    v: float, *, alpha: float, from_v: float, scale: float = 0.0, power: float = 1.4, growth: float = 2.0
-) -> float:
-    """Polynomial stitching: a closed-form boundary that grows as sqrt(v log log v), from `from_v` on.
-
-    Examples
-    --------
-    >>> round(stitching_bound(100, alpha=0.05, from_v=10, scale=3), 5)
-    64.48755
-    """
-    from scipy.special import zeta
-
-    used = max(require_number("v", v, at_least=0.0), require_number("from_v", from_v, above=0.0))
-    k1, k2 = stitching_constants(growth)
-    level = power * math.log(math.log(growth * used / from_v))
-    level += math.log(float(zeta(power)) / math.log(growth) ** power / require_share("alpha", alpha))
-    skew = k2 * scale * level
-    return math.sqrt(k1**2 * used * level + skew**2) + skew
-
-
-def stitching_constants(growth: float) -> tuple[float, float]:
-    """The two constants of a stitched boundary whose epochs grow by this factor."""
-    return (growth**0.25 + growth**-0.25) / math.sqrt(2), (math.sqrt(growth) + 1) / 2
 
 
 def share_bounds(successes: int, n: int, *, tuned_at: float, confidence: float = 0.95) -> Estimate | None:

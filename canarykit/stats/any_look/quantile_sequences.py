@@ -1,9 +1,8 @@
-"""Quantiles that may be watched: tests and bands for distributions, valid at every look.
+"""Quantiles that may be watched: a test and limits that hold at every look.
 
 References
 ----------
-Howard & Ramdas (2022), Sequential estimation of quantiles, doi:10.3150/21-BEJ1388; Lindon, Sanden &
-Shirikian (2022), Rapid regression detection in software deployments, arXiv:2205.14762.
+Howard & Ramdas (2022), Sequential estimation of quantiles, doi:10.3150/21-BEJ1388.
 """
 
 from __future__ import annotations
@@ -13,12 +12,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from canarykit.errors import DataError
-from canarykit.stats.any_look.boundaries import beta_binomial_log_e, stitching_constants, tuned_rho
+from canarykit.stats.any_look.boundaries import beta_binomial_log_e, tuned_rho
 from canarykit.stats.checks import lowest, require_number, require_numbers, require_share
 from canarykit.stats.estimate import Estimate, HypothesisTest
 
-__all__ = ["distribution_band", "lil_band", "quantile_bounds", "quantile_stitching_bound", "quantile_test"]
+__all__ = ["quantile_bounds", "quantile_test"]
 
 _SOURCE = "Howard & Ramdas (2022), doi:10.3150/21-BEJ1388"
 
@@ -102,93 +100,6 @@ def quantile_bounds(
         source=_SOURCE,
         always_valid=True,
     )
-
-
-def quantile_stitching_bound(
-    n: float,
-    probability: float,
-    *,
-    alpha: float,
-    tuned_at: float,
-    step: float = 0.5,
-    power: float = 1.4,
-    growth: float = 2.0,
-) -> float:
-    """How many values above a quantile's share can lie below it, at all times and for all quantiles.
-
-    Examples
-    --------
-    >>> round(quantile_stitching_bound(1000, 0.5, alpha=0.05, tuned_at=100), 5)
-    68.62803
-    """
-    from scipy.special import zeta
-
-    p, used = require_share("probability", probability), max(n, tuned_at)
-    logit = math.log(p / (1 - p))
-    if p >= 0.5:
-        r = p
-    else:
-        r = min(0.5, 1 / (1 + math.exp(-logit - 2 * step * math.sqrt(tuned_at * growth / used))))
-    spread, zeta_s = r * (1 - r), float(zeta(power))
-    epochs = math.sqrt(used / tuned_at) * abs(logit) / (2 * step) + 1
-    level = power * (math.log(math.log(growth * used / tuned_at)) + math.log(epochs))
-    level += math.log(
-        2 * zeta_s * (2 * zeta_s + 1) / (require_share("alpha", alpha) * math.log(growth) ** power)
-    )
-    k1, k2 = stitching_constants(growth)
-    skew = k2 * (1 - 2 * p) / 3 * level
-    across = step * math.sqrt(growth * used * spread / tuned_at)
-    return across + math.sqrt(k1**2 * spread * used * level + skew**2) + skew
-
-
-def distribution_band(n: float, *, alpha: float = 0.05) -> float:
-    """Half-width of a band around the share of values below any point, at all times (Lindon et al. 2022).
-
-    Examples
-    --------
-    >>> round(distribution_band(1000), 7)
-    0.0865691
-    """
-    n = require_number("n", n, at_least=1.0)
-    level = 0.8 * math.log(1612 / require_share("alpha", alpha))
-    return 0.85 * math.sqrt((math.log(math.log(math.e * n)) + level) / n)
-
-
-def lil_band(n: float, *, alpha: float = 0.05, from_n: float = 1.0, width: float = 0.85) -> float:
-    """Half-width of a band from `from_n` values on, with its constant optimised; infinite before.
-
-    Examples
-    --------
-    >>> round(lil_band(1000, from_n=100), 7)
-    0.0820478
-    """
-    alpha = require_share("alpha", alpha)
-    if not width > 1 / math.sqrt(2):
-        raise DataError(f"width is {width!r}; expected more than {1 / math.sqrt(2):.4f}")
-    if n < from_n:
-        return math.inf
-
-    def error(constant: float) -> float:
-        """The smallest total error over the epochs' growth factor."""
-
-        def total(growth: float) -> float:
-            exponent = 2 / growth * (width - math.sqrt(2 * (growth - 1) / constant)) ** 2
-            if exponent <= 1 or math.sqrt(2 * (growth - 1) / constant) >= width:
-                return math.inf
-            return 4 * math.exp(-exponent * constant) * (1 + 1 / ((exponent - 1) * math.log(growth)))
-
-        steps = np.linspace(1.0, 2 * width**2, 402)[1:-1]
-        best = int(np.argmin([total(float(growth)) for growth in steps]))
-        low, high = float(steps[max(best - 1, 0)]), float(steps[min(best + 1, steps.size - 1)])
-        return total(lowest(total, low, high))
-
-    low, high = 1.0, 64.0
-    while error(high) > alpha:
-        high *= 2
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if error(middle) <= alpha else (middle, high)
-    return width * math.sqrt((math.log1p(math.log(n / from_n)) + high) / n)
 
 
 def _least_evidence(values: np.ndarray, points: np.ndarray, p: float, tuned_at: float) -> np.ndarray:
