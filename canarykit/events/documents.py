@@ -40,7 +40,7 @@ _ODD_VALUE = (
 )
 """Texts out of a document that may be numbers in another form than the rule's, or hold such a number."""
 
-UNSURE_VALUE = r"^-?[0-9.]+[eE]|^-?[0-9]+[.]0+$|^-0|^-?[0-9]{16}|^-?(NaN|nan|Inf|inf)|^[\[{]"
+UNSURE_VALUE = r"^-?[0-9.]+[eE]|^-?[0-9]+[.]0+$|^-0|^-?[0-9]{16}|^\"?-?(NaN|nan|Inf|inf)|^[\[{]"
 """The same for databases of which less is known: what they may write in their own ways."""
 
 

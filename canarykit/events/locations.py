@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -74,7 +74,17 @@ class ExportFile:
 
     def local(self) -> str:
         """Its path on this disk; a file from elsewhere is copied first, once."""
-        return self.path if self.filesystem is None else _copied(self)
+        return self.path if self.filesystem is None else self._copy
+
+    @cached_property
+    def _copy(self) -> str:
+        target = Path(tempfile.mkdtemp(dir=_folder())) / self.name.partition("?")[0]
+        try:
+            with self.open() as stream, target.open("wb") as out:
+                shutil.copyfileobj(stream, out, 1 << 20)
+        except OSError as problem:
+            raise ExportFormatError(f"{self.url} cannot be read: {str(problem).splitlines()[0]}") from problem
+        return str(target)
 
 
 def is_url(text: str) -> bool:
@@ -147,17 +157,6 @@ def hive_columns(path: str) -> dict[str, str | None]:
     pairs = (part.partition("=") for part in Path(path).parent.parts if "=" in part)
     texts = {unquote(key): unquote(value) for key, _, value in pairs if key}
     return {key: None if value == _EMPTY else value for key, value in texts.items()}
-
-
-@cache
-def _copied(file: ExportFile) -> str:
-    target = Path(tempfile.mkdtemp(dir=_folder())) / file.name.partition("?")[0]
-    try:
-        with file.open() as stream, target.open("wb") as out:
-            shutil.copyfileobj(stream, out, 1 << 20)
-    except OSError as problem:
-        raise ExportFormatError(f"{file.url} cannot be read: {str(problem).splitlines()[0]}") from problem
-    return str(target)
 
 
 @cache

@@ -110,7 +110,6 @@ class EventLog:
             "properties": properties,
         }
         self.group_types: dict[str, int] = dict({"organization": 0} if group_types is None else group_types)
-        self.source: Any = frame
         found = list(notes)
         self.persons: pd.DataFrame | None = None
         if persons is not None:

@@ -44,7 +44,9 @@ def log_of(engine, table, folder, spark=None, **options):
             OPEN.append(ibis.duckdb.connect())
             return ck.EventLog(OPEN[-1].create_table("events", table), **options)
     if engine == "spark":
-        return ck.EventLog(spark.createDataFrame(table), **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PySpark warns of pandas 3 at every turn
+            return ck.EventLog(spark.createDataFrame(table), **options)
     if engine == "two files":
         half = len(table) // 2
         pq.write_table(table[:half], folder / "1.parquet")

@@ -169,18 +169,26 @@ class NarwhalsEngine(Engine):
         notes = [repeats_note(self._n_repeats)] if self._repeated else []
         notes += self.lost()
         name = self.mapping["properties"]
-        if name in self.schema and not _is_nested(self.schema[name]):
-            found = suspects(self._usable_native(), name) if is_ibis(self.native) else None
-            if found is None:
-                found = self.table.filter(*self._usable()).select(name).to_native()
-            if broken := pc.sum(unreadable(as_json_text(_collect(found).column(name)))).as_py():
-                notes.append(Note("bad_json", UNREADABLE, broken))
+        if name not in self.schema or _is_nested(self.schema[name]):
+            return notes
+        if broken := pc.sum(unreadable(self._documents(name))).as_py():
+            notes.append(Note("bad_json", UNREADABLE, broken))
         return notes
 
     def explain(self, query: Query, dialect: str | None = None) -> str:
         """The SQL of an ibis table, in a dialect if asked for; other libraries say what they print."""
         native, _, _ = self._narrow(query, dialect)
         return to_sql(native, dialect) if is_ibis(native) else str(native)
+
+    def _documents(self, name: str) -> pa.ChunkedArray:
+        """Documents of usable events: where the table can tell, those alone that may hold no object."""
+        if self._has_moments and not self._repeated and is_ibis(self.native):
+            found = suspects(self._usable_native(), name)
+            if found is not None:
+                return as_json_text(_collect(found).column(name))
+        field = Field(name, (Column(name),))
+        (table,) = self.batches(Query((field,), None, None, None, (), field))
+        return table.column(name)
 
     @property
     def _has_moments(self) -> bool:
@@ -322,6 +330,8 @@ class NarwhalsEngine(Engine):
             there = ~nw.col(name).is_null()
             if self.schema[name] == nw.String:
                 there = there & (nw.col(name).str.strip_chars() != "")
+            elif self.schema[name].is_float():
+                there = there & ~nw.col(name).is_nan()
             found = there if found is None else found | there
         return found
 
@@ -331,7 +341,8 @@ class NarwhalsEngine(Engine):
         event, time = nw.col(self.mapping["event"]), self.mapping["timestamp"]
         kept = [event != "$snapshot" if query.events is None else event.is_in(list(query.events))]
         kind = self.schema[time]
-        if isinstance(kind, nw.Datetime) and (kind.time_zone is not None or self.zone == "UTC"):
+        zone = self.zone if getattr(kind, "time_zone", None) is None else kind.time_zone
+        if isinstance(kind, nw.Datetime) and zone == "UTC":  # polars compares times of one zone only
             for bound, late in ((query.since, True), (query.until, False)):
                 if bound is not None:
                     moment = _moment(bound, aware=kind.time_zone is not None)
