@@ -57,7 +57,8 @@ COLUMNS = (
 )
 QUESTIONS = (
     {}, {"events": ["a", "b"]}, {"where": {"v": "95"}}, {"where": {"v": None}},
-    {"where": {"plain": ["1", None]}}, {"since": START + pd.Timedelta("2h"), "until": START + pd.Timedelta("9h")},
+    {"where": {"plain": ["1", None]}},
+    {"since": START + pd.Timedelta("2h"), "until": START + pd.Timedelta("9h")},
 )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ class NarwhalsEngine(Engine):
 
     def dropped(self) -> list[Note]:
         """Count what every answer leaves out, and properties that hold no object."""
-        notes = [repeats_note(self._n_repeats)] if self._repeated else []
+        notes = [repeats_note(self._n_repeats)] if self._repeated and self._n_repeats else []
         notes += self.lost()
         name = self.mapping["properties"]
         if name not in self.schema or _is_nested(self.schema[name]):
@@ -211,7 +211,8 @@ class NarwhalsEngine(Engine):
 
     @cached_property
     def _n_repeats(self) -> int:
-        return len(self._rows_of_repeated(())) - len(self._repeated)
+        uuids = id_text(self._rows_of_repeated(()).column("uuid"), "uuid")
+        return len(uuids) - len(uuids.unique())
 
     def _rows_of_repeated(self, columns: Sequence[str]) -> pa.Table:
         """Usable rows whose uuid comes more than once, with these columns and those that order them."""
