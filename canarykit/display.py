@@ -12,7 +12,8 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING as MISSING_DEFAULT
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import Enum
 from html import escape as html_escape
@@ -168,14 +169,10 @@ class Note:
         return self.text if self.count is None else f"{self.count:,} {self.text}"
 
 
-class Result:
-    """Mixin of every public result: one headline, one table, notes; all views derived.
+class Shown:
+    """Mixin of what a notebook shows as a headline, a table and notes."""
 
-    Subclasses are `@dataclass(frozen=True, repr=False, eq=False)`; two results are equal when their
-    types and their JSON are.
-    """
-
-    notes: tuple[Note, ...] = ()
+    notes: Sequence[Any] = ()
 
     def _headline(self) -> str:
         """The one sentence that answers."""
@@ -184,6 +181,75 @@ class Result:
     def _table(self) -> Table:
         """The rows behind every view."""
         raise TypeError(f"{type(self).__name__} must define _table()")
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
+        listed = f'<ul style="{QUIET}">{notes}</ul>' if notes else ""
+        return (
+            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
+            f"{self._table().to_html()}{listed}</div>"
+        )
+
+
+class Noun(Shown):
+    """Mixin of what people write down (a flag, a stage, a guardrail): the code that makes it, or a table.
+
+    Subclasses are `@dataclass(frozen=True, repr=False)`. Only what differs from the defaults is said.
+    """
+
+    def _said(self) -> list[tuple[str, Any]]:
+        said = []
+        for number, item in enumerate(fields(self)):  # type: ignore[arg-type]
+            if not item.repr or not item.init:
+                continue
+            usual = item.default if item.default_factory is MISSING_DEFAULT else item.default_factory()
+            value = getattr(self, item.name)
+            if number == 0 or type(value) is not type(usual) or value != usual:
+                said.append((item.name, value))
+        return said
+
+    def __repr__(self) -> str:
+        (_, first), *others = self._said()
+        listed = [repr(first), *(f"{name}={_code(value)}" for name, value in others)]
+        return f"{type(self).__name__}({', '.join(listed)})"
+
+    def _headline(self) -> str:
+        (_, first), *_ = self._said()
+        return f"{type(self).__name__} {_words(first)}"
+
+    def _table(self) -> Table:
+        columns = (Column("field", "field"), Column("value", "value"))
+        return Table.of(
+            columns, [(name.replace("_", " "), _words(value)) for name, value in self._said()[1:]]
+        )
+
+
+def _code(value: Any) -> str:
+    """A value as code; a time as the text that makes it."""
+    return repr(value.isoformat()) if isinstance(value, datetime) else repr(value)
+
+
+def _words(value: Any) -> str:
+    """A value as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return format_value(value, "time")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+class Result(Shown):
+    """Mixin of every public result: one headline, one table, notes; all views derived.
+
+    Subclasses are `@dataclass(frozen=True, repr=False, eq=False)`; two results are equal when their
+    types and their JSON are.
+    """
+
+    notes: tuple[Note, ...] = ()
 
     def _extra_json(self) -> dict[str, Any]:
         """Further fields of `to_json` beyond headline, rows and notes."""
@@ -221,14 +287,6 @@ class Result:
         notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
         return "\n".join(
             part for part in (one_line(self._headline()), self._table().to_text(), notes) if part
-        )
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
-        listed = f'<ul style="{QUIET}">{notes}</ul>' if notes else ""
-        return (
-            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
-            f"{self._table().to_html()}{listed}</div>"
         )
 
     def __eq__(self, other: object) -> bool:

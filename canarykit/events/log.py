@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import pandas as pd
 
-from canarykit.display import Note
+from canarykit.display import Column, Note, Shown, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.engine import Engine, Lookups, empty_table, finish
 from canarykit.events.fields import Query, Resolver, wanted_values
@@ -43,7 +43,7 @@ class QueryOptions(TypedDict, total=False):
     native: Sequence[str]
 
 
-class EventLog:
+class EventLog(Shown):
     """Events with one column contract, wherever they are.
 
     Parameters
@@ -312,10 +312,18 @@ class EventLog:
         return len(self._engine.rows)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
+        return "\n".join([f"EventLog: {self._headline()}", *(f"note: {note}" for note in self.notes)])
+
+    def _headline(self) -> str:
         size = f"{len(self):,} events" if self.engine == "pandas" else "events"
         known = "" if self.persons is None else f", {self.persons['person_id'].nunique():,} persons"
-        notes = "".join(f"\nnote: {note}" for note in self.notes)
-        return f"EventLog: {size} in {self.engine}{known}{notes}"
+        return f"{size} in {self.engine}{known}"
+
+    def _table(self) -> Table:
+        groups = None if self.groups is None else f"{len(self.groups):,} of {', '.join(self.group_types)}"
+        rows = {"columns": ", ".join(self.columns), "groups": groups}
+        columns = (Column("what", "what"), Column("there", "there is"))
+        return Table.of(columns, [(name, value) for name, value in rows.items() if value])
 
     def _query(
         self,

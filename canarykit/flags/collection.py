@@ -7,6 +7,7 @@ from copy import deepcopy
 from os import PathLike
 from typing import Any, TypeVar, overload
 
+from canarykit.display import Column, Shown, Table
 from canarykit.documents import read_document
 from canarykit.errors import ExportFormatError, PlanError, did_you_mean
 from canarykit.flags.definition import Flag
@@ -17,7 +18,7 @@ __all__ = ["FlagSet", "read_flags"]
 Other = TypeVar("Other")
 
 
-class FlagSet(Mapping[str, Flag]):
+class FlagSet(Shown, Mapping[str, Flag]):
     """Flags by key, with what their evaluation needs from the project.
 
     Parameters
@@ -80,6 +81,26 @@ class FlagSet(Mapping[str, Flag]):
 
     def __repr__(self) -> str:
         return f"FlagSet({list(self._flags)})"
+
+    def _headline(self) -> str:
+        active = sum(flag.active for flag in self.values())
+        return f"{len(self)} flags, {active} of them active"
+
+    def _table(self) -> Table:
+        columns = (
+            Column("key", "flag"), Column("active", "active"), Column("sets", "condition sets", "count"),
+            Column("variants", "variants"),
+        )  # fmt: skip
+        rows = [
+            (
+                flag.key,
+                "yes" if flag.active else "no",
+                len(flag.conditions),
+                ", ".join(variant.key for variant in flag.variants) or None,
+            )
+            for flag in self.values()
+        ]
+        return Table.of(columns, rows)
 
     @overload
     def get(self, key: str, default: None = None) -> Flag | None: ...

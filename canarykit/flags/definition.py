@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from canarykit.display import Noun
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags.lossless import (
     UNSET,
@@ -25,8 +26,8 @@ from canarykit.flags.parts import Condition, Holdout, Variant
 __all__ = ["Flag"]
 
 
-@dataclass(frozen=True)
-class Flag:
+@dataclass(frozen=True, repr=False)
+class Flag(Noun):
     """A PostHog feature flag definition.
 
     Parameters

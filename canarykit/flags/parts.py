@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from canarykit.display import Noun
 from canarykit.errors import PlanError
 from canarykit.flags.lossless import (
     UNSET,
@@ -32,8 +33,8 @@ __all__ = ["Condition", "Holdout", "PropertyFilter", "Variant"]
 _DEFAULT_OPERATORS = {"cohort": "in", "flag": "flag_evaluates_to"}
 
 
-@dataclass(frozen=True)
-class PropertyFilter:
+@dataclass(frozen=True, repr=False)
+class PropertyFilter(Noun):
     """One filter of a condition set: a property of a person or group, a cohort, or another flag's value.
 
     Parameters
@@ -111,8 +112,8 @@ class PropertyFilter:
     _KEYS = ("key", "value", "operator", "type", "group_type_index", "negation")
 
 
-@dataclass(frozen=True)
-class Condition:
+@dataclass(frozen=True, repr=False)
+class Condition(Noun):
     """One condition set: filters that must all hold, then a rollout percentage.
 
     Parameters
@@ -177,8 +178,8 @@ class Condition:
     _KEYS = ("properties", "rollout_percentage", "variant", "aggregation_group_type_index", "description")
 
 
-@dataclass(frozen=True)
-class Variant:
+@dataclass(frozen=True, repr=False)
+class Variant(Noun):
     """One arm of a multivariate flag.
 
     Parameters

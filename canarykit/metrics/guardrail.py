@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from canarykit.display import Noun
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.metrics.direction import Direction, event_direction
 from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric, is_number
@@ -19,8 +20,8 @@ LARGEST_STEP = 1.25
 """How far the line of rollback may lie within the tolerance, as a ratio."""
 
 
-@dataclass(frozen=True)
-class Guardrail:
+@dataclass(frozen=True, repr=False)
+class Guardrail(Noun):
     """A metric that must not get worse by more than a margin.
 
     Parameters
@@ -139,6 +140,9 @@ class Guardrail:
         if self.margin is not None and not 0 < self.margin < math.inf:
             return f"margin is {self.margin}; expected a positive number"
         return None
+
+    def _headline(self) -> str:
+        return f"Guardrail on {self.label}"
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from canarykit.display import Noun
 from canarykit.errors import PlanError
 from canarykit.flags import Condition, PropertyFilter
 from canarykit.flags.lossless import require_json
@@ -52,8 +53,8 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Stage:
+@dataclass(frozen=True, repr=False)
+class Stage(Noun):
     """One stage: the condition sets it adds, when it runs, and who decides to leave it.
 
     Parameters

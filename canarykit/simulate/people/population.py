@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.display import Noun
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.simulate.log.streams import BLOCK, Streams, hash_uniform
 
@@ -48,8 +49,8 @@ SECOND = (
 )
 
 
-@dataclass(frozen=True)
-class Population:
+@dataclass(frozen=True, repr=False)
+class Population(Noun):
     """People and their habits; person i is the same person in any population of the same seed.
 
     Parameters

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from canarykit.display import Noun
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.times import duration, micros
 
@@ -159,8 +160,8 @@ DEFAULT_STEPS = (
 )
 
 
-@dataclass(frozen=True)
-class Scenario:
+@dataclass(frozen=True, repr=False)
+class Scenario(Noun):
     """The truth of a simulated rollout: what people do, and what each variant changes.
 
     Parameters
