@@ -142,10 +142,11 @@ def exposures(
         from canarykit.funnels.question.people import read_people
 
         chosen = read_people(people)
+        recorded = chosen.recorded(log)
         everybody = len(answer.people)
         answer = answer.only(chosen.passing(log, unit=unit, until=as_of, **narrow))
         text = f"of {everybody:,} exposed units are asked about ({chosen.words()})"
-        left_out = [Note("people_filter", text, len(answer.people))]
+        left_out = [*recorded, Note("people_filter", text, len(answer.people))]
     notes = _notes(found, key, source, answer.people, answer.by_stage, plan)
     return replace(answer, notes=(*left_out, *notes))
 

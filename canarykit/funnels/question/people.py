@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.display import Note
 from canarykit.errors import PlanError
+from canarykit.events.names import check_properties
 from canarykit.funnels.engine.columns import Columns
 from canarykit.funnels.engine.filters import columns_of, filter_mask
 from canarykit.funnels.question.parse import read_filters
@@ -59,6 +61,10 @@ class PeopleFilter:
         parts = log.reduce(list(dict.fromkeys(columns)), fn, actor=unit, **narrow)
         passing: set[str] = set().union(*parts)
         return passing if self.ids is None else passing & self.ids
+
+    def recorded(self, log: EventLog) -> tuple[Note, ...]:
+        """A note per property that nobody has; `DataError` where it looks like a misspelling."""
+        return check_properties(log, columns_of(self.filters))
 
     def words(self) -> str:
         """Who they are, as a reader of a note is told."""
