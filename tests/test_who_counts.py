@@ -428,6 +428,29 @@ def test_people_without_a_flag_value_who_do_worse_hold_the_promotion():
     assert usual.verdict is ck.Verdict.PROMOTE
 
 
+@pytest.mark.parametrize("of_canary, verdict", [(0.6, "hold"), (0.1, "promote")])
+def test_the_rule_says_which_arm_a_flag_without_a_value_would_have_had(of_canary, verdict):
+    plan = ramp_plan()
+    release = make_release(n=9000, base=0.1)
+    lost = with_failures(release, 300, broken=0.0).frame
+    ids = lost["distinct_id"].drop_duplicates()
+    rule = ck.evaluate_flag(plan.flag_at(STAGE), pd.DataFrame({"distinct_id": ids}))
+    by_rule = dict(zip(ids, rule["value"], strict=True))
+    known = lost["$feature_flag_response"].notna()
+    lost.loc[known, "$feature_flag_response"] = lost.loc[known, "distinct_id"].map(by_rule)
+    rng = np.random.default_rng(3)
+    failing = lost[lost["distinct_id"].str.startswith("lost")].drop_duplicates("distinct_id")
+    rate = np.where(failing["distinct_id"].map(by_rule) == "true", of_canary, 0.1)
+    broken = failing[rng.random(len(failing)) < rate].assign(
+        event="$exception", uuid=lambda f: "x" + f["uuid"]
+    )
+    broken["timestamp"] += pd.Timedelta(minutes=1)
+    log = ck.EventLog(pd.concat([lost, broken], ignore_index=True), persons=release.persons)
+    report = judge(log, guardrails=ck.Guardrail("$exception", margin_ratio=1.5))
+    assert "by the rule" in report.check("flag without a value").meaning
+    assert report.verdict.value.replace(" ", "_") == verdict
+
+
 def late(release, hours, *, of):
     """An export that knows when each event arrived; exceptions of the arm `of` come `hours` late."""
     events = release.events.copy()

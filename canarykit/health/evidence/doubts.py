@@ -310,7 +310,6 @@ def _joined(found: Outcomes, more: Outcomes) -> Outcomes:
         for name in ("first", "sums", "weights")
     )
     units = pd.concat([found.units, more.units], ignore_index=True)
-    units = units.assign(
-        canary=units["canary"].astype(bool), several=np.append(found.units["several"], more.units["several"])
-    )
+    names = ("canary", "several", "crossed", "returning")
+    units = units.assign(**{name: units[name].to_numpy(bool) for name in names})
     return replace(found, units=units, before=(), first=first, sums=sums, weights=weights)

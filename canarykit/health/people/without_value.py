@@ -29,7 +29,8 @@ class Unassigned:
     Parameters
     ----------
     units
-        One row per unit: person_id, canary (by the rule, else False), entered_at, several (False).
+        One row per unit: person_id, canary (by the rule, else False), entered_at, returning, and several
+        and crossed (both False).
     by_rule
         Whether the rule of the flag puts them into an arm: it does so with those of known value too.
     """
@@ -56,9 +57,12 @@ def without_value(question: Question, compared: pd.DataFrame) -> Unassigned:
             "person_id": rows.get(found.unit_column, pd.Series(dtype=object)).astype(str),
             "entered_at": rows.get("exposed_at", pd.Series(dtype="datetime64[us, UTC]")),
             "canary": False,
-            "several": False,
         }
     ).reset_index(drop=True)
+    earlier = question.plan.stage_names[: question.plan.index(question.stage)]
+    before = question.by_stage["stage"].isin(earlier)
+    seen = set(question.by_stage.loc[before, "person_id"])
+    units = units.assign(several=False, crossed=False, returning=units["person_id"].isin(seen).to_numpy(bool))
     if units.empty or question.plan.aggregation_group_type_index is not None:
         return Unassigned(units, by_rule=False)
     ids = rows["distinct_id"].reset_index(drop=True)
