@@ -15,6 +15,7 @@ from canarykit.audit.shares import expected_shares
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, UnsupportedFlagError, did_you_mean
 from canarykit.flags import Flag, FlagSet
+from canarykit.flags.definition import STALE_AFTER_DAYS
 from canarykit.linting import lint
 from canarykit.times import to_utc
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["FlagOverview", "bootstrap", "flag_overview", "stage_of", "status_of"]
 
 Status = Literal["deleted", "disabled", "stale", "fully rolled out", "active"]
-STALE_AFTER_DAYS = 30
 _CALLED = "$feature_flag_called"
 _COLUMNS = (
     Column("flag", "flag"),

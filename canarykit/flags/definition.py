@@ -25,6 +25,9 @@ from canarykit.flags.parts import Condition, Holdout, Variant
 
 __all__ = ["Flag"]
 
+STALE_AFTER_DAYS = 30
+"""PostHog calls an active flag stale when it was not called, or has been at 100 %, for 30 days."""
+
 
 @dataclass(frozen=True, repr=False)
 class Flag(Noun):

@@ -65,6 +65,8 @@ __all__ = [
 
 
 Flags = npt.NDArray[np.bool_]
+MIN_UNITS = 25
+"""People (or groups) that each arm needs before anything is compared."""
 
 
 class Verdict(StrEnum):
@@ -145,7 +147,7 @@ class Rules:
     alpha_srm_hold: float = 0.01
     alpha_srm_invalid: float = 0.001
     max_crosser_share: float = 0.01
-    min_units: int = 25
+    min_units: int = MIN_UNITS
 
     def __post_init__(self) -> None:
         for name in ("alpha_rollback", "alpha_promote", "alpha_srm_hold", "alpha_srm_invalid"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.exposure.crossers import CrosserRule
 from canarykit.health.data.data_state import DataState
-from canarykit.health.decision import Rules
+from canarykit.health.decision import MIN_UNITS, Rules
 from canarykit.health.judges.full import judge_full
 from canarykit.health.judges.percentage import judge_percentage
 from canarykit.health.judges.targeted import judge_targeted
@@ -41,7 +41,7 @@ def evaluate_stage(
     alpha_srm_invalid: float = 0.001,
     max_crosser_share: float = 0.01,
     max_unusable_share: float = 0.01,
-    min_units: int = 25,
+    min_units: int = MIN_UNITS,
     looks: str = "1h",
     grace: str = "24h",
     freshness: str = "24h",

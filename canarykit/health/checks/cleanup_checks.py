@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import format_value
+from canarykit.flags.definition import STALE_AFTER_DAYS
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.data.data_state import DataState
 from canarykit.health.people.units import seen_in_stage
@@ -14,10 +15,7 @@ from canarykit.health.question import Question
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["STALE_AFTER_DAYS", "cleanup_checks"]
-
-STALE_AFTER_DAYS = 30
-"""PostHog calls an active flag stale when it was not called, or has been at 100 %, for 30 days."""
+__all__ = ["cleanup_checks"]
 
 
 def cleanup_checks(data: DataState) -> tuple[Check, ...]:

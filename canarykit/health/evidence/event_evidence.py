@@ -19,6 +19,7 @@ import numpy.typing as npt
 from canarykit.metrics.guardrail import Guardrail, roll_back_line
 from canarykit.metrics.risk import RiskSets
 from canarykit.stats.any_look.event_process import EventMixture
+from canarykit.stats.any_look.sequential import K_AT_GATE
 
 __all__ = [
     "EvidenceSeries",
@@ -262,7 +263,7 @@ def value_evidence(
             continue
         uncertainty = spread if count is None else 1 / np.where(good, count, 1.0)
         reference = uncertainty[good][min(int(np.sum(good[: gate + 1])), int(good.sum())) - 1]
-        k = np.where(good, 6.3 * reference / np.where(good, uncertainty, 1.0), 0.0)
+        k = np.where(good, K_AT_GATE * reference / np.where(good, uncertainty, 1.0), 0.0)
         z = np.where(good, sign * series / np.sqrt(np.where(good, spread, 1.0)), 0.0)
         oriented = z if side == "harm" else -z
         target[:] = np.where(good, mixture_log_e(oriented, k, "one"), np.nan if side == "safe" else 0.0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
-from canarykit.health.decision import Row, Verdict, first_decision
+from canarykit.health.decision import MIN_UNITS, Row, Verdict, first_decision
 from canarykit.metrics.risk import IntervalCounts, RiskSets
 from canarykit.stats.others.stopping_rules import (
     TOLERATED_RATE,
@@ -92,7 +92,7 @@ def compare_rules(report: StageReport) -> RuleComparison:
     if not pairs:
         raise DataError("no guardrail is a share of people: these rules need counts")
     units = np.diff(series.units_canary, prepend=0), np.diff(series.units_control, prepend=0)
-    enough = (series.units_canary >= 25) & (series.units_control >= 25)
+    enough = (series.units_canary >= MIN_UNITS) & (series.units_control >= MIN_UNITS)
     shares = [_shares(sets, *units, swapped=g.worse == "lower") for g, sets in pairs]
     own_row, own_look = first_decision(series.rows)
     own = [series.looks[int(own_look)]] if Row(int(own_row)).verdict is Verdict.ROLL_BACK else []

@@ -18,7 +18,7 @@ from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
 from canarykit.stats.any_look.event_process import EventMixture, event_intervals
-from canarykit.stats.any_look.sequential import mixture_log_e
+from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_log_e
 from canarykit.stats.one_look.srm import SRM_MIXTURE
 from canarykit.stats.others.stopping_rules import RIVALS, Counts
 
@@ -301,7 +301,7 @@ class Judge:
         harmful = (1.0, (line - 1) * truth.base) if points is not None else (line, 0.0)
         for (factor, offset), side in ((harmful, 1.0), (beyond, -1.0)):
             variance = truth.spread**2 * (1 / n + factor**2 / m)
-            k = 6.3 * variance[:, gate : gate + 1] / variance
+            k = K_AT_GATE * variance[:, gate : gate + 1] / variance
             difference = ours - factor * theirs - offset
             found.append(mixture_log_e(side * sign * difference / np.sqrt(variance), k, "one"))
         return found[0], found[1]

@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 MixtureSide = Literal["one", "two"]
+K_AT_GATE = 6.3
+"""k at the first planned gate: near where the one-sided boundary at 5 % is lowest (`best_k`)."""
 _SOURCE = "Waudby-Smith et al. (2024), doi:10.1214/24-AOS2408; Robbins (1970)"
 
 
@@ -117,7 +119,7 @@ def tune_k(
     variance: ArrayLike,
     *,
     gate_variance: float,
-    k_at_gate: float = 6.3,
+    k_at_gate: float = K_AT_GATE,
 ) -> np.ndarray:
     """k at each look, tuned so that the evidence is sharpest at the first planned gate.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from canarykit.errors import DataError
-from canarykit.stats.any_look.sequential import mixture_log_e
+from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_log_e
 from canarykit.stats.checks import require_counts, require_number
 from canarykit.stats.estimate import SequentialTest
 
@@ -52,7 +52,7 @@ class StratifiedScore:
         return np.where(known, self.score / np.where(known, self.variance, 1.0), np.nan)
 
     def test(
-        self, *, gate_variance: float, k_at_gate: float = 6.3, side: str = "harm"
+        self, *, gate_variance: float, k_at_gate: float = K_AT_GATE, side: str = "harm"
     ) -> SequentialTest | None:
         """Evidence at every look, sharpest when the information is `gate_variance`; None without looks.
 

@@ -19,7 +19,7 @@ from statistics import NormalDist
 from typing import Protocol
 
 from canarykit.errors import DataError
-from canarykit.stats.any_look.sequential import mixture_boundary
+from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_boundary
 from canarykit.stats.checks import require_count, require_number, require_share
 from canarykit.stats.planned_looks import crossing_probabilities
 
@@ -374,7 +374,7 @@ def _crossing(drift: float, looks: int, gate: float, level: float) -> float:
         return _NORMAL.cdf(drift - _NORMAL.inv_cdf(1 - level))
     tuned = require_number("gate", gate, above=0.0)
     times = [(look + 1) / count for look in range(count)]
-    boundary = [float(mixture_boundary(6.3 * t / tuned, level, "one")) for t in times]
+    boundary = [float(mixture_boundary(K_AT_GATE * t / tuned, level, "one")) for t in times]
     return min(sum(crossing_probabilities(times, boundary, drift=drift)[0]), 1.0)
 
 
