@@ -51,6 +51,7 @@ FLOORS = (
     {"plots", "widgets"},
     {"release"},
     {"posthog"},
+    {"commands"},
     {"walk", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

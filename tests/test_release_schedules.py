@@ -82,7 +82,7 @@ class Schedule:
             raise Killed
         if chance < self.chance / 2:
             if write and self.random.random() < 0.7:
-                self.late.append(act)
+                self.late.append((self.time, act))
             raise ConnectionError("lost before it arrived")
         if write and chance < self.chance * 3 / 4:
             self.project.between_load_and_lock = self.edit
@@ -129,8 +129,8 @@ class Schedule:
     def run(self):
         for _ in range(self.random.randint(4, 14)):
             pause = self.random.choice([timedelta(minutes=5), timedelta(hours=1), timedelta(hours=3)])
-            if pause > timedelta(minutes=5):  # what is not there within minutes never comes
-                self.arrive()
+            if any(self.time + pause - sent > timedelta(minutes=9) for sent, _ in self.late):
+                self.arrive()  # a request is on its way for minutes, not for hours
             self.time += pause
             self.one_step()
         self.arrive()
@@ -142,7 +142,7 @@ class Schedule:
 
     def arrive(self):
         """Writes that were still on their way reach the server, or do not."""
-        for act in self.late:
+        for _, act in self.late:
             self.steps["late writes"] += 1
             with suppress(RefusedError):  # the server refuses what is out of date
                 act()

@@ -71,7 +71,7 @@ class Outcome(Result):
         goal = "off" if self.stage is None else self.stage
         versions = ""
         if self.status == "applied" and self.version_after is not None:
-            versions = f", version {self.version_before} -> {self.version_after}"
+            versions = f", version {self.version_before} to {self.version_after}"
         why = f": {self.why}" if self.why else ""
         lost = "; it overwrote somebody else's edit, shown below" if self.overwritten else ""
         return f"{self.flag} to {goal}: {_WORDS[self.status]}{versions}{lost}{why}"

@@ -101,7 +101,7 @@ class Push(Result):
         running = self.running or "no stage of the plan"
         if not self.changes:
             return f"{self.flag}: {self.stage} is in force, nothing to change"
-        said = f"{self.flag}: {running} -> {self.stage}, {len(self.changes)} change"
+        said = f"{self.flag}: from {running} to {self.stage}, {len(self.changes)} change"
         said += "s" if len(self.changes) > 1 else ""
         if self.is_blocked:
             return f"{said}; blocked: {'; '.join(gate.words for gate in self.gates)}"
@@ -307,7 +307,9 @@ def _after_silence(
             continue
         version, _ = what_came_of(store, intent, newest, taken)
         if version is not None:
-            return replace(start, status="applied", version_after=version)
+            made = newest if newest.version == version else store.after(version - 1, newest)
+            only_off = intent.action == "switch off"
+            return _checked(store, before, made or newest, replace(start, theirs=()), only_off=only_off)
         theirs = store.differences(before, newest.filters, newest.active)
         start = replace(start, theirs=theirs)
     return replace(start, why=why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
 from canarykit.release.record import Intent, Record
 from canarykit.release.store import FlagStore, StoredFlag
@@ -26,7 +27,9 @@ def settle(store: FlagStore, record: Record, newest: StoredFlag) -> list[Intent]
         version, certain = what_came_of(store, intent, newest, taken)
         if version is not None:
             taken.add(version)
-            record.settle(intent, "applied", store.now(), version_after=version, found="by looking it up")
+            lost, theirs = _overwritten(store, intent, version, newest)
+            found = {"version_after": version, "overwritten": lost, "theirs": theirs}
+            record.settle(intent, "applied", store.now(), found="by looking it up", **found)
         elif certain and store.now() - intent.at >= _ON_ITS_WAY:
             record.settle(intent, "not applied", store.now(), found="by looking it up")
         else:
@@ -34,9 +37,24 @@ def settle(store: FlagStore, record: Record, newest: StoredFlag) -> list[Intent]
     return open_now
 
 
+def _overwritten(
+    store: FlagStore, intent: Intent, version: Any, newest: StoredFlag
+) -> tuple[bool, list[str]]:
+    """Whether somebody else's edit went in between and was lost, and what it was."""
+    if store.is_next(intent.version_before, version):
+        return False, []
+    at = [store.after(number - 1, newest) for number in (intent.version_before, version - 1, version)]
+    before, theirs, ours = at
+    if before is None or theirs is None or ours is None:
+        return True, ["nothing says what it was"]
+    changes = store.differences(before, theirs.filters, theirs.active)
+    is_kept = intent.action == "switch off" and not store.differences(theirs, ours.filters, theirs.active)
+    return bool(changes) and not is_kept, [change.words() for change in changes]
+
+
 def what_came_of(
     store: FlagStore, intent: Intent, newest: StoredFlag, taken: Collection[object]
-) -> tuple[object | None, bool]:
+) -> tuple[Any, bool]:
     """The version that a write made, and whether the server's answer is certain.
 
     `taken` are the versions that other writes on record made.
