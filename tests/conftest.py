@@ -12,7 +12,8 @@ SLOW_FILES = {
     "test_cuped.py", "test_error_rates.py", "test_first_verdict.py", "test_funnel_large.py",
     "test_group_comparisons.py", "test_health_error_rates.py", "test_mutations.py", "test_no_verdict.py",
     "test_notebooks.py", "test_patterns.py", "test_planning.py", "test_posthog_funnels.py",
-    "test_cli_project.py", "test_posthog_sdk.py", "test_readme.py", "test_real_experiments.py", "test_posthog_reading.py",
+    "test_cli_project.py", "test_posthog_reading.py", "test_posthog_sdk.py", "test_readme.py",
+    "test_real_experiments.py",
     "test_results_on_engines.py", "test_sample_data.py", "test_simulate.py", "test_simulate_decisions.py",
     "test_simulate_truths.py", "test_spark.py", "test_validity.py", "test_vendor_sdks.py",
 }  # fmt: skip
