@@ -70,13 +70,20 @@ def what_came_of(
         following = store.after(version, newest)
         if following is None:
             return None, False
-        if intent.action == "switch off":  # leaves the filters as they are
-            is_ours = not following.active
-        else:
-            is_ours = store.fingerprint(following.filters, following.active) == intent.fingerprint_after
-        if is_ours and following.version not in taken:
+        if _is_ours(store, intent, following) and following.version not in taken:
             return following.version, True
         if following.version == newest.version:
             return None, True
         version = following.version
     return None, False
+
+
+def _is_ours(store: FlagStore, intent: Intent, following: StoredFlag) -> bool:
+    if intent.action == "switch off":  # leaves the filters as they are
+        return not following.active
+    prints = [
+        store.fingerprint(following.filters, active) for active in (following.active, not following.active)
+    ]
+    if intent.fingerprint_before in prints:  # the filters were not to change: it turned the flag on
+        return prints[0] == intent.fingerprint_after
+    return intent.fingerprint_after in prints  # somebody may have turned it off or on meanwhile
