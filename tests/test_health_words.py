@@ -58,7 +58,7 @@ def test_answers_are_quoted_with_their_response_rate_in_every_stage(stage):
     assert silent.verdict is report.verdict
     board = ck.dashboard(log, ramp_plan(), stage, as_of=as_of, survey="delivery")
     assert any("nobody was asked" in str(note) for note in board.notes)
-    assert board.figure() is not None
+    assert len(board.figure().axes) == 4  # the panel of a survey without answers keeps its place
 
 
 @pytest.mark.parametrize("fades, words", [(True, "it falls"), (False, "not shown")])

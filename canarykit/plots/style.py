@@ -199,7 +199,7 @@ def plain_text(draw: Callable[P, Picture]) -> Callable[P, Picture]:
         from matplotlib.text import Text
 
         # not rc_context: it would also undo the interactive mode that a notebook's first figure turns on
-        before = {name: rcParams[name] for name in ("text.parse_math", "text.usetex")}
+        before: Any = {name: rcParams[name] for name in ("text.parse_math", "text.usetex")}
         rcParams.update(dict.fromkeys(before, False))
         try:
             picture = draw(*args, **kwargs)
