@@ -51,7 +51,7 @@ def test_p_values_outside_zero_to_one_are_refused():
     [((60, 25, 15), 7.3993, (30.498, 59.502)), ((12, 5, 3), 16.5454, (12.572, 77.428))],
 )
 def test_net_promoter_scores(answers, error, limits):
-    score = stats.net_promoter_score(*answers)
+    score = stats.net_promoter_score(*answers, method="normal")
     assert score.value == pytest.approx(45)
     assert round(score.standard_error, 4) == error
     assert (round(score.low, 3), round(score.high, 3)) == limits
@@ -65,7 +65,7 @@ def test_a_difference_of_net_promoter_scores():
 
 
 def test_answers_all_alike_leave_the_score_unbounded():
-    score = stats.net_promoter_score(4, 0, 0)
+    score = stats.net_promoter_score(4, 0, 0, method="normal")
     assert (score.value, score.low, score.high) == (100.0, -100.0, 100.0)
     assert score.notes
     both = stats.net_promoter_score_difference((4, 0, 0), (0, 0, 4))
@@ -206,3 +206,22 @@ def test_kayenta_scores():
     assert stats.kayenta_score({"a": ["Nodata", "Pass"]}) == 0  # half without data
     with pytest.raises(DataError, match="weights names"):
         stats.kayenta_score({"a": ["Pass"]}, weights={"b": 50})
+
+
+@pytest.mark.parametrize("n", [5, 20, 50])
+def test_the_interval_of_a_promoter_score_covers_it_however_skewed_the_answers(n):
+    from scipy.stats import multinomial
+
+    answers = [(i, n - i - j, j) for i in range(n + 1) for j in range(n + 1 - i)]
+    found = [stats.net_promoter_score(*counts) for counts in answers]
+    low, high = np.array([e.low for e in found]), np.array([e.high for e in found])
+    for shares in (
+        (0.6, 0.25, 0.15),
+        (0.95, 0.03, 0.02),
+        (0.02, 0.96, 0.02),
+        (0.1, 0.1, 0.8),
+        (0.99, 0.005, 0.005),
+    ):
+        score = 100 * (shares[0] - shares[2])
+        inside = (low <= score + 1e-9) & (score - 1e-9 <= high)
+        assert multinomial.pmf(answers, n, shares) @ inside >= 0.95

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
@@ -40,7 +40,9 @@ FROM_ENTRY = Note(
 _BASELINES = ("control", "false")
 _OVERLAPPING = ("all_events", "step")
 FEWEST_FOR_ANY_LOOK = 25
-"""People an arm needs before the always-valid interval, a normal approximation, is given."""
+"""People an arm needs before an always-valid interval is given."""
+FEWEST_EITHER_WAY = 20
+"""People who did it, and who did not, that each arm needs for the normal approximation; exact below."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -292,11 +294,23 @@ def _effects(
 def _any_look(
     x: int, n: int, x0: int, n0: int, *, confidence: float, planned_people: int
 ) -> tuple[float | None, float | None]:
-    """Limits of the difference that hold at every look; k depends on people only, never on outcomes."""
+    """Limits of the difference that hold at every look.
+
+    Where few did it, or few did not, the limits of both shares are exact, at a quarter of the error each.
+    Elsewhere they are a normal approximation, whose k depends on people only and never on outcomes.
+    """
     from canarykit.stats.any_look.sequential import confidence_sequence
+    from canarykit.stats.any_look.share_limits import share_limit_at_any_look
 
     if min(n, n0) < FEWEST_FOR_ANY_LOOK:
         return None, None
+    if min(x, n - x, x0, n0 - x0) < FEWEST_EITHER_WAY:
+        level = 1 - (1 - confidence) / 4
+        (low, high), (low0, high0) = (
+            tuple(share_limit_at_any_look(*arm, confidence=level, side=side) or 0.0 for side in _SIDES)
+            for arm in ((x, n), (x0, n0))
+        )
+        return low - high0, high - low0
     k = _best_k(confidence) * (n + n0) / planned_people
     # one success and one failure more an arm (Agresti & Caffo), so that no arm claims to have no spread
     p, p0 = (x + 1) / (n + 2), (x0 + 1) / (n0 + 2)
@@ -305,6 +319,9 @@ def _any_look(
     if last is None:
         return None, None
     return max(last.low, -1.0), min(last.high, 1.0)
+
+
+_SIDES: tuple[Literal["lower"], Literal["upper"]] = ("lower", "upper")
 
 
 @lru_cache(maxsize=16)
