@@ -149,3 +149,23 @@ def test_a_common_conversion_that_falls_is_found_within_a_day():
         effect=0.8,
     )
     assert found > 0.9
+
+
+def test_one_error_rate_for_the_rollout_is_shared_by_its_randomised_stages():
+    import canarykit as ck
+
+    plan = ck.RolloutPlan(
+        "new-checkout",
+        (ck.Stage.for_share("a", 25, dwell="2d"), ck.Stage.for_share("b", 50, dwell="2d")),
+        starts_at="2026-09-07T09:00:00Z",
+    )
+    log = ck.simulate_rollout(plan, ck.Population(400), rng=7)
+    asked = {"as_of": "2026-09-08T09:00:00Z"}
+    alone = ck.evaluate_stage(log, plan, "a", **asked)
+    whole = ck.evaluate_stage(log, plan, "a", alpha_scope="rollout", **asked)
+    ramp = ck.evaluate_stage(log, plan, "a", alpha_scope="rollout", evidence="ramp", **asked)
+    needed = [report.check("people with $exception").needed for report in (alone, whole, ramp)]
+    assert needed == pytest.approx([20, 40, 20])
+    assert "over the 2 randomised stages of the rollout) is at most 0.05" in str(whole.notes)
+    with pytest.raises(ValueError, match="alpha_scope"):
+        ck.evaluate_stage(log, plan, "a", alpha_scope="ramp", **asked)

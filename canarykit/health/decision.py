@@ -140,6 +140,8 @@ class Rules:
         Share of people seen with both variants within a stage from which comparisons are off.
     min_units
         People (or groups) each arm must have before anything is compared.
+    stages
+        Stages of the rollout over which the rollback error was split: `alpha_rollback` is one stage's part.
     """
 
     alpha_rollback: float = 0.05
@@ -148,6 +150,7 @@ class Rules:
     alpha_srm_invalid: float = 0.001
     max_crosser_share: float = 0.01
     min_units: int = MIN_UNITS
+    stages: int = 1
 
     def __post_init__(self) -> None:
         for name in ("alpha_rollback", "alpha_promote", "alpha_srm_hold", "alpha_srm_invalid"):
@@ -157,6 +160,8 @@ class Rules:
             raise PlanError(f"max_crosser_share is {self.max_crosser_share}; expected a share in [0, 1]")
         if not self.min_units >= 0:
             raise PlanError(f"min_units is {self.min_units}; expected 0 or more people")
+        if not self.stages >= 1:
+            raise PlanError(f"stages is {self.stages}; expected 1 or more stages that share the error")
 
     def split(self, arms: int) -> Rules:
         """The rules for one of several variants: each error rate is that of all of them together.
@@ -168,6 +173,16 @@ class Rules:
         """
         names = ("alpha_rollback", "alpha_promote", "alpha_srm_hold", "alpha_srm_invalid")
         return replace(self, **{name: getattr(self, name) / max(arms, 1) for name in names})
+
+    def over_stages(self, stages: int) -> Rules:
+        """The rules for one of several stages: the rollback error is that of the whole rollout.
+
+        Examples
+        --------
+        >>> Rules().over_stages(5).alpha_rollback
+        0.01
+        """
+        return replace(self, alpha_rollback=self.alpha_rollback / stages, stages=stages)
 
 
 def log_thresholds(rules: Rules) -> tuple[float, float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.exposure.crossers import CrosserRule
@@ -18,6 +18,7 @@ from canarykit.health.report.release_report import release_report
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.names import names_of
+from canarykit.stats.checks import require_choice
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def evaluate_stage(
     harm_budget: float | None = None,
     use_limits: bool = False,
     evidence: Pool = "stage",
+    alpha_scope: Literal["stage", "rollout"] = "stage",
     survey: str | Mapping[str, Any] | None = None,
     segments: Sequence[str] = SEGMENTS,
     known_gaps: Sequence[Sequence[Time]] = (),
@@ -78,7 +80,8 @@ def evaluate_stage(
     as_of
         The moment of the evaluation: later events are not looked at.
     alpha_rollback
-        P(ever rolling back a harmless release in this stage), all guardrails together, any looking.
+        P(ever rolling back a harmless release), all guardrails together, any looking: in this stage, or in
+        the whole rollout, as `alpha_scope` says.
     alpha_promote
         P(ever promoting a release whose true effect is at a guardrail's margin).
     alpha_srm_hold, alpha_srm_invalid
@@ -112,6 +115,11 @@ def evaluate_stage(
         "stage" judges a percentage by what happened within it; "ramp" adds the evidence of the earlier
         percentages that led to it without a gap, each compared within itself and each person with one
         event at most, so the error statements hold for the whole ramp. Do not pool over a changed feature.
+    alpha_scope
+        What `alpha_rollback` is promised for. "stage": each stage by itself; over a rollout of several the
+        chances may add up. "rollout": all percentage stages of the plan together, each with an equal part; a
+        harmful release is then found somewhat later. With `evidence="ramp"` it holds for the whole ramp
+        either way, since the evidence is one sequence.
     survey
         Id (or definition) of a survey whose answers are quoted in the report.
     segments
@@ -172,6 +180,10 @@ def evaluate_stage(
     rules = Rules(
         alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
     ).split(arms)
+    require_choice("alpha_scope", alpha_scope, ("stage", "rollout"))
+    if alpha_scope == "rollout" and evidence == "stage":
+        randomised = sum(item.kind == "percentage" for item in plan.stages)
+        rules = rules.over_stages(max(randomised, 1))
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     reports = {}
     for key in asked:

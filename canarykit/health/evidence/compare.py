@@ -142,7 +142,9 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             judged.append(_judge_share(data, risk, found, i, used, missing, earlier))
         else:
             sets.append(None)
-            judged.append(judge_value(question, guardrail, question.weights[i], values[i]))
+            judged.append(
+                judge_value(question, guardrail, question.weights[i], values[i], seconds=_seconds(data))
+            )
     judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     breached = broken_limits(question, found, used) if question.use_limits else ()
@@ -181,6 +183,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
                 _diluted_guardrail(guardrail, diluted),
                 question.weights[i],
                 value_moments(data, others, mask)[i],
+                seconds=_seconds(data),
             )
         return data.proven_while_complete(i, again)
 
@@ -231,6 +234,11 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         segment_harm=segment_harm,
         notes=tuple(notes),
     )
+
+
+def _seconds(data: DataState) -> float:
+    """How long after the stage's start the last look is."""
+    return float(data.looks[-1] - data.question.origin) / 1e6
 
 
 def _now(looks: npt.NDArray[np.int64], last: bool, *, before: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -221,6 +221,7 @@ def value_evidence(
     *,
     margin: float,
     gate: int,
+    progress: float = 1.0,
     roll_back: float = 0.0,
     harmful: tuple[Floats, Floats] | None = None,
     alpha_rollback: float = 0.05,
@@ -240,6 +241,9 @@ def value_evidence(
         The same minus the line of rollback, with its variance; by default any difference is harm.
     gate
         Look at which the evidence is to be sharpest: the first planned gate.
+    progress
+        Part of the way to the gate that lies behind the last look, where the gate is still to come: so that
+        evidence now is weighed as it will be then, and calls before the gate are looks of one sequence.
     margin, roll_back
         The margin and the line of rollback in the metric's unit, as reported.
     units
@@ -263,6 +267,7 @@ def value_evidence(
             continue
         uncertainty = spread if count is None else 1 / np.where(good, count, 1.0)
         reference = uncertainty[good][min(int(np.sum(good[: gate + 1])), int(good.sum())) - 1]
+        reference = reference * min(progress, 1.0)
         k = np.where(good, K_AT_GATE * reference / np.where(good, uncertainty, 1.0), 0.0)
         z = np.where(good, sign * series / np.sqrt(np.where(good, spread, 1.0)), 0.0)
         oriented = z if side == "harm" else -z

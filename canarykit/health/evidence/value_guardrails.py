@@ -49,9 +49,9 @@ def value_moments(data: DataState, found: Outcomes, used: npt.NDArray[np.bool_])
 
 
 def judge_value(
-    question: Question, guardrail: Guardrail, weight: float, values: ValueSeries
+    question: Question, guardrail: Guardrail, weight: float, values: ValueSeries, *, seconds: float
 ) -> GuardrailEvidence:
-    """Evidence of one value guardrail at each look.
+    """Evidence of one value guardrail at each look; the last one is so many seconds after the stage's start.
 
     Where groups were assigned, how sharp the evidence is at each look follows from the number of groups:
     of few groups the spread itself is uncertain.
@@ -82,6 +82,7 @@ def judge_value(
         roll_back=roll_back,
         harmful=harmful,
         gate=int(question.min_dwell * 1e6 // question.step),
+        progress=seconds / question.min_dwell if question.min_dwell > 0 else 1.0,
         alpha_rollback=question.rules.alpha_rollback,
         alpha_promote=question.rules.alpha_promote,
         units=(values.units(), values.units(factor)) if by_group else None,

@@ -82,13 +82,15 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
     if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
         notes.append(Note("earlier_rollback", f"an earlier look would have rolled back, at {first}"))
     over = "over the ramp" if question.evidence == "ramp" else "in this stage"
+    if question.rules.stages > 1:
+        over = f"over the {question.rules.stages} randomised stages of the rollout"
+    level = question.rules.alpha_rollback * question.rules.stages
     notes.append(
         Note(
             "error_rate",
-            f"P(ever rolling back a harmless release {over}) is at most "
-            f"{question.rules.alpha_rollback:g}, P(ever promoting one at a margin) at most "
-            f"{question.rules.alpha_promote:g}, however often one looks; E is the evidence, an e-value: how "
-            "many times likelier the data are with the harm than without",
+            f"P(ever rolling back a harmless release {over}) is at most {level:g}, P(ever promoting one at a "
+            f"margin) at most {question.rules.alpha_promote:g}, however often one looks; E is the evidence, "
+            "an e-value: how many times likelier the data are with the harm than without",
         )
     )
     return tuple(notes)

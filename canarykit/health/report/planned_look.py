@@ -36,6 +36,9 @@ _COLUMNS = (
 def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estimate | None:
     """Difference at the last look with its 95 % interval for one look; None below the minimum of an arm.
 
+    A small arm of skewed values may by chance lack the large ones, and then seems to have no spread: the
+    interval is never narrower than if both arms had the spread of all units together.
+
     Parameters
     ----------
     values
@@ -45,6 +48,20 @@ def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estim
     by_group
         Whether groups were assigned, so that they are the rows.
     """
+    found = _textbook(values, is_mean=is_mean, by_group=by_group)
+    if found is None or found.standard_error is None:
+        return found
+    least = float(values.contrast(1.0)[1][-1]) ** 0.5
+    wider = least / found.standard_error if found.standard_error > 0 and np.isfinite(least) else 1.0
+    if not wider > 1 + 1e-9:
+        return found
+    low, high = (found.value + wider * (limit - found.value) for limit in (found.low, found.high))
+    return replace(
+        found, low=low, high=high, standard_error=least, method=f"{found.method}, spread of both arms"
+    )
+
+
+def _textbook(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estimate | None:
     from canarykit.stats.one_look import means
 
     arms = [_linear(values, arm) for arm in ("canary", "control")] if by_group or values.adjustment else []
