@@ -167,6 +167,8 @@ def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | N
     found = [
         f"NOT coalesce({whole} AND json_object_keys({document}) IS NOT NULL, false)",
         f"instr({document}, {literal(chr(92) + 'u')}) > 0",
+        # Spark stops reading behind the first object: whatever follows a brace is looked at in the worker.
+        f"coalesce({document} RLIKE {literal('[}]' + chr(92) + 's*' + chr(92) + 'S')}, false)",
     ]
     for path, value in (values or {}).items():
         found.append(f"coalesce({value} RLIKE {literal(UNSURE_VALUE)}, false)")
