@@ -1,0 +1,29 @@
+"""Documents of JSON text: which are read, and what their values are as text."""
+
+from canarykit.events.documents.reading import (
+    SUSPECT,
+    UNSURE_VALUE,
+    document_keys,
+    is_unreadable,
+    keys_of,
+    odd_document,
+    patched,
+    pointer,
+    read_document,
+    unreadable,
+)
+from canarykit.events.documents.scan import json_values
+
+__all__ = [
+    "SUSPECT",
+    "UNSURE_VALUE",
+    "document_keys",
+    "is_unreadable",
+    "json_values",
+    "keys_of",
+    "odd_document",
+    "patched",
+    "pointer",
+    "read_document",
+    "unreadable",
+]

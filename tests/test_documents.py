@@ -1,0 +1,90 @@
+"""The compiled scan of documents reads what the slow reading, document by document, reads."""
+
+import json
+import random
+
+import pyarrow as pa
+import pytest
+
+from canarykit.events.documents import reading, scan
+
+PATHS = [
+    ("a",),
+    ("plan",),
+    ("$browser",),
+    ("a", "b"),
+    ("b", "a"),
+    ("x/y",),
+    ("é",),
+    ("",),
+    ("amount",),
+    ('a"q',),
+]
+KEYS = ["a", "b", "plan", "$browser", "$group_0", "x/y", "k~", "é", "", "long" * 20, 'a"q', "amount"]
+SCALARS = [
+    None, True, False, 0, -0.0, 1, -5, 3.5, 95.0, 12.5, 0.05, 0.0005, 1e-5, -0.25, 1e22, 100.10, 2**60 + 1,
+    2**70, 123456789012345678, 1e300, "", "pro", "é漢", 'a"b', "\\", "\n", "\u2028", "😀", "x" * 40, "y" * 63,
+    "z" * 64,
+]  # fmt: skip
+AWKWARD = [
+    "", "null", "[]", "1", '"x"', "{", "{}", " {} ", '{"a":1,}', '{"a":NaN}', '{"a":Infinity}', '{"a":1e400}',
+    '{"a":01}', '{"a":1}x', '{"a":"\\ud800","b":2}', '{"b":2,"c":"\\ude00"}', '{"a":tru}', '{"a":-}',
+    '{"a":1.}', '{"a":.5}', '{"a" : 1 , "b":[1,2,]}', '{"a":1 "b":2}', '{"a":-0}', '{"a":-0.0,"b":0.0,"plan":-0.00}',
+    '{"a":1.50,"b":95.00,"plan":-12.500}', '{"a":{"b":{"a":3}}}', '{"\\u0061":7}', '{"a":+1}', '{"a":1E5}',
+    '{"a":"\t"}', '{"a":1,"a":2}', '{"a":null,"a":2}', '{"a":[[[{}]],"]"],"b":"}"}', '{"a":"\\x"}', '{"a":"b',
+    '{"a":0.0001,"b":0.00001,"plan":0.00100}', '{"a":1234567890123456.5,"b":123456789012345.0}', '{"a":[}',
+    '{"a":{"b":1]}', '{"":""}', "{" + '"k":{' * 70 + "}" * 71, json.dumps('{"a": 1}'), '{"a":true,"b":false}',
+]  # fmt: skip
+
+
+def value(rng, depth):
+    kind = rng.random()
+    if depth < 4 and kind < 0.15:
+        return {rng.choice(KEYS): value(rng, depth + 1) for _ in range(rng.randrange(4))}
+    if depth < 4 and kind < 0.25:
+        return [value(rng, depth + 1) for _ in range(rng.randrange(4))]
+    return rng.choice(SCALARS)
+
+
+def document(rng):
+    if rng.random() < 0.1:
+        return rng.choice(AWKWARD)
+    text = json.dumps(
+        {rng.choice(KEYS): value(rng, 0) for _ in range(rng.randrange(9))},
+        ensure_ascii=rng.random() < 0.3,
+        separators=rng.choice([(",", ":"), (",", ":"), (", ", ": "), (" , ", " : ")]),
+        indent=rng.choice([None, None, 2]),
+    )
+    if rng.random() < 0.05:
+        text = text[: rng.randrange(len(text) + 1)]
+    if rng.random() < 0.05 and text:
+        at = rng.randrange(len(text))
+        text = text[:at] + rng.choice('{}[]",:0e.\\x') + text[at + 1 :]
+    return text
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_scan_reads_what_the_slow_reading_reads(seed, kind, monkeypatch):
+    rng = random.Random(seed)
+    documents = [None if rng.random() < 0.02 else document(rng) for _ in range(3_000)]
+    text = pa.chunked_array(
+        [pa.array(documents[:1_000], kind), pa.array(["{}", *documents[1_000:]], kind).slice(1)]
+    )
+    monkeypatch.setattr(scan, "COMPILED_FROM", 0)
+    monkeypatch.setattr(scan, "STRETCH", 700)
+    expected = reading.json_values(text, PATHS)
+    for path, ours, theirs in zip(PATHS, scan.json_values(text, PATHS), expected, strict=True):
+        assert ours.cast(pa.string()).to_pylist() == theirs.cast(pa.string()).to_pylist(), path
+
+
+def test_a_document_at_the_very_end_of_its_memory_is_read(monkeypatch):
+    monkeypatch.setattr(scan, "COMPILED_FROM", 0)
+    for size in range(1, 70):
+        text = '{"a":"' + "x" * size + '"}'
+        exact = pa.Array.from_buffers(
+            pa.string(),
+            1,
+            [None, pa.array([0, len(text)], pa.int32()).buffers()[1], pa.py_buffer(text.encode())],
+        )
+        assert scan.json_values(pa.chunked_array([exact]), [("a",)])[0].to_pylist() == ["x" * size]
