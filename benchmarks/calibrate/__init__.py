@@ -17,9 +17,11 @@ from typing import Any
 
 from benchmarks.calibrate.arms import several_arms
 from benchmarks.calibrate.assignment import organisations, sample_ratio
+from benchmarks.calibrate.attacks import calls_before_the_gate, event_attacks, limits_kept
 from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.crossers import logins
 from benchmarks.calibrate.looks import looks
+from benchmarks.calibrate.oracle import events_to_harm
 from benchmarks.calibrate.promotion import harm_budget, promotion
 from benchmarks.calibrate.ramp import ramp, ramp_plan
 from benchmarks.calibrate.segments import named_segments
@@ -47,6 +49,10 @@ PARTS = (
     organisations,
     heavy_tails,
     logins,
+    event_attacks,
+    limits_kept,
+    calls_before_the_gate,
+    events_to_harm,
 )
 
 

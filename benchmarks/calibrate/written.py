@@ -11,7 +11,13 @@ HEADINGS = {
     "ramp": "A ramp of 1, 5, 10, 25 and 50 %, a day each",
     "any looking": "The two promises under any looking",
 }
-MEASURES = {"days": "mean days", "hours": "median hours", "people": "canary people", "extra": "extra errors"}
+MEASURES = {
+    "days": "mean days",
+    "hours": "median hours",
+    "people": "canary people",
+    "events": "median events",
+    "extra": "extra errors",
+}
 INTRODUCTION = """# What the rules do to healthy and to bad releases
 
 Simulated rollouts, written by `python -m benchmarks calibrate --rows {rows} --table FILE` with fixed seeds.
