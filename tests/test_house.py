@@ -50,7 +50,7 @@ FLOORS = (
     {"simulate"},
     {"plots", "widgets"},
     {"release"},
-    {"posthog"},
+    {"posthog", "unleash"},
     {"commands"},
     {"walk", "__main__"},
 )

@@ -15,7 +15,7 @@ EXPECTED = {
     "10_stage_1_just_yourself", "11_stage_2_internal_team", "12_stage_3_beta",
     "13_stage_4_expanded_beta", "14_stage_5_full_release", "20_funnels_by_flag", "21_release_health",
     "22_listening_to_the_canary", "30_other_flag_systems", "31_when_one_machine_is_not_enough",
-    "41_a_real_trial", "90_your_release",
+    "40_a_release_in_posthog", "41_a_real_trial", "90_your_release",
 }  # fmt: skip
 
 

@@ -245,7 +245,7 @@ def test_forty_random_schedules_keep_what_a_release_promises(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_three_thousand_random_schedules_keep_what_a_release_promises(tmp_path, monkeypatch):
-    total = run_schedules(range(1000, 4000), tmp_path, monkeypatch)
-    print(dict(total))
-    assert total["pushes"] > 1000
+def test_two_thousand_random_schedules_keep_what_a_release_promises(tmp_path, monkeypatch):
+    total = run_schedules(range(1000, 3200), tmp_path, monkeypatch)
+    assert total["pushes"] > 2000, total
+    assert min(total[kind] for kind in ("roll-backs", "crashes", "edits", "late writes")) > 50, total

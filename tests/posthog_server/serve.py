@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
@@ -97,7 +98,11 @@ class Server:
 
     # ---- wsgi -------------------------------------------------------------------------------------
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ, begin):
+        def start_response(status, headers, exc_info=None):
+            stamp = format_datetime(self.project.clock(), usegmt=True)
+            return begin(status, [*headers, ("Date", stamp)], exc_info)
+
         environ["loopback.server"] = self
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         self.asked.append((method, path, environ.get("HTTP_AUTHORIZATION")))
