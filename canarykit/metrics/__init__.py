@@ -17,6 +17,7 @@ from canarykit.metrics.share import (
 from canarykit.metrics.values import (
     Average,
     Metric,
+    Quantile,
     Ratio,
     SurveyScore,
     Total,
@@ -38,6 +39,7 @@ __all__ = [
     "Metric",
     "MetricSpec",
     "Outcomes",
+    "Quantile",
     "Ratio",
     "Retention",
     "ShareMetric",

@@ -14,7 +14,7 @@ import numpy as np
 
 from canarykit.events.clock import as_micros
 from canarykit.metrics.share import FunnelShare, MetricSpec, ShareMetric
-from canarykit.metrics.values import Metric, Ratio
+from canarykit.metrics.values import Metric, Quantile, Ratio
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,13 +53,16 @@ def shard_outcomes(
         stored = {field.name for field in events.schema if _holds_numbers(field.type)}
         plain = [i for i, spec in enumerate(metrics) if not isinstance(spec, FunnelShare)]
         answer: dict[str, list[Any]] = {
-            key: [None] * len(metrics) for key in ("unit", "first", "sums", "weights", "unreadable")
+            key: [None] * len(metrics)
+            for key in ("unit", "first", "sums", "weights", "unreadable", "numbers")
         }
         if plain:
             _plain(connection, [metrics[i] for i in plain], plain, answer, stored)
         for i, spec in enumerate(metrics):
             if isinstance(spec, FunnelShare):
                 _chain(connection, spec, i, answer)
+            if isinstance(spec, Quantile):
+                answer["numbers"][i] = _numbers_of(connection, spec, stored)
         return answer
     finally:
         connection.close()
@@ -98,6 +101,17 @@ def _plain(
             for key, name in (("sums", "value"), ("weights", "weight")):
                 answer[key][place] = np.ma.filled(np.ma.asarray(found[f"{name}_{i}"], dtype=float), 0.0)
             answer["unit"][place] = rows
+
+
+def _numbers_of(connection: Any, spec: Quantile, stored: set[str]) -> tuple[Any, Any]:
+    """Each number that counts, and its unit: a quantile cannot be had from sums."""
+    counts, _ = _counts(spec, stored)
+    found = connection.execute(
+        f"SELECT u.unit, {_number(spec.property_name, stored)} AS value "
+        "FROM arrow_events e JOIN units u ON e.person_id = u.person_id "
+        f"WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves AND {counts}"
+    ).fetchnumpy()
+    return np.asarray(found["unit"]).astype(np.int64), np.ma.filled(found["value"], np.nan).astype(float)
 
 
 def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, list[Any]]) -> None:

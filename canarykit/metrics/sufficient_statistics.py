@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError
+from canarykit.errors import DataError, PlanError
 from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.share import MetricSpec, ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure, micros_of, outcomes
-from canarykit.metrics.values import Metric, Total
+from canarykit.metrics.values import Metric, Quantile, Total
 from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
@@ -133,6 +133,12 @@ def reduce(
     import pandas as pd
 
     specs = (metrics,) if isinstance(metrics, MetricSpec) else tuple(metrics)
+    for spec in specs:
+        if isinstance(spec, Quantile):
+            raise PlanError(
+                f"{spec.label}: a quantile does not follow from sums; reduce a SlowShare with a limit, or "
+                "judge the quantile with evaluate_stage"
+            )
     step = round(duration(interval, name="interval") * 1_000_000)
     if as_of is not None:
         now = to_utc(as_of, name="as_of")

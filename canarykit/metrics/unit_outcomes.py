@@ -19,7 +19,7 @@ from canarykit.errors import DataError, did_you_mean
 from canarykit.metrics.risk import IntervalCounts, RiskSets, interval_counts, risk_sets
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.sql import shard_outcomes
-from canarykit.metrics.values import Metric, ValueMetric
+from canarykit.metrics.values import Metric, Quantile, ValueMetric
 from canarykit.times import duration
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
 
-__all__ = ["Before", "Outcomes", "before_exposure", "micros_of", "outcomes"]
+__all__ = ["Before", "Numbers", "Outcomes", "before_exposure", "micros_of", "outcomes"]
 
 _UNIT_COLUMNS = ("person_id", "canary", "entered_at", "leaves_at")
 
@@ -44,6 +44,31 @@ class Before:
 
     sums: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Every number that counts for a quantile, by unit and size.
+
+    Parameters
+    ----------
+    unit, value
+        Position of the unit of each number, and the number.
+    """
+
+    unit: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+    @classmethod
+    def sorted(cls, unit: npt.NDArray[np.int64], value: npt.NDArray[np.float64]) -> Numbers:
+        """In an order that hangs on no engine."""
+        order = np.lexsort((value, unit))
+        return cls(unit[order], value[order])
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> Numbers:
+        """Those of some of the units, which move up."""
+        kept, place = mask[self.unit], np.cumsum(mask) - 1
+        return Numbers(place[self.unit[kept]], self.value[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +90,8 @@ class Outcomes:
         Per metric: events left out because their property is missing or no finite number.
     before
         Per metric: what `before_exposure` found, None for metrics without `cuped`; empty when not asked.
+    numbers
+        Per metric: every number of a quantile, None for other metrics.
     """
 
     units: pd.DataFrame
@@ -74,6 +101,7 @@ class Outcomes:
     weights: tuple[npt.NDArray[np.float64] | None, ...]
     unreadable: tuple[int, ...]
     before: tuple[Before | None, ...] = ()
+    numbers: tuple[Numbers | None, ...] = ()
 
     @property
     def canary(self) -> npt.NDArray[np.bool_]:
@@ -145,7 +173,8 @@ class Outcomes:
         before = tuple(b and Before(b.sums[mask], b.weights[mask]) for b in self.before)
         units = self.units[mask].reset_index(drop=True)
         columns = kept(self.first), kept(self.sums), kept(self.weights)
-        return Outcomes(units, self.metrics, *columns, self.unreadable, before)
+        numbers = tuple(n and n.only(mask) for n in self.numbers)
+        return Outcomes(units, self.metrics, *columns, self.unreadable, before, numbers)
 
     def people(self, i: int, *, canary: bool | None = None) -> pd.DataFrame:
         """The people to whom metric `i` happened, with the time of it, earliest first."""
@@ -261,6 +290,7 @@ def _collect(specs: tuple[Metric, ...], units: pd.DataFrame, shards: list[Any]) 
     sums: list[Any] = []
     weights: list[Any] = []
     unreadable = []
+    numbers: list[Numbers | None] = []
     size = len(units)
     for i, spec in enumerate(specs):
         is_share = isinstance(spec, ShareMetric)
@@ -276,7 +306,17 @@ def _collect(specs: tuple[Metric, ...], units: pd.DataFrame, shards: list[Any]) 
         sums.append(None if is_share else both[0])
         weights.append(None if is_share else both[1])
         unreadable.append(sum(shard["unreadable"][i] for shard in shards))
-    return Outcomes(units, specs, tuple(first), tuple(sums), tuple(weights), tuple(unreadable))
+        numbers.append(
+            _joined([shard["numbers"][i] for shard in shards]) if isinstance(spec, Quantile) else None
+        )
+    columns = tuple(first), tuple(sums), tuple(weights)
+    return Outcomes(units, specs, *columns, tuple(unreadable), numbers=tuple(numbers))
+
+
+def _joined(parts: list[Any]) -> Numbers:
+    """The numbers of all shards."""
+    unit = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
+    return Numbers.sorted(unit, np.concatenate([np.empty(0), *(part[1] for part in parts)]))
 
 
 def _numbers(specs: Sequence[Metric]) -> list[str]:

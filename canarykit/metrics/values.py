@@ -20,9 +20,19 @@ from canarykit.metrics.share import (
     SlowShare,
     SurveyAnswers,
     SurveyResponse,
+    is_number,
 )
 
-__all__ = ["Average", "Metric", "Ratio", "SurveyScore", "Total", "ValueMetric", "metric_from_dict"]
+__all__ = [
+    "Average",
+    "Metric",
+    "Quantile",
+    "Ratio",
+    "SurveyScore",
+    "Total",
+    "ValueMetric",
+    "metric_from_dict",
+]
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,63 @@ class Average(ValueMetric):
 
 
 @dataclass(frozen=True)
+class Quantile(ValueMetric):
+    """Quantile of a property over all events of an arm; the events of one person are not independent.
+
+    Parameters
+    ----------
+    event, property_name
+        Where the number stands, such as `"$web_vitals"` and `"$web_vitals_LCP_value"`. Events without a
+        number are left out and counted.
+    q
+        Which quantile, between 0 and 1: 0.95 is the value that one event in twenty exceeds.
+    within
+        Only events this soon after the exposure count, such as "1d"; None counts to the stage's end.
+    where
+        Exact matches on event properties, such as `{"$browser": "Safari"}`.
+
+    Notes
+    -----
+    A guardrail's `margin_ratio` is the ratio of the canary's quantile to the control's, its `margin` is in
+    the property's own unit: `Guardrail(metric, margin=200)` tolerates 200 ms of a property in milliseconds.
+    The evidence is valid at every look and asymptotic in the number of people, whatever the distribution:
+    no density is estimated. An arm needs 25 people and 5 values expected beyond its quantile (100 values for
+    the 95th percentile).
+
+    References
+    ----------
+    Howard & Ramdas (2022), doi:10.3150/21-BEJ1388; Deng, Knoblich & Lu (2018), doi:10.1145/3219819.3219919,
+    for values that come in people.
+
+    Examples
+    --------
+    >>> Quantile("$web_vitals", "$web_vitals_LCP_value").label
+    '95 % quantile of $web_vitals_LCP_value'
+    """
+
+    kind: ClassVar[str] = "quantile"
+    event: str
+    property_name: str
+    q: float = field(default=0.95, kw_only=True)
+    within: str | None = None
+    where: Mapping[str, Any] | Filters = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not is_number(self.q) or not 0 < self.q < 1:
+            raise PlanError(f"q of a quantile metric is {self.q!r}; expected between 0 and 1, such as 0.95")
+
+    def _words(self) -> str:
+        return f"{100 * self.q:g} % quantile of {self.property_name}"
+
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """Longer times and less money are harm; of other numbers it must be given."""
+        return number_direction(self.event, self.property_name)
+
+
+@dataclass(frozen=True)
 class SurveyScore(SurveyAnswers, ValueMetric):
     """Mean score of a survey's answers.
 
@@ -224,6 +291,7 @@ _KINDS: dict[str, type[MetricSpec]] = {
         FunnelShare,
         Total,
         Average,
+        Quantile,
         SurveyScore,
         Ratio,
     )

@@ -19,7 +19,7 @@ from canarykit.health.evidence.value_guardrails import adjustment_words
 from canarykit.health.question import Question
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import micros_of
-from canarykit.metrics.values import Total
+from canarykit.metrics.values import Quantile, Total
 from canarykit.stats.one_look.proportions import wilson
 
 __all__ = ["e_value", "guardrail_check", "share_arm"]
@@ -80,9 +80,11 @@ def guardrail_check(
         past = (
             "" if values.adjustment is None else f", CUPED by the {values.adjustment.window} before exposure"
         )
-        method = (
-            f"normal mixture e-process on means{rows}{past}, asymptotic, every look valid; {alone}{weight}"
-        )
+        on = "on means"
+        if isinstance(guardrail.metric, Quantile):
+            rows = f", values clustered by {'person' if question.actor == 'person_id' else 'group'}"
+            on = "of values beyond a common quantile"
+        method = f"normal mixture e-process {on}{rows}{past}, asymptotic, every look valid; {alone}{weight}"
         meaning += adjustment_words(values)
     if status not in (Status.UNCLEAR, Status.BREACH):
         meaning += _unwatched_words(judged) + _outside_words(value, low, high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from canarykit.display import Column, Table, format_value
 from canarykit.health.checks.before_and_after import Change
@@ -15,6 +16,7 @@ from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes
+from canarykit.metrics.values import Quantile
 
 __all__ = ["LimitLine", "limit_line", "session_section"]
 
@@ -152,7 +154,10 @@ def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> Limi
     for arm in (found.canary, ~found.canary):
         n = int(arm.sum()) if is_total else int((weights[arm] > 0).sum())
         below = n if is_total else float(weights[arm].sum())
-        arms.append(Arm(total=n, value=float(sums[arm].sum()) / below if below else None, unit="value"))
+        mean = float(sums[arm].sum()) / below if below else None
+        if isinstance(guardrail.metric, Quantile) and below:
+            mean = _quantile_of(found, i, arm, guardrail.metric.q)
+        arms.append(Arm(total=n, value=mean, unit="value"))
     value, limit, lower = arms[0].value, guardrail.limit, guardrail.worse == "lower"
     beyond = value is not None and limit is not None and _beyond(value, limit, lower)
     status = Status.UNCLEAR if value is None else Status.HOLD if beyond else Status.INFO
@@ -172,9 +177,15 @@ def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> Limi
         effect=value,
         effect_unit="value",
         margin=limit,
-        method="plain mean",
+        method="plain quantile" if isinstance(guardrail.metric, Quantile) else "plain mean",
     )
     return LimitLine(check, False, status is Status.INFO, False)
+
+
+def _quantile_of(found: Outcomes, i: int, arm: npt.NDArray[np.bool_], q: float) -> float:
+    numbers = found.numbers[i]
+    assert numbers is not None
+    return float(np.quantile(numbers.only(arm).value, q))
 
 
 def session_section(sessions: Sessions, events: tuple[str, ...]) -> Section:

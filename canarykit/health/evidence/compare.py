@@ -21,6 +21,7 @@ from canarykit.health.evidence.event_evidence import (
     share_evidence,
 )
 from canarykit.health.evidence.missing_people import MissingPeople, find_missing
+from canarykit.health.evidence.quantile_guardrails import QuantileSeries
 from canarykit.health.evidence.segment_harm import (
     SegmentHarm,
     SegmentTable,
@@ -56,7 +57,7 @@ class Comparison:
     series
         Evidence at each look, with the decision rows.
     values
-        Moments of value guardrails by position.
+        Moments (or quantiles) of value guardrails by position.
     evidence
         What the decision table read.
     segments
@@ -81,7 +82,7 @@ class Comparison:
     used: npt.NDArray[np.bool_]
     found: Outcomes
     series: EvidenceSeries
-    values: dict[int, ValueSeries]
+    values: dict[int, ValueSeries | QuantileSeries]
     evidence: Evidence
     segments: dict[str, npt.NDArray[Any]]
     missing_people: MissingPeople

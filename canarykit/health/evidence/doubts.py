@@ -21,7 +21,7 @@ from canarykit.health.decision import Verdict, log_thresholds
 from canarykit.health.evidence.event_evidence import GuardrailEvidence
 from canarykit.health.people.without_value import Unassigned
 from canarykit.metrics.share import ShareMetric
-from canarykit.metrics.unit_outcomes import Outcomes, micros_of, outcomes
+from canarykit.metrics.unit_outcomes import Numbers, Outcomes, micros_of, outcomes
 
 __all__ = ["Doubt", "Judge", "diluted_ratio", "dilution", "find_doubts", "hidden_part"]
 
@@ -309,7 +309,14 @@ def _joined(found: Outcomes, more: Outcomes) -> Outcomes:
         )
         for name in ("first", "sums", "weights")
     )
+    n = len(found.units)
+    numbers = tuple(
+        None
+        if a is None or b is None
+        else Numbers(np.concatenate([a.unit, b.unit + n]), np.concatenate([a.value, b.value]))
+        for a, b in zip(found.numbers, more.numbers, strict=True)
+    )
     units = pd.concat([found.units, more.units], ignore_index=True)
     names = ("canary", "several", "crossed", "returning")
     units = units.assign(**{name: units[name].to_numpy(bool) for name in names})
-    return replace(found, units=units, before=(), first=first, sums=sums, weights=weights)
+    return replace(found, units=units, before=(), first=first, sums=sums, weights=weights, numbers=numbers)

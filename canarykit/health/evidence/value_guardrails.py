@@ -12,13 +12,14 @@ import numpy.typing as npt
 from canarykit.display import Note, format_value
 from canarykit.health.data.data_state import DataState
 from canarykit.health.evidence.event_evidence import GuardrailEvidence, value_evidence
+from canarykit.health.evidence.quantile_guardrails import QuantileSeries, judge_quantile, quantile_series
 from canarykit.health.evidence.value_series import MIN_PEOPLE, ValueSeries, value_series
 from canarykit.health.question import Question
 from canarykit.metrics.group_sizes import looked_back_on, totals_per_person
 from canarykit.metrics.guardrail import Guardrail, roll_back_line
 from canarykit.metrics.sufficient_statistics import unexposed_until
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure
-from canarykit.metrics.values import Total
+from canarykit.metrics.values import Quantile, Total
 
 __all__ = ["adjustment_counts", "adjustment_words", "judge_value", "past_notes", "value_moments", "with_past"]
 
@@ -35,8 +36,10 @@ def with_past(question: Question, found: Outcomes) -> Outcomes:
     return replace(found, units=units, before=before)
 
 
-def value_moments(data: DataState, found: Outcomes, used: npt.NDArray[np.bool_]) -> dict[int, ValueSeries]:
-    """Moments of every value guardrail at each look, by position."""
+def value_moments(
+    data: DataState, found: Outcomes, used: npt.NDArray[np.bool_]
+) -> dict[int, ValueSeries | QuantileSeries]:
+    """Moments, or the values themselves, of every value guardrail at each look, by position."""
     question, kept = data.question, found.only(used)
     places = [i for i, sums in enumerate(kept.sums) if sums is not None]
     by_group = question.actor != "person_id"
@@ -44,18 +47,28 @@ def value_moments(data: DataState, found: Outcomes, used: npt.NDArray[np.bool_])
     looks = data.looks
     kept = totals_per_person(question.log, kept, actor=question.actor)
     return {
-        i: value_series(kept, i, looks, int(looks[-1]), at_least=at_least, by_group=by_group) for i in places
+        i: quantile_series(question, kept, i, looks, seconds=data.seconds, at_least=at_least)
+        if isinstance(kept.metrics[i], Quantile)
+        else value_series(kept, i, looks, int(looks[-1]), at_least=at_least, by_group=by_group)
+        for i in places
     }
 
 
 def judge_value(
-    question: Question, guardrail: Guardrail, weight: float, values: ValueSeries, *, seconds: float
+    question: Question,
+    guardrail: Guardrail,
+    weight: float,
+    values: ValueSeries | QuantileSeries,
+    *,
+    seconds: float,
 ) -> GuardrailEvidence:
     """Evidence of one value guardrail at each look; the last one is so many seconds after the stage's start.
 
     Where groups were assigned, how sharp the evidence is at each look follows from the number of groups:
     of few groups the spread itself is uncertain.
     """
+    if isinstance(values, QuantileSeries):
+        return judge_quantile(question, guardrail, weight, values)
     sign = -1.0 if guardrail.worse == "lower" else 1.0
     plain = values.contrast(1.0)
     control = float(values.control[-1])
@@ -113,10 +126,12 @@ def adjustment_counts(values: ValueSeries) -> dict[str, Any]:
     }
 
 
-def adjustment_words(values: ValueSeries) -> str:
+def adjustment_words(values: ValueSeries | QuantileSeries) -> str:
     """A sentence about the adjustment, empty without one."""
     before = values.adjustment
-    if before is None or not math.isfinite(values.contrast(1.0)[1][-1]):
+    if isinstance(values, QuantileSeries) or before is None:
+        return ""
+    if not math.isfinite(values.contrast(1.0)[1][-1]):
         return ""
     if not before.slope[-1] or not math.isfinite(before.correlation[-1]):
         return (
@@ -130,7 +145,9 @@ def adjustment_words(values: ValueSeries) -> str:
     )
 
 
-def past_notes(question: Question, values: dict[int, ValueSeries], found: Outcomes) -> list[Note]:
+def past_notes(
+    question: Question, values: dict[int, ValueSeries | QuantileSeries], found: Outcomes
+) -> list[Note]:
     """Who has no past to adjust by, and whose past the export does not reach back to."""
     notes = []
     for i, series in values.items():

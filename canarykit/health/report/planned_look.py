@@ -10,6 +10,7 @@ import numpy as np
 from canarykit.display import Column, Table
 from canarykit.health.checks.check import Section
 from canarykit.health.evidence.compare import Comparison
+from canarykit.health.evidence.quantile_guardrails import QuantileSeries
 from canarykit.health.evidence.value_series import ValueSeries
 from canarykit.health.question import Question
 from canarykit.metrics.values import Total
@@ -98,10 +99,14 @@ def planned_sections(question: Question, comparison: Comparison) -> tuple[Sectio
     by_group = question.actor != "person_id"
     for i, values in comparison.values.items():
         guardrail = question.guardrails[i]
-        found = planned_look(values, is_mean=isinstance(guardrail.metric, Total), by_group=by_group)
+        if isinstance(values, QuantileSeries):
+            found = values.planned_look()
+            counts = tuple(int(n[-1]) for n in (values.n_canary, values.n_control))
+        else:
+            found = planned_look(values, is_mean=isinstance(guardrail.metric, Total), by_group=by_group)
+            counts = (values.last[0].n, values.last[1].n)
         if found is not None:
             arms = (float(values.canary[-1]), float(values.control[-1]))
-            counts = (values.last[0].n, values.last[1].n)
             rows.append((guardrail.label, found.method, *counts, *arms, found.value, found.low, found.high))
     if not rows:
         return ()

@@ -12,9 +12,10 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
 from canarykit.metrics import Guardrail
 from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.values import Quantile
 from canarykit.progress import Progress
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import Truth, require_variants, truth_of
+from canarykit.simulate.decisions.truth import Truth, lognormal_quantile, require_variants, truth_of
 from canarykit.simulate.log.streams import Seed
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
@@ -70,11 +71,13 @@ def sample_size(
     question
         A guardrail, or an effect of `canarykit.stats.planning.users_needed`.
     rate
-        For a guardrail: the control's share of people with the event, or its mean.
+        For a guardrail: the control's share of people with the event, its mean, or its quantile.
     ratio
         The canary's over the control's, in truth.
     sd
-        For a value guardrail: standard deviation over people.
+        For a value guardrail: standard deviation over people. For a quantile: that of the natural
+        logarithm of the values, which are taken as lognormal (approximate: 0.5 to 1 for most load times);
+        the answer then counts values, one a person, and `design_effect` corrects for several a person.
     goal
         "safe": show that the canary is within the margin. "harm": show that it is worse.
     any_of
@@ -140,11 +143,17 @@ def _effect_of(
     if rate is None:
         raise PlanError(f"{question.label}: give rate=, the control's share (or mean)")
     is_share = isinstance(question.metric, ShareMetric)
+    is_quantile = isinstance(question.metric, Quantile)
     margin = 0.0 if goal == "harm" else rate * (Truth(question, rate, ()).margin_ratio - 1)
     if is_share:
         return ProportionEffect(control=rate, canary=rate * ratio, margin=margin)
     if sd is None:
-        raise PlanError(f"{question.label}: give sd=, the standard deviation over people")
+        what = "the natural logarithm of the values" if is_quantile else "the values over people"
+        raise PlanError(f"{question.label}: give sd=, the standard deviation of {what}")
+    if isinstance(question.metric, Quantile):
+        _, sd = lognormal_quantile(
+            rate / lognormal_quantile(1.0, sd, question.metric.q)[0], sd, question.metric.q
+        )
     return MeanEffect(difference=rate * (ratio - 1), sd=sd, margin=margin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.evidence.settle import ANY_LOSS
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
 from canarykit.metrics.share import ErrorShare, ShareMetric
-from canarykit.metrics.values import Average, SurveyScore, Total
+from canarykit.metrics.values import Average, Quantile, SurveyScore, Total
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Effect, Scenario
 from canarykit.times import micros
@@ -21,7 +22,7 @@ from canarykit.times import micros
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Truth", "require_variants", "truth_of"]
+__all__ = ["Truth", "lognormal_quantile", "require_variants", "truth_of"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Truth:
     quantities
         What the scenario calls the quantities behind it; their effects multiply.
     spread
-        Standard deviation of a person's value; 0 for share metrics, which need none.
+        Standard deviation of a person's value; 0 for share metrics, which need none. Of a quantile, that
+        of values whose mean is known as well: its evidence is simulated as that of a mean (approximate).
     """
 
     guardrail: Guardrail
@@ -150,6 +152,10 @@ def _value_truth(metric: Any, label: str, scenario: Scenario) -> tuple[float, fl
         return scenario.base("survey score"), 0.9, ("survey score",)
     if isinstance(metric, Average):
         return _amount(metric.event, scenario)
+    if isinstance(metric, Quantile):
+        quantity, noise = _noise(metric.event, scenario)
+        at, spread = lognormal_quantile(scenario.base(quantity), noise, metric.q)
+        return at, spread, (quantity,)
     if not isinstance(metric, Total):
         return None
     if metric.event in {step.event for step in scenario.steps}:
@@ -177,11 +183,33 @@ def _path(last: str, label: str, scenario: Scenario) -> tuple[float, tuple[str, 
 
 def _amount(event: str, scenario: Scenario) -> tuple[float, float, tuple[str]]:
     """The lognormal number that an event carries: the load time at the first step, else the revenue."""
-    slow = event == scenario.steps[0].event
-    quantity = "load time" if slow else "revenue"
-    noise = scenario.load_spread if slow else scenario.amount_spread
+    quantity, noise = _noise(event, scenario)
     mean = scenario.base(quantity) * math.exp(noise**2 / 2)
     return mean, mean * math.sqrt(math.expm1(noise**2)), (quantity,)
+
+
+def _noise(event: str, scenario: Scenario) -> tuple[str, float]:
+    """What number an event carries, and the spread of its logarithm."""
+    if event == scenario.steps[0].event:
+        return "load time", scenario.load_spread
+    return "revenue", scenario.amount_spread
+
+
+def lognormal_quantile(median: float, noise: float, probability: float) -> tuple[float, float]:
+    """A quantile of lognormal values, and the standard deviation of the mean that is known as well as it.
+
+    The quantile of n values has a standard error of `sqrt(p (1 - p) / n)` over the density there.
+
+    Examples
+    --------
+    >>> [round(number, 1) for number in lognormal_quantile(800, 0.5, 0.95)]
+    [1820.8, 1923.6]
+    """
+    normal = NormalDist()
+    z = normal.inv_cdf(probability)
+    at = median * math.exp(noise * z)
+    density = normal.pdf(z) / (noise * at)
+    return at, math.sqrt(probability * (1 - probability)) / density
 
 
 def _cannot(guardrail: Guardrail) -> PlanError:
