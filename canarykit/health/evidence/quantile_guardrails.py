@@ -123,7 +123,7 @@ def quantile_series(
     seconds: float,
     at_least: int,
 ) -> QuantileSeries:
-    """The values of quantile metric `i` over the units that had come in by each look, the last after so many seconds."""
+    """The values of quantile metric `i` over the units that came in by each look; `seconds` lie behind the last."""
     spec, numbers = found.metrics[i], found.numbers[i]
     assert isinstance(spec, Quantile)
     assert numbers is not None
