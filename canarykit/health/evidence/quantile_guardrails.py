@@ -123,7 +123,7 @@ def quantile_series(
     seconds: float,
     at_least: int,
 ) -> QuantileSeries:
-    """The values of quantile metric `i` over the units that came in by each look; `seconds` lie behind the last."""
+    """The values of quantile metric `i` by each look; the last is so many seconds after the stage's start."""
     spec, numbers = found.metrics[i], found.numbers[i]
     assert isinstance(spec, Quantile)
     assert numbers is not None
