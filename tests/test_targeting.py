@@ -20,7 +20,15 @@ from canarykit.targeting.semver import in_requirement, server_requirement, serve
 from canarykit.targeting.server_operators import server_matcher
 from canarykit.targeting.value_text import NotJsonError, value_text
 
-ABSENT = object()
+
+class _Absent:
+    """Stands for a property that is not there; its name in test ids is the same in every process."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
 NOW = datetime(2026, 9, 10, 12, 0, tzinfo=UTC)
 HERE, BERLIN = Clock(NOW), Clock(NOW, "Europe/Berlin")
 Y, N, I = YES, NO, INCONCLUSIVE  # noqa: E741

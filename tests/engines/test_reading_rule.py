@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import canarykit as ck
-from canarykit.__main__ import _parser
+from canarykit.commands.evaluate import evaluate
 from canarykit.events.values import value_text
 from canarykit.health.data.unusable import unusable_events
 
@@ -319,5 +319,5 @@ def test_an_export_that_says_it_lacks_pages_is_never_enough(tmp_path):
 
 
 def test_the_command_line_says_how_much_may_be_unusable():
-    given = ["evaluate", "e.parquet", "--plan", "p.json", "--as-of", NINE, "--max-unusable-share", "0.2"]
-    assert _parser().parse_args(given).max_unusable_share == 0.2
+    given = ["e.parquet", "--plan", "p.json", "--as-of", NINE, "--max-unusable-share", "0.2"]
+    assert evaluate.make_context("evaluate", given).params["max_unusable_share"] == 0.2
