@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch, capsys):
             assert KEY not in said.out + said.err
             return code, said.out, said.err
 
-        command.project = project
+        command.project, command.server, command.url = project, server, server.url
         yield command
 
 
@@ -99,3 +99,30 @@ def test_a_funnel_prints_a_table(tmp_path, capsys):
     steps = ["--step", "signup started", "--step", "paid"]
     assert main(["funnel", str(tmp_path / "events.parquet"), "--flag", "new-checkout", *steps]) == 0
     assert "| true" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_real_sdk_evaluates_the_flag_we_pushed_as_evaluate_flag_does(run):
+    import pandas as pd
+
+    client = pytest.importorskip("posthog.client")
+    assert run("push", "--plan", "plan.json", "--stage", "25 %", "--no-judge", "--override", "x")[0] == 0
+    ids = [f"user-{number}" for number in range(300)]
+    ours = ck.evaluate_flag(PLAN.flag_at("25 %"), pd.DataFrame({"distinct_id": ids}))["value"]
+    sdk = client.Client("phc_public", host=run.url, secret_key=KEY, send=False, sync_mode=True)
+    try:
+        sdk.load_feature_flags()
+        theirs = [sdk.get_feature_flag("new-checkout", one, only_evaluate_locally=True) for one in ids]
+    finally:
+        sdk.shutdown()
+    assert [str(value).lower() for value in theirs] == ours.tolist()
+    assert 0.15 < ours.eq("true").mean() < 0.35
+
+
+def test_people_join_the_early_access_by_an_event_that_carries_no_key(run):
+    project = ck.PostHog(run.url, 7, KEY)
+    assert project.enrol("new-checkout", ["ada", "grace"]) == 2
+    sent = json.loads(run.server.captured[0])
+    assert sent["api_key"] == "phc_public"
+    assert sent["batch"][0]["properties"]["$set"] == {"$feature_enrollment/new-checkout": True}
+    assert [key for _, path, key in run.server.asked if path == "/batch/"] == [None]

@@ -308,6 +308,48 @@ class PostHog(Reading):
         moment = self._transport.now() if as_of is None else as_of
         return judge(self, plan, stage, guardrails, as_of=moment, since=since, **options)
 
+    def enrol(self, flag: str, people: Sequence[str], *, joined: bool = True) -> int:
+        """Let people (distinct ids) into the early access of a flag, or out of it; how many.
+
+        Sent as an event, as PostHog's own button does. Scope project:read, for the project's token.
+        """
+        from canarykit.posthog.around import enrol
+
+        return enrol(self._transport, self._base, flag, people, joined)
+
+    def set_early_access(self, flag: str, stage: str) -> dict[str, Any]:
+        """Move the early access feature of a flag to "alpha", "beta", "general-availability" ...
+
+        Scopes early_access_feature:read and :write, feature_flag:write.
+        """
+        from canarykit.posthog.around import set_early_access
+
+        return set_early_access(self._transport, self._base, flag, stage)
+
+    def schedule(self, plan: RolloutPlan, stage: str, *, at: Any, override: str) -> dict[str, Any]:
+        """Let in a percentage stage later, by PostHog itself; only a rise can be.
+
+        No verdict is asked for when the time comes, so it needs a reason, which is recorded; `watch` with
+        `apply="all"` does the same by the verdicts. Scope feature_flag:write.
+        """
+        from canarykit.posthog.around import schedule
+
+        if not override.strip():
+            raise PlanError("a scheduled stage passes no verdict; give override='reason'")
+        made = schedule(self._transport, self._base, self.flag(plan.flag), plan, stage, at)
+        entry = {"what": "scheduled", "at": self._transport.now(), "flag": plan.flag, "stage": stage}
+        self.record.append({**entry, "for": str(at), "override": override, "id": made.get("id")})
+        return made
+
+    def schedule_off(self, flag: str, *, at: Any) -> dict[str, Any]:
+        """Turn a flag off later, by PostHog itself. Scope feature_flag:write."""
+        from canarykit.posthog.around import schedule_off
+
+        made = schedule_off(self._transport, self._base, self.flag(flag), at)
+        entry = {"what": "scheduled", "at": self._transport.now(), "flag": flag, "stage": None}
+        self.record.append({**entry, "for": str(at), "id": made.get("id")})
+        return made
+
     def timeline(self, flag: str | None = None) -> Timeline:
         """What was done, from the record: a table, and a picture by `.plot()`."""
         return self.record.timeline(flag)

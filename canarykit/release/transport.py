@@ -145,6 +145,10 @@ class Transport:
         """A write: sent once, never repeated. `UnreachableError` means that it may have arrived."""
         return self._json(method, path, body=body or {}, again=())
 
+    def write_openly(self, url: str, body: Mapping[str, Any]) -> None:
+        """POST to a public address, without the key."""
+        self._send("POST", url, body=body, again=(), with_key=False)
+
     def pages(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Every item of a list, page after page; `next` must stay on this host."""
         answer = self.get(path, query)

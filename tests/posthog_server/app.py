@@ -107,12 +107,13 @@ def definitions(request):
 
 
 def captured(request):
+    request.META["loopback.server"].captured.append(request.body)
     return HttpResponse('{"status": "Ok"}', content_type="application/json")
 
 
 urlpatterns = [
     re_path(r"^api/projects/(?P<rest>.*)$", Everything.as_view()),
-    re_path(r"^(flags/definitions|api/feature_flag/local_evaluation)", definitions),
-    re_path(r"^(batch|i/v0/e|capture|e)/?$", captured),
+    re_path(r"^(?:flags/definitions|api/feature_flag/local_evaluation)", definitions),
+    re_path(r"^(?:batch|i/v0/e|capture|e)/?$", captured),
 ]
 application = get_wsgi_application()

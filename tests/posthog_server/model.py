@@ -38,6 +38,7 @@ class Project:
         self.clock = clock or (lambda: datetime.now(UTC))
         self.flags, self.versions, self.activity = {}, {}, []
         self.annotations, self.early_access, self.lists = [], [], {}
+        self.scheduled = []
         self.group_types = {"0": "organization"}
         self.scopes = {KEY: set(SCOPES)}
         self.gated = set()  # actions that need an approval: "update", "disable"
@@ -246,6 +247,12 @@ class Project:
             self._scope(token, "annotation:write")
             self.annotations.append({"id": len(self.annotations) + 1, **body})
             return self.annotations[-1]
+        if path == "":
+            return {"id": self.number, "api_token": "phc_public", "name": "Shop"}
+        if path == "scheduled_changes/" and method == "POST":
+            self._scope(token, "feature_flag:write")
+            self.scheduled.append({"id": len(self.scheduled) + 1, **body})
+            return self.scheduled[-1]
         if path == "groups_types/":
             self._scope(token, "group:read")
             return [{"group_type_index": int(i), "group_type": name} for i, name in self.group_types.items()]

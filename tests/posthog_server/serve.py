@@ -37,7 +37,7 @@ class Server:
         self.project, self.warehouse = project, warehouse
         self.faults, self.asked, self.exports = [], [], {}
         self.part_rows, self.blobs, self.storage_headers = 40_000, {}, []
-        self.cut_parts = 0
+        self.cut_parts, self.captured = 0, []
         self.url = self.storage_url = ""
 
     def call(self, method, rest, query, body, token):
