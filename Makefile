@@ -9,6 +9,7 @@ WALK   := $(VENV)/.ready-walk
 READY  := $(VENV)/.ready-test
 LAB    := $(VENV)/.ready-lab
 BENCH  := $(VENV)/.ready-bench
+DOCS   := $(VENV)/.ready-docs
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 # make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
@@ -23,7 +24,7 @@ export CANARYKIT_STAGE   := $(value STAGE)
 export CANARYKIT_AS_OF   := $(value AS_OF)
 export CANARYKIT_ARGS    := $(value ARGS)
 
-.PHONY: walk test quick check lab bench calibrate notebooks picture constraints lowest newest clean
+.PHONY: walk test quick check lab bench calibrate notebooks docs picture constraints lowest newest clean
 
 walk: $(WALK)
 	@$(BIN)/python -m canarykit.walk --notebooks notebooks --build build
@@ -57,6 +58,10 @@ calibrate: $(READY)
 notebooks: $(READY)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+# The site in build/docs: executes the guides, needs no network, and a warning is an error.
+docs: $(DOCS)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 picture: $(READY)
 	$(BIN)/python .ci/picture.py
@@ -96,5 +101,9 @@ $(BENCH): $(WALK)
 	$(PIP) -e ".[bench]"
 	@touch $@
 
+$(DOCS): $(WALK)
+	$(PIP) -e ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build docs/notebooks docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
