@@ -5,7 +5,7 @@ Four jobs, in the order of a rollout:
 1. Assign      `RolloutPlan`, `evaluate_flag`, `assign_cohorts`, `bucket`, `audit_assignment`
 2. Simulate    `simulate_rollout`, `simulate_decisions`, `plan_ramp`, `sample_size`
 3. Funnel      `read_posthog`, `exposures`, `funnel_by_flag`, `trend_by_flag`
-4. Health      `evaluate_stage`, `Guardrail`, `survey_by_flag`, `sessions_by_flag`
+4. Health      `evaluate_stage`, `replay`, `Guardrail`, `survey_by_flag`, `sessions_by_flag`
 
 and both ends of them in one place, where the release lives in PostHog: `PostHog`.
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from canarykit.feedback import exceptions_by_flag, sessions_by_flag, survey_by_flag
     from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter, Variant, read_flags
     from canarykit.funnels import funnel_by_flag
-    from canarykit.health import StageReport, Verdict, dashboard, evaluate_stage
+    from canarykit.health import StageReport, Verdict, dashboard, evaluate_stage, replay
     from canarykit.insights import trend_by_flag
     from canarykit.linting import lint
     from canarykit.linting.edits import compare_flags
@@ -102,6 +102,7 @@ __all__ = [
     "power",
     "read_flags",
     "read_posthog",
+    "replay",
     "sample_size",
     "scan_posthog",
     "sessions_by_flag",
@@ -141,7 +142,7 @@ _HOMES = {
     "canarykit.insights": ("trend_by_flag",),
     "canarykit.feedback": ("exceptions_by_flag", "sessions_by_flag", "survey_by_flag"),
     "canarykit.metrics": ("Guardrail",),
-    "canarykit.health": ("StageReport", "Verdict", "dashboard", "evaluate_stage"),
+    "canarykit.health": ("StageReport", "Verdict", "dashboard", "evaluate_stage", "replay"),
     "canarykit.simulate": (
         "Population",
         "Scenario",

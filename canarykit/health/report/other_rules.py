@@ -31,7 +31,20 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["RuleComparison", "compare_rules"]
+__all__ = ["OWN_RULE", "RULES", "RuleComparison", "compare_rules"]
+
+OWN_RULE = "canarykit"
+RULES = (
+    OWN_RULE,
+    "p < 0.05 at every look",
+    "one look at the end",
+    "daily group-sequential",
+    "GrowthBook safe rollout",
+    "Kayenta",
+    "Argo Rollouts threshold",
+    "Flagger threshold",
+)
+"""Names of the rules that `compare_rules` knows, in its order."""
 
 _COLUMNS = (
     Column("rule", "rule"),
@@ -98,7 +111,7 @@ def compare_rules(report: StageReport) -> RuleComparison:
     own = [series.looks[int(own_look)]] if Row(int(own_row)).verdict is Verdict.ROLL_BACK else []
     rows = [
         (
-            "canarykit",
+            OWN_RULE,
             report.verdict.value,
             _moment(own[0]) if own else None,
             int(np.isin(series.rows, [row for row in Row if row.verdict is Verdict.ROLL_BACK]).sum()),
