@@ -18,7 +18,14 @@ from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import calibrate  # noqa: E402
 from benchmarks.calibrate.judged import judged  # noqa: E402
 
-RUNS = {"brownian": 1000, "organisations": 150, "looks": 300, "heavy_tails": 150}
+RUNS = {
+    "brownian": 1000,
+    "organisations": 150,
+    "looks": 300,
+    "heavy_tails": 150,
+    "event_attacks": 20,
+    "events_to_harm": 40,
+}
 SEEDS = {"brownian": 34, "ramp": 33}
 
 
