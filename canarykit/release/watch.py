@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import urllib3
@@ -20,17 +20,45 @@ from canarykit.release.transport import check_host
 from canarykit.times import duration
 
 if TYPE_CHECKING:
-    from canarykit.plan import RolloutPlan
+    from collections.abc import Sequence
 
-__all__ = ["message", "notify", "watch"]
+    from canarykit.health import StageReport
+    from canarykit.metrics import Guardrail
+    from canarykit.plan import RolloutPlan
+    from canarykit.release.record import Record
+    from canarykit.release.store import FlagStore
+
+__all__ = ["Project", "message", "notify", "watch"]
 
 _ALLOWED = (None, "rollback", "all")
 
 
+class Project(Protocol):
+    """What a loop needs of a project: its flags, its record, a verdict, and how far the clocks are apart."""
+
+    @property
+    def store(self) -> FlagStore:
+        """The flag side."""
+        ...
+
+    @property
+    def record(self) -> Record:
+        """What was done."""
+        ...
+
+    def judge(self, plan: RolloutPlan, stage: str, guardrails: Any = None, **options: Any) -> StageReport:
+        """The verdict on the running stage, on what is new."""
+        ...
+
+    def skew(self) -> timedelta:
+        """How far this machine's clock is from the server's."""
+        ...
+
+
 def watch(
-    project: Any,
+    project: Project,
     plan: RolloutPlan,
-    guardrails: Any = None,
+    guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
     every: str = "1h",
     apply: Allowed = None,
@@ -47,7 +75,7 @@ def watch(
     Parameters
     ----------
     project
-        `PostHog`, or another system's project with the same verbs.
+        `PostHog`, or anything with its `store`, `record`, `judge` and `skew`.
     plan
         The stages; their true windows are read from the flag's history.
     guardrails
