@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter, Variant, read_flags
     from canarykit.funnels import funnel_by_flag
     from canarykit.health import StageReport, Verdict, dashboard, evaluate_stage, replay
+    from canarykit.health.suggestions import suggest_guardrails
     from canarykit.insights import trend_by_flag
     from canarykit.linting import lint
     from canarykit.linting.edits import compare_flags
@@ -110,6 +111,7 @@ __all__ = [
     "simulate_rollout",
     "split",
     "stats",
+    "suggest_guardrails",
     "survey_by_flag",
     "trend_by_flag",
     "typing",
@@ -143,6 +145,7 @@ _HOMES = {
     "canarykit.feedback": ("exceptions_by_flag", "sessions_by_flag", "survey_by_flag"),
     "canarykit.metrics": ("Guardrail",),
     "canarykit.health": ("StageReport", "Verdict", "dashboard", "evaluate_stage", "replay"),
+    "canarykit.health.suggestions": ("suggest_guardrails",),
     "canarykit.simulate": (
         "Population",
         "Scenario",

@@ -64,8 +64,8 @@ PUBLIC = {
     "dashboard", "evaluate_flag", "evaluate_stage", "exceptions_by_flag", "expected_duration",
     "exposures", "flag_overview", "funnel_by_flag", "lint", "load_sample", "metrics", "plan_ramp", "power",
     "read_flags", "read_posthog", "replay", "sample_size", "scan_posthog", "sessions_by_flag",
-    "simulate_decisions", "simulate_rollout", "split", "stats", "survey_by_flag", "trend_by_flag", "typing",
-    "watch",
+    "simulate_decisions", "simulate_rollout", "split", "stats", "suggest_guardrails",
+    "survey_by_flag", "trend_by_flag", "typing", "watch",
 }  # fmt: skip
 
 

@@ -203,7 +203,7 @@ def lognormal_quantile(median: float, noise: float, probability: float) -> tuple
     Examples
     --------
     >>> [round(number, 1) for number in lognormal_quantile(800, 0.5, 0.95)]
-    [1820.8, 1923.6]
+    [1820.8, 1923.9]
     """
     normal = NormalDist()
     z = normal.inv_cdf(probability)
