@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 
@@ -399,33 +398,3 @@ def test_the_cache_folder_of_a_log_is_named_in_its_notes(server, tmp_path, monke
     notes = {note.code: note.text for note in log.notes}
     assert str(tmp_path / "canarykit") in notes["folder"]
     assert {"late_events", "persons_today", "blanked_groups"} <= set(notes)
-
-
-@pytest.mark.slow
-def test_five_million_events_are_fetched_in_bounded_memory(warehouse, tmp_path):
-    warehouse.run("create table if not exists kept as stored_events")
-    warehouse.run("insert into kept select * from stored_events")
-    warehouse.run("truncate table stored_events")
-    try:
-        warehouse.run(
-            "insert into stored_events select generateUUIDv4(number), 'paid', 'a', generateUUIDv4(number), "
-            "'{\"amount\": 1}', toDateTime64('2026-09-07 09:00:00', 6, 'UTC') + "
-            "toIntervalMicrosecond(number * 100000), now64() from numbers(5000000)"
-        )
-        with serving(Project("new"), warehouse) as server:
-            project = ck.PostHog(server.url, 7, KEY, record=tmp_path / "release.jsonl")
-            tracemalloc.start()
-            fetched = project.events(
-                into=tmp_path / "release",
-                since="2026-09-07T09:00:00Z",
-                until="2026-09-14T09:00:00Z",
-                road="hogql",
-            )
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-    finally:
-        warehouse.run("truncate table stored_events")
-        warehouse.run("insert into stored_events select * from kept")
-        warehouse.run("drop table kept")
-    assert fetched.events == 5_000_000
-    assert peak < 500e6
