@@ -81,7 +81,7 @@ POINT_BACK = {
     "funnels.answers.funnel -> widgets.views",
     "funnels.answers.times -> plots.funnel",
     "funnels.answers.times -> plots.trends",
-    "health.report.page -> plots.health",
+    "health.page.details -> plots.health",
     "health.report.release_report -> plots.health",
     "health.report.stage_report -> plots.health",
     "health.report.stage_report -> widgets.views",

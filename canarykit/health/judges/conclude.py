@@ -17,6 +17,7 @@ from canarykit.metrics.unit_outcomes import Outcomes
 
 if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
+    from canarykit.health.evidence.segment_harm import SegmentHarm
 
 __all__ = ["conclude", "decide_now"]
 
@@ -43,6 +44,7 @@ def conclude(
     judged: Outcomes | None = None,
     series: EvidenceSeries | None = None,
     notes: Sequence[Note] = (),
+    harmed_segments: Sequence[SegmentHarm] = (),
 ) -> StageReport:
     """Gather a report.
 
@@ -64,6 +66,8 @@ def conclude(
         What happened to everybody, and to those whom the report lists: the same by default.
     notes
         Further notes, behind those of the log and the exposures.
+    harmed_segments
+        Segments that are shown to carry the harm, worst first.
     """
     question = data.question
     if data.too_many_unusable and row.verdict is not Verdict.ROLL_BACK:
@@ -90,4 +94,5 @@ def conclude(
         found=outcomes if judged is None else judged,
         gaps=data.gaps,
         notes=(*question.log.notes, *question.exposures.notes, *question.recorded, *notes),
+        harmed_segments=tuple(harmed_segments),
     )

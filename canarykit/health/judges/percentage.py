@@ -66,6 +66,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         judged=comparison.found.only(comparison.used),
         series=series,
         notes=_notes(question, comparison),
+        harmed_segments=comparison.segment_harm,
     )
 
 

@@ -147,6 +147,7 @@ def release_report(reports: Mapping[str, StageReport], *, control: str, arms: in
             "verdict": verdict.value,
         },
         "notes": (*notes, split),
+        "harmed_segments": tuple(segment for one in reports.values() for segment in one.harmed_segments),
     }
     return ReleaseReport(**{**kept, **own}, by_variant=dict(reports))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from canarykit.health.evidence.event_evidence import EvidenceSeries
+    from canarykit.health.evidence.segment_harm import SegmentHarm
     from canarykit.health.report.other_rules import RuleComparison
     from canarykit.health.report.summary import Audience
     from canarykit.messages import Style
@@ -74,6 +75,8 @@ class StageReport(Result):
         What happened to each unit; `people` reads it.
     gaps
         Times (since, until) without data, in the whole log or in one arm; the pictures shade them.
+    harmed_segments
+        Segments that are shown to carry the harm, worst first.
     """
 
     flag: str
@@ -97,6 +100,7 @@ class StageReport(Result):
     found: Outcomes | None = None
     gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     notes: tuple[Note, ...] = ()
+    harmed_segments: tuple[SegmentHarm, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", one_line(self.reason))
@@ -316,7 +320,7 @@ class StageReport(Result):
 
     def to_html(self, path: str | PathLike[str] | None = None) -> str:
         """One self-contained HTML page; written to `path` when given, returned as text always."""
-        from canarykit.health.report.page import stage_page
+        from canarykit.health.page.page import stage_page
 
         page = stage_page(self)
         if path is not None:
