@@ -44,6 +44,7 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 
+shutil.rmtree(HERE / "api" / "generated", ignore_errors=True)  # no page of a name that is gone
 autosummary_generate = True
 autosummary_imported_members = False
 autodoc_typehints = "none"  # the signature has them

@@ -94,6 +94,21 @@ def test_cells_of_a_guide_are_python(guide):
         ast.parse(re.sub(r"^:.*\n", "", cell))
 
 
+@pytest.fixture(scope="module")
+def sample():
+    return ck.load_sample()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES, ids=name)
+def test_cells_of_a_guide_run(guide, sample, monkeypatch, capsys):
+    monkeypatch.chdir(guide.parent)
+    monkeypatch.setattr(ck, "load_sample", lambda: sample)
+    namespace: dict = {}
+    for cell in CELL.findall(guide.read_text(encoding="utf-8")):
+        exec(compile(cell, guide.name, "exec"), namespace)
+
+
 def test_a_broken_link_would_be_noticed():
     assert LINK.findall("see [it](no/such.md#part), ![not](a.png), [nor](https://example.org)") == [
         "no/such.md"
