@@ -61,7 +61,7 @@ def test_who_had_it_by_then_and_later_are_all_who_met_it_in_the_stage(lived):
 def test_stages_without_a_control_are_counted_and_not_replayed(lived):
     assert {row[0] for row in lived.rows} == {FIVE}
     assert any(note.code == "no_control" and note.count == 3 for note in lived.notes)
-    assert lived.headline.startswith("new-checkout: canarykit would have rolled back expanded beta 5%")
+    assert repr(lived).startswith("new-checkout: canarykit would have rolled back expanded beta 5%")
 
 
 @pytest.mark.parametrize("seed", range(3))
