@@ -36,15 +36,17 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.times import ConversionTimes, FunnelTrend
     from canarykit.health.checks.check import Check
     from canarykit.health.report.other_rules import RuleComparison
+    from canarykit.health.report.replay import Replay
     from canarykit.insights.dashboard import Dashboard
     from canarykit.insights.trend import FlagTrend
     from canarykit.linting.edits import FlagChange
     from canarykit.linting.findings import Finding, LintReport
     from canarykit.metrics.sufficient_statistics import Reduced
     from canarykit.overview import FlagOverview
+    from canarykit.simulate.decisions.blast_radius import BlastRadius
     from canarykit.simulate.decisions.operating import Decisions
     from canarykit.simulate.decisions.ramps import RampPlan
-    from canarykit.simulate.decisions.sample_size import BlastRadius, ExpectedDuration
+    from canarykit.simulate.decisions.sample_size import ExpectedDuration
     from canarykit.simulate.sample import Sample
     from canarykit.stats.estimate import ConfidenceSequence, Estimate, HypothesisTest, SequentialTest
     from canarykit.stats.planning.users_needed import PowerAnswer
@@ -85,6 +87,7 @@ __all__ = [
     "PowerAnswer",
     "RampPlan",
     "Reduced",
+    "Replay",
     "Result",
     "RuleComparison",
     "Sample",
@@ -163,6 +166,7 @@ _HOMES = {
     "canarykit.funnels.answers.times": ("ConversionTimes", "FunnelTrend"),
     "canarykit.health.checks.check": ("Check",),
     "canarykit.health.report.other_rules": ("RuleComparison",),
+    "canarykit.health.report.replay": ("Replay",),
     "canarykit.insights.dashboard": ("Dashboard",),
     "canarykit.insights.trend": ("FlagTrend",),
     "canarykit.linting.edits": ("FlagChange",),
@@ -171,7 +175,8 @@ _HOMES = {
     "canarykit.overview": ("FlagOverview",),
     "canarykit.simulate.decisions.operating": ("Decisions",),
     "canarykit.simulate.decisions.ramps": ("RampPlan",),
-    "canarykit.simulate.decisions.sample_size": ("BlastRadius", "ExpectedDuration"),
+    "canarykit.simulate.decisions.blast_radius": ("BlastRadius",),
+    "canarykit.simulate.decisions.sample_size": ("ExpectedDuration",),
     "canarykit.simulate.sample": ("Sample",),
     "canarykit.stats.estimate": ("ConfidenceSequence", "Estimate", "HypothesisTest", "SequentialTest"),
     "canarykit.stats.planning.users_needed": ("PowerAnswer",),

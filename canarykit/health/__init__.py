@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
     from canarykit.health.evaluate import evaluate_stage, evaluate_stages
     from canarykit.health.report.release_report import ReleaseReport
-    from canarykit.health.report.replay import Replay, replay
+    from canarykit.health.report.replay import replay
     from canarykit.health.report.stage_report import StageReport, recompute
     from canarykit.insights.dashboard import Dashboard, dashboard
 
@@ -18,7 +18,6 @@ __all__ = [
     "Dashboard",
     "Evidence",
     "ReleaseReport",
-    "Replay",
     "Row",
     "Rules",
     "StageReport",
@@ -37,7 +36,7 @@ _HOMES = {
     "canarykit.health.evaluate": ("evaluate_stage", "evaluate_stages"),
     "canarykit.health.checks.check": ("Check",),
     "canarykit.health.report.release_report": ("ReleaseReport",),
-    "canarykit.health.report.replay": ("Replay", "replay"),
+    "canarykit.health.report.replay": ("replay",),
     "canarykit.health.report.stage_report": ("StageReport", "recompute"),
     "canarykit.insights.dashboard": ("Dashboard", "dashboard"),
 }

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from canarykit.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from canarykit.simulate.decisions.blast_radius import blast_radius
     from canarykit.simulate.decisions.operating import Decisions
     from canarykit.simulate.decisions.ramps import RampPlan, plan_ramp
-    from canarykit.simulate.decisions.sample_size import blast_radius, expected_duration, power, sample_size
+    from canarykit.simulate.decisions.sample_size import expected_duration, power, sample_size
     from canarykit.simulate.decisions.simulate import simulate_decisions
     from canarykit.simulate.log.rollout import simulate_rollout
     from canarykit.simulate.people.population import Population
@@ -38,9 +39,10 @@ _HOMES = {
     "canarykit.simulate.people.population": ("Population",),
     "canarykit.simulate.people.scenario": ("Effect", "Fault", "Scenario", "Step", "Survey"),
     "canarykit.simulate.log.rollout": ("simulate_rollout",),
+    "canarykit.simulate.decisions.blast_radius": ("blast_radius",),
     "canarykit.simulate.decisions.operating": ("Decisions",),
     "canarykit.simulate.decisions.simulate": ("simulate_decisions",),
-    "canarykit.simulate.decisions.sample_size": ("blast_radius", "expected_duration", "power", "sample_size"),
+    "canarykit.simulate.decisions.sample_size": ("expected_duration", "power", "sample_size"),
     "canarykit.simulate.decisions.ramps": ("RampPlan", "plan_ramp"),
     "canarykit.simulate.sample": ("Sample", "load_sample"),
 }

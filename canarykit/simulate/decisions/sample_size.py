@@ -1,37 +1,36 @@
-"""Before the release: how many people, how many days, and how many would be hit."""
+"""Before the release: how many people, and how many days."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError, PlanError
+from canarykit.errors import PlanError
 from canarykit.metrics import Guardrail
-from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.values import Quantile
 from canarykit.progress import Progress
+from canarykit.simulate.decisions.event_power import EventQuestion, chance_of_showing, people_for
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import Truth, lognormal_quantile, require_variants, truth_of
+from canarykit.simulate.decisions.truth import Truth, lognormal_quantile
 from canarykit.simulate.log.streams import Seed
-from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 from canarykit.stats.planning import users_needed
 from canarykit.stats.planning.users_needed import Effect, MeanEffect, PowerAnswer, ProportionEffect
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from canarykit.assign.evaluate import EvaluateOptions
     from canarykit.plan import RolloutPlan
     from canarykit.simulate.decisions.operating import Decisions
 
-__all__ = ["BlastRadius", "ExpectedDuration", "blast_radius", "expected_duration", "power", "sample_size"]
+__all__ = ["ExpectedDuration", "expected_duration", "power", "sample_size"]
 
 Goal = Literal["safe", "harm"]
+_EVENT_SOURCE = "Lindon & Malek (2022), arXiv:2011.03567"
 Options = TypeVar("Options", bound="PowerOptions")
 
 
@@ -84,9 +83,17 @@ def sample_size(
         Questions of which one yes is enough, such as harm in any of several guardrails, or several success
         metrics: each is asked at `alpha / any_of`.
     **options
-        As `canarykit.stats.sample_size`: `power`, `alpha`, `looks` (more than 1: the always-valid
-        boundary), `gate`, `guardrails` (how many others must pass too: the level stays, the power of each
-        grows), `canary_share`, `design_effect`.
+        As `canarykit.stats.sample_size`: `power`, `alpha`, `looks` (more than 1: the boundary of
+        `evaluate_stage`), `gate` (of value guardrails), `guardrails` (how many others must pass too: the
+        level stays, the power of each grows), `canary_share`, `design_effect`.
+
+    Notes
+    -----
+    With several looks at a share guardrail the answer is that of the evidence of events that
+    `evaluate_stage` gathers, for events that come soon after a person does. The power is that of the
+    evidence: a release that is worse, but within the margin, may be rolled back before it is shown to be
+    within. In simulated decisions 0.78 to 0.81 of healthy releases are shown safe where 0.80 is planned,
+    and 0.75 to 0.78 of harmful ones are found.
 
     Examples
     --------
@@ -94,9 +101,25 @@ def sample_size(
     >>> sample_size(errors, rate=0.02).n_canary, sample_size(errors, rate=0.02, guardrails=3).n_canary
     (60590, 106058)
     >>> round(sample_size(errors, rate=0.02, looks=14).inflation, 2)  # what watching daily costs
-    1.9
+    2.33
     """
-    return users_needed.sample_size(_effect_of(question, rate, ratio, sd, goal), **_divided(options, any_of))
+    effect, asked = _effect_of(question, rate, ratio, sd, goal), _divided(options, any_of)
+    by_share = users_needed.sample_size(effect, **asked)
+    events = _event_question(question, rate, ratio, goal, asked.get("canary_share", 0.5), asked)
+    if events is None:
+        return by_share
+    total = people_for(events, by_share.each_power) * asked.get("design_effect", 1.0)
+    alone: SizeOptions = {**asked, "looks": 1}
+    once = users_needed.sample_size(effect, **alone)
+    return replace(
+        by_share,
+        n_canary=math.ceil(total * events.canary_share),
+        n_control=math.ceil(total * (1 - events.canary_share)),
+        total=total,
+        inflation=total / once.total,
+        method=f"{events.looks} looks at the boundary of the evidence from events",
+        source=_EVENT_SOURCE,
+    )
 
 
 def power(
@@ -119,8 +142,46 @@ def power(
     >>> round(found.power, 3)
     0.8
     """
-    effect = _effect_of(question, rate, ratio, sd, goal)
-    return users_needed.power(effect, n_canary, n_control, **_divided(options, any_of))
+    effect, asked = _effect_of(question, rate, ratio, sd, goal), _divided(options, any_of)
+    by_share = users_needed.power(effect, n_canary, n_control, **asked)
+    share = n_canary / (n_canary + n_control)
+    events = _event_question(question, rate, ratio, goal, share, asked)
+    if events is None:
+        return by_share
+    total = by_share.total / asked.get("design_effect", 1.0)
+    each = chance_of_showing(events, total)
+    inflation = 1.0
+    if events.drift(1.0) > 0:
+        wanted = min(max(each, 2 * events.alpha), 0.999)
+        once = users_needed.sample_size(effect, power=wanted, alpha=events.alpha, canary_share=share)
+        inflation = people_for(events, wanted) / once.total
+    return replace(
+        by_share,
+        power=max(1 - (asked.get("guardrails", 0) + 1) * (1 - each), 0.0),
+        each_power=each,
+        inflation=inflation,
+        method=f"{events.looks} looks at the boundary of the evidence from events",
+        source=_EVENT_SOURCE,
+    )
+
+
+def _event_question(
+    question: Guardrail | Effect,
+    rate: float | None,
+    ratio: float,
+    goal: Goal,
+    canary_share: float,
+    options: PowerOptions,
+) -> EventQuestion | None:
+    """The question as `evaluate_stage` asks it of events; None for one look, values, or two sides."""
+    looks = options.get("looks", 1)
+    if not isinstance(question, Guardrail) or looks == 1 or options.get("sided", "one") != "one":
+        return None
+    if not isinstance(question.metric, ShareMetric):
+        return None
+    assert rate is not None
+    truth = Truth(question, rate, ())
+    return EventQuestion(truth, ratio, goal, canary_share, options.get("alpha", 0.05), looks)
 
 
 def _divided(options: Options, any_of: int) -> Options:
@@ -266,126 +327,3 @@ def expected_duration(
         shown = [value if np.isfinite(value) else None for value in quantiles]
         rows.append((name, planned, *shown, in_time))
     return ExpectedDuration(tuple(rows), found)
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class BlastRadius(Result):
-    """Who gets the feature at a stage, and what a scenario would do to them.
-
-    Parameters
-    ----------
-    stage
-        The stage.
-    people, new, total
-        People with the canary, of them those who did not have it at the stage before, and everybody.
-    harms
-        One a guardrail: its label, the control's rate, the canary's, and the extra people hit.
-    """
-
-    stage: str
-    people: int
-    new: int
-    total: int
-    harms: tuple[tuple[Any, ...], ...] = field(default=())
-    notes: tuple[Note, ...] = ()
-
-    _COLUMNS = (
-        Column("guardrail", "guardrail"),
-        Column("control", "without", "share"),
-        Column("canary", "with", "share"),
-        Column("extra", "extra people hit", "count"),
-    )
-
-    @property
-    def share(self) -> float:
-        """Part of all people who have the canary."""
-        return self.people / self.total
-
-    def _headline(self) -> str:
-        return (
-            f"{self.stage}: {self.people:,} of {self.total:,} people have it ({self.share:.1%}), "
-            f"{self.new:,} of them new"
-        )
-
-    def _table(self) -> Table:
-        return Table.of(self._COLUMNS, self.harms)
-
-    def _extra_json(self) -> dict[str, Any]:
-        return {"people": self.people, "new": self.new, "total": self.total, "share": self.share}
-
-
-def blast_radius(
-    plan: RolloutPlan,
-    stage: str,
-    persons: pd.DataFrame,
-    scenario: Scenario | None = None,
-    guardrails: Sequence[Guardrail] | Guardrail | None = None,
-    *,
-    rates: Mapping[str, float] | None = None,
-    **options: Unpack[EvaluateOptions],
-) -> BlastRadius:
-    """How many people a stage reaches, and how many a bad release would hit among them.
-
-    Parameters
-    ----------
-    plan, stage
-        The stage whose flag definition is evaluated.
-    persons
-        One row a person, as for `evaluate_flag`.
-    scenario, guardrails, rates
-        The bad release and what it harms, as for `simulate_decisions`; each person counts once. Effects
-        that are confined to some people are left out, and said so.
-    **options
-        For `evaluate_flag`, such as `groups`.
-
-    Examples
-    --------
-    >>> import canarykit as ck, pandas as pd
-    >>> from canarykit.simulate import Effect
-    >>> plan = ck.RolloutPlan.five_stages("new-checkout", owner="ada@acme.io", team_domain="acme.io")
-    >>> ids = [f"user-{i}" for i in range(2000)]
-    >>> persons = pd.DataFrame({"distinct_id": ids, "email": [f"{i}@mail.example" for i in ids]})
-    >>> blast_radius(plan, "expanded beta 25%", persons, ck.Scenario(effects=[Effect("errors", 3)]))
-    expanded beta 25%: 485 of 2,000 people have it (24.2%), 377 of them new
-    guardrail               without    with  extra people hit
-    ----------------------  -------  ------  ----------------
-    people with $exception   1.00 %  3.00 %               9.7
-    """
-    from canarykit.assign import evaluate_flag
-
-    if not len(persons):
-        raise DataError("persons is empty: there is nobody to reach")
-    if scenario is not None:
-        require_variants(scenario, plan)
-    position = plan.index(stage)
-    has = (evaluate_flag(plan.flag_at(stage), persons, **options)["value"] == plan.canary).fillna(False)
-    had = np.zeros(len(persons), bool)
-    if position:
-        before = plan.flag_at(plan.stage_names[position - 1])
-        had = (evaluate_flag(before, persons, **options)["value"] == plan.canary).fillna(False).to_numpy(bool)
-    people = int(has.sum())
-    chosen = (Guardrail(ErrorShare()),) if guardrails is None else guardrails
-    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
-    harms: list[tuple[Any, ...]] = []
-    notes: list[Note] = []
-    for guardrail in chosen if scenario is not None else ():
-        assert scenario is not None
-        truth = truth_of(guardrail, scenario, rates)
-        if not truth.is_share:
-            notes.append(Note("no_people", f"{guardrail.label} is no share of people: nobody is counted"))
-            continue
-        effects = [effect for effect in scenario.effects if effect.quantity in truth.quantities]
-        whole = [effect for effect in effects if _applies(effect, plan, stage)]
-        high = truth.base * float(np.prod([1 + truth.strength(e, scenario, Population(1)) for e in whole]))
-        extra = float(truth.extra(np.array([truth.base]), np.array([high]))[0]) * people
-        harms.append((guardrail.label, truth.base, high, extra))
-        if any(effect.where for effect in effects):
-            text = f"{guardrail.label}: effects that are confined to some people are left out"
-            notes.append(Note("confined_effects", text))
-    new = int((has.to_numpy(bool) & ~had).sum())
-    return BlastRadius(stage, people, new, len(persons), tuple(harms), tuple(notes))
-
-
-def _applies(effect: Any, plan: RolloutPlan, stage: str) -> bool:
-    here = effect.stage is None or effect.stage == stage
-    return here and not effect.where and effect.variant == plan.canary
