@@ -22,7 +22,7 @@ LAZY_ROOMS = sorted(
 SLIPS = {
     "ck.no_such_name": "is not a known attribute",
     "ck.stats.no_such_statistic": "is not a known attribute",
-    "health.evaluate_stages": "is not a known attribute",
+    "health.evaluate_release": "is not a known attribute",
     "ck.evaluate_stage(log, plan, 'ramp', as_of=now, guard_rails=[])": 'No parameter named "guard_rails"',
     "ck.evaluate_stage(frame, plan, 'ramp', as_of=now)": '"log"',
     "ck.evaluate_stage(log, 'new-checkout', 'ramp', as_of=now)": '"plan"',
