@@ -16,6 +16,7 @@ from canarykit.metrics.share import (
 )
 from canarykit.metrics.values import (
     Average,
+    Count,
     Metric,
     Quantile,
     Ratio,
@@ -33,6 +34,7 @@ __all__ = [
     "Average",
     "Before",
     "Conversion",
+    "Count",
     "ErrorShare",
     "FunnelShare",
     "Guardrail",

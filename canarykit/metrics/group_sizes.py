@@ -12,7 +12,7 @@ import numpy.typing as npt
 from canarykit.events.clock import as_micros
 from canarykit.events.sql import answer, quoted
 from canarykit.metrics.unit_outcomes import Before, Outcomes, micros_of
-from canarykit.metrics.values import Total
+from canarykit.metrics.values import PerPerson
 from canarykit.times import duration
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def totals_per_person(log: Any, found: Outcomes, *, actor: str) -> Outcomes:
     So the sum of a property per person of a group flag is a sum over groups by their people, a ratio with
     the group as its row, and not a mean over groups that grows with their sizes.
     """
-    totals = [i for i, spec in enumerate(found.metrics) if isinstance(spec, Total)]
+    totals = [i for i, spec in enumerate(found.metrics) if isinstance(spec, PerPerson)]
     if actor == "person_id" or not totals or found.units.empty:
         return found
     people = people_per_group(log, found.units, actor=actor)

@@ -16,7 +16,7 @@ from canarykit.errors import DataError, PlanError
 from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.share import MetricSpec, ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure, micros_of, outcomes
-from canarykit.metrics.values import Metric, Quantile, Total
+from canarykit.metrics.values import Metric, PerPerson, Quantile
 from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _moments(
     sums, weights = found.sums[i], found.weights[i]
     assert sums is not None
     assert weights is not None
-    is_total = isinstance(found.metrics[i], Total) and not by_group
+    is_total = isinstance(found.metrics[i], PerPerson) and not by_group
     before = found.before[i] if found.before else None
     with_it = np.ones(len(sums), dtype=bool) if is_total else weights > 0
     quantities = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.metrics.direction import Direction, has_harm_word, number_direction
+from canarykit.metrics.direction import Direction, event_direction, has_harm_word, number_direction
 from canarykit.metrics.share import (
     Conversion,
     ErrorShare,
@@ -25,7 +25,9 @@ from canarykit.metrics.share import (
 
 __all__ = [
     "Average",
+    "Count",
     "Metric",
+    "PerPerson",
     "Quantile",
     "Ratio",
     "SurveyScore",
@@ -44,6 +46,11 @@ class ValueMetric(MetricSpec):
         """Quantile of the control's values at which both arms are capped, or None."""
         return getattr(self, "cap_quantile", None)
 
+    @property
+    def fixed_cap(self) -> float | None:
+        """Most that one person counts with (per unit of the denominator); None for no cap."""
+        return getattr(self, "cap_at", None)
+
     def unlimited(self) -> Self:
         """The same metric over whatever time it is given: what is read from before the exposure."""
         plain = {"within": None, "cuped": None}
@@ -52,7 +59,12 @@ class ValueMetric(MetricSpec):
 
 
 @dataclass(frozen=True)
-class Total(ValueMetric):
+class PerPerson(ValueMetric):
+    """A sum over everybody exposed; people without any such event count as 0."""
+
+
+@dataclass(frozen=True)
+class Total(PerPerson):
     """Sum of a property per exposed person (or the number of events); people without any count as 0.
 
     Parameters
@@ -98,6 +110,69 @@ class Total(ValueMetric):
     def harmful_direction(self) -> Direction | None:
         """Less money and more errors are harm; of other sums and counts it must be given."""
         return number_direction(self.event, self.property_name)
+
+
+@dataclass(frozen=True)
+class Count(PerPerson):
+    """Events per exposed person, such as rage clicks or errors; people without any count as 0.
+
+    Counts of people scatter more than chance alone makes them (a few click a hundred times): the spread over
+    people is measured, never taken from a Poisson distribution, and each counts with at most `cap_at` events.
+
+    Parameters
+    ----------
+    event
+        What is counted.
+    within
+        Only events this soon after the exposure count, such as "1d"; people who have not had the whole time
+        are left out. None counts to the stage's end.
+    where
+        Exact matches on event properties, such as `{"$browser": "Safari"}`.
+    cap_at
+        Most events of one person that count; the report tells how many people had more. None: no cap.
+    cuped
+        Take out how often the same people did it in the time before exposure, such as "14d" (CUPED). None
+        turns it off.
+
+    References
+    ----------
+    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), doi:10.1214/24-AOS2408, for means at every look;
+    Deng, Xu, Kohavi & Walker (2013), doi:10.1145/2433396.2433413, for `cuped`.
+
+    Examples
+    --------
+    >>> Count("$rageclick", within="1d").label
+    '$rageclick events per person within 1d'
+    >>> Count("$rageclick").harmful_direction
+    'higher'
+    """
+
+    kind: ClassVar[str] = "count"
+    event: str
+    within: str | None = None
+    where: Mapping[str, Any] | Filters = ()
+    cap_at: float | None = 50
+    name: str = ""
+    cuped: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_cap(self)
+
+    def _words(self) -> str:
+        return f"{self.event} events per person" + (f" within {self.within}" if self.within else "")
+
+    @property
+    def harmful_direction(self) -> Direction | None:
+        """More errors are harm; of other events it must be given."""
+        return event_direction(self.event)
+
+
+def _require_cap(spec: Any) -> None:
+    if spec.cap_at is not None and (not is_number(spec.cap_at) or not 0 < spec.cap_at < float("inf")):
+        raise PlanError(
+            f"cap_at of a {spec.kind} metric is {spec.cap_at!r}; expected a number above 0, or None"
+        )
 
 
 @dataclass(frozen=True)
@@ -226,7 +301,10 @@ class Ratio(ValueMetric):
     Parameters
     ----------
     numerator, denominator
-        Two `Total` metrics; their caps are not used.
+        Two `Total` or `Count` metrics; their caps are not used.
+    cap_at
+        Largest ratio of one person that counts, so that no script with a thousand errors in one session
+        decides; the report tells how many people had more. None: no cap.
     cuped
         Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
         a narrower interval the more the past tells of the present. None turns it off.
@@ -238,15 +316,17 @@ class Ratio(ValueMetric):
     """
 
     kind: ClassVar[str] = "ratio"
-    numerator: Total
-    denominator: Total
+    numerator: Total | Count
+    denominator: Total | Count
     name: str = ""
     cuped: str | None = field(default=None, kw_only=True)
+    cap_at: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require_cap(self)
         for part in (self.numerator, self.denominator):
-            if not isinstance(part, Total):
+            if not isinstance(part, PerPerson):
                 raise PlanError(f"a ratio is built from two Total metrics, not {type(part).__name__}")
             if part.cuped is not None:
                 raise PlanError(f"cuped={part.cuped!r} stands in a part of a ratio; give it to the ratio")
@@ -290,6 +370,7 @@ _KINDS: dict[str, type[MetricSpec]] = {
         SurveyResponse,
         FunnelShare,
         Total,
+        Count,
         Average,
         Quantile,
         SurveyScore,

@@ -19,7 +19,7 @@ from canarykit.health.evidence.value_guardrails import adjustment_words
 from canarykit.health.question import Question
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import micros_of
-from canarykit.metrics.values import Quantile, Total
+from canarykit.metrics.values import PerPerson, Quantile
 from canarykit.stats.one_look.proportions import wilson
 
 __all__ = ["e_value", "guardrail_check", "share_arm"]
@@ -151,8 +151,11 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
         return canary, control, words
     values = comparison.values[i]
     words = f"{metric.label} after the exposure"
-    if question.actor != "person_id" and isinstance(metric, Total):
+    if question.actor != "person_id" and isinstance(metric, PerPerson):
         words += ", of every person of each group seen since then"
+    fixed = getattr(metric, "fixed_cap", None)
+    if fixed is not None:
+        words += f"; at most {fixed:g} of any one"
     if values.cap is not None:
         words += f"; capped at the control's {format_value(metric.cap, 'share')} quantile, {values.cap:,.4g}"
     pairs = (

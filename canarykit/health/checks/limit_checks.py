@@ -16,7 +16,7 @@ from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes
-from canarykit.metrics.values import Quantile
+from canarykit.metrics.values import PerPerson, Quantile
 
 __all__ = ["LimitLine", "limit_line", "session_section"]
 
@@ -149,7 +149,7 @@ def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> Limi
     sums, weights = found.sums[i], found.weights[i]
     assert sums is not None
     assert weights is not None
-    is_total = guardrail.metric.kind == "total"
+    is_total = isinstance(guardrail.metric, PerPerson)
     arms = []
     for arm in (found.canary, ~found.canary):
         n = int(arm.sum()) if is_total else int((weights[arm] > 0).sum())

@@ -19,7 +19,7 @@ from canarykit.metrics.group_sizes import looked_back_on, totals_per_person
 from canarykit.metrics.guardrail import Guardrail, roll_back_line
 from canarykit.metrics.sufficient_statistics import unexposed_until
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure
-from canarykit.metrics.values import Quantile, Total
+from canarykit.metrics.values import PerPerson, Quantile
 
 __all__ = ["adjustment_counts", "adjustment_words", "judge_value", "past_notes", "value_moments", "with_past"]
 
@@ -148,15 +148,19 @@ def adjustment_words(values: ValueSeries | QuantileSeries) -> str:
 def past_notes(
     question: Question, values: dict[int, ValueSeries | QuantileSeries], found: Outcomes
 ) -> list[Note]:
-    """Who has no past to adjust by, and whose past the export does not reach back to."""
+    """Who was capped, who has no past to adjust by, and whose past the export does not reach back to."""
     notes = []
     for i, series in values.items():
         before, guardrail = series.adjustment, question.guardrails[i]
+        if isinstance(series, ValueSeries) and series.capped:
+            cap = f"{guardrail.metric.fixed_cap:g}"  # type: ignore[union-attr]
+            text = f"{question.unit_words} with more than {cap}, counted as {cap}, in {guardrail.label}"
+            notes.append(Note("capped", text, series.capped))
         if before is None:
             continue
         who, names = question.unit_words, " or ".join(guardrail.metric.events)
         if before.without:
-            is_total, by_group = isinstance(guardrail.metric, Total), question.actor != "person_id"
+            is_total, by_group = isinstance(guardrail.metric, PerPerson), question.actor != "person_id"
             counted = "0" if is_total and not by_group else "average"
             lacking = "anybody seen" if is_total and by_group else f"any {names}"
             text = (

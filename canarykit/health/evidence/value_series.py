@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.metrics.unit_outcomes import Outcomes, micros_of
-from canarykit.metrics.values import Total, ValueMetric
+from canarykit.metrics.values import PerPerson, ValueMetric
 from canarykit.stats.one_look.clusters import leave_one_out
 from canarykit.stats.one_look.moments import PairMoments
 
@@ -84,6 +84,8 @@ class ValueSeries:
         Moments of numerator and denominator at the last look, of the canary and of the control.
     adjustment
         What is taken out of the comparison, or None.
+    capped
+        Units that had more than the metric's fixed cap.
     """
 
     canary: Floats
@@ -96,6 +98,7 @@ class ValueSeries:
     last: tuple[PairMoments, PairMoments]
     at_least: int = MIN_PEOPLE
     adjustment: Adjustment | None = None
+    capped: int = 0
 
     def contrast(self, factor: float, *, adjusted: bool = True) -> tuple[Floats, Floats]:
         """Canary minus `factor` times control, and its variance, at each look; NaN below the minimum.
@@ -164,7 +167,7 @@ def value_series(
     """
     spec = found.metrics[i]
     assert isinstance(spec, ValueMetric)
-    is_total = isinstance(spec, Total)
+    is_total = isinstance(spec, PerPerson)
     x, y = (_numbers(column[i]) for column in (found.sums, found.weights))
     before = found.before[i] if found.before else None
     had = None if before is None else before.weights > 0
@@ -178,11 +181,17 @@ def value_series(
     cap = None
     if is_total and spec.cap is not None and bool(np.any(~canary)):
         x, cap = _capped(x, y, float(np.quantile((x / y)[~canary], spec.cap)))
+    capped = 0
+    if spec.fixed_cap is not None:
+        capped = int((x > spec.fixed_cap * y).sum())
+        x = np.minimum(x, spec.fixed_cap * y)
     pairs = [x, y]
     if u is not None and v is not None:
         u, v = u[keep], v[keep]
         if is_total and spec.cap is not None and bool(np.any(v > 0)):
             u, _ = _capped(u, v, float(np.quantile(u[v > 0] / v[v > 0], spec.cap)))
+        if spec.fixed_cap is not None:
+            u = np.minimum(u, spec.fixed_cap * v)
         pairs += [u, v]
     place = np.searchsorted(looks, entered, side="right")
     kind = _Groups if by_group else _Sums
@@ -194,7 +203,9 @@ def value_series(
         adjustment = _adjustment(str(getattr(spec, "cuped", "")), arms, int((~had[keep])[seen].sum()))
     n_t, n_c = (arm.n for arm in arms)
     last = arms[0].last(), arms[1].last()
-    return ValueSeries(mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, last, at_least, adjustment)
+    return ValueSeries(
+        mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, last, at_least, adjustment, capped
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from canarykit.health.evidence.compare import Comparison
 from canarykit.health.evidence.quantile_guardrails import QuantileSeries
 from canarykit.health.evidence.value_series import ValueSeries
 from canarykit.health.question import Question
-from canarykit.metrics.values import Total
+from canarykit.metrics.values import PerPerson
 
 if TYPE_CHECKING:
     from canarykit.stats.estimate import Estimate
@@ -103,7 +103,7 @@ def planned_sections(question: Question, comparison: Comparison) -> tuple[Sectio
             found = values.planned_look()
             counts = tuple(int(n[-1]) for n in (values.n_canary, values.n_control))
         else:
-            found = planned_look(values, is_mean=isinstance(guardrail.metric, Total), by_group=by_group)
+            found = planned_look(values, is_mean=isinstance(guardrail.metric, PerPerson), by_group=by_group)
             counts = (values.last[0].n, values.last[1].n)
         if found is not None:
             arms = (float(values.canary[-1]), float(values.control[-1]))

@@ -14,7 +14,7 @@ from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.evidence.settle import ANY_LOSS
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
 from canarykit.metrics.share import ErrorShare, ShareMetric
-from canarykit.metrics.values import Average, Quantile, SurveyScore, Total
+from canarykit.metrics.values import Average, Count, Quantile, SurveyScore, Total
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Effect, Scenario
 from canarykit.times import micros
@@ -156,7 +156,7 @@ def _value_truth(metric: Any, label: str, scenario: Scenario) -> tuple[float, fl
         quantity, noise = _noise(metric.event, scenario)
         at, spread = lognormal_quantile(scenario.base(quantity), noise, metric.q)
         return at, spread, (quantity,)
-    if not isinstance(metric, Total):
+    if not isinstance(metric, Total | Count):
         return None
     if metric.event in {step.event for step in scenario.steps}:
         share, quantities = _path(metric.event, label, scenario)
@@ -164,7 +164,7 @@ def _value_truth(metric: Any, label: str, scenario: Scenario) -> tuple[float, fl
         share, quantities = scenario.error_rate, ("errors",)
     else:
         return None
-    if metric.property_name is None:  # a person does it once or not at all
+    if isinstance(metric, Count) or metric.property_name is None:  # a person does it once or not at all
         return share, math.sqrt(share * (1 - share)), quantities
     mean, spread, (quantity,) = _amount(metric.event, scenario)
     variance = share * (spread**2 + mean**2) - (share * mean) ** 2
