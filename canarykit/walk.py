@@ -12,13 +12,12 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canarykit.display import Column, Table, format_value
+from canarykit.display import Column, Table
 from canarykit.errors import CanarykitError, DataError, part
-from canarykit.escaping import html_text, one_line
+from canarykit.escaping import one_line
 from canarykit.files import write_whole
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ OWN_RELEASE = "90_your_release.ipynb"
 MARK = "canarykit-walk:"
 COLUMNS = (
     Column("stage", "stage"),
-    Column("share", "share"),
-    Column("with_it", "with it", "count"),
-    Column("without", "without", "count"),
+    Column("share", "share", "share"),
+    Column("n_canary", "with it", "count"),
+    Column("n_control", "without", "count"),
     Column("verdict", "verdict"),
     Column("reason", "reason"),
 )
@@ -82,7 +81,7 @@ def _walk(options: argparse.Namespace) -> int:
         print(f"running {path.name} ...", file=sys.stderr, flush=True)
         walked.append(_run(path, build, own))
     lines = [line for notebook in walked for line in notebook.lines]
-    print(Table.of(COLUMNS, lines).to_text())
+    print(Table.of(COLUMNS, [_shown(line) for line in lines]).to_text())
     index = _write_index(walked, build)
     print(f"\nReports and executed notebooks: open {_relative(index)}")
     return 0
@@ -90,21 +89,21 @@ def _walk(options: argparse.Namespace) -> int:
 
 def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
     """Write every stage report that a notebook holds to `build` and print its line; runs in the kernel."""
+    from canarykit.health.page.timeline import stage_line
+
     found = namespace.get("reports") or [namespace["report"]]
     reports: list[StageReport] = list(found.values()) if isinstance(found, dict) else list(found)
     for number, report in enumerate(reports, start=1):
         page = Path(build) / f"{stem}_report{f'_{number}' if len(reports) > 1 else ''}.html"
         report.to_html(page)
-        line = {
-            "stage": report.stage,
-            "share": format_value(report.share, "share"),
-            "with_it": report.n_canary,
-            "without": report.n_control,
-            "verdict": f"{report.verdict.icon} {report.verdict.value}",
-            "reason": report.reason.removeprefix(f"{report.stage}: "),
-            "page": page.name,
-        }
-        print(MARK + json.dumps(line))
+        print(MARK + json.dumps(stage_line(report, page.name)))
+
+
+def _shown(line: dict[str, Any]) -> dict[str, Any]:
+    """A line as the terminal shows it."""
+    from canarykit.health.decision import Verdict
+
+    return {**line, "verdict": f"{Verdict(line['verdict']).icon} {line['verdict']}"}
 
 
 def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
@@ -157,28 +156,11 @@ def _set_parameters(notebook: Any, own: dict[str, str]) -> None:
 
 
 def _write_index(walked: list[Walked], build: Path) -> Path:
-    cell = "padding:6px 12px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top"
-    rows = []
-    for notebook in walked:
-        for line in notebook.lines:
-            shown = "".join(
-                f'<td style="{cell}">{html_text(format_value(line[c.key], c.kind))}</td>' for c in COLUMNS
-            )
-            links = (
-                f'<a href="{escape(line["page"])}">report</a> · '
-                f'<a href="{escape(notebook.page.name)}">notebook</a>'
-            )
-            rows.append(f'<tr>{shown}<td style="{cell};white-space:nowrap">{links}</td></tr>')
-    head = "".join(f'<th style="{cell}">{column.label}</th>' for column in COLUMNS)
+    from canarykit.health.page.timeline import release_page
+
+    lines = [{**line, "notebook": notebook.page.name} for notebook in walked for line in notebook.lines]
     page = build / "index.html"
-    write_whole(
-        page,
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>canarykit: the walk</title></head>'
-        '<body style="font-family:system-ui,sans-serif;max-width:1100px;margin:32px auto;color:#222">'
-        "<h1>From stage to verdict</h1>"
-        f'<table style="border-collapse:collapse"><tr>{head}<th style="{cell}">open</th></tr>{"".join(rows)}'
-        "</table></body></html>",
-    )
+    write_whole(page, release_page(lines))
     return page
 
 

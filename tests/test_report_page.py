@@ -108,9 +108,19 @@ def test_what_speaks_against_the_data_is_on_the_first_screen():
     log = make_release("internal team", share=1.0, n=30, base=0.1).log
     found = ck.evaluate_stage(log, ramp_plan(), "internal team", as_of="2026-09-13T09:00:00Z")
     screen = first_screen(found)
-    assert "What speaks against the data" in screen
+    assert "What stands in the way" in screen
     assert escape(found.check("data").meaning) in screen
     assert "rolls back from E" not in screen
+
+
+def test_those_who_did_what_one_hopes_for_are_not_called_hit():
+    log = make_release("internal team", share=1.0, n=30, base=0.1).log
+    found = ck.evaluate_stage(log, ramp_plan(), "internal team", GUARDRAILS[:2], as_of="2026-09-11T09:00:00Z")
+    assert found.check("paid within 1d").canary.count > 0
+    screen = first_screen(found)
+    hit = screen[screen.index("Who is hit") : screen.index("What to do next")]
+    assert "people with $exception" in hit
+    assert "paid within 1d" not in hit
 
 
 def test_names_of_strangers_are_text_in_tiles_and_labels(report):

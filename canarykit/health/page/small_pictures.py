@@ -76,6 +76,8 @@ def effect_picture(check: Check) -> str:
         parts.append(f'<line class="line dashed" x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="50"/>')
         word = "limit" if check.kind == "limit" else "tolerated"
         parts.append(_label(x, 60, f"{word} {text(check.margin)}"))
+    elif is_share:
+        parts += [_label(at(left), 60, text(left)), _label(at(right), 60, text(right))]
     start, stop = (
         (left if check.effect_low is None else check.effect_low),
         (right if check.effect_high is None else check.effect_high),

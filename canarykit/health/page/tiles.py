@@ -74,7 +74,7 @@ def _data_line(report: StageReport) -> str:
         f"{html_text(check.status.value)}.</b> {html_text(check.meaning)}</p>"
         for check in bad
     )
-    return f'<section class="panel"><h2>What speaks against the data</h2>{items}</section>'
+    return f'<section class="panel"><h2>What stands in the way</h2>{items}</section>'
 
 
 def _tiles(report: StageReport) -> str:
@@ -173,13 +173,16 @@ def _who_is_hit(report: StageReport) -> str:
     links = anchors(report)
     items = []
     for key, one in by_variant(report).items():
-        targeted = one.series is None
+        uncompared = one.series is None
         before = f"{key}: " if key else ""
+        judged = [check.name for check in one.checks if check.kind in ("guardrail", "limit")]
+        specs = dict(zip(judged, one.audit.get("guardrails", []), strict=False))
         for check in one.checks:
             arm = check.canary
             if check.kind not in ("guardrail", "limit") or arm is None:
                 continue
-            if check.status in _HIT or (targeted and arm.count):
+            is_bad = specs.get(check.name, {}).get("worse") == "higher"
+            if check.status in _HIT or (uncompared and arm.count and is_bad):
                 items.append(_hit_words(check, one.unit, before, links.get(before + check.name)))
         items += [_segment_words(segment, before) for segment in one.harmed_segments]
     if not items:
