@@ -295,7 +295,7 @@ def test_specs_survive_their_plain_form():
         (lambda: ck.Guardrail("$exception", weight=0), "expected a part in"),
         (lambda: ck.Guardrail(3), "expected a spec such as"),
         (lambda: metrics.Conversion("paid", within="7"), "number with its unit"),
-        (lambda: metrics.Conversion(""), "expected an event's name"),
+        (lambda: metrics.Conversion(""), "the event of a conversion metric is ''; expected a text"),
         (lambda: metrics.SlowShare("a", "b", slower_than=float("nan")), "expected a finite number"),
         (lambda: metrics.Retention(0), "expected 1 or more days"),
         (lambda: metrics.FunnelShare(("a", "a")), "expected distinct events"),

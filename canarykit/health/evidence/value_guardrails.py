@@ -45,9 +45,10 @@ def value_moments(
     by_group = question.actor != "person_id"
     at_least = question.rules.min_units if by_group else max(question.rules.min_units, MIN_PEOPLE)
     looks = data.looks
+    seconds = float(looks[-1] - question.origin) / 1e6
     kept = totals_per_person(question.log, kept, actor=question.actor)
     return {
-        i: quantile_series(question, kept, i, looks, seconds=data.seconds, at_least=at_least)
+        i: quantile_series(question, kept, i, looks, seconds=seconds, at_least=at_least)
         if isinstance(kept.metrics[i], Quantile)
         else value_series(kept, i, looks, int(looks[-1]), at_least=at_least, by_group=by_group)
         for i in places
