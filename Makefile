@@ -61,7 +61,7 @@ notebooks: $(READY)
 
 # The site in build/docs: executes the guides, needs no network, and a warning is an error.
 docs: $(DOCS)
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 
 picture: $(READY)
 	$(BIN)/python .ci/picture.py

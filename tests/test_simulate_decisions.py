@@ -350,3 +350,11 @@ def test_mistakes_are_answered_with_what_there_is(plan):
         ck.simulate_decisions(full, traffic=10)
     with pytest.raises(ck.PlanError, match="expected 'stage' or 'ramp'"):
         ck.simulate_decisions(plan, traffic=10, evidence="whole")
+
+
+def test_a_rate_that_belongs_to_no_guardrail_is_refused_with_the_labels():
+    plan = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50),), starts_at="2026-09-07T09:00:00Z")
+    with pytest.raises(ck.PlanError, match=r"rates has '\$exception', .*people with \$exception"):
+        ck.simulate_decisions(
+            plan, None, ck.Guardrail("$exception"), 1, traffic=9, rates={"$exception": 0.05}
+        )

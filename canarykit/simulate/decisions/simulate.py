@@ -23,7 +23,7 @@ from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleR
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
-from canarykit.simulate.decisions.truth import require_variants, truth_of
+from canarykit.simulate.decisions.truth import require_labels, require_variants, truth_of
 from canarykit.simulate.log.streams import Seed, Streams, as_seed
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
@@ -150,6 +150,7 @@ def simulate_decisions(
     if evidence not in ("stage", "ramp"):
         raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
     require_variants(scenario, plan)
+    require_labels(rates, chosen)
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates) for item in chosen]

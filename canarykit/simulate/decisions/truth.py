@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from canarykit.times import micros
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Truth", "lognormal_quantile", "require_variants", "truth_of"]
+__all__ = ["Truth", "lognormal_quantile", "require_labels", "require_variants", "truth_of"]
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,14 @@ def _cannot(guardrail: Guardrail) -> PlanError:
         f"{guardrail.label}: {type(guardrail.metric).__name__} cannot be simulated from rates; simulate "
         "events with simulate_rollout and judge them with evaluate_stage"
     )
+
+
+def require_labels(rates: Mapping[str, float] | None, guardrails: Sequence[Guardrail]) -> None:
+    """Rates are given by a guardrail's label; a rate of none of them would be passed over."""
+    labels = [item.label for item in guardrails]
+    for name in rates or {}:
+        if name not in labels:
+            raise PlanError(f"rates has {name!r}, the label of no guardrail; {did_you_mean(name, labels)}")
 
 
 def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
