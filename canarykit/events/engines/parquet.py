@@ -19,6 +19,7 @@ from canarykit.events.engines.row_groups import RowGroups
 from canarykit.events.fields import Query
 from canarykit.events.locations import ExportFile, hive_columns
 from canarykit.events.sql import glob_quoted, quoted
+from canarykit.events.text import id_text
 
 __all__ = ["ExportFiles", "ParquetEngine", "open_dataset"]
 
@@ -178,9 +179,15 @@ class ParquetEngine(DuckDBEngine):
         """Whether any uuid comes twice, by its hash: one pass, so that no question has to compare again."""
         if 8 * self.groups.n_rows > self.shard_bytes:
             return True  # too many to hold: DuckDB counts them
-        uuid = self.sql_columns.id_text("uuid")
-        found = self.connection.arrow(f"SELECT hash({uuid}) AS h FROM {self.source} WHERE {uuid} IS NOT NULL")
-        hashes = np.sort(found.column("h").to_numpy())
+        if self.types["uuid"] != "VARCHAR" or self.groups.schema is None:
+            return True
+        from canarykit.hashing import hash_ids
+
+        # SHA-1, since DuckDB's own hash is the same for some uuids that differ.
+        texts = (id_text(part, "uuid").drop_null() for part in self.groups.column("uuid"))
+        hashes = np.sort(
+            np.concatenate([np.empty(0, np.uint64), *(hash_ids(text, "sha1") for text in texts)])
+        )
         return bool((hashes[1:] == hashes[:-1]).any())
 
 

@@ -104,6 +104,13 @@ class RowGroups:
         """Rows of all files."""
         return sum(footer.num_rows for footer in self.metadata)
 
+    def column(self, name: str) -> Iterator[pa.ChunkedArray]:
+        """One column, a row group at a time."""
+        for file, footer in zip(self.files, self.metadata, strict=True):
+            opened = _opened(file)
+            for group in range(footer.num_row_groups):
+                yield opened.read_row_group(group, columns=[name]).column(0)
+
     def names_of(self, at: int) -> list[str]:
         """Columns of one file."""
         return list(self.schemas[at].names)
