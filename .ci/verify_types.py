@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 
-FLOOR = 0.984
+FLOOR = 0.975
 
 
 def main() -> int:

@@ -79,7 +79,7 @@ class Unleash:
             transport = Transport(host, found, authorization="{}")
         self._transport, self.stickiness = transport, stickiness
         self.project, self.environment = project, environment
-        self.record = Record(record)
+        self.record: Record = Record(record)
 
     def __repr__(self) -> str:
         return f"Unleash({self._transport.host!r}, {self.project!r}, {self.environment!r})"

@@ -94,7 +94,7 @@ class PostHog(Reading):
         self._transport = transport
         self.host = transport.host
         self.project = self._pinned(project)
-        self.record = Record(record)
+        self.record: Record = Record(record)
         self._base = f"api/projects/{self.project}"
 
     def __repr__(self) -> str:

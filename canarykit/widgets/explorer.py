@@ -77,15 +77,15 @@ class Explorer(anywidget.AnyWidget):
         The people behind the selection, as a frame; None before anything is chosen.
     """
 
-    _esm = Path(__file__).parent / "explorer.js"
-    _css = Path(__file__).parent / "explorer.css"
+    _esm: Path = Path(__file__).parent / "explorer.js"
+    _css: Path = Path(__file__).parent / "explorer.css"
 
-    title = traitlets.Unicode().tag(sync=True)
-    caption = traitlets.Unicode().tag(sync=True)
+    title: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
+    caption: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
     bars: traitlets.List[Any] = traitlets.List().tag(sync=True)
     groups: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    selection = traitlets.Unicode().tag(sync=True)
-    table = traitlets.Dict().tag(sync=True)
+    selection: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
+    table: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(
             title=result._headline(), caption=caption, bars=[asdict(bar) for bar in bars], groups=groups
         )
-        self.parts = tuple(part.id for bar in bars for part in bar.parts)
+        self.parts: tuple[str, ...] = tuple(part.id for bar in bars for part in bar.parts)
         self._result = result
         self._behind = behind
         self._chosen: Result | pd.DataFrame | None = None

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from canarykit.display import Result
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.health.report.stage_report import StageReport
+    from canarykit.widgets.view import View
 
 __all__ = ["explore_funnel", "explore_report"]
 
 
-def explore_funnel(funnel: Funnel, *, host: str | None, project_id: int | str | None) -> Explorer:
+def explore_funnel(funnel: Funnel, *, host: str | None, project_id: int | str | None) -> View:
     """A bar per step and breakdown value: who reached the step, and who was lost before it."""
     bars, behind = [], {}
     for variant in funnel.variants:
@@ -56,7 +57,7 @@ def explore_funnel(funnel: Funnel, *, host: str | None, project_id: int | str | 
     return Explorer(funnel, bars, people, f"Shares are of people at the {funnel.start}.")
 
 
-def explore_report(report: StageReport) -> Explorer:
+def explore_report(report: StageReport) -> View:
     """A bar per check and arm: to whom it happened."""
     bars, behind = [], {}
     largest = max(

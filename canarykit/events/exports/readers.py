@@ -43,7 +43,10 @@ class Read:
     """
 
     def __init__(self, file: ExportFile | None, kind: str, rows: Rows, notes: Sequence[Note] = ()) -> None:
-        self.file, self.kind, self.rows, self.notes = file, kind, rows, tuple(notes)
+        self.file: ExportFile | None = file
+        self.kind: str = kind
+        self.rows: Rows = rows
+        self.notes: tuple[Note, ...] = tuple(notes)
 
 
 def read_files(source: Any) -> list[Read]:

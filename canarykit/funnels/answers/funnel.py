@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.people import FunnelPeople
     from canarykit.messages import Style
     from canarykit.typing import Time
-    from canarykit.widgets.explorer import Explorer
+    from canarykit.widgets.view import View
 
 __all__ = ["Funnel"]
 
@@ -286,7 +286,7 @@ class Funnel(Result):
             project_id=project_id,
         )  # fmt: skip
 
-    def explore(self, *, host: str | None = None, project_id: int | str | None = None) -> Explorer:
+    def explore(self, *, host: str | None = None, project_id: int | str | None = None) -> View:
         """The funnel as a picture one can click: each part leads to its people and their recordings.
 
         Parameters

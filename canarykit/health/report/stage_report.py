@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from canarykit.health.report.summary import Audience
     from canarykit.messages import Style
     from canarykit.metrics.unit_outcomes import Outcomes
-    from canarykit.widgets.explorer import Explorer
+    from canarykit.widgets.view import View
 
 __all__ = ["COLUMNS", "StageReport", "recompute"]
 
@@ -327,7 +327,7 @@ class StageReport(Result):
             write_whole(path, page)
         return page
 
-    def explore(self) -> Explorer:
+    def explore(self) -> View:
         """The report as a picture one can click: each arm of a check leads to the people it happened to.
 
         `people` lists the same people without a widget.

@@ -35,13 +35,15 @@ class Plan:
                     self.paths[part.column].append(part)
         if engine.joins:
             read[engine.mapping["distinct_id"]] = None
-        self.inner = [quoted(name) for name in read]
+        self.inner: list[str] = [quoted(name) for name in read]
         for number, (column, parts) in enumerate(self.paths.items()):
             listed = ", ".join(quoted(pointer(part.path), "'") for part in parts)
             document = self.columns.document(column)
             values = f"TRY(json_extract_string({document}, [{listed}]))"
             self.inner += [f"{values} AS taken_{number}", f"{document} AS document_{number}"]
-        self.expressions = {field.name: self._expression(field) for field in query.stored()}
+        self.expressions: dict[str, str | None] = {
+            field.name: self._expression(field) for field in query.stored()
+        }
         self.outer = self._outer()
 
     def place(self, part: Column | Json) -> str:
