@@ -1,4 +1,4 @@
-"""What `explore()` answers, for whoever writes code around it: the widget's class is that of its framework."""
+"""What `explore()` answers, for whoever writes code around it; the widget itself is its framework's class."""
 
 from __future__ import annotations
 
