@@ -126,7 +126,7 @@ def reduce(
     ... )
     >>> log = ck.simulate_rollout(plan, ck.Population(300), rng=7)
     >>> exposed = ck.exposures(log, "new-checkout", plan=plan)
-    >>> found = reduce(log, Total("$pageview", cuped="14d"), exposed, plan, interval="1d")
+    >>> found = reduce(log, ck.metrics.Total("$pageview", cuped="14d"), exposed, plan, interval="1d")
     >>> [column for column in found.to_frame().columns if "before" in column]
     ['before', 'before_squares', 'total_by_before']
     """

@@ -85,7 +85,7 @@ def test_every_metric_in_the_help_is_one_that_a_guardrail_reads(capsys):
         main(["evaluate", "--help"])
     shown = capsys.readouterr().out
     assert all(f'"{kind}"' in shown for kind in metric_kinds())
-    example = shown[shown.index('  ["$exception"') : shown.index("where the inner")]
+    example = shown[shown.index('  ["$exception"') : shown.index("`worse` is the direction")]
     assert [Guardrail.from_dict(item).critical for item in json.loads(example)] == [False, True]
 
 
@@ -112,9 +112,9 @@ def test_what_make_is_given_reaches_the_walk_unread(tmp_path, by, value):
     code = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if 'CANARYKIT' in k}))"
     stub.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
-    (tmp_path / ".ready").touch()
-    (tmp_path / "pyproject.toml").touch()
-    os.utime(tmp_path / ".ready", (2**31, 2**31))
+    for stamp in (".made", ".ready-walk"):
+        (tmp_path / stamp).touch()
+        os.utime(tmp_path / stamp, (2**31, 2**31))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
     given = [f"STAGE={value}"] if by == "argument" else []
     environment |= {"STAGE": value} if by == "environment" else {}
