@@ -85,7 +85,7 @@ def test_every_metric_in_the_help_is_one_that_a_guardrail_reads(capsys):
     shown = capsys.readouterr().out
     assert all(f'"{kind}"' in shown for kind in metric_kinds())
     example = shown[shown.index('  ["$exception"') : shown.index("`worse` is the direction")]
-    assert [Guardrail.from_dict(item).critical for item in json.loads(example)] == [False, True]
+    assert [Guardrail.from_dict(item).critical for item in json.loads(example)] == [False, False, True]
 
 
 def test_a_misspelt_option_is_named_with_the_one_that_was_meant(capsys):
