@@ -4,8 +4,10 @@ What is missing are arguments of compiled kernels, whose types are those of the 
 """
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 FLOOR = 0.975
 
@@ -18,6 +20,7 @@ def main() -> int:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     report = json.loads(answer.stdout)["typeCompleteness"]
     score = report["completenessScore"]
