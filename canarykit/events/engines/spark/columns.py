@@ -167,6 +167,7 @@ def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | N
     found = [
         f"NOT coalesce({whole} AND json_object_keys({document}) IS NOT NULL, false)",
         f"instr({document}, {literal(chr(92) + 'u')}) > 0",
+        f"instr({document}, {literal(chr(39))}) > 0",  # Spark takes it for a quotation mark
         # Spark stops reading behind the first object: whatever follows a brace is looked at in the worker.
         f"coalesce({document} RLIKE {literal('[}]' + chr(92) + 's*' + chr(92) + 'S')}, false)",
     ]
