@@ -125,7 +125,9 @@ def test_every_engine_gives_the_same_answer_or_the_same_refusal(kind, tmp_path, 
     engines = CHOSEN or (CHEAP if kind is None else SLOW)
     spark = request.getfixturevalue("spark") if "spark" in engines else None
     first = int(os.environ.get("MESSY_FROM", "0"))
-    logs = LOGS if kind is None or "MESSY_LOGS" in os.environ else 8  # Spark takes seconds a log
+    # Spark takes seconds a log, and is known to differ from the others on log 11 (a filter on missing
+    # values of a property): MESSY_ENGINES=spark MESSY_FROM=11 MESSY_LOGS=1 with -k slow shows it.
+    logs = LOGS if kind is None or "MESSY_LOGS" in os.environ else 8
     for seed in range(first, first + logs):
         rng = random.Random(seed)
         table, question = messy_table(seed), rng.choice(QUESTIONS)
