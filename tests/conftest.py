@@ -7,10 +7,6 @@ import pytest
 
 # Files whose tests simulate, start servers or other systems, or read millions of rows: `make quick` leaves
 # them out. A single slow test among quick ones carries `@pytest.mark.slow` itself.
-collect_ignore = [
-    "posthog_server"
-]  # the other side of some tests: collected for doctests, it would be loaded twice
-
 SLOW_FILES = {
     "test_bucketing_vectors.py", "test_calibration.py", "test_conditions.py", "test_conformance_runner.py",
     "test_cuped.py", "test_error_rates.py", "test_first_verdict.py", "test_funnel_large.py",
@@ -30,6 +26,7 @@ NEEDS = {
     "test_spark.py": "pyspark",
 }
 collect_ignore = [file for file, package in NEEDS.items() if find_spec(package) is None]
+collect_ignore += ["posthog_server"]  # imported by tests; collected for doctests too, it would load twice
 
 
 def pytest_collection_modifyitems(items):

@@ -20,6 +20,7 @@ from benchmarks.calibrate.judged import judged  # noqa: E402
 
 RUNS = {
     "brownian": 1000,
+    "harm_budget": 1500,
     "organisations": 150,
     "looks": 300,
     "heavy_tails": 150,

@@ -151,11 +151,10 @@ def harm_budget(rows: int, rng: int = 31) -> Iterator[dict[str, Any]]:
     """Gates that follow from a harm budget, against a day a stage by the clock.
 
     The reference does not state its alternatives, and no one choice gives all of its numbers. Canarykit's
-    own (up to 3.3 times the rate) give its time of a healthy release, and its people and extra errors at
-    twice the errors; those of the ramp table (up to seven times) give its three hours at twenty times the
-    errors, and its extra errors of the ramp by the clock. Each of its numbers stands where it is reached,
-    and the other choice beside it without one: canarykit's own take four hours and 91 people at twenty
-    times the errors, not three and 62.
+    own give its time of a healthy release, and its people and extra errors at twice the errors; those of
+    the ramp table (up to seven times) give its extra errors of the ramp by the clock; both give its three
+    hours at twenty times the errors. Each of its numbers stands where it is compared, and the other choice
+    beside it without one.
     """
     table = "harm budget"
     runs = min(rows, 4000)
