@@ -42,6 +42,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python .ci/verify_types.py
+	$(BIN)/python .ci/docstrings.py
 
 # make lab ARGS="--no-browser --port 8890"; root (a container) is let in, as Jupyter asks to be told.
 lab: $(LAB)

@@ -223,6 +223,11 @@ def bootstrap(
     groups, cohorts, as_of
         As for `evaluate_flag`.
 
+    Returns
+    -------
+    dict
+        `distinctID`, `isIdentifiedID`, `featureFlags` and `featureFlagPayloads`, ready for JSON.
+
     Examples
     --------
     >>> from canarykit.flags import Condition

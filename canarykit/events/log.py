@@ -200,6 +200,11 @@ class EventLog(Shown):
             Columns that may come in their stored type (numbers, dictionaries) where the engine has one.
         finish
             Called with the list of results; its answer is returned instead of the list.
+
+        Returns
+        -------
+        object
+            What `finish` makes of the shards' answers, or their list.
         """
         query = self._query(columns, events, since, until, where, actor, native)
         results = self._engine.map(query, self._lookups.only(query), fn)
@@ -214,7 +219,25 @@ class EventLog(Shown):
         until: Time | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """The same narrow rows, collected in pandas: for small answers such as lists of people."""
+        """The same narrow rows, collected in pandas: for small answers such as lists of people.
+
+        Parameters
+        ----------
+        columns
+            Canonical columns, event properties by name, `person.<name>`, `group<i>.<name>`,
+            `$group_<i>`.
+        events
+            Event names to keep; None keeps all.
+        since, until
+            Half-open window of time; None leaves that end open.
+        where
+            Exact matches on event properties by name; None keeps all.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row an event; times are UTC.
+        """
         import pyarrow as pa
 
         parts = list(self.batches(columns, events=events, since=since, until=until, where=where))
@@ -235,6 +258,27 @@ class EventLog(Shown):
 
         With `exact=False`, rows outside `events`, `since` and `until` may come along, wherever leaving them
         out costs more than reading them.
+
+        Parameters
+        ----------
+        columns
+            Canonical columns, event properties by name, `person.<name>`, `group<i>.<name>`,
+            `$group_<i>`.
+        events
+            Event names to keep; None keeps all.
+        since, until
+            Half-open window of time; None leaves that end open.
+        where
+            Exact matches on event properties by name; None keeps all.
+        native
+            Columns to leave as they are typed where the events are, instead of as text.
+        exact
+            False: rows outside of the window and the names may come along, wherever that is
+            cheaper.
+
+        Returns
+        -------
+        iterator of pyarrow.Table
         """
         query = self._query(columns, events, since, until, where, "person_id", native, sharded=False)
         query = query if exact else replace(query, exact=False)
@@ -256,7 +300,27 @@ class EventLog(Shown):
         where: Mapping[str, Any] | None = None,
         dialect: str | None = None,
     ) -> str:
-        """The query that is sent to where the events are, in a warehouse's dialect if asked for."""
+        """The query that is sent to where the events are, in a warehouse's dialect if asked for.
+
+        Parameters
+        ----------
+        columns
+            Canonical columns, event properties by name, `person.<name>`, `group<i>.<name>`,
+            `$group_<i>`.
+        events
+            Event names to keep; None keeps all.
+        since, until
+            Half-open window of time; None leaves that end open.
+        where
+            Exact matches on event properties by name; None keeps all.
+        dialect
+            Of the warehouse, such as "bigquery"; None is that of the engine.
+
+        Returns
+        -------
+        str
+            SQL, or the engine's own description of the plan.
+        """
         query = self._query(columns, events, since, until, where, "person_id", (), sharded=False)
         return self._engine.explain(query, dialect)
 
@@ -264,6 +328,18 @@ class EventLog(Shown):
         """What `make` said of the log when it was first asked by this key; the newest few are kept.
 
         For facts that hang on the log and the key alone. A key that cannot be hashed is asked anew.
+
+        Parameters
+        ----------
+        key
+            What the fact depends on beside the log.
+        make
+            Finds the fact where it is not yet remembered.
+
+        Returns
+        -------
+        object
+            What `make` returned.
         """
         try:
             known = key in self._remembered

@@ -69,6 +69,10 @@ def exposures(
         Columns to add: the value at the first exposure of an event property, or of a person's as
         `person.<name>`.
 
+    Returns
+    -------
+    Exposures
+
     Raises
     ------
     DataError

@@ -148,6 +148,10 @@ def sessions_by_flag(
     rage_from
         Errors within a minute that make a burst.
 
+    Returns
+    -------
+    SessionsByFlag
+
     Examples
     --------
     >>> import pandas as pd

@@ -178,6 +178,10 @@ def survey_by_flag(
         answer counts) or "text". Left out, the definition tells; else numbers are read as the scale they
         fit, 1 to 5 or 0 to 10.
 
+    Returns
+    -------
+    SurveyByFlag
+
     Raises
     ------
     DataError

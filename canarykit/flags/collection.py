@@ -107,7 +107,19 @@ class FlagSet(Shown, Mapping[str, Flag]):
     @overload
     def get(self, key: str, default: Flag | Other) -> Flag | Other: ...
     def get(self, key: str, default: Any = None) -> Any:
-        """The flag, or the default where there is none."""
+        """The flag, or the default where there is none.
+
+        Parameters
+        ----------
+        key
+            Key of the flag.
+        default
+            Returned where there is no such flag.
+
+        Returns
+        -------
+        Flag or the default
+        """
         return self._flags.get(key, default)
 
     def to_posthog(self) -> dict[str, Any]:

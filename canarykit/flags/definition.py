@@ -61,8 +61,18 @@ class Flag(Noun):
         The value is kept across login through a stored id; such a flag cannot be recomputed.
     name
         Free-text description.
+    id
+        PostHog's number of the flag.
+    version
+        Counts the edits; PostHog refuses to write over a newer one.
+    deleted
+        A deleted flag is kept by PostHog and answers nothing.
+    last_called_at, created_at
+        Times from PostHog; None where it did not say.
     extra
         Further JSON keys, written back as they came; keys of `filters` stand under "filters".
+    source
+        The JSON it was read from, None if written by hand; not compared, and not written back.
 
     Examples
     --------
@@ -129,7 +139,13 @@ class Flag(Noun):
 
     @classmethod
     def from_posthog(cls, data: Mapping[str, Any]) -> Flag:
-        """Read a flag as PostHog's API or its local-evaluation payload writes it."""
+        """Read a flag as PostHog's API or its local-evaluation payload writes it.
+
+        Parameters
+        ----------
+        data
+            The flag, as parsed JSON.
+        """
         require_mapping(data, "a flag")
         if "key" not in data:
             raise PlanError(f"a flag lacks 'key'; {did_you_mean('key', data)}")

@@ -54,6 +54,8 @@ class PropertyFilter(Noun):
         Invert the answer (used inside cohorts).
     extra
         Further JSON keys, written back as they came.
+    source
+        The JSON it was read from, None if written by hand; not compared, and not written back.
 
     Examples
     --------
@@ -77,7 +79,13 @@ class PropertyFilter(Noun):
 
     @classmethod
     def from_posthog(cls, data: Mapping[str, Any]) -> PropertyFilter:
-        """Read one item of `properties`."""
+        """Read one item of `properties`.
+
+        Parameters
+        ----------
+        data
+            The item, as parsed JSON.
+        """
         require_mapping(data, "a property filter")
         key = data.get("key", "")
         if isinstance(key, Mapping | list | tuple):
@@ -128,6 +136,10 @@ class Condition(Noun):
         `UNSET` follows the flag, None hashes the person, a number hashes the key of that group type.
     description
         A note for people.
+    extra
+        Keys of PostHog's JSON that canarykit does not know; kept, and written back.
+    source
+        The JSON it was read from, None if written by hand; not compared, and not written back.
 
     Examples
     --------
@@ -148,7 +160,13 @@ class Condition(Noun):
 
     @classmethod
     def from_posthog(cls, data: Mapping[str, Any]) -> Condition:
-        """Read one item of `filters.groups`."""
+        """Read one item of `filters.groups`.
+
+        Parameters
+        ----------
+        data
+            The item, as parsed JSON.
+        """
         require_mapping(data, "a condition set")
         return cls(
             properties=tuple(map(PropertyFilter.from_posthog, list_of(data, "properties"))),
@@ -190,6 +208,10 @@ class Variant(Noun):
         Share in percent; the shares of a flag should sum to 100.
     name
         A note for people.
+    extra
+        Keys of PostHog's JSON that canarykit does not know; kept, and written back.
+    source
+        The JSON it was read from, None if written by hand; not compared, and not written back.
     """
 
     key: str
@@ -200,7 +222,13 @@ class Variant(Noun):
 
     @classmethod
     def from_posthog(cls, data: Mapping[str, Any]) -> Variant:
-        """Read one item of `filters.multivariate.variants`."""
+        """Read one item of `filters.multivariate.variants`.
+
+        Parameters
+        ----------
+        data
+            The item, as parsed JSON.
+        """
         require_mapping(data, "a variant")
         if "key" not in data:
             raise PlanError(f"a variant lacks 'key'; it has {sorted(map(str, data))}")

@@ -129,6 +129,10 @@ def dashboard(
     people
         Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
         or a list of ids.
+
+    Returns
+    -------
+    Dashboard
     """
     from canarykit.exposure.compared import compared_units
     from canarykit.stats.one_look.proportions import wilson

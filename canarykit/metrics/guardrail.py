@@ -157,7 +157,19 @@ class Guardrail(Noun):
         return 1.25 if self.worse == "higher" else 0.95
 
     def roll_back_beyond(self, tolerated_ratio: float | None = None) -> float:
-        """The line of rollback as canary over control, where the margin stands for this ratio."""
+        """The line of rollback as canary over control, where the margin stands for this ratio.
+
+        Parameters
+        ----------
+        tolerated_ratio
+            The ratio for which a margin in points or units stands, at the control's level; None
+            for a margin that is a ratio itself.
+
+        Returns
+        -------
+        float
+            Canary over control beyond which harm rolls back.
+        """
         if self.roll_back_ratio is not None:
             return self.roll_back_ratio
         return roll_back_line(self.tolerated_ratio if tolerated_ratio is None else tolerated_ratio)
@@ -174,6 +186,11 @@ class Guardrail(Noun):
     @classmethod
     def from_dict(cls, content: Mapping[str, Any] | str) -> Guardrail:
         """A guardrail from its plain form; a text is the name of an event, as in `Guardrail(text)`.
+
+        Parameters
+        ----------
+        content
+            The plain form, as `to_dict` writes it, or the name of an event.
 
         Examples
         --------
@@ -228,6 +245,16 @@ def guardrail_weights(guardrails: Sequence[Guardrail]) -> tuple[float, ...]:
 
     Weights given by hand are taken as they are. Otherwise the critical guardrails share one half and the
     others the second half; if there is only one kind, it has everything.
+
+    Parameters
+    ----------
+    guardrails
+        Of one stage.
+
+    Returns
+    -------
+    tuple of float
+        In the same order.
 
     Raises
     ------

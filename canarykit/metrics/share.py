@@ -158,7 +158,7 @@ class SurveyAnswers(MetricSpec):
 
 @dataclass(frozen=True)
 class ShareMetric(MetricSpec):
-    """A share of people: did it happen to them after the exposure?"""
+    """A share of people: those to whom something happened after the exposure."""
 
     @property
     def threshold(self) -> tuple[str, float] | None:
@@ -178,6 +178,8 @@ class ErrorShare(ShareMetric):
         Only errors this soon after the exposure count, such as "1d"; None counts to the stage's end.
     where
         Exact matches on event properties, such as `{"$browser": "Safari"}`.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
 
     Examples
     --------
@@ -213,6 +215,8 @@ class Conversion(ShareMetric):
         Time each person has, such as "7d"; somebody exposed an hour ago is judged by that hour.
     where
         Exact matches on event properties.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
 
     Examples
     --------
@@ -243,6 +247,14 @@ class SlowShare(ShareMetric):
     ----------
     event, property_name
         Where the number stands, such as `"$web_vitals"` and `"$web_vitals_LCP_value"`.
+    within
+        Only events this soon after the exposure count, such as "1d"; None counts to the stage's
+        end.
+    where
+        Exact matches on event properties, such as `{"$browser": "Safari"}`, or filters; empty takes
+        all events.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
     slower_than
         The limit in the property's own unit; only larger values count.
 
@@ -283,6 +295,18 @@ class SlowShare(ShareMetric):
 class Retention(ShareMetric):
     """Share of people seen again on day N after their exposure (the 24 hours that start N days after it).
 
+    Parameters
+    ----------
+    day
+        Days after the exposure on which the person must come back.
+    event
+        The event that counts.
+    where
+        Exact matches on event properties, such as `{"$browser": "Safari"}`, or filters; empty takes
+        all events.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
+
     Examples
     --------
     >>> Retention(7).window
@@ -318,6 +342,13 @@ class Retention(ShareMetric):
 class SurveyResponse(SurveyAnswers, ShareMetric):
     """Share of the exposed who answered a survey: compare it before any score.
 
+    Parameters
+    ----------
+    survey
+        Id or name of the survey.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
+
     Examples
     --------
     >>> SurveyResponse("018f-checkout").label
@@ -342,6 +373,16 @@ class FunnelShare(ShareMetric):
 
     Judging "exposed to last step" for everybody exposed keeps the comparison randomised; shares from
     step to step are conditional on what happened after the exposure, and for display only.
+
+    Parameters
+    ----------
+    steps
+        Events, in order.
+    within
+        Only events this soon after the exposure count, such as "1d"; None counts to the stage's
+        end.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
 
     Examples
     --------

@@ -109,13 +109,35 @@ class Outcomes:
         return self.units["canary"].to_numpy(bool)
 
     def time_at_risk(self, i: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Microseconds between which each unit's event counts for metric `i`, half-open."""
+        """Microseconds between which each unit's event counts for metric `i`, half-open.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            From, and until, one a unit.
+        """
         return _window(
             self.metrics[i], micros_of(self.units["entered_at"]), micros_of(self.units["leaves_at"])
         )
 
     def time_is_over(self, i: int) -> npt.NDArray[np.bool_]:
-        """Units that have had the whole time in which metric `i` counts; nobody where it has no end."""
+        """Units that have had the whole time in which metric `i` counts; nobody where it has no end.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of bool, one a unit.
+        """
         window = self.metrics[i].window[1]
         if np.isinf(window):
             return np.zeros(len(self.units), dtype=bool)
@@ -136,6 +158,26 @@ class Outcomes:
 
         People who were seen in an earlier stage form cohorts of their own: how many of them have the canary
         follows from the shares of two stages.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+        origin
+            Start of the first interval, in UTC microseconds.
+        step
+            Length of an interval, in microseconds.
+        n_intervals
+            Number of intervals.
+        until
+            UTC microseconds up to which the data are complete; None is the end of the last
+            interval.
+        where
+            Mask of the units that count; None counts all.
+
+        Returns
+        -------
+        RiskSets
         """
         mask = slice(None) if where is None else where
         returning = self.units["returning"].to_numpy(np.int64)[mask] if "returning" in self.units else None
@@ -151,7 +193,25 @@ class Outcomes:
     def interval_counts(
         self, i: int, *, origin: int, step: int, n_intervals: int, where: npt.NDArray[np.bool_]
     ) -> IntervalCounts:
-        """Everybody at risk and the first events of share metric `i` by interval, for a mask of units."""
+        """Everybody at risk and the first events of share metric `i` by interval, for a mask of units.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+        origin
+            Start of the first interval, in UTC microseconds.
+        step
+            Length of an interval, in microseconds.
+        n_intervals
+            Number of intervals.
+        where
+            Mask of the units that count.
+
+        Returns
+        -------
+        IntervalCounts
+        """
         return interval_counts(*self._moments(i, where), origin=origin, step=step, n_intervals=n_intervals)
 
     def _moments(self, i: int, mask: Any) -> tuple[Any, Any, Any, Any]:
@@ -163,7 +223,17 @@ class Outcomes:
         return starts[mask], stops[mask], first[mask], self.canary[mask]
 
     def only(self, mask: npt.NDArray[np.bool_]) -> Outcomes:
-        """The same for some of the units."""
+        """The same for some of the units.
+
+        Parameters
+        ----------
+        mask
+            True for the units to keep.
+
+        Returns
+        -------
+        Outcomes
+        """
         if mask.all():
             return self
 
@@ -177,7 +247,20 @@ class Outcomes:
         return Outcomes(units, self.metrics, *columns, self.unreadable, before, numbers)
 
     def people(self, i: int, *, canary: bool | None = None) -> pd.DataFrame:
-        """The people to whom metric `i` happened, with the time of it, earliest first."""
+        """The people to whom metric `i` happened, with the time of it, earliest first.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+        canary
+            Only those with the canary (True) or without (False); None takes both.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `person_id`, the arm, and the time (UTC).
+        """
         import pandas as pd
 
         first = self.first[i]
@@ -205,6 +288,10 @@ def outcomes(
     actor
         Column of the events that names the unit: "person_id", or "$group_0" for a flag by organisation,
         whose key then stands in the units' `person_id`.
+
+    Returns
+    -------
+    Outcomes
 
     Raises
     ------

@@ -71,9 +71,17 @@ class Total(PerPerson):
     ----------
     event, property_name
         What is summed; without a property, events are counted.
+    within
+        Only events this soon after the exposure count, such as "1d"; None counts to the stage's
+        end.
+    where
+        Exact matches on event properties, such as `{"$browser": "Safari"}`, or filters; empty takes
+        all events.
     cap_quantile
         Both arms are capped at this quantile of the control's people (0.995), which tames a few huge
         values; None turns it off.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
     cuped
         Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
         a narrower interval the more the past tells of the present. None turns it off.
@@ -130,6 +138,8 @@ class Count(PerPerson):
         Exact matches on event properties, such as `{"$browser": "Safari"}`.
     cap_at
         Most events of one person that count; the report tells how many people had more. None: no cap.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
     cuped
         Take out how often the same people did it in the time before exposure, such as "14d" (CUPED). None
         turns it off.
@@ -185,6 +195,8 @@ class Average(ValueMetric):
         Whose mean is taken.
     within, where
         Only events this soon after the exposure, and with these properties.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
     cuped
         Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
         a narrower interval the more the past tells of the present. None turns it off.
@@ -221,12 +233,14 @@ class Quantile(ValueMetric):
     event, property_name
         Where the number stands, such as `"$web_vitals"` and `"$web_vitals_LCP_value"`. Events without a
         number are left out and counted.
-    q
-        Which quantile, between 0 and 1: 0.95 is the value that one event in twenty exceeds.
     within
         Only events this soon after the exposure count, such as "1d"; None counts to the stage's end.
     where
         Exact matches on event properties, such as `{"$browser": "Safari"}`.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
+    q
+        Which quantile, between 0 and 1: 0.95 is the value that one event in twenty exceeds.
 
     Notes
     -----
@@ -275,6 +289,15 @@ class SurveyScore(SurveyAnswers, ValueMetric):
 
     Only people who chose to answer are in it: compare the response first (`SurveyResponse`).
 
+    Parameters
+    ----------
+    survey
+        Id or name of the survey.
+    property_name
+        Property of the answer that holds the score.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
+
     Examples
     --------
     >>> SurveyScore("018f-checkout").label
@@ -302,12 +325,14 @@ class Ratio(ValueMetric):
     ----------
     numerator, denominator
         Two `Total` or `Count` metrics; their caps are not used.
-    cap_at
-        Largest ratio of one person that counts, so that no script with a thousand errors in one session
-        decides; the report tells how many people had more. None: no cap.
+    name
+        Text on reports instead of the label made from the fields; empty: that label.
     cuped
         Take out what the same people did by this metric in the time before exposure, such as "14d" (CUPED):
         a narrower interval the more the past tells of the present. None turns it off.
+    cap_at
+        Largest ratio of one person that counts, so that no script with a thousand errors in one session
+        decides; the report tells how many people had more. None: no cap.
 
     Examples
     --------
@@ -392,6 +417,15 @@ def metric_kinds() -> dict[str, tuple[str, ...]]:
 
 def metric_from_dict(content: Mapping[str, Any]) -> Metric:
     """A metric from its plain form (`metric.to_dict()`).
+
+    Parameters
+    ----------
+    content
+        The plain form, as `to_dict` writes it.
+
+    Returns
+    -------
+    Metric
 
     Raises
     ------

@@ -223,7 +223,7 @@ class RolloutPlan(Result):
 
     @classmethod
     def from_json(cls, source: str | PathLike[str] | Mapping[str, Any]) -> RolloutPlan:
-        """The plan in a JSON file, a JSON text, or a mapping, as `to_json` writes it.
+        """The plan in `source`: a JSON file, a JSON text, or a mapping, as `to_json` writes it.
 
         Raises
         ------
@@ -295,17 +295,17 @@ class RolloutPlan(Result):
         return None if name is None else self.group_types.index(name)
 
     def index(self, name: str) -> int:
-        """Position of a stage; a name that is no stage's is a `PlanError`."""
+        """Position of the stage `name`, from 0; a name that no stage has is a `PlanError`."""
         if name not in self.stage_names:
             raise PlanError(f"the plan has no stage {name!r}; {did_you_mean(name, self.stage_names)}")
         return self.stage_names.index(name)
 
     def stage(self, name: str) -> Stage:
-        """The stage of that name."""
+        """The stage of that `name`; a name that no stage has is a `PlanError`."""
         return self.stages[self.index(name)]
 
     def flag_at(self, name: str) -> Flag:
-        """The flag definition to set at a stage; `flag_at(name).to_posthog()` is its JSON."""
+        """The flag definition to set at the stage `name`; `flag_at(name).to_posthog()` is its JSON."""
         reached = self.stages[: self.index(name) + 1]
         return Flag(
             self.flag,
@@ -318,7 +318,7 @@ class RolloutPlan(Result):
         )
 
     def window(self, name: str) -> tuple[pd.Timestamp, pd.Timestamp | None]:
-        """Half-open UTC window `[start, end)` of a stage; the end is None while it is open."""
+        """Half-open UTC window `[start, end)` of the stage `name`; the end is None while it is open."""
         start, end = self._windows[self.index(name)]  # type: ignore[attr-defined]
         if start is None:
             raise PlanError(
@@ -337,7 +337,7 @@ class RolloutPlan(Result):
         return {name: window for name, window in pairs if window[0] is not None}
 
     def stage_at(self, time: Time) -> Stage | None:
-        """The stage running at a moment; None before the first, after the last, and in between."""
+        """The stage running at `time` (UTC without a zone); None where no stage runs."""
         moment = to_utc(time, name="time")
         for name, (start, end) in self.windows().items():
             if start <= moment and (end is None or moment < end):
@@ -345,7 +345,7 @@ class RolloutPlan(Result):
         return None
 
     def shares(self, name: str) -> dict[str, float]:
-        """Share of all units per flag value by rule at a stage, targeted people aside; sums to 1.
+        """Share (0 to 1) of all units per flag value by rule at the stage `name`, targeted people aside.
 
         Examples
         --------
@@ -369,7 +369,7 @@ class RolloutPlan(Result):
         return {**{arm: share * (1 - kept) for arm, share in shares.items()}, self.holdout.value: kept}
 
     def served(self, name: str) -> tuple[str, ...]:
-        """Values beside the control that a stage's rules give, in the order of the variants.
+        """Values beside the control that the rules of the stage `name` give, in the order of the variants.
 
         Examples
         --------
@@ -392,7 +392,7 @@ class RolloutPlan(Result):
         return tuple(v.key for v in self.variants if v.key in given and v.key != self.control)
 
     def share(self, name: str) -> float | None:
-        """Share of the canary among the two compared arms by rule; None for targeted stages."""
+        """Share (0 to 1) of the canary among both arms at the stage `name`; None for targeted stages."""
         if self.stage(name).kind == "targeted":
             return None
         shares = self.shares(name)
@@ -400,7 +400,7 @@ class RolloutPlan(Result):
         return canary / (canary + control) if canary + control > 0 else None
 
     def with_windows(self, windows: Mapping[str, Time | Sequence[Time | None]]) -> RolloutPlan:
-        """The plan with the windows as they came to be: `{stage: start}` or `{stage: (start, end)}`.
+        """The plan with the `windows` as they came to be: `{stage: start}` or `{stage: (start, end)}`.
 
         Stages that are not named keep what they said; later ones follow from the new times.
         """
@@ -411,7 +411,7 @@ class RolloutPlan(Result):
         return replace(self, stages=tuple(changed[name] for name in self.stage_names))
 
     def changes(self, name: str) -> tuple[str, ...]:
-        """What is different at a stage from the one before it, one sentence a change.
+        """What is different at the stage `name` from the one before it, one sentence a change.
 
         Examples
         --------
@@ -446,6 +446,10 @@ class RolloutPlan(Result):
             The stage.
         watch
             What people should look out for, in their words.
+
+        Returns
+        -------
+        str
         """
         position, stage = self.index(name), self.stage(name)
         start, end = self._windows[position]  # type: ignore[attr-defined]

@@ -145,7 +145,19 @@ class Stage(Noun):
     def for_people(
         cls, name: str, emails: Sequence[str], *, variant: str | None = None, **rest: Unpack[StageOptions]
     ) -> Stage:
-        """A stage for people by email: those who reported the bug get the fix first."""
+        """A stage for people by email: those who reported the bug get the fix first.
+
+        Parameters
+        ----------
+        name
+            Name of the stage.
+        emails
+            Their emails.
+        variant
+            Variant they get; None: as the hash has it, or true for a boolean flag.
+        **rest
+            `title`, `starts_at`, `ends_at` and what else `Stage` takes by name.
+        """
         return cls(name, (people_named(emails, variant=variant),), **rest)
 
     @classmethod
@@ -159,7 +171,23 @@ class Stage(Noun):
         variant: str | None = None,
         **rest: Unpack[StageOptions],
     ) -> Stage:
-        """A stage for whole organisations (or any group type), by a property of the group."""
+        """A stage for whole organisations (or any group type), by a property of the group.
+
+        Parameters
+        ----------
+        name
+            Name of the stage.
+        group_type_index
+            PostHog's number of the group type, from 0.
+        names
+            Values of the property that are let in.
+        property
+            Property of the group.
+        variant
+            Variant they get; None: as the hash has it, or true for a boolean flag.
+        **rest
+            `title`, `starts_at`, `ends_at` and what else `Stage` takes by name.
+        """
         listed = _listed(names, "the groups")
         item = PropertyFilter(property, listed, type="group", group_type_index=group_type_index)
         condition = Condition((item,), 100, variant, group_type_index)
@@ -171,6 +199,17 @@ class Stage(Noun):
     ) -> Stage:
         """A stage for pages or machines: whatever the flag is evaluated for under its own distinct_id.
 
+        Parameters
+        ----------
+        name
+            Name of the stage.
+        ids
+            Distinct ids.
+        variant
+            Variant they get; None: as the hash has it, or true for a boolean flag.
+        **rest
+            `title`, `starts_at`, `ends_at` and what else `Stage` takes by name.
+
         Examples
         --------
         >>> Stage.for_ids("two servers", ["web-1", "web-2"]).conditions[0].properties[0].value
@@ -181,14 +220,34 @@ class Stage(Noun):
 
     @classmethod
     def for_share(cls, name: str, share: float, **rest: Unpack[StageOptions]) -> Stage:
-        """A stage for a percentage of everyone."""
+        """A stage for a percentage of everyone.
+
+        Parameters
+        ----------
+        name
+            Name of the stage.
+        share
+            Per cent of everyone, 0 to 100.
+        **rest
+            `title`, `starts_at`, `ends_at` and what else `Stage` takes by name.
+        """
         return cls(name, kind="percentage", share=share, **rest)
 
     @classmethod
     def for_everyone(
         cls, name: str = "full release", *, variant: str | None = None, **rest: Unpack[StageOptions]
     ) -> Stage:
-        """The full release."""
+        """The full release.
+
+        Parameters
+        ----------
+        name
+            Name of the stage.
+        variant
+            Variant everyone gets; None: as the hash has it, or true for a boolean flag.
+        **rest
+            `title`, `starts_at`, `ends_at` and what else `Stage` takes by name.
+        """
         return cls(name, (Condition((), 100, variant),), kind="full", share=100, **rest)
 
     @property
@@ -197,7 +256,17 @@ class Stage(Noun):
         return self.kind == "percentage"
 
     def words(self, group_types: Sequence[str] = ()) -> tuple[str, ...]:
-        """Who the stage adds, one text per condition set."""
+        """Who the stage adds, one text per condition set.
+
+        Parameters
+        ----------
+        group_types
+            Names of the group types, in PostHog's order; without them they are numbered.
+
+        Returns
+        -------
+        tuple of str
+        """
         said = tuple(condition_words(item, group_types) for item in self.conditions)
         return (*said, "who joins early access") if self.enrollment else said
 

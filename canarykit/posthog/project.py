@@ -161,6 +161,9 @@ class PostHog(Reading):
             How long events may arrive after they happened; times younger than that are fetched again.
         persons_every
             How old the persons file may become before it is fetched again.
+        progress
+            A bar by default on a terminal and in a notebook; False is silent, a callable gets
+            (done, total).
 
         Returns
         -------
@@ -181,8 +184,14 @@ class PostHog(Reading):
         ----------
         flag
             Key of the flag.
-        since, until, options
+        since, until
             As for `events`.
+        **options
+            As for `events`: `names`, `properties`, `road`, `into`.
+
+        Returns
+        -------
+        EventLog
         """
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         name = f"{urlsplit(self.host).netloc.replace(':', '-')}-{self.project}-{flag}"
@@ -199,10 +208,17 @@ class PostHog(Reading):
 
         Parameters
         ----------
+        flag
+            Key of the flag.
         like
             A plan whose names are taken for stages that let in the same people.
         run
             Which run, where the share was lowered in between.
+
+        Returns
+        -------
+        RolloutPlan
+            Stages with their true windows.
         """
         from canarykit.plan import RolloutPlan
 
@@ -226,12 +242,21 @@ class PostHog(Reading):
 
         Parameters
         ----------
+        plan
+            The release.
+        stage
+            Name of the stage to let in.
         report
             `evaluate_stage` of the stage that runs now. Without a PROMOTE, a push needs `override`.
         override
             Reason to go on against the verdict, the dwell or the order of stages; it is recorded.
         persons
             People to count those affected among, beside PostHog's own count.
+
+        Returns
+        -------
+        Push
+            Nothing is written until its `.apply()`.
         """
         from canarykit.posthog.reach import findings_of, reach_of
 
@@ -264,12 +289,19 @@ class PostHog(Reading):
 
         Parameters
         ----------
+        plan
+            The release.
         to
             Stage to go back to; None: the one before.
         off
             Turn the flag off instead.
         why, report
             Reason and verdict, for the record.
+
+        Returns
+        -------
+        Outcome
+            Applied, nothing to do, or why not.
         """
         return roll_back(self._flags, self.record, plan, to=to, off=off, why=why, report=report)
 
@@ -300,8 +332,12 @@ class PostHog(Reading):
             As for `evaluate_stage`; `as_of` is the server's time where it is None.
         since
             Start of the events; a week before the release where it is None.
-        options
+        **options
             `into=`, `names=`, `road=` as for `events`; the rest as for `evaluate_stage`.
+
+        Returns
+        -------
+        StageReport
         """
         from canarykit.posthog.judge import judge
 
@@ -312,6 +348,20 @@ class PostHog(Reading):
         """Let people (distinct ids) into the early access of a flag, or out of it; how many.
 
         Sent as an event, as PostHog's own button does. Scope project:read, for the project's token.
+
+        Parameters
+        ----------
+        flag
+            Key of the flag.
+        people
+            Distinct ids.
+        joined
+            False lets them out instead.
+
+        Returns
+        -------
+        int
+            People sent.
         """
         from canarykit.posthog.around import enrol
 
@@ -321,6 +371,18 @@ class PostHog(Reading):
         """Move the early access feature of a flag to "alpha", "beta", "general-availability" ...
 
         Scopes early_access_feature:read and :write, feature_flag:write.
+
+        Parameters
+        ----------
+        flag
+            Key of the flag.
+        stage
+            "concept", "alpha", "beta", "general-availability" or "archived".
+
+        Returns
+        -------
+        dict
+            The feature as PostHog answers it.
         """
         from canarykit.posthog.around import set_early_access
 
@@ -331,6 +393,22 @@ class PostHog(Reading):
 
         No verdict is asked for when the time comes, so it needs a reason, which is recorded; `watch` with
         `apply="all"` does the same by the verdicts. Scope feature_flag:write.
+
+        Parameters
+        ----------
+        plan
+            The release.
+        stage
+            Name of a percentage stage.
+        at
+            When; a time without a zone is UTC.
+        override
+            Reason to go on without a verdict; it is recorded.
+
+        Returns
+        -------
+        dict
+            The scheduled change as PostHog answers it.
         """
         from canarykit.posthog.around import schedule
 
@@ -342,7 +420,20 @@ class PostHog(Reading):
         return made
 
     def schedule_off(self, flag: str, *, at: Any) -> dict[str, Any]:
-        """Turn a flag off later, by PostHog itself. Scope feature_flag:write."""
+        """Turn a flag off later, by PostHog itself. Scope feature_flag:write.
+
+        Parameters
+        ----------
+        flag
+            Key of the flag.
+        at
+            When; a time without a zone is UTC.
+
+        Returns
+        -------
+        dict
+            The scheduled change as PostHog answers it.
+        """
         from canarykit.posthog.around import schedule_off
 
         made = schedule_off(self._transport, self._base, self.flag(flag), at)
@@ -351,7 +442,17 @@ class PostHog(Reading):
         return made
 
     def timeline(self, flag: str | None = None) -> Timeline:
-        """What was done, from the record: a table, and a picture by `.plot()`."""
+        """What was done, from the record: a table, and a picture by `.plot()`.
+
+        Parameters
+        ----------
+        flag
+            Key of the flag; None: of all flags.
+
+        Returns
+        -------
+        Timeline
+        """
         return self.record.timeline(flag)
 
 

@@ -93,8 +93,8 @@ def watch(
     show
         Whether to show each look in the notebook's cell or on the terminal; by default where a person
         watches.
-    options
-        `into=`, `since=` as for `project.events`, the rest as for `evaluate_stage`.
+    **options
+        As for `judge` and `evaluate_stage`.
 
     Returns
     -------

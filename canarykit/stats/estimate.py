@@ -98,7 +98,17 @@ class Estimate:
         return f"{format_value(self.value, kind)} ({span}{how})"
 
     def excludes(self, value: float) -> bool:
-        """Whether `value` lies outside the interval."""
+        """Whether `value` lies outside the interval.
+
+        Parameters
+        ----------
+        value
+            A number in the unit of the estimate.
+
+        Returns
+        -------
+        bool
+        """
         return not self.low <= value <= self.high
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,7 +234,18 @@ class SequentialTest:
         return math.exp(min(float(np.max(self.log_e)), 700.0)) if self.log_e.size else 1.0
 
     def first_look(self, threshold: float) -> int | None:
-        """Position of the first look at which the e-value reached `threshold`, or None."""
+        """Position of the first look at which the e-value reached `threshold`, or None.
+
+        Parameters
+        ----------
+        threshold
+            An e-value, such as 20 for a level of 5 %.
+
+        Returns
+        -------
+        int or None
+            Counting from 0.
+        """
         reached = np.flatnonzero(np.asarray(self.log_e) >= math.log(threshold))
         return int(reached[0]) if reached.size else None
 

@@ -40,6 +40,11 @@ def adjust_p_values(p_values: ArrayLike, *, method: Correction = "holm") -> np.n
         "holm", "hommel", "bonferroni" (chance of any false finding), "benjamini-hochberg",
         "benjamini-yekutieli" (share of false findings).
 
+    Returns
+    -------
+    numpy.ndarray
+        In the order of the input.
+
     Examples
     --------
     >>> adjust_p_values([0.001, 0.008, 0.012, 0.039]).round(3).tolist()
@@ -81,6 +86,13 @@ def weighted_harm(
         Log E of the guardrails on the last axis.
     weights
         Shares of the error budget, adding up to at most 1; equal by default.
+    alpha
+        Chance of any false finding, over all looks and guardrails.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of bool, one a guardrail.
 
     Examples
     --------
@@ -99,6 +111,18 @@ def weighted_harm(
 
 def mean_log_e(log_e: ArrayLike, weights: Sequence[float] | None = None) -> np.ndarray:
     """Log of the weighted mean of e-values on the last axis: evidence that *some* null is false.
+
+    Parameters
+    ----------
+    log_e
+        Log E on the last axis.
+    weights
+        Of the e-values, adding up to 1; equal by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        One axis less.
 
     Examples
     --------

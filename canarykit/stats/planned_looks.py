@@ -52,11 +52,13 @@ class GroupSequentialPlan:
         Information fractions of the looks, the last one 1.
     upper
         Cross above: harm is shown (for two-sided plans also below the negative).
+    alpha, sided
+        Level, and on which side it is spent.
+    method, source
+        What it was computed by, and where that is published.
     lower
         Cross below: give up, no harm will be shown; None without futility. Not binding: ignoring it
         keeps the level.
-    alpha, sided
-        Level, and on which side it is spent.
     drift, inflation
         With futility: the standardised effect at which the power holds, and how much larger the sample
         must be than that of a single look.
@@ -83,6 +85,12 @@ def spending(kind: Spending, information: float, alpha: float, *, parameter: flo
         "hwang-shih-decani" (`parameter`: gamma, -4 by default).
     information, alpha
         Fraction in (0, 1], and the whole error to spend.
+    parameter
+        Of the kinds that have one; None is its default.
+
+    Returns
+    -------
+    float
 
     Examples
     --------
@@ -125,6 +133,10 @@ def spending_boundary(
     kind, parameter
         See `spending`.
 
+    Returns
+    -------
+    GroupSequentialPlan
+
     Examples
     --------
     >>> plan = spending_boundary([0.5, 1.0], alpha=0.05, sided="two", kind="obrien-fleming")
@@ -154,6 +166,21 @@ def classical_boundary(
     kind: Literal["pocock", "obrien-fleming"] = "pocock",
 ) -> GroupSequentialPlan:
     """The original boundaries for equally spaced looks: constant in z, or constant in the sum.
+
+    Parameters
+    ----------
+    looks
+        Number of equally spaced looks.
+    alpha
+        Level over all looks.
+    sided
+        "two" spends half of it on each side.
+    kind
+        "pocock" is constant in z, "obrien-fleming" in the sum.
+
+    Returns
+    -------
+    GroupSequentialPlan
 
     Examples
     --------
@@ -192,11 +219,21 @@ def futility_plan(
 
     Parameters
     ----------
+    information
+        Information fractions of the looks, growing, the last one 1.
+    alpha
+        One-sided level.
     power
         Chance of crossing the upper boundary at the drift that the plan is made for; its complement is
         spent on futility.
+    kind, parameter
+        Spending of the upper error; see `spending`.
     futility_kind, futility_parameter
         Spending of the futility error; the same as the upper one by default.
+
+    Returns
+    -------
+    GroupSequentialPlan
 
     Examples
     --------
@@ -258,6 +295,11 @@ def crossing_probabilities(
     drift
         Expected z statistic at information 1.
 
+    Returns
+    -------
+    tuple of list of float
+        By look: above, and below.
+
     Examples
     --------
     >>> above, below = crossing_probabilities([0.5, 1.0], [1.96, 1.96], lower=[-1.96, -1.96])
@@ -288,6 +330,12 @@ def conditional_power(
         Statistic now, at this fraction of the information.
     drift
         Expected z at the end; None takes the present trend, z / sqrt(information).
+    z_final
+        The z to end above.
+
+    Returns
+    -------
+    float
 
     Examples
     --------

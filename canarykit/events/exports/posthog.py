@@ -139,6 +139,10 @@ def scan_posthog(
     memory_limit
         What an answer's rows may take before they are handed out in several actor shards.
 
+    Returns
+    -------
+    EventLog
+
     Examples
     --------
     >>> from tempfile import TemporaryDirectory

@@ -75,6 +75,8 @@ class StageReport(Result):
         What happened to each unit; `people` reads it.
     gaps
         Times (since, until) without data, in the whole log or in one arm; the pictures shade them.
+    notes
+        What was dropped, assumed or could not be told, one sentence each.
     harmed_segments
         Segments that are shown to carry the harm, worst first.
     """
@@ -122,7 +124,17 @@ class StageReport(Result):
         return self._headline()
 
     def check(self, name: str) -> Check:
-        """The check of that name."""
+        """The check of that name.
+
+        Parameters
+        ----------
+        name
+            Name of the check, as in `checks`; another is a `PlanError`.
+
+        Returns
+        -------
+        Check
+        """
         for item in self.checks:
             if item.name == name:
                 return item
@@ -301,6 +313,10 @@ class StageReport(Result):
         style
             "text", "markdown", "slack" or "html".
 
+        Returns
+        -------
+        str
+
         Raises
         ------
         PlanError
@@ -311,7 +327,17 @@ class StageReport(Result):
         return stage_message(self, audience, tz).render(style)
 
     def section(self, title: str) -> Table:
-        """The table of a section by its title."""
+        """The table of a section by its title.
+
+        Parameters
+        ----------
+        title
+            Title of a section, as in `sections`; another is a `PlanError`.
+
+        Returns
+        -------
+        Table
+        """
         for item in self.sections:
             if item.title == title:
                 return item.table
@@ -319,7 +345,17 @@ class StageReport(Result):
         raise DataError(f"the report has no section {title!r}; {did_you_mean(title, known)}")
 
     def to_html(self, path: str | PathLike[str] | None = None) -> str:
-        """One self-contained HTML page; written to `path` when given, returned as text always."""
+        """One self-contained HTML page; written to `path` when given, returned as text always.
+
+        Parameters
+        ----------
+        path
+            File to write as well; None writes none.
+
+        Returns
+        -------
+        str
+        """
         from canarykit.health.page.page import stage_page
 
         page = stage_page(self)
@@ -342,13 +378,33 @@ class StageReport(Result):
         return explore_report(self)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Effects with their intervals and margins (a forest), or counts with exact bounds."""
+        """Effects with their intervals and margins (a forest), or counts with exact bounds.
+
+        Parameters
+        ----------
+        ax
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
         from canarykit.plots.health import plot_effects
 
         return plot_effects(self, ax=ax)
 
     def plot_evidence(self, *, ax: Axes | None = None) -> Axes:
-        """Evidence of harm at every look against its threshold."""
+        """Evidence of harm at every look against its threshold.
+
+        Parameters
+        ----------
+        ax
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
         from canarykit.plots.health import plot_evidence
 
         return plot_evidence(self, ax=ax)

@@ -95,6 +95,10 @@ def blast_radius(
     **options
         For `evaluate_flag`, such as `groups`.
 
+    Returns
+    -------
+    BlastRadius
+
     Examples
     --------
     >>> import canarykit as ck, pandas as pd

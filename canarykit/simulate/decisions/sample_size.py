@@ -87,6 +87,10 @@ def sample_size(
         `evaluate_stage`), `gate` (of value guardrails), `guardrails` (how many others must pass too: the
         level stays, the power of each grows), `canary_share`, `design_effect`.
 
+    Returns
+    -------
+    PowerAnswer
+
     Notes
     -----
     With several looks at a share guardrail the answer is that of the evidence of events that
@@ -135,6 +139,29 @@ def power(
     **options: Unpack[PowerOptions],
 ) -> PowerAnswer:
     """How surely these people answer a guardrail's question; the arguments are those of `sample_size`.
+
+    Parameters
+    ----------
+    question
+        A guardrail, or an effect of `canarykit.stats.planning.users_needed`.
+    n_canary, n_control
+        People of each arm.
+    rate
+        The control's share of people with the event, its mean, or its quantile.
+    ratio
+        The canary's over the control's, in truth.
+    sd
+        Of a value guardrail over people; of a quantile that of the logarithm of the values.
+    goal
+        "safe": show that the canary is within the margin. "harm": show that it is worse.
+    any_of
+        Questions of which one yes is enough: each is asked at `alpha / any_of`.
+    **options
+        `alpha`, `looks`, `gate`, `guardrails`, `design_effect`, as for `sample_size`.
+
+    Returns
+    -------
+    PowerAnswer
 
     Examples
     --------
@@ -284,6 +311,10 @@ def expected_duration(
     min_dwell, cap
         A stage is left when it is proven safe, after `min_dwell` at the earliest; after `cap` it is
         given up.
+
+    Returns
+    -------
+    Duration
 
     Examples
     --------

@@ -94,6 +94,9 @@ def simulate_decisions(
         Seed. Scenarios and rules under one seed see the same people.
     workers, processes
         How many threads, or processes, share the work; the answer does not depend on them.
+    progress
+        A bar by default on a terminal and in a notebook; False is silent, a callable gets (done,
+        total).
     rates
         The control's rate by guardrail label, over what the scenario says.
     drift

@@ -62,6 +62,8 @@ class Population(Noun):
     organisations
         Share of the people who belong to an organisation; sizes are skewed (Lomax), the largest holding
         the share `largest_organisation` of all members.
+    largest_organisation
+        Share of all members who belong to the largest organisation.
     organisation_names
         Names for the largest organisations, in order; the others get made-up ones.
     plans, browsers, countries
@@ -79,6 +81,8 @@ class Population(Noun):
         Share of the people who enrol in the beta themselves.
     bots
         Share of the people who are programs: many page views day and night, no purchases.
+    notes
+        What was dropped, assumed or could not be told, one sentence each.
 
     Examples
     --------
@@ -135,17 +139,46 @@ class Population(Noun):
         return -(-self.n // BLOCK)
 
     def organisation_key(self, number: int) -> str:
-        """The group key of an organisation by its rank of size."""
+        """The group key of an organisation by its rank of size.
+
+        Parameters
+        ----------
+        number
+            Rank of size, 0 for the largest.
+
+        Returns
+        -------
+        str
+        """
         return _organisation_name(number, self.organisation_names)
 
     def plan_of(self, ranks: np.ndarray) -> np.ndarray:
-        """Place in `plans` of organisations by rank: fixed by the rank alone."""
+        """Place in `plans` of organisations by rank: fixed by the rank alone.
+
+        Parameters
+        ----------
+        ranks
+            Ranks of size, 0 for the largest.
+
+        Returns
+        -------
+        numpy.ndarray
+            Position in `plans` of each.
+        """
         edges = np.cumsum(list(self.plans.values()))[:-1]
         return np.searchsorted(edges, hash_uniform(ranks + 1, 7), side="right")
 
     @classmethod
     def like(cls, log: EventLog, *, n: int | None = None) -> Population:
-        """Estimate rhythm, activity, browsers and organisations from a real log; `notes` say what was not."""
+        """Estimate rhythm, activity, browsers and organisations from a real log; `notes` say what was not.
+
+        Parameters
+        ----------
+        log
+            The log to take the habits from.
+        n
+            People of the new population; None: as many as the log has.
+        """
         from canarykit.simulate.people.estimate import population_like
 
         return population_like(log, n)

@@ -171,6 +171,8 @@ class Scenario(Noun):
     steps
         The funnel, in order. With `every_session` a person may go through it again in each session;
         else once, in the first session.
+    every_session
+        Whether people go through the steps in every session, or once.
     asked
         Share of the sessions in which the flag is asked (reaches the feature).
     pages
@@ -188,6 +190,8 @@ class Scenario(Noun):
         Times `(from, until)` in which somebody switches the flag off.
     lead_in
         How long before the first stage the log begins.
+    notes
+        What was dropped, assumed or could not be told, one sentence each.
 
     Examples
     --------
@@ -234,11 +238,31 @@ class Scenario(Noun):
         return tuple(step.event for step in self.steps)
 
     def with_effects(self, *effects: Effect) -> Scenario:
-        """The same scenario with these effects instead of its own."""
+        """The same scenario with these effects instead of its own.
+
+        Parameters
+        ----------
+        *effects
+            What the variants change; none: nothing.
+
+        Returns
+        -------
+        Scenario
+        """
         return replace(self, effects=effects)
 
     def base(self, quantity: str) -> float:
-        """A quantity before any effect: rates as fractions, `load time` in milliseconds."""
+        """A quantity before any effect: rates as fractions, `load time` in milliseconds.
+
+        Parameters
+        ----------
+        quantity
+            A step, "errors", "load time", "amount" and so on, as in `truth()`.
+
+        Returns
+        -------
+        float
+        """
         steps = {step.event: step.rate for step in self.steps}
         survey = self.survey
         other = {
@@ -260,6 +284,15 @@ class Scenario(Noun):
         """The truth that was put in: one row a variant, one column a quantity.
 
         Effects confined to a segment, a stage or a time are left out: they have no single value.
+
+        Parameters
+        ----------
+        variants
+            Flag values, control first.
+
+        Returns
+        -------
+        pandas.DataFrame
         """
         import pandas as pd
 
@@ -278,6 +311,15 @@ class Scenario(Noun):
         """Estimate steps, delays, errors and amounts from a real log; `notes` say what could not be told.
 
         With `flag`, only sessions without the canary count, so that the baseline is the old version's.
+
+        Parameters
+        ----------
+        log
+            The log to take the rates from.
+        steps
+            Events of the funnel, in order.
+        flag
+            Key of the flag; None counts all sessions.
         """
         from canarykit.simulate.people.estimate import scenario_like
 

@@ -114,6 +114,19 @@ def event_ratio_estimate(
 ) -> float | None:
     """The rate ratio that fits all intervals of one series best; None without events.
 
+    Parameters
+    ----------
+    x
+        Events of the canary in each interval.
+    n
+        Events of both arms together in each interval.
+    exposure_canary, exposure_control
+        Units, or time, at risk in each interval.
+
+    Returns
+    -------
+    float or None
+
     Examples
     --------
     >>> round(event_ratio_estimate([12], [72], [10_000], [90_000]), 6)

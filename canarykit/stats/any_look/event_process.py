@@ -151,6 +151,17 @@ def event_test(
 ) -> SequentialTest | None:
     """Sequential test of one series of event counts; the arguments are those of `EventMixture.log_e`.
 
+    Parameters
+    ----------
+    x
+        Events of the canary in each interval.
+    n
+        Events of both arms together in each interval.
+    exposure_canary, exposure_control
+        Units, or time, at risk in each interval.
+    mixture
+        What is shown: harm above 1 where it is None.
+
     Returns
     -------
     SequentialTest or None

@@ -74,6 +74,24 @@ def quantile_bounds(
 ) -> Estimate | None:
     """A quantile with limits that hold at every look; infinite while there are too few values.
 
+    Parameters
+    ----------
+    values
+        One a row, independent of each other.
+    probability
+        Which quantile, strictly between 0 and 1: 0.9 is the p90.
+    tuned_at
+        Rows at which the limits are tightest.
+    confidence
+        Coverage, strictly between 0 and 1.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
+
+    Returns
+    -------
+    Estimate or None
+        None without values.
+
     Examples
     --------
     >>> median = quantile_bounds(range(1, 1001), 0.5, tuned_at=500)

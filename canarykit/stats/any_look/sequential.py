@@ -51,6 +51,11 @@ def mixture_log_e(z: ArrayLike, k: ArrayLike, sided: MixtureSide = "one") -> np.
     sided
         "one" (half-normal mixture) or "two" (normal mixture).
 
+    Returns
+    -------
+    numpy.ndarray
+        In the shape of `z` and `k` together.
+
     Examples
     --------
     >>> round(float(mixture_log_e(2.766071, 6.328860)), 4)  # log 20
@@ -81,6 +86,11 @@ def mixture_boundary(
     closed_form
         For "one": the slightly larger boundary that can be written down, instead of the root.
 
+    Returns
+    -------
+    numpy.ndarray
+        In the shape of `k`.
+
     Examples
     --------
     >>> float(mixture_boundary(7.936155, sided="two").round(6)), float(mixture_boundary(6.328860).round(6))
@@ -107,6 +117,17 @@ def mixture_boundary(
 def best_k(alpha: float = 0.05, sided: MixtureSide = "one") -> float:
     """The k at which the boundary is lowest: where a decision is wanted, k should be near it.
 
+    Parameters
+    ----------
+    alpha
+        Chance of ever crossing without an effect.
+    sided
+        "one" or "two".
+
+    Returns
+    -------
+    float
+
     Examples
     --------
     >>> round(best_k(0.05, "two"), 2), round(best_k(0.05, "one"), 2)
@@ -131,6 +152,11 @@ def tune_k(
         Variance expected at the first planned gate, from the plan and not from the data being judged.
     k_at_gate
         The default is near the best for a one-sided 5 % level; see `best_k` for others.
+
+    Returns
+    -------
+    numpy.ndarray
+        In the shape of `variance`.
 
     Examples
     --------
@@ -176,6 +202,15 @@ def confidence_sequence(
     running
         Intersect with all earlier intervals. Off by default: the normal approximation is at its worst
         in the first looks, and an intersection would keep their errors.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
+    n
+        People behind it, for display; None leaves it out.
+
+    Returns
+    -------
+    ConfidenceSequence or None
+        None when there was no look.
 
     Examples
     --------
@@ -230,6 +265,8 @@ def mixture_test(
         The effect under the null; a margin together with `side="safe"` asks for non-inferiority.
     side
         "harm": above `null`; "safe": below it; "two": either.
+    n
+        People behind it, for display; None leaves it out.
 
     Returns
     -------

@@ -26,6 +26,8 @@ def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None
     ----------
     table
         [[with both, with the first only], [with the second only, with neither]], as counts of people.
+    confidence
+        Coverage, strictly between 0 and 1.
 
     Returns
     -------
@@ -68,6 +70,17 @@ def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None
 def fisher_exact(table: ArrayLike) -> HypothesisTest | None:
     """Fisher's exact test of a two by two table; the statistic is the conditional odds ratio.
 
+    Parameters
+    ----------
+    table
+        [[with both, with the first only], [with the second only, with neither]], as counts of
+        people.
+
+    Returns
+    -------
+    HypothesisTest or None
+        None where a row or a column is empty.
+
     Examples
     --------
     >>> test = fisher_exact([[30, 70], [18, 82]])
@@ -92,6 +105,14 @@ def fisher_exact(table: ArrayLike) -> HypothesisTest | None:
 
 def mantel_haenszel(tables: Sequence[ArrayLike], *, confidence: float = 0.95) -> Estimate | None:
     """Odds ratio common to several two by two tables, one a stratum.
+
+    Parameters
+    ----------
+    tables
+        Two by two tables of counts of people, one a stratum: [[canary with, canary without],
+        [control with, control without]].
+    confidence
+        Coverage, strictly between 0 and 1.
 
     Returns
     -------
@@ -139,6 +160,12 @@ def mantel_haenszel(tables: Sequence[ArrayLike], *, confidence: float = 0.95) ->
 
 def homogeneity(tables: Sequence[ArrayLike]) -> HypothesisTest | None:
     """Breslow and Day's test that the odds ratio is the same in every stratum: ask it before segments.
+
+    Parameters
+    ----------
+    tables
+        Two by two tables of counts of people, one a stratum: [[canary with, canary without],
+        [control with, control without]].
 
     Returns
     -------

@@ -26,6 +26,18 @@ def leave_one_out(sums: ArrayLike, sizes: ArrayLike) -> np.ndarray:
     The variance of the ratio is the sum of their squares times (K - 1) / K. Infinite for a cluster
     without which nobody is left.
 
+    Parameters
+    ----------
+    sums
+        Sum of the metric in each cluster.
+    sizes
+        People (or the denominator) of each cluster.
+
+    Returns
+    -------
+    numpy.ndarray
+        One a cluster.
+
     Examples
     --------
     >>> leave_one_out([2, 4, 12], [1, 1, 2]).round(4).tolist()

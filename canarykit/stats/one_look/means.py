@@ -47,6 +47,8 @@ def mean_difference(
         "two", or only the "lower" or "upper" limit; the p-value goes with it.
     margin
         Harm that is acceptable, in the unit of the metric: the p-value is then of "at least the margin".
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
 
     Returns
     -------
@@ -85,6 +87,17 @@ def relative_difference(
     margin: float | None = None,
 ) -> Estimate | None:
     """Change of the mean as a fraction of the control's: canary / control - 1, by the delta method.
+
+    Parameters
+    ----------
+    canary, control
+        Moments of the metric over the units of each arm.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    margin
+        Relative harm that is acceptable, as a fraction; None: no difference is the null.
 
     Returns
     -------
@@ -139,6 +152,15 @@ def ratio_difference(
         Moments of numerator and denominator per unit.
     relative
         False: canary minus control, in `unit`. True: canary / control - 1.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    margin
+        Harm that is acceptable, in the unit of the metric: the p-value is then of "at least the
+        margin". None: of no difference.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
 
     Returns
     -------
@@ -190,6 +212,15 @@ def cluster_difference(
         One row a cluster: the sum of the metric within it, and its size.
     correction
         "delta": K / (K - 1) in each arm. "cr0": none. "cr1": that of statsmodels' clustered regression.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    margin
+        Harm that is acceptable, in the unit of the metric: the p-value is then of "at least the
+        margin". None: of no difference.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
 
     Returns
     -------
@@ -256,6 +287,15 @@ def cuped_difference(
     theta
         Slope that is taken out: "within" (covariance within the arms), "pooled" (over all units as one
         sample), or a number fixed beforehand.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    margin
+        Harm that is acceptable, in the unit of the metric: the p-value is then of "at least the
+        margin". None: of no difference.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
 
     Returns
     -------

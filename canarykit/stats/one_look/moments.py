@@ -17,6 +17,13 @@ __all__ = ["Moments", "PairMoments"]
 class Moments:
     """Number of units, their mean, and their variance (divisor n - 1).
 
+    Parameters
+    ----------
+    n
+        Units.
+    mean, variance
+        Of the values over units; the variance is the unbiased one.
+
     Examples
     --------
     >>> Moments.of([1, 2, 3, 4])
@@ -36,7 +43,13 @@ class Moments:
 
     @classmethod
     def of(cls, values: ArrayLike) -> Moments:
-        """Moments of values, one a unit."""
+        """Moments of values, one a unit.
+
+        Parameters
+        ----------
+        values
+            One a unit.
+        """
         array = require_numbers("values", values).ravel()
         if array.size == 0:
             return cls(0, 0.0, 0.0)
@@ -44,7 +57,17 @@ class Moments:
 
     @classmethod
     def of_sums(cls, n: int, total: float, total_of_squares: float) -> Moments:
-        """Moments from a count, a sum and a sum of squares."""
+        """Moments from a count, a sum and a sum of squares.
+
+        Parameters
+        ----------
+        n
+            Units.
+        total
+            Sum of the values.
+        total_of_squares
+            Sum of their squares.
+        """
         n = require_count("n", n)
         total, squares = require_number("total", total), require_number("total_of_squares", total_of_squares)
         if n == 0:
@@ -100,7 +123,13 @@ class PairMoments:
 
     @classmethod
     def of(cls, values: ArrayLike, others: ArrayLike) -> PairMoments:
-        """Moments of two columns, one row a unit."""
+        """Moments of two columns, one row a unit.
+
+        Parameters
+        ----------
+        values, others
+            One of each a unit, in the same order.
+        """
         first, second = require_numbers("values", values).ravel(), require_numbers("others", others).ravel()
         if first.shape != second.shape:
             raise DataError(
@@ -124,7 +153,19 @@ class PairMoments:
         total_of_squares_other: float,
         total_of_products: float,
     ) -> PairMoments:
-        """Moments from a count, two sums, two sums of squares and the sum of products."""
+        """Moments from a count, two sums, two sums of squares and the sum of products.
+
+        Parameters
+        ----------
+        n
+            Units.
+        total, total_other
+            Sums of the two columns.
+        total_of_squares, total_of_squares_other
+            Sums of their squares.
+        total_of_products
+            Sum of their products.
+        """
         n = require_count("n", n)
         if n == 0:
             return cls(0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -45,6 +45,12 @@ def quantile(
         Which quantile, strictly between 0 and 1: 0.9 is the p90.
     clusters
         Who or what each row belongs to (people, organisations), when rows are not independent.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
 
     Returns
     -------
@@ -76,6 +82,26 @@ def quantile_difference(
     unit: str = "number",
 ) -> Estimate | None:
     """Difference of a quantile, canary minus control; None when an arm has no values.
+
+    Parameters
+    ----------
+    canary, control
+        Values of each arm, one a row.
+    probability
+        Which quantile, strictly between 0 and 1: 0.9 is the p90.
+    clusters_canary, clusters_control
+        Who or what each row belongs to; None when rows are independent.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
+
+    Returns
+    -------
+    Estimate or None
+        In the unit of the values.
 
     Examples
     --------

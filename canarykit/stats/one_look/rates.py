@@ -54,6 +54,8 @@ def rate_ratio(
     method
         "exact-cond" (exact, given the total), "cond-midp" (its mid-p form), "score", "wald", "sqrt",
         "etest". The interval of "cond-midp" is the exact one, of "sqrt" and "etest" the score one.
+    confidence
+        Coverage, strictly between 0 and 1.
     sided
         "two", or only one limit; the p-value goes with it.
     margin
@@ -121,6 +123,22 @@ def rate_difference(
     unit: str = "number",
 ) -> Estimate | None:
     """Difference of two rates, canary minus control, with a score interval.
+
+    Parameters
+    ----------
+    x_canary, x_control
+        Events of each arm.
+    exposure_canary, exposure_control
+        Units or time at risk, above 0 wherever there were events.
+    confidence
+        Coverage, strictly between 0 and 1.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
+
+    Returns
+    -------
+    Estimate or None
+        None when an arm has no exposure.
 
     Examples
     --------

@@ -56,6 +56,19 @@ class StratifiedScore:
     ) -> SequentialTest | None:
         """Evidence at every look, sharpest when the information is `gate_variance`; None without looks.
 
+        Parameters
+        ----------
+        gate_variance
+            Variance of the score expected at the first planned gate.
+        k_at_gate
+            Width of the mixture there, as in `tune_k`.
+        side
+            "harm": above the null; "safe": below it; "two": either.
+
+        Returns
+        -------
+        SequentialTest or None
+
         Examples
         --------
         >>> score = stratified_score([30, 35], [50, 52], [500, 500], [500, 500])
@@ -88,6 +101,10 @@ def stratified_score(
         Units with the event in the canary, and in both arms together, per stratum (last axis).
     n_canary, n_control
         Units of each arm per stratum.
+
+    Returns
+    -------
+    StratifiedScore
 
     Raises
     ------

@@ -33,6 +33,10 @@ def net_promoter_score(
     ----------
     promoters, passives, detractors
         People who answered 9 or 10, 7 or 8, and 0 to 6.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
     method
         "score": the scores that the answers do not refute, each judged by the spread it would have itself,
         corrected by one answer; its two-sided coverage at 95 % is never below that, by enumeration of
@@ -90,6 +94,15 @@ def net_promoter_score_difference(
     ----------
     canary, control
         (promoters, passives, detractors) of each arm.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+
+    Returns
+    -------
+    Estimate or None
+        In points (unit "NPS"). None when an arm has no answers.
 
     Examples
     --------
@@ -126,6 +139,22 @@ def satisfaction(
     satisfied: int, answers: int, *, confidence: float = 0.95, sided: Sided = "two"
 ) -> Estimate | None:
     """CSAT: the share of answers that are satisfied (4 or 5 of 5), with a Wilson interval.
+
+    Parameters
+    ----------
+    satisfied
+        Answers of 4 or 5 of 5.
+    answers
+        All answers.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+
+    Returns
+    -------
+    Estimate or None
+        None without answers.
 
     Examples
     --------

@@ -70,10 +70,17 @@ def classify_series(
         Which change fails.
     tolerance
         The interval must clear this share of the estimated shift.
+    confidence
+        Of the interval of the shift.
     allowed_increase, allowed_decrease
         Effects within them pass (0.5 is no effect for "cles").
     effect_size
         "mean-ratio", or "cles": the chance that a canary value exceeds a control value.
+
+    Returns
+    -------
+    Label
+        "Pass", "High", "Low" or "Nodata".
 
     Examples
     --------
@@ -119,6 +126,11 @@ def kayenta_score(
         Per cent of the groups; groups without one share what is left.
     critical
         Labels of the critical metrics: any that is not "Pass" makes the score 0.
+
+    Returns
+    -------
+    float
+        0 to 100.
 
     Examples
     --------

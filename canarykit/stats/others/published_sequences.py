@@ -65,6 +65,12 @@ def growthbook_interval(
         Users of both arms together.
     tuned_at
         Users at which it is tightest; 5,000 unless changed.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
 
     Returns
     -------
@@ -93,6 +99,24 @@ def eppo_interval(
 ) -> Estimate | None:
     """Eppo's sequential interval at one look, two-sided.
 
+    Parameters
+    ----------
+    effect, standard_error
+        The difference and its standard error, absolute or relative.
+    n
+        Users of both arms together.
+    tuned_at
+        Users at which it is tightest; 10,000 as published.
+    confidence
+        Coverage, strictly between 0 and 1.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
+
+    Returns
+    -------
+    Estimate or None
+        None without users.
+
     Examples
     --------
     >>> interval = eppo_interval(0.0, 1.0, 10_000)
@@ -117,8 +141,23 @@ def statsig_interval(
 
     Parameters
     ----------
+    effect, standard_error
+        The difference and its standard error, absolute or relative.
+    n
+        Users of both arms together.
     canary_share
         Share of the canary among both arms; the multiplier depends on it and not on the time.
+    confidence
+        Coverage, strictly between 0 and 1.
+    sided
+        "two", or only the "lower" or "upper" limit; the p-value goes with it.
+    unit
+        Unit of the answer for display, such as "ms" or "EUR"; it changes no number.
+
+    Returns
+    -------
+    Estimate or None
+        None without users.
 
     Examples
     --------

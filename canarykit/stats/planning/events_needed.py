@@ -72,6 +72,10 @@ def event_power(
     alpha
         The e-value must reach 1 / alpha; with weighted guardrails, alpha times the weight.
 
+    Returns
+    -------
+    EventPower
+
     Examples
     --------
     >>> plan = event_power(2.0, 300)
@@ -107,6 +111,24 @@ def events_needed(
 
     Divide by the expected events per person to get people. None when more than two million are needed,
     or the truth is on the wrong side of the null.
+
+    Parameters
+    ----------
+    ratio
+        True event rate of the canary over that of the control.
+    power
+        Chance that it is decided by then.
+    mixture
+        What is shown: harm above 1 where it is None, or `EventMixture(side="safe",
+        null_ratio=margin)`.
+    exposure_ratio
+        Exposure of the canary over that of the control.
+    alpha
+        The e-value must reach 1 / alpha.
+
+    Returns
+    -------
+    int or None
 
     Examples
     --------

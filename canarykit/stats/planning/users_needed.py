@@ -73,7 +73,19 @@ class ProportionEffect:
         return difference - require_number("margin", self.margin)
 
     def spread(self, canary_share: float) -> tuple[float, float]:
-        """Pooled under "no difference", otherwise as under the truth."""
+        """Pooled under "no difference", otherwise as under the truth.
+
+        Parameters
+        ----------
+        canary_share
+            Share of the canary among both arms.
+
+        Returns
+        -------
+        tuple of float
+            Standard deviation of the estimate under the null and the truth, times the root of
+            the people of both arms.
+        """
         rest = 1 - canary_share
         true = self.canary * (1 - self.canary) / canary_share + self.control * (1 - self.control) / rest
         if self.margin != 0:
@@ -107,7 +119,19 @@ class MeanEffect:
         return require_number("difference", self.difference) - require_number("margin", self.margin)
 
     def spread(self, canary_share: float) -> tuple[float, float]:
-        """The same under the null and the truth."""
+        """The same under the null and the truth.
+
+        Parameters
+        ----------
+        canary_share
+            Share of the canary among both arms.
+
+        Returns
+        -------
+        tuple of float
+            Standard deviation of the estimate under the null and the truth, times the root of
+            the people of both arms.
+        """
         sd = require_number("sd", self.sd, above=0.0)
         own = sd if self.sd_canary is None else require_number("sd_canary", self.sd_canary, above=0.0)
         both = math.sqrt(own**2 / canary_share + sd**2 / (1 - canary_share))
@@ -139,7 +163,19 @@ class RateEffect:
         return math.log(true / require_number("margin_ratio", self.margin_ratio, above=0.0))
 
     def spread(self, canary_share: float) -> tuple[float, float]:
-        """Of the log ratio, by the delta method, as under the truth."""
+        """Of the log ratio, by the delta method, as under the truth.
+
+        Parameters
+        ----------
+        canary_share
+            Share of the canary among both arms.
+
+        Returns
+        -------
+        tuple of float
+            Standard deviation of the estimate under the null and the truth, times the root of
+            the people of both arms.
+        """
         rate = require_number("control", self.control, above=0.0)
         both = math.sqrt(1 / (rate * self.ratio * canary_share) + 1 / (rate * (1 - canary_share)))
         return both, both
@@ -165,6 +201,8 @@ class PowerAnswer:
         How many times the people of a single look the same power takes.
     each_power
         Power that every one of several guardrails is planned with.
+    method, source
+        What it was computed by, and where that is published.
     """
 
     n_canary: int
@@ -195,6 +233,10 @@ def guardrail_power(power: float, guardrails: int = 0, *, false_alarms: float = 
         Number of guardrails beside the metric itself; all must pass.
     false_alarms
         Chance that harm or quality checks stop a good release by mistake, which also costs power.
+
+    Returns
+    -------
+    float
 
     Examples
     --------
@@ -239,6 +281,10 @@ def sample_size(
         Share of the canary among both arms.
     design_effect
         1 + (m - 1) ICC when clusters of m people are assigned.
+
+    Returns
+    -------
+    PowerAnswer
 
     Raises
     ------
@@ -294,6 +340,23 @@ def power(
 ) -> PowerAnswer:
     """Chance that these people show an effect; the arguments are those of `sample_size`.
 
+    Parameters
+    ----------
+    effect
+        `ProportionEffect`, `MeanEffect` or `RateEffect`.
+    n_canary, n_control
+        People of each arm.
+    alpha, sided
+        Level, and "one" or "two" sides.
+    looks
+        1: a test at the end. More: equally spaced looks at the always-valid boundary.
+    gate
+        Fraction of the people at which that boundary is tuned.
+    guardrails
+        Others that must pass as well.
+    design_effect
+        1 + (m - 1) ICC when clusters of m people are assigned.
+
     Returns
     -------
     PowerAnswer
@@ -335,6 +398,21 @@ def power(
 
 def srm_detectable_share(n: int, *, share: float = 0.5, alpha: float = 0.001, power: float = 0.8) -> float:
     """Smallest share above the expected one that a chi-square test of n people finds.
+
+    Parameters
+    ----------
+    n
+        People of both arms together.
+    share
+        Share expected by the plan.
+    alpha
+        Level of the test.
+    power
+        Chance to find it.
+
+    Returns
+    -------
+    float
 
     Examples
     --------
