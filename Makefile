@@ -10,6 +10,7 @@ READY  := $(VENV)/.ready-test
 LAB    := $(VENV)/.ready-lab
 BENCH  := $(VENV)/.ready-bench
 DOCS   := $(VENV)/.ready-docs
+PROSE  := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md docs/guides/*.md docs/decisions/*.md docs/proofs/*.md)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 # make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
@@ -43,6 +44,8 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python .ci/verify_types.py
 	$(BIN)/python .ci/docstrings.py
+	$(BIN)/codespell $(PROSE) canarykit benchmarks
+	$(BIN)/proselint check --config .ci/proselint.json $(PROSE)
 
 # make lab ARGS="--no-browser --port 8890"; root (a container) is let in, as Jupyter asks to be told.
 lab: $(LAB)
