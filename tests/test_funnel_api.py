@@ -52,7 +52,7 @@ REFUSED = {
     "optional twin": ({"steps": ["a", "b", "b"], "optional": [1]}, "optional step 1 .'b'. equals step 2"),
     "optional name": (
         {"steps": ["cart", "pay"], "optional": ["pey"]},
-        "optional step 'pey' is no step.*'pay'",
+        "optional step 'pey' is not a step.*'pay'",
     ),
     "attribution step": ({"flag": "new", "attribution": ("step", 3)}, "attribution step 3 does not exist"),
     "unordered by step": (

@@ -23,7 +23,7 @@ __all__ = ["chosen_people"]
 def chosen_people(
     log: EventLog, plan: RolloutPlan, stage: str, by_stage: pd.DataFrame
 ) -> tuple[set[str], tuple[Note, ...]]:
-    """People who have the canary by rule and not by chance, at a stage.
+    """People who have the canary by rule and not by randomisation, at a stage.
 
     They are the ones whom the condition sets of the targeted stages match, by the persons export; and
     whoever was seen with the canary in a targeted stage.

@@ -383,7 +383,7 @@ def _not_randomised(
     reason = np.where(by_rule, "chosen", "").astype(object)
     more = list(notes)
     if by_rule.any():
-        text = f"{words} have it by choice (owner, team, beta, enrolled), not by the draw: set apart"
+        text = f"{words} have it by choice (owner, team, beta, enrolled), not by randomisation: set apart"
         more.append(Note("chosen", text, int(by_rule.sum())))
     drawn = units[~by_rule]
     returning, note = _returning_left_out(drawn, plan, plan.share(stage), words)

@@ -290,7 +290,7 @@ def _step_number(item: int | str, steps: tuple[Step, ...]) -> int:
         return item
     labels = [step.label for step in steps]
     if item not in labels:
-        raise PlanError(f"optional step {item!r} is no step; {did_you_mean(item, labels)}")
+        raise PlanError(f"optional step {item!r} is not a step; {did_you_mean(item, labels)}")
     return labels.index(item)
 
 

@@ -216,7 +216,7 @@ def id_text(value: Any, unusual: Unusual = "refuse") -> Any:
 
 
 def refuse_float(value: float, exact: float) -> None:
-    """Say why this float is no id."""
+    """Say why this float is not an id."""
     lost = "; so large a float has lost digits, read the ids as text" if abs(value) > exact else ""
     raise DataError(f"an id is the float {value!r}, expected text or a whole number{lost}")
 

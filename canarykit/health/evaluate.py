@@ -64,7 +64,7 @@ def evaluate_stage(
 
     Targeted stages (the owner, the team, the beta) are not randomised: they get exact bounds against
     limits, the same people before and after, and no causal claim. Percentage stages compare the people
-    whom chance put into an arm, within the stage, by evidence that holds at every look. At 100 % nothing
+    who were randomised, within the stage, by evidence that holds at every look. At 100 % nothing
     is comparable, unless the plan keeps a holdout. What is inconclusive is held, never promoted.
 
     Parameters

@@ -198,7 +198,7 @@ def _stage_of(
         raise PlanError("the plan has no percentage stage: there is no control to compare with")
     name = stage or drawn[-1]
     if name not in drawn:
-        raise PlanError(f"stage is {name!r}, which is no percentage stage; {did_you_mean(name, drawn)}")
+        raise PlanError(f"stage is {name!r}, which is not a percentage stage; {did_you_mean(name, drawn)}")
     if dwell is not None:
         seconds = duration(dwell, name="dwell")
     else:

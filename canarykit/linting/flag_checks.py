@@ -44,7 +44,7 @@ def _set(flag: Flag, condition: Condition, where: str) -> Iterator[Finding]:
         )
     keys = [variant.key for variant in flag.variants]
     if condition.variant and condition.variant not in keys:
-        what = f"the override {condition.variant!r} is no variant of the flag; the hash decides instead"
+        what = f"the override {condition.variant!r} is not a variant of the flag; the hash decides instead"
         mend = f"choose one of {keys}" if keys else "remove the override: the flag has no variants"
         yield Finding("unknown override", "error", flag.key, where, what, mend)
 

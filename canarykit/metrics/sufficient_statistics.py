@@ -172,7 +172,7 @@ def reduce(
                 found, arm, stage, str(variant), start, stop, step, by_group=index is not None
             )
     notes = tuple(
-        Note("unreadable", f"events whose property is no number left out of {spec.label}", int(count))
+        Note("unreadable", f"events whose property is not a number left out of {spec.label}", int(count))
         for spec, count in zip(specs, unreadable, strict=True)
         if count
     )

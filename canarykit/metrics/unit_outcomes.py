@@ -218,7 +218,9 @@ class Outcomes:
         """Start and end of each unit's time at risk, its first event, and whether it has the canary."""
         first = self.first[i]
         if first is None:
-            raise DataError(f"{self.metrics[i].label!r} is no share of people; it has moments, not risk sets")
+            raise DataError(
+                f"{self.metrics[i].label!r} is not a share of people; it has moments, not risk sets"
+            )
         starts, stops = self.time_at_risk(i)
         return starts[mask], stops[mask], first[mask], self.canary[mask]
 
@@ -265,7 +267,9 @@ class Outcomes:
 
         first = self.first[i]
         if first is None:
-            raise DataError(f"{self.metrics[i].label!r} is no share of people: nobody in particular had it")
+            raise DataError(
+                f"{self.metrics[i].label!r} is not a share of people: nobody in particular had it"
+            )
         chosen = first >= 0 if canary is None else (first >= 0) & (self.canary == canary)
         people = self.units.loc[chosen].assign(happened_at=pd.to_datetime(first[chosen], unit="us", utc=True))
         return people.sort_values(["happened_at", "person_id"], ignore_index=True)

@@ -306,7 +306,7 @@ def _items(activity: Any) -> list[Mapping[str, Any]]:
     listed = activity.get("results") if isinstance(activity, Mapping) else activity
     if not isinstance(listed, list | tuple):
         raise PlanError(
-            "the history is no list of activity; expected the answer of a flag's activity address"
+            "the history is not a list of activity; expected the answer of a flag's activity address"
         )
     for item in listed:
         if not isinstance(item, Mapping) or "created_at" not in item:

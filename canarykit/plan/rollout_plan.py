@@ -104,7 +104,7 @@ class RolloutPlan(Result):
         object.__setattr__(self, "canary", canary)
         if self.aggregation_group_type is not None and self.aggregation_group_type not in self.group_types:
             raise PlanError(
-                f"aggregation_group_type {self.aggregation_group_type!r} is no group type; "
+                f"aggregation_group_type {self.aggregation_group_type!r} is not a group type; "
                 + did_you_mean(self.aggregation_group_type, self.group_types)
             )
         if self.starts_at is not None:

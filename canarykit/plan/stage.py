@@ -296,7 +296,7 @@ def email_domain(
     """
     bare = domain.removeprefix("@").strip()
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)+", bare):
-        raise PlanError(f"{domain!r} is no email domain; expected one such as 'acme.io'")
+        raise PlanError(f"{domain!r} is not an email domain; expected one such as 'acme.io'")
     if operator not in {"ends_with", "regex"}:
         raise PlanError(f"domain_operator is {operator!r}; expected 'ends_with' or 'regex'")
     value = f"@{bare}" if operator == "ends_with" else f"(?i)@{re.escape(bare)}$"

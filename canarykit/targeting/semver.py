@@ -151,5 +151,5 @@ def _from_to(numbers: list[int]) -> tuple[Numbers, Numbers]:
 
 def _number(part: str) -> int:
     if not part.isdigit() or (len(part) > 1 and part[0] == "0"):
-        raise ValueError(f"{part!r} is no version number")
+        raise ValueError(f"{part!r} is not a version number")
     return int(part)

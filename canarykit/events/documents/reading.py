@@ -2,7 +2,7 @@
 
 DuckDB takes the values out where what it finds is surely the rule's; the rest, row by row, is read here:
 half of an emoji leaves its neighbours readable, a document that was encoded twice is decoded, numbers are
-written without `.0`. A key that comes twice counts the first time. A document that is no object tells
+written without `.0`. A key that comes twice counts the first time. A document that is not an object tells
 nothing and is counted.
 """
 
@@ -150,7 +150,7 @@ SUSPECT = (
 
 
 def is_unreadable(suspects: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which suspects hold no object by the rule; a null is no suspect."""
+    """Which suspects hold no object by the rule; a null is not a suspect."""
     if suspects.null_count == len(suspects):
         return pa.chunked_array([pa.array([False] * len(suspects), pa.bool_())])
     seen: dict[str, bool] = {}

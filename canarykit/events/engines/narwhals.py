@@ -373,7 +373,7 @@ def open_narwhals(table: Any, mapping: Mapping[str, str], identities: Identities
         engine = NarwhalsEngine(table, mapping, identities, tz)
     except TypeError:
         raise DataError(
-            f"{type(table).__name__} is no table of events; expected a pandas frame, a DuckDB relation, "
+            f"{type(table).__name__} is not a table of events; expected a pandas frame, a DuckDB relation, "
             "a Spark data frame, or a table that narwhals reads"
         ) from None
     check_columns(engine.columns, mapping)

@@ -148,7 +148,9 @@ def query_pattern(text: str, where: str) -> LinearPattern:
     try:
         return linear_pattern(text)
     except ValueError as problem:
-        raise PlanError(f"{where}: {text!r} is no regular expression of RE2: {problem}") from None
+        raise PlanError(
+            f"{where}: {text!r} is not a regular expression that RE2 can read: {problem}"
+        ) from None
 
 
 def _number(text: str) -> float | None:

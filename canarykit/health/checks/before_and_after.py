@@ -167,7 +167,7 @@ def _change_line(change: Change, status: Status, words: str, who: str) -> Check:
         effect_high=change.high,
         method=(
             f"descriptive ratio of ratios, half added to each count, 90 % interval over {unit}; nobody was "
-            "drawn by chance"
+            "randomised"
         ),
         against="the others' change",
     )

@@ -112,7 +112,7 @@ def limit_line(
         method=(
             f"what is still possible: exact (Clopper-Pearson) bound, one-sided {CONFIDENCE:.0%}, one look; "
             "what is beyond or within the limit for sure: beta-binomial e-process, every look valid; the "
-            "others of the same time are no control, since nobody was put into an arm by chance"
+            "others of the same time are no control, since nobody was randomised"
         ),
     )
     return LimitLine(check, breached, status in (Status.OK, Status.INFO), proven)

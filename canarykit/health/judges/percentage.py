@@ -28,7 +28,7 @@ __all__ = ["comparison_report", "judge_percentage"]
 
 
 def judge_percentage(data: DataState) -> StageReport:
-    """Judge a percentage stage on the people whom chance put into an arm."""
+    """Judge a percentage stage on the randomised people."""
     assert data.cohort is not None
     share = data.question.plan.share(data.question.stage)
     return comparison_report(data, compare(data, data.cohort, share))

@@ -146,7 +146,7 @@ def _reason(data: DataState, row: Row, checks: list[Check], n_canary: int, sessi
     if data.too_many_unusable:
         return f"{stage}: {checks[0].meaning}"
     names = listed([c.name for c in checks if c.kind == "limit"])
-    return f"{stage}: nothing seen against going on ({seen}; {names}); this is no proof of safety."
+    return f"{stage}: nothing seen against going on ({seen}; {names}); this does not prove that it is safe."
 
 
 def _steps(data: DataState, row: Row, checks: list[Check]) -> tuple[str, ...]:

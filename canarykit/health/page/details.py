@@ -219,18 +219,18 @@ def _people(report: StageReport) -> str:
 def _method(report: StageReport) -> str:
     words = {
         "targeted": (
-            "The people of this stage were chosen, so nothing is compared as if by chance: shares have exact "
-            "bounds, limits are judged by them, and before-and-after lines only describe."
+            "The people of this stage were chosen, so nothing is compared as if randomised: shares have "
+            "exact bounds, limits are judged by them, and before-and-after lines only describe."
         ),
         "percentage": (
-            "Only people whom chance put into their arm are compared, within this stage, each by the first "
+            "Only randomised people are compared, within this stage, each by the first "
             "event after their exposure. Evidence is an e-process: P(it ever passes 20 without harm) is at "
             "most 1 in 20, however often one looks. The decision table goes from missing data over validity "
             "and harm to safety; what is inconclusive is held."
         ),
         "full": (
             "At 100 % nobody is without the feature, so nothing is compared unless a holdout was kept. "
-            "Limits are judged by bounds that hold at every look; the picture by day is no comparison."
+            "Limits are judged by bounds that hold at every look; the picture by day is not a comparison."
         ),
     }[report.kind]
     row = f"Row {int(report.row)} of the decision table: {report.row.name.lower().replace('_', ' ')}."

@@ -133,7 +133,7 @@ def blast_radius(
         assert scenario is not None
         truth = truth_of(guardrail, scenario, rates)
         if not truth.is_share:
-            notes.append(Note("no_people", f"{guardrail.label} is no share of people: nobody is counted"))
+            notes.append(Note("no_people", f"{guardrail.label} is not a share of people: nobody is counted"))
             continue
         effects = [effect for effect in scenario.effects if effect.quantity in truth.quantities]
         whole = [effect for effect in effects if _applies(effect, plan, stage)]
