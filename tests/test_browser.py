@@ -1,0 +1,181 @@
+"""In a real browser: a click in JupyterLab leads to the people that `people()` lists, by day and by night."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from tests.lab import CHROMIUM, ROOT, WAIT, chromium, kernel_of, lab
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium or another Chromium on the PATH"),
+    *(
+        pytest.mark.skipif(find_spec(package) is None, reason=f"needs {package}, part of canarykit[test]")
+        for package in ("playwright", "jupyterlab", "anywidget")
+    ),
+]
+
+CELLS = (
+    f"""import canarykit as ck
+data = {str(ROOT / "sample_data")!r}
+log = ck.read_posthog(f"{{data}}/events.parquet", persons=f"{{data}}/persons.parquet")
+plan = ck.RolloutPlan.from_json(f"{{data}}/plan.json")
+stage = "expanded beta 5%"
+funnel = ck.funnel_by_flag(
+    log, ["signup started", "signup finished", "paid"], plan=plan, stage=stage, within="1d",
+    attribution="exposure",
+)
+guardrail = ck.Guardrail("$exception", margin_ratio=1.5)
+report = ck.evaluate_stage(log, plan, stage, guardrail, as_of=plan.window(stage)[1])""",
+    'view = funnel.explore(host="https://eu.posthog.com", project_id=1)\nview',
+    "checks = report.explore()\nchecks",
+)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """The notebook, run in a browser, and its kernel."""
+    with lab(tmp_path_factory.mktemp("lab"), CELLS) as (address, runtime), chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(WAIT * 1000)
+        strangers = []
+        page.on("request", lambda asked: strangers.append(asked.url) if address not in asked.url else None)
+        page.goto(f"{address}lab/tree/clicks.ipynb")
+        ready = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        page.wait_for_function(ready)
+        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_function(f"document.querySelectorAll('.ck-explorer').length === {len(CELLS) - 1}")
+        with kernel_of(runtime) as ask:
+            yield page, ask, strangers
+
+
+@pytest.fixture
+def page(opened):
+    return opened[0]
+
+
+@pytest.fixture
+def ask(opened):
+    return opened[1]
+
+
+def part(page, name):
+    return page.locator(f'.ck-explorer button[data-part="{name}"]')
+
+
+def people_shown(page, place):
+    """The first column of the table beside the picture, once the kernel has answered."""
+    box = page.locator(".ck-explorer").nth(place).locator(".ck-people")
+    box.locator("tbody tr").first.wait_for()
+    return box.locator("tbody tr td:first-child").all_inner_texts()
+
+
+def choose(page, place, name):
+    """Click a part, and wait until the table is that of the part."""
+    before = page.locator(".ck-explorer").nth(place).locator(".ck-people").inner_text()
+    part(page, name).click()
+    page.wait_for_function(
+        "([place, old]) => document.querySelectorAll('.ck-explorer .ck-people')[place].innerText !== old",
+        arg=[place, before],
+    )
+    return people_shown(page, place)
+
+
+@pytest.mark.parametrize(
+    "name, people",
+    [
+        ("true/3/lost", "funnel.people(3, dropped=True, variant='true')"),
+        ("true/2/reached", "funnel.people(2, variant='true')"),
+        ("false/3/lost", "funnel.people(3, dropped=True, variant='false')"),
+    ],
+)
+def test_a_click_on_a_bar_of_a_funnel_shows_the_people_behind_it(page, ask, name, people):
+    shown = choose(page, 0, name)
+    assert ask("view.selection") == name
+    expected = ask(f"{people}.to_frame()['person_id'].tolist()")
+    assert shown == expected[:200]
+    assert ask("view.people['person_id'].tolist()") == expected
+
+
+def test_each_person_behind_a_bar_has_a_link_to_the_recording(page, ask):
+    choose(page, 0, "true/3/reached")
+    links = [a.get_attribute("href") for a in page.locator(".ck-people").first.locator("a").all()]
+    host = "host='https://eu.posthog.com', project_id=1"
+    assert links == ask(f"[r['replay_url'] for r in funnel.people(3, variant='true', {host}).rows]")
+
+
+@pytest.mark.parametrize("arm, canary", [("canary", True), ("control", False)])
+def test_a_click_on_a_check_shows_to_whom_it_happened(page, ask, arm, canary):
+    shown = choose(page, 1, f"people with $exception/{arm}")
+    expected = ask(f"report.people('people with $exception', canary={canary})['person_id'].tolist()")
+    assert shown == expected[:200]
+    assert ask("checks.people['person_id'].tolist()") == expected
+
+
+def test_the_picture_can_be_walked_and_chosen_by_keyboard(page, ask):
+    first = part(page, "false/1/reached")
+    first.focus()
+    page.keyboard.press("Tab")
+    reached = page.evaluate("document.activeElement.dataset.part")
+    assert reached == "false/2/reached"
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "name => document.querySelector(`[data-part='${name}']`).getAttribute('aria-pressed') === 'true'",
+        arg=reached,
+    )
+    assert page.evaluate("document.activeElement.dataset.part") == reached  # the focus stays
+    people_shown(page, 0)
+    assert ask("view.selection") == reached
+
+
+def test_one_variant_can_be_shown_alone(page):
+    chosen = page.locator(".ck-explorer").first.locator("select").first
+    chosen.select_option("true")
+    assert part(page, "false/3/reached").count() == 0
+    assert part(page, "true/3/reached").count() == 1
+    chosen.select_option("")
+    assert part(page, "false/3/reached").count() == 1
+
+
+def test_python_chooses_a_part_in_the_picture_too(page, ask):
+    ask("view.choose('true/1/reached').selection")
+    page.wait_for_selector('[data-part="true/1/reached"][aria-pressed="true"]')
+
+
+CONTRAST = """() => {
+  const channel = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
+      if (colour.length && (colour.length < 4 || colour[3] > 0.5)) return colour;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll('.ck-explorer p, .ck-explorer span, .ck-explorer td, .ck-explorer th')]
+    .filter(node => node.innerText.trim())
+    .map(node => {
+      const back = behind(node), ink = parse(getComputedStyle(node).color);
+      const alpha = Number(getComputedStyle(node).opacity);
+      const mixed = ink.slice(0, 3).map((c, i) => alpha * c + (1 - alpha) * back[i]);
+      const [a, b] = [light(mixed), light(back)].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), node.innerText.slice(0, 40)];
+    });
+}"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_every_word_of_the_picture_can_be_read_by_day_and_by_night(page, theme):
+    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    page.evaluate(change, theme)
+    page.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
+    page.wait_for_timeout(500)  # the sheet of the theme comes after its name
+    contrasts = page.evaluate(CONTRAST)
+    assert len(contrasts) > 20
+    assert min(contrasts)[0] >= 4.5, min(contrasts)
+
+
+def test_nothing_is_fetched_from_elsewhere(opened):
+    strangers = [url for url in opened[2] if not url.startswith(("data:", "blob:", "ws://127.0.0.1"))]
+    assert strangers == []
