@@ -1,5 +1,8 @@
 """The same events handed to every engine, and what each answers or refuses."""
 
+import csv
+import datetime
+import io
 import json
 import warnings
 
@@ -17,6 +20,7 @@ CHEAP = (
     "pandas", "polars", "lazy", "arrow", "reader", "dataset", "read parquet", "scan parquet", "two files",
     "relation",
 )  # fmt: skip
+LINES = ("read lines", "scan lines")
 SLOW = ("ibis", "spark")
 OPEN = []
 
@@ -44,14 +48,25 @@ def log_of(engine, table, folder, spark=None, **options):
             OPEN.append(ibis.duckdb.connect())
             return ck.EventLog(OPEN[-1].create_table("events", table), **options)
     if engine == "spark":
+        # Local times stay local: else Spark gives them the zone of its session before anybody reads them.
+        spark.conf.set("spark.sql.timestampType", "TIMESTAMP_NTZ")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PySpark warns of pandas 3 at every turn
-            return ck.EventLog(spark.createDataFrame(table), **options)
+            frame = spark.createDataFrame(table)
+        spark.conf.unset("spark.sql.timestampType")
+        return ck.EventLog(frame, **options)
     if engine == "two files":
         half = len(table) // 2
         pq.write_table(table[:half], folder / "1.parquet")
         pq.write_table(table[half:], folder / "2.parquet")
         return ck.scan_posthog([folder / "1.parquet", folder / "2.parquet"], **options)
+    if engine in LINES:
+        read = ck.scan_posthog if engine == "scan lines" else ck.read_posthog
+        return read(lines_of(_objects(table), folder / "events.jsonl"), **options)
+    if engine == "csv":
+        texts = folder / "events.csv"
+        texts.write_text(_csv(table), encoding="utf-8")
+        return ck.read_posthog(texts, **options)
     pq.write_table(table, folder / "events.parquet", row_group_size=3)
     if engine == "dataset":
         return ck.EventLog(pyarrow.dataset.dataset(folder / "events.parquet"), **options)
@@ -76,8 +91,40 @@ def answer(opening, columns, **question):
 
 def lines_of(rows, file):
     """Rows as JSON lines; what is a text already stays as it stands."""
-    file.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    file.write_text("\n".join(lines), encoding="utf-8")
     return file
+
+
+def as_texts(table):
+    """The table as a CSV holds it: every cell a text, and no difference between blank and missing."""
+    columns = {name: [_text(value) for value in table[name].to_pylist()] for name in table.column_names}
+    return pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
+
+
+def _csv(table):
+    texts = as_texts(table)
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(texts.column_names)
+    writer.writerows([text or "" for text in row] for row in zip(*texts.to_pydict().values(), strict=True))
+    return content.getvalue()
+
+
+def _text(value):
+    """A cell as somebody else's CSV writes it."""
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if value is None or value != value:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+def _objects(table):
+    """Rows as the objects of an export, times as texts; what is missing is null or absent."""
+    for at, row in enumerate(table.to_pylist()):
+        kept = {name: value for name, value in row.items() if value is not None or at % 2}
+        yield {name: _text(v) if isinstance(v, datetime.datetime) else v for name, v in kept.items()}
 
 
 def _pandas_type(kind):

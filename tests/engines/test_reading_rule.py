@@ -178,9 +178,7 @@ def test_times_are_read_the_same_by_every_engine(opened):
         (pa.array([NINE, NINE]), "Europe/Berln", "Did you mean 'Europe/Berlin'"),
     ],
 )
-def test_times_that_cannot_be_told_are_refused_by_every_engine(opened, engine, times, zone, message):
-    if engine == "spark" and pa.types.is_timestamp(times.type):
-        pytest.skip("Spark has given local times of Arrow the zone of its session")
+def test_times_that_cannot_be_told_are_refused_by_every_engine(opened, times, zone, message):
     with pytest.raises(ck.DataError, match=message):
         opened({"timestamp": times}, tz=zone)
 
@@ -265,6 +263,32 @@ def test_json_lines_keep_every_line_that_holds_an_object(read, mark, tmp_path):
     lost = {note.code: note.count for note in log.count_dropped()}
     assert lost["bad_lines"] == 2
     assert "no_event_name" not in lost
+
+
+AWKWARD = (
+    "1.0", "NaN", "1e400", "1e5", "-0.0", "-0", "1e16", "0.30", "1e-7", "Infinity", "1152921504606846977",
+    "18446744073709551616", "9" * 5000, "[1.0,2]", '{"a": {"b": [1.0, "1.0"]}}', '"1.0"', '"[1.0]"', "true",
+    "null", '"\\ud83d"', '["\\ud83d x", 3.0]',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("read", [ck.read_posthog, ck.scan_posthog])
+def test_a_key_of_a_line_is_the_same_text_as_a_key_of_its_properties(read, tmp_path):
+    fixed = f'"event": "a", "timestamp": "{NINE}"'
+    lines = [
+        f'{{{fixed}, "distinct_id": "{at:02}", "x": {value}, "properties": {{"y": {value}}}}}'
+        for at, value in enumerate(AWKWARD)
+    ]
+    rows = read(lines_of(lines, tmp_path / "events.jsonl")).select(["distinct_id", "x", "y"])
+    assert len(rows) == len(AWKWARD)
+    pd.testing.assert_series_equal(rows["x"], rows["y"], check_names=False)
+
+
+@pytest.mark.parametrize("read", [ck.read_posthog, ck.scan_posthog])
+def test_ids_that_are_numbers_in_json_are_the_ids_of_their_digits(read, tmp_path):
+    base = {"event": "a", "timestamp": NINE}
+    file = lines_of([{**base, "distinct_id": who} for who in (7, 7.0, "7")], tmp_path / "events.jsonl")
+    assert set(read(file).select(["person_id"])["person_id"]) == {"7"}
 
 
 @pytest.mark.parametrize("read", [ck.read_posthog, ck.scan_posthog])

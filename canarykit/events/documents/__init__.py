@@ -1,6 +1,7 @@
 """Documents of JSON text: which are read, and what their values are as text."""
 
 from canarykit.events.documents.reading import (
+    ODD_VALUE,
     SUSPECT,
     UNSURE_VALUE,
     document_keys,
@@ -15,6 +16,7 @@ from canarykit.events.documents.reading import (
 from canarykit.events.documents.scan import json_values
 
 __all__ = [
+    "ODD_VALUE",
     "SUSPECT",
     "UNSURE_VALUE",
     "document_keys",

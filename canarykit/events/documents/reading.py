@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from canarykit.events.values import number_text, value_text
 
 __all__ = [
+    "ODD_VALUE",
     "SUSPECT",
     "UNSURE_VALUE",
     "document_keys",
@@ -34,7 +35,7 @@ __all__ = [
 _TEXT = pa.string()
 _MOST_LAYERS = 3
 _MOST_DIGITS = 309  # more than the largest double has
-_ODD_VALUE = (
+ODD_VALUE = (
     r"^-?[0-9][0-9.]*[eE]|^-?[0-9]+\.0$|^-0$|^-?[0-9]{300}|^-?(NaN|nan|Inf|inf)"
     r"|^[\[{](.|\n)*([0-9]\.0|[0-9][eE]|[0-9]{300}|NaN|nan|Inf|inf|-0|\\u)"
 )
@@ -101,7 +102,7 @@ def odd_document(document: str, taken: str, n_paths: int) -> str:
 
     values = ", ".join(f"{taken}[{position + 1}]" for position in range(n_paths))
     # One search in all values of a row: a line break stands before each.
-    pattern = quoted("(?m)" + _ODD_VALUE, "'")
+    pattern = quoted("(?m)" + ODD_VALUE, "'")
     odd = f"regexp_matches(concat_ws(chr(10), {values}), {pattern})"
     is_object = f"starts_with(ltrim({document}), '{{')"
     return f"CASE WHEN {taken} IS NULL OR NOT {is_object} OR {odd} THEN {document} END"

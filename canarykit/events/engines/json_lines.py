@@ -1,7 +1,8 @@
 """JSON lines: one object a line, through DuckDB, and what DuckDB cannot read line by line here.
 
 A line with half of an emoji, the byte-order mark of the first line, an object that was encoded twice: these
-are read by the rule. What holds no object is dropped and counted.
+are read by the rule, and so are numbers that DuckDB writes in another form (`95.0`, `1e5`, NaN). What holds
+no object is dropped and counted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from canarykit.errors import DataError, ExportFormatError
-from canarykit.events.documents import read_document
+from canarykit.events.documents import ODD_VALUE, pointer, read_document
+from canarykit.events.engines.duckdb.columns import scalar_text
 from canarykit.events.sql import connect, glob_quoted, quoted, to_arrow
 from canarykit.events.values import value_text
 
@@ -23,6 +25,10 @@ __all__ = ["JsonLines"]
 _TEXT = pa.string()
 _BATCH_LINES = 10_000
 MENDED = "canarykit_mended_lines"
+_NESTED = "canarykit_nested_values"
+_CONTAINERS = ("ARRAY", "OBJECT")
+_DOCUMENT = "properties"
+"""What is read as a document anyway, value by value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,12 @@ class JsonLines:
         Rows without any value that DuckDB hands out for lines it cannot read, and for empty objects.
     n_bad
         Lines that hold no object.
+    numeric
+        Keys of which any value is a number that DuckDB may write in another form than the rule's.
+    nested
+        `stored` lists and objects in which such numbers stand, and their `text` by the rule.
+    nested_keys
+        Keys that hold them.
     """
 
     paths: tuple[str, ...]
@@ -48,6 +60,9 @@ class JsonLines:
     mended: pa.Table | None
     n_empty: int
     n_bad: int
+    numeric: frozenset[str] = frozenset()
+    nested: pa.Table | None = None
+    nested_keys: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, paths: Sequence[str], *, unused: Sequence[str] = (), name: str | None = None) -> JsonLines:
@@ -77,22 +92,39 @@ class JsonLines:
         mended = None
         if rows:
             mended = pa.table({key: pa.array([row.get(key) for row in rows], _TEXT) for key in wanted})
-        return cls(tuple(paths), wanted, mended, n_empty, n_empty - len(rows))
+        numeric, nested, nested_keys = _odd_values(listed, wanted)
+        return cls(tuple(paths), wanted, mended, n_empty, n_empty - len(rows), numeric, nested, nested_keys)
 
     @property
     def sql(self) -> str:
         """What stands after FROM."""
         listed = ", ".join(glob_quoted(path) for path in self.paths)
-        columns = ", ".join(f"{quoted(key)}: 'VARCHAR'" for key in self.keys)
+        odd = self.numeric | self.nested_keys
+        columns = ", ".join(f"{quoted(key)}: '{'JSON' if key in odd else 'VARCHAR'}'" for key in self.keys)
         lines = f"read_ndjson([{listed}], columns = {{{columns}}}, ignore_errors = true)"
+        if odd:
+            texts = ", ".join(f"{self._text(key)} AS {quoted(key)}" for key in sorted(odd))
+            lines = f"(SELECT * REPLACE ({texts}) FROM {lines})"
         if self.mended is None:
             return lines
         return f"(SELECT * FROM {lines} UNION ALL BY NAME SELECT * FROM {MENDED})"
 
+    def _text(self, key: str) -> str:
+        """A value of JSON as the rule writes it."""
+        name = quoted(key)
+        if key not in self.nested_keys:
+            return scalar_text(name)
+        text = f"(SELECT any_value(text) FROM {_NESTED} WHERE stored = {name}::VARCHAR)"
+        return (
+            f"CASE WHEN json_type({name}) IN {_CONTAINERS} THEN coalesce({text}, {name}::VARCHAR) "
+            f"ELSE {scalar_text(name)} END"
+        )
+
     @property
     def tables(self) -> dict[str, Any]:
         """What that knows by name."""
-        return {} if self.mended is None else {MENDED: self.mended}
+        tables = {MENDED: self.mended, _NESTED: self.nested}
+        return {name: table for name, table in tables.items() if table is not None}
 
     def table(self) -> pa.Table:
         """All lines in memory, without those that hold no object."""
@@ -109,6 +141,35 @@ class JsonLines:
         except duckdb.Error as problem:
             reason = str(problem).split("\n")[0]
             raise ExportFormatError(f"{self.paths[0]} cannot be read as JSON lines: {reason}") from problem
+
+
+def _odd_values(listed: str, keys: Sequence[str]) -> tuple[frozenset[str], pa.Table | None, frozenset[str]]:
+    """Which keys hold numbers that DuckDB may write in its own form, alone or inside of lists and objects."""
+    asked = [key for key in keys if key.lower() != _DOCUMENT]
+    if not asked:
+        return frozenset(), None, frozenset()
+    objects = f"read_ndjson_objects([{listed}], ignore_errors = true)"
+    pointers = ", ".join(quoted(pointer([key]), "'") for key in asked)
+    with connect() as connection:
+        kinds = connection.execute(
+            f"SELECT DISTINCT json_type(json, [{pointers}]) FROM {objects} WHERE json_type(json) = 'OBJECT'"
+        ).fetchall()
+        of_key = {key: {kind[at] for (kind,) in kinds} for at, key in enumerate(asked)}
+        found: dict[str, str | None] = {}
+        nested_keys = set()
+        for key in (key for key, listed_kinds in of_key.items() if listed_kinds.intersection(_CONTAINERS)):
+            value = f"json_extract(json, {quoted(pointer([key]), chr(39))})::VARCHAR"
+            pattern = quoted(ODD_VALUE, "'")
+            stored = connection.execute(
+                f"SELECT DISTINCT {value} AS stored FROM {objects} "
+                f"WHERE left({value}, 1) IN ('[', '{{') AND regexp_matches({value}, {pattern})"
+            ).fetchall()
+            for (text,) in stored:
+                found[text] = value_text((read_document(f'{{"value":{text}}}') or {}).get("value"))
+                nested_keys.add(key)
+    nested = pa.table({"stored": pa.array(list(found), _TEXT), "text": pa.array(list(found.values()), _TEXT)})
+    numeric = frozenset(key for key, listed_kinds in of_key.items() if "DOUBLE" in listed_kinds)
+    return numeric, nested if nested_keys else None, frozenset(nested_keys)
 
 
 def _mended(path: str) -> Iterator[dict[str, str | None]]:

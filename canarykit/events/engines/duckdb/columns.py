@@ -14,7 +14,7 @@ from canarykit.events.clock import AWARE, NAIVE
 from canarykit.events.sql import quoted
 from canarykit.events.text import BLANKS
 
-__all__ = ["NOTHING", "Columns", "carries_zone", "is_time_type"]
+__all__ = ["NOTHING", "Columns", "carries_zone", "is_time_type", "scalar_text"]
 
 NOTHING = '"NULL"'
 """The type of a column without any value."""
@@ -54,10 +54,9 @@ class Columns:
         if kind == NOTHING:
             return "NULL::VARCHAR"
         if kind == "JSON":
-            return f"json_extract_string({name}, '$')"
+            return scalar_text(name)
         if kind == "DOUBLE":
-            short = f"regexp_replace(regexp_replace({name}::VARCHAR, '\\.0$', ''), '^-0$', '0')"
-            return f"CASE WHEN isfinite({name}) THEN {short} END"
+            return _double_text(name)
         if kind.startswith("DECIMAL"):
             short = f"regexp_replace({name}::VARCHAR, '(\\.[0-9]*[1-9])0+$|\\.0+$', '\\1')"
             return f"CASE WHEN {name} = 0 THEN '0' ELSE {short} END"
@@ -121,6 +120,20 @@ class Columns:
 
     def _time_text(self, column: str, prefix: str) -> str:
         return f"trim({prefix}{quoted(column)}, E' \\t\\r\\n\\f')"
+
+
+def scalar_text(value: str) -> str:
+    """SQL: a text, number or word of JSON as text; numbers by the rule, not as DuckDB writes them."""
+    digits = f"regexp_full_match({value}::VARCHAR, '-?[0-9]{{1,309}}')"
+    double = _double_text(f"TRY_CAST({value} AS DOUBLE)")
+    number = f"CASE WHEN {digits} THEN {value}::VARCHAR ELSE {double} END"
+    return f"CASE json_type({value}) WHEN 'DOUBLE' THEN {number} ELSE json_extract_string({value}, '$') END"
+
+
+def _double_text(number: str) -> str:
+    """SQL: a double in its shortest form, whole numbers without `.0`; NaN and infinities are missing."""
+    short = f"regexp_replace(regexp_replace({number}::VARCHAR, '\\.0$', ''), '^-0$', '0')"
+    return f"CASE WHEN isfinite({number}) THEN {short} END"
 
 
 def carries_zone(kind: str) -> bool:
