@@ -1,7 +1,8 @@
 """`python -m benchmarks NAME [--rows N]`: measure one hot path and its peers, print JSON lines.
 
 `all` runs every benchmark at its usual size, each in a process of its own. `--table` writes the lines of
-`calibrate` as Markdown too; `--table -` prints that instead of the lines.
+`calibrate` and of `day` as Markdown too; `--table -` prints that instead of the lines. `--people` is another
+way to say the size of `day`, and `--only` names the sources and questions of it that are asked.
 """
 
 import argparse
@@ -22,7 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=[*names(), "all"])
     parser.add_argument("--rows", type=int, help="size of the measured input (default: the benchmark's own)")
-    parser.add_argument("--table", help="file to write as Markdown, - to print it (calibrate only)")
+    parser.add_argument("--people", type=int, help="people in the measured export (day only)")
+    parser.add_argument("--only", nargs="+", help="sources and questions that are asked (day only)")
+    parser.add_argument("--table", help="file to write as Markdown, - to print it (calibrate and day)")
     options = parser.parse_args(arguments)
     if options.name == "all":
         size = [] if options.rows is None else ["--rows", str(options.rows)]
@@ -30,9 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
         return max((run.returncode for run in runs), default=0)
     benchmark = import_module(f"benchmarks.{options.name}")
     if options.table and not hasattr(benchmark, "written"):
-        parser.error(f"{options.name} has no table to write; calibrate has")
+        parser.error(f"{options.name} has no table to write; calibrate and day have")
+    given = {name: value for name in ("people", "only") if (value := getattr(options, name)) is not None}
+    if given and options.name != "day":
+        parser.error(f"{options.name} takes no --{' or --'.join(given)}; day does")
     lines = []
-    for line in benchmark.run(options.rows or benchmark.ROWS):
+    for line in benchmark.run(options.rows or benchmark.ROWS, **given):
         lines.append(line)
         if options.table != "-":
             print(json.dumps(line), flush=True)

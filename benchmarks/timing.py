@@ -112,9 +112,9 @@ def peak_of(run: Callable[[], Any]) -> tuple[Any, float]:
         result = run()
         unit = 1024 if sys.platform != "darwin" else 1024**2
         return result, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
-    before = _status_mb("VmRSS")
+    before = status_mb("VmRSS")
     result = run()
-    return result, max(0.0, _status_mb("VmHWM") - before)
+    return result, max(0.0, status_mb("VmHWM") - before)
 
 
 def processor() -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _processor_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _status_mb(field: str) -> float:
+def status_mb(field: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
