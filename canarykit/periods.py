@@ -120,7 +120,7 @@ def column_micros(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
     >>> column_micros(pd.to_datetime(["1970-01-01T00:00:01Z"])).tolist()
     [1000000]
     """
-    return pd.DatetimeIndex(times).tz_convert("UTC").tz_localize(None).as_unit("us").asi8
+    return pd.DatetimeIndex(times).as_unit("us").asi8.copy()
 
 
 def moments(micros: np.ndarray) -> pd.DatetimeIndex:

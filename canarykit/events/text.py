@@ -200,6 +200,13 @@ def coalesce(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     return pc.coalesce(*[column.cast(_TEXT) for column in columns])
 
 
+def in_codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column as one dictionary and a code a row."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    whole = coded.unify_dictionaries().combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
 def numeric(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """A text column as numbers: NaN where it is missing or no finite number.
 
@@ -214,10 +221,7 @@ def numeric(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_integer(chunked.type) or pa.types.is_floating(chunked.type):
         numbers = chunked.cast(pa.float64()).to_numpy()
         return np.where(np.isfinite(numbers), numbers, np.nan)
-    is_coded = pa.types.is_dictionary(chunked.type)
-    encoded = chunked.unify_dictionaries() if is_coded else chunked.dictionary_encode()
-    coded = encoded.combine_chunks()
-    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    coded = in_codes(chunked)
     words = coded.dictionary.to_pandas()
     values = pd.to_numeric(words, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     values = np.append(np.where(np.isfinite(values), values, np.nan), np.nan)

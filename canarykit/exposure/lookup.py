@@ -15,6 +15,7 @@ import numpy as np
 from canarykit.display import Note, format_value
 from canarykit.errors import PlanError
 from canarykit.exposure.compared import Compared, compared_units, followed_whole, whole_or_all
+from canarykit.periods import column_micros, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,7 @@ def exposed_units(
     assert query.breakdown is not None
     kind, _, index = query.aggregate_by.partition(":")
     group = int(index or 0) if kind == "group" else None
-    until = None if query.date_to_us is None else _moment(query.date_to_us + 1)
+    until = None if query.date_to_us is None else moment(query.date_to_us + 1)
     properties = query.breakdown.properties[1:]
     counted = compared_units(
         log,
@@ -126,7 +127,7 @@ def exposed_units(
             "count groups too: aggregate_by='group:<index of the group type>'"
         )
     units, notes = counted.units, list(counted.notes)
-    since = _micros(units["exposed_at"])
+    since = column_micros(units["exposed_at"])
     leaves, kept = np.full(len(units), _OPEN_END), np.ones(len(units), dtype=bool)
     if whole:
         end = _end_of_data(log, counted)
@@ -183,13 +184,3 @@ def _end_of_data(log: Any, counted: Compared) -> int:
         return last
     end = int(counted.until.value // 1000)
     return end if end - last <= _LATE_US else last
-
-
-def _micros(times: pd.Series) -> np.ndarray:
-    return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
-
-
-def _moment(micros: int) -> Any:
-    import pandas as pd
-
-    return pd.Timestamp(micros, unit="us", tz="UTC")

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from canarykit.events.text import in_codes
+
 __all__ = ["Found", "merge", "reduce_shard"]
 
 UNKNOWN = ("", "null", "None", "undefined")
@@ -209,9 +211,7 @@ def _without_value(
 
 def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     """The texts of a column, and for every row the position of its text; -1 for a missing one."""
-    plain = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    coded = plain.unify_dictionaries().combine_chunks()
-    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    coded = in_codes(column)
     codes = pc.fill_null(coded.indices, -1) if coded.null_count else coded.indices
     return coded.dictionary.cast(_TEXT), codes.to_numpy().astype(np.int64)
 

@@ -14,7 +14,8 @@ from canarykit.errors import DataError, PlanError
 from canarykit.events.names import check_events, check_survey
 from canarykit.exposure.compared import followed_whole, whole_or_all
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
-from canarykit.metrics.unit_outcomes import micros_of, outcomes
+from canarykit.metrics.unit_outcomes import outcomes
+from canarykit.periods import column_micros, moment
 from canarykit.times import check_zone, to_utc
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def dashboard(
     rows: list[tuple[Any, ...]] = []
     daily = []
     days = _days(start, stop)
-    entered, leaves = (micros_of(units[name]) for name in ("entered_at", "leaves_at"))
+    entered, leaves = (column_micros(units[name]) for name in ("entered_at", "leaves_at"))
     over = {
         metric.window[1]: followed_whole(entered, leaves, metric.window[1]) for _, metric in metrics.values()
     }
@@ -181,9 +182,7 @@ def dashboard(
             rows.append((what, variant, n, x, *limits))
             for (day, day_end), so_far in zip(days, exposed, strict=True):
                 new = int(((first[arm] >= day) & (first[arm] < day_end)).sum())
-                daily.append(
-                    (pd.Timestamp(day, unit="us", tz="UTC").tz_convert(timezone), variant, what, so_far, new)
-                )
+                daily.append((moment(day).tz_convert(timezone), variant, what, so_far, new))
     answers = None
     silent: tuple[Note, ...] = ()
     if survey is not None:

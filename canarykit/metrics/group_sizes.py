@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from canarykit.events.clock import as_micros
 from canarykit.events.sql import answer, quoted
-from canarykit.metrics.unit_outcomes import Before, Outcomes, micros_of
+from canarykit.metrics.unit_outcomes import Before, Outcomes
 from canarykit.metrics.values import PerPerson
+from canarykit.periods import column_micros
 from canarykit.times import duration
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def people_per_group(log: Any, units: pd.DataFrame, *, actor: str) -> npt.NDArra
         {
             "unit": pa.array(np.arange(len(units), dtype=np.int32)),
             "key": pa.array(units["person_id"].astype(str).to_numpy(object), pa.string()),
-            "entered": pa.array(micros_of(units["entered_at"])),
-            "leaves": pa.array(micros_of(units["leaves_at"])),
+            "entered": pa.array(column_micros(units["entered_at"])),
+            "leaves": pa.array(column_micros(units["leaves_at"])),
         }
     )
     shards = log.reduce(

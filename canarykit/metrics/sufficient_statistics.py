@@ -15,8 +15,9 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
 from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.share import MetricSpec, ShareMetric
-from canarykit.metrics.unit_outcomes import Outcomes, before_exposure, micros_of, outcomes
+from canarykit.metrics.unit_outcomes import Outcomes, before_exposure, outcomes
 from canarykit.metrics.values import Metric, PerPerson, Quantile
+from canarykit.periods import column_micros, moment
 from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
@@ -193,11 +194,10 @@ def _statistics(
     *,
     by_group: bool,
 ) -> list[Any]:
-    import pandas as pd
 
     origin = start.value // 1000
     n_intervals = max(1, -(-(stop.value // 1000 - origin) // step))
-    entered = np.clip((micros_of(found.units["entered_at"])[arm] - origin) // step, 0, n_intervals - 1)
+    entered = np.clip((column_micros(found.units["entered_at"])[arm] - origin) // step, 0, n_intervals - 1)
     people = np.bincount(entered, minlength=n_intervals)
     rows = []
     for i, spec in enumerate(found.metrics):
@@ -211,8 +211,8 @@ def _statistics(
         for k in range(n_intervals):
             cells = [None if column is None else column[k].item() for column in columns]
             if any(cells):
-                moment = pd.Timestamp(origin + k * step, unit="us", tz="UTC")
-                rows.append((spec.label, stage, moment, variant, *cells))
+                begins = moment(origin + k * step)
+                rows.append((spec.label, stage, begins, variant, *cells))
     return rows
 
 

@@ -20,6 +20,7 @@ from canarykit.metrics.risk import IntervalCounts, RiskSets, interval_counts, ri
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.sql import shard_outcomes
 from canarykit.metrics.values import Metric, Quantile, ValueMetric
+from canarykit.periods import column_micros, moment
 from canarykit.times import duration
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
 
-__all__ = ["Before", "Numbers", "Outcomes", "before_exposure", "micros_of", "outcomes"]
+__all__ = ["Before", "Numbers", "Outcomes", "before_exposure", "outcomes"]
 
 _UNIT_COLUMNS = ("person_id", "canary", "entered_at", "leaves_at")
 
@@ -122,7 +123,7 @@ class Outcomes:
             From, and until, one a unit.
         """
         return _window(
-            self.metrics[i], micros_of(self.units["entered_at"]), micros_of(self.units["leaves_at"])
+            self.metrics[i], column_micros(self.units["entered_at"]), column_micros(self.units["leaves_at"])
         )
 
     def time_is_over(self, i: int) -> npt.NDArray[np.bool_]:
@@ -141,7 +142,7 @@ class Outcomes:
         window = self.metrics[i].window[1]
         if np.isinf(window):
             return np.zeros(len(self.units), dtype=bool)
-        entered, leaves = micros_of(self.units["entered_at"]), micros_of(self.units["leaves_at"])
+        entered, leaves = column_micros(self.units["entered_at"]), column_micros(self.units["leaves_at"])
         return np.asarray(entered + round(window * 1e6) <= leaves)
 
     def risk_sets(
@@ -302,7 +303,6 @@ def outcomes(
     DataError
         If the units lack a column.
     """
-    import pandas as pd
     import pyarrow as pa
 
     for column in _UNIT_COLUMNS:
@@ -312,7 +312,7 @@ def outcomes(
     units = units.reset_index(drop=True)
     if units.empty or not specs:
         return _collect(specs, units, [])
-    entered, leaves = micros_of(units["entered_at"]), micros_of(units["leaves_at"])
+    entered, leaves = column_micros(units["entered_at"]), column_micros(units["leaves_at"])
     table = pa.table(
         {
             "unit": pa.array(np.arange(len(units), dtype=np.int32)),
@@ -329,8 +329,8 @@ def outcomes(
         actor=actor,
         native=["event", *_numbers(specs)],
         events=names,
-        since=pd.Timestamp(int(entered.min()), unit="us", tz="UTC"),
-        until=pd.Timestamp(int(leaves.max()), unit="us", tz="UTC"),
+        since=moment(entered.min()),
+        until=moment(leaves.max()),
     )
     return _collect(specs, units, shards)
 
@@ -422,8 +422,3 @@ def _window(spec: Metric, entered: npt.NDArray[np.int64], leaves: npt.NDArray[np
     starts = entered + round(after * 1_000_000)
     stops = leaves if np.isinf(before) else np.minimum(leaves, entered + round(before * 1_000_000))
     return starts, stops
-
-
-def micros_of(times: Any) -> npt.NDArray[np.int64]:
-    """Times of a column as whole microseconds."""
-    return times.dt.as_unit("us").astype("int64").to_numpy()

@@ -18,8 +18,8 @@ from canarykit.health.evidence.event_evidence import GuardrailEvidence
 from canarykit.health.evidence.value_guardrails import adjustment_words
 from canarykit.health.question import Question
 from canarykit.metrics.share import ShareMetric
-from canarykit.metrics.unit_outcomes import micros_of
 from canarykit.metrics.values import PerPerson, Quantile
+from canarykit.periods import column_micros
 from canarykit.stats.one_look.proportions import wilson
 
 __all__ = ["e_value", "guardrail_check", "share_arm"]
@@ -172,7 +172,7 @@ def _time_over(comparison: Comparison, metric: ShareMetric) -> npt.NDArray[np.bo
     if not math.isfinite(window):
         return None
     units = comparison.found.units
-    entered, leaves = micros_of(units["entered_at"]), micros_of(units["leaves_at"])
+    entered, leaves = column_micros(units["entered_at"]), column_micros(units["leaves_at"])
     return comparison.used & followed_whole(entered, leaves, window)
 
 

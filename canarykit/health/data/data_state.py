@@ -15,6 +15,7 @@ from canarykit.health.data.silences import Silence
 from canarykit.health.data.unusable import Unusable, unusable_events
 from canarykit.health.people.cohort import Cohort, holdout_cohort, stage_cohort
 from canarykit.health.question import Question
+from canarykit.periods import moment
 
 if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import GuardrailEvidence
@@ -57,7 +58,7 @@ class DataState:
         state = cls(question, pulse, cohort, unusable, question.stop)
         if pulse.complete_until is None or not state.is_complete:
             return state
-        until = min(question.stop, pd.Timestamp(pulse.complete_until, unit="us", tz="UTC"))
+        until = min(question.stop, moment(pulse.complete_until))
         return cls(question, pulse, _cohort(question, until), unusable, until)
 
     @property

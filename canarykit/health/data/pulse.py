@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from canarykit.events.clock import as_micros
+from canarykit.events.text import in_codes
 from canarykit.health.data.delays import HOUR, Arrivals, Delays, delays_of
 from canarykit.health.data.silences import (
     QUARTER,
@@ -18,6 +20,7 @@ from canarykit.health.data.silences import (
     one_sided_runs,
     silence_bar,
 )
+from canarykit.periods import moment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,7 +148,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
             units=_arms_table(units),
             kinds=tuple(guardrail.metric.events for guardrail in question.guardrails),
         ),
-        since=pd.Timestamp(origin, unit="us", tz="UTC"),
+        since=moment(origin),
         until=question.stop,
         actor=question.actor,
     )
@@ -185,8 +188,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     busy: dict[str, int] = {}
     for part in parts:
         busy |= {who: busy.get(who, 0) + count for who, count in part.busy}
-    moment = pd.Timestamp(newest, unit="us", tz="UTC")
-    return Pulse(moment, silences, silent_calls, arms, found, busy, own)
+    return Pulse(moment(newest), silences, silent_calls, arms, found, busy, own)
 
 
 def _own_completeness(found: list[Delays | None]) -> OwnCompleteness:
@@ -230,8 +232,8 @@ def _people_between(question: Question, units: pd.DataFrame, run: Silence, *, ca
     """Distinct people of an arm who were seen within a time, after they had come in."""
     rows = question.log.select(
         [question.actor, "timestamp"],
-        since=pd.Timestamp(run.since, unit="us", tz="UTC"),
-        until=pd.Timestamp(run.until, unit="us", tz="UTC"),
+        since=moment(run.since),
+        until=moment(run.until),
     )
     mine = units[units["canary"].to_numpy(bool) == canary]
     entered = dict(zip(mine["person_id"].astype(str), mine["entered_at"], strict=True))
@@ -276,7 +278,7 @@ def _reduce(
     if not table.num_rows:
         return _Part(nothing, nothing, nothing, nothing, (nothing, nothing), arrivals, None, None, None, ())
     names, codes = _codes(table.column(actor))
-    at = _micros(table.column("timestamp"))
+    at = as_micros(table.column("timestamp")).to_numpy()
     bins = (at - origin) // QUARTER
     called = pc.equal(table.column("event").cast(pa.string()), _CALL)
     calls = pc.fill_null(called, False).to_numpy(zero_copy_only=False)
@@ -298,7 +300,7 @@ def _reduce(
     if "created_at" in table.column_names:
         known = pc.is_valid(table.column("created_at")).to_numpy(zero_copy_only=False)
         if known.any():
-            created = _micros(table.column("created_at").filter(pa.array(known)))
+            created = as_micros(table.column("created_at").filter(pa.array(known))).to_numpy()
             last_arrival = int(created.max())
             happened, arrived = (at[known] - origin) // HOUR, (created - origin) // HOUR
             arrivals = Arrivals.of(happened, arrived)
@@ -347,16 +349,8 @@ def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Counts]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    plain = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    coded = plain.unify_dictionaries().combine_chunks()
-    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    coded = in_codes(column)
     names = coded.dictionary.cast(pa.string())
     indices = coded.indices.cast(pa.int64())
     codes = pc.fill_null(indices, len(names)) if coded.null_count else indices
     return names, codes.to_numpy(zero_copy_only=False)
-
-
-def _micros(column: pa.ChunkedArray) -> Counts:
-    import pyarrow as pa
-
-    return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()

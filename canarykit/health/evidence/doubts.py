@@ -21,7 +21,8 @@ from canarykit.health.decision import Verdict, log_thresholds
 from canarykit.health.evidence.event_evidence import GuardrailEvidence
 from canarykit.health.people.without_value import Unassigned
 from canarykit.metrics.share import ShareMetric
-from canarykit.metrics.unit_outcomes import Numbers, Outcomes, micros_of, outcomes
+from canarykit.metrics.unit_outcomes import Numbers, Outcomes, outcomes
+from canarykit.periods import column_micros
 
 __all__ = ["Doubt", "Judge", "diluted_ratio", "dilution", "find_doubts", "hidden_part"]
 
@@ -99,7 +100,7 @@ def dilution(found: Outcomes, used: Mask, i: int) -> tuple[float, float]:
     """Parts of the canary's and the control's outcome of guardrail `i` that may belong to the other arm."""
     units = found.units
     several = units["several"].to_numpy(bool)
-    changed = np.where(several, micros_of(units["changed_at"].fillna(units["leaves_at"])), 0)
+    changed = np.where(several, column_micros(units["changed_at"].fillna(units["leaves_at"])), 0)
     first, sums = found.first[i], found.sums[i]
     arms = (used & found.canary, used & ~found.canary)
     if first is not None:

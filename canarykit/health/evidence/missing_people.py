@@ -18,6 +18,7 @@ import pandas as pd
 
 from canarykit.health.decision import Rules, log_thresholds
 from canarykit.health.people.segment_values import MOST_SEGMENTS, UNKNOWN, largest
+from canarykit.periods import moment
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.one_look.srm import sequential_srm_tilt
 
@@ -90,7 +91,7 @@ def find_missing(
     entered = units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
     look = np.clip((entered - origin) // step, 0, n_looks - 1)
     day = (entered - origin) // _DAY
-    start = pd.Timestamp(origin, unit="us", tz="UTC")
+    start = moment(origin)
 
     def counts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         arms = (mask & canary, mask & ~canary)

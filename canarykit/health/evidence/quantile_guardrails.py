@@ -13,8 +13,9 @@ import numpy.typing as npt
 from canarykit.health.evidence.event_evidence import GuardrailEvidence
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail, roll_back_line
-from canarykit.metrics.unit_outcomes import Outcomes, micros_of
+from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.metrics.values import Quantile
+from canarykit.periods import column_micros
 from canarykit.stats.any_look.two_arm_quantiles import (
     ArmValues,
     QuantileCurve,
@@ -127,7 +128,7 @@ def quantile_series(
     spec, numbers = found.metrics[i], found.numbers[i]
     assert isinstance(spec, Quantile)
     assert numbers is not None
-    look = np.searchsorted(looks, micros_of(found.units["entered_at"]), side="right")
+    look = np.searchsorted(looks, column_micros(found.units["entered_at"]), side="right")
     arms = []
     for arm in (found.canary, ~found.canary):
         mine = numbers.only(arm & (look < len(looks)))

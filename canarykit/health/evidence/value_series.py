@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.metrics.unit_outcomes import Outcomes, micros_of
+from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.metrics.values import PerPerson, ValueMetric
+from canarykit.periods import column_micros
 from canarykit.stats.one_look.clusters import leave_one_out
 from canarykit.stats.one_look.moments import PairMoments
 
@@ -174,7 +175,7 @@ def value_series(
     u, v = (None, None) if before is None else (before.sums, before.weights)
     if is_total and not by_group:  # everybody counts once, whether they did it or not
         y, v = np.ones_like(x), None if u is None else np.ones_like(x)
-    entered, canary = micros_of(found.units["entered_at"]), found.canary
+    entered, canary = column_micros(found.units["entered_at"]), found.canary
     window = spec.window[1]
     keep = (entered + (0 if np.isinf(window) else round(window * 1e6)) <= stop) & (y > 0)
     x, y, canary, entered = x[keep], y[keep], canary[keep], entered[keep]

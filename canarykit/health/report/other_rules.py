@@ -18,6 +18,7 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.health.decision import MIN_UNITS, Row, Verdict, first_decision
 from canarykit.metrics.risk import IntervalCounts, RiskSets
+from canarykit.periods import moment
 from canarykit.stats.others.stopping_rules import (
     TOLERATED_RATE,
     Z_ONE_SIDED,
@@ -113,7 +114,7 @@ def compare_rules(report: StageReport) -> RuleComparison:
         (
             OWN_RULE,
             report.verdict.value,
-            _moment(own[0]) if own else None,
+            moment(own[0]) if own else None,
             int(np.isin(series.rows, [row for row in Row if row.verdict is Verdict.ROLL_BACK]).sum()),
             "weighted e-processes, decision table",
         ),
@@ -227,7 +228,7 @@ def _kayenta(series: EvidenceSeries, pairs: list[tuple[Any, IntervalCounts]]) ->
         labels.append((guardrail.label, classify_series(*rates, direction="increase").label))
     failed = [name for name, label in labels if label != "Pass"]
     says = Verdict.ROLL_BACK if failed else Verdict.PROMOTE
-    when = _moment(series.looks[-1]) if failed else None
+    when = moment(series.looks[-1]) if failed else None
     why = "Mann-Whitney on rates per interval at the end: " + ", ".join(f"{n} {label}" for n, label in labels)
     return ("Kayenta", says.value, when, len(failed) and 1, why)
 
@@ -236,10 +237,4 @@ def _ruled(rule: str, series: EvidenceSeries, enough: Any, alarms: Any, why: str
     alarms = alarms & enough
     at = np.flatnonzero(alarms)
     says = Verdict.ROLL_BACK if at.size else Verdict.PROMOTE if enough[-1] else Verdict.HOLD
-    return (rule, says.value, _moment(series.looks[at[0]]) if at.size else None, int(alarms.sum()), why)
-
-
-def _moment(micros: Any) -> Any:
-    import pandas as pd
-
-    return pd.Timestamp(int(micros), unit="us", tz="UTC")
+    return (rule, says.value, moment(series.looks[at[0]]) if at.size else None, int(alarms.sum()), why)

@@ -15,12 +15,10 @@ from canarykit.health.evaluate import evaluate_stage
 from canarykit.health.report.other_rules import OWN_RULE, RULES, compare_rules
 from canarykit.health.report.release_report import ReleaseReport
 from canarykit.metrics.guardrail import Guardrail
-from canarykit.metrics.unit_outcomes import micros_of
+from canarykit.periods import column_micros, moment
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from canarykit.events import EventLog
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.report.stage_report import StageReport
@@ -221,7 +219,7 @@ def _report_at(
     look: int,
 ) -> StageReport:
     """The report as of a look."""
-    return evaluate_stage(log, plan, stage, guardrails, as_of=_moment(look), **options)
+    return evaluate_stage(log, plan, stage, guardrails, as_of=moment(look), **options)
 
 
 @dataclass(frozen=True)
@@ -268,7 +266,7 @@ class _Lived:
             first = len(looks) - 1
         notes = []
         if candidates and first != candidates[0]:
-            begun = format_value(_moment(int(looks[candidates[0]])), "time")
+            begun = format_value(moment(int(looks[candidates[0]])), "time")
             text = f"{self.label}: the evidence sufficed from {begun} on, but the report as of then held"
             notes.append(Note("held_at_first", text))
         if first is None:
@@ -297,12 +295,12 @@ class _Lived:
         if at is None:
             return (self.label, rule, says.value, None, None, None, None, None, self.end)
         assert self.report.found is not None
-        met = micros_of(self.report.found.units["exposed_at"])[self.report.found.canary]
+        met = column_micros(self.report.found.units["exposed_at"])[self.report.found.canary]
         by_then = int((met < at).sum())
         after = (at - self.report.starts_at.value // 1000) / 1e6
         rerun = after if says is Verdict.ROLL_BACK else None
-        moment = _moment(at).tz_convert(self.report.timezone)
-        return (self.label, rule, says.value, moment, after, by_then, len(met) - by_then, rerun, self.end)
+        when = moment(at).tz_convert(self.report.timezone)
+        return (self.label, rule, says.value, when, after, by_then, len(met) - by_then, rerun, self.end)
 
     @property
     def end(self) -> str:
@@ -313,9 +311,3 @@ class _Lived:
             return "harm"
         safe = [g.standing_safe_log_e(needed["roll back"])[-1] >= needed["promote"] for g in guardrails]
         return "within the margin" if safe and all(safe) else "open"
-
-
-def _moment(micros: int) -> pd.Timestamp:
-    import pandas as pd
-
-    return pd.Timestamp(micros, unit="us", tz="UTC")

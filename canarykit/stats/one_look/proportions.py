@@ -72,17 +72,8 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95, sided: Sided = "
     z = critical_value(confidence, sided)
     if n == 0:
         return None
-    low, high = _wilson_limits(x, n, z)
-    return Estimate(
-        value=x / n,
-        low=0.0 if sided == "upper" else low,
-        high=1.0 if sided == "lower" else high,
-        confidence=confidence,
-        method="Wilson score",
-        sided=sided,
-        n=n,
-        source="Wilson (1927), doi:10.1080/01621459.1927.10502953",
-    )
+    source = "Wilson (1927), doi:10.1080/01621459.1927.10502953"
+    return _share(x, n, _wilson_limits(x, n, z), confidence, sided, "Wilson score", source)
 
 
 def clopper_pearson(
@@ -127,17 +118,24 @@ def clopper_pearson(
     from scipy.special import betaincinv
 
     tail = alpha / 2 if sided == "two" else alpha
-    low = 0.0 if x == 0 or sided == "upper" else float(betaincinv(x, n - x + 1, tail))
-    high = 1.0 if x == n or sided == "lower" else float(betaincinv(x + 1, n - x, 1 - tail))
+    low = 0.0 if x == 0 else float(betaincinv(x, n - x + 1, tail))
+    high = 1.0 if x == n else float(betaincinv(x + 1, n - x, 1 - tail))
+    source = "Clopper & Pearson (1934), doi:10.1093/biomet/26.4.404"
+    return _share(x, n, (low, high), confidence, sided, "Clopper-Pearson (exact)", source)
+
+
+def _share(
+    x: int, n: int, limits: tuple[float, float], confidence: float, sided: Sided, method: str, source: str
+) -> Estimate:
     return Estimate(
         value=x / n,
-        low=low,
-        high=high,
+        low=0.0 if sided == "upper" else limits[0],
+        high=1.0 if sided == "lower" else limits[1],
         confidence=confidence,
-        method="Clopper-Pearson (exact)",
+        method=method,
         sided=sided,
         n=n,
-        source="Clopper & Pearson (1934), doi:10.1093/biomet/26.4.404",
+        source=source,
     )
 
 

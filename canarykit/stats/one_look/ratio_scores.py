@@ -11,6 +11,7 @@ Koopman (1984), doi:10.2307/2531405; Miettinen & Nurminen (1985), doi:10.1002/si
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from canarykit.stats.checks import critical_value, normal_tail, require_successes
 from canarykit.stats.estimate import Estimate, Sided
@@ -64,31 +65,8 @@ def risk_ratio(
     if n1 == 0 or n0 == 0 or x1 + x0 == 0:
         return None
     observed = math.inf if x0 == 0 else (x1 / n1) / (x0 / n0)
-    place = 1.0 if x0 == 0 else observed / (1 + observed)  # ratios from 0 to infinity on (0, 1)
-
-    def statistic(at: float) -> float:
-        return ratio_score_statistic(x1, n1, x0, n0, at / (1 - at))
-
-    low = high = place
-    if x1 > 0 and sided != "upper":
-        low = last_true(lambda at: statistic(at) <= z, min(place, 1 - 1e-12), 0.0)
-    if x0 > 0 and sided != "lower":
-        high = last_true(lambda at: statistic(at) >= -z, place, 1 - 1e-12)
-    p_at_one = normal_tail(ratio_score_statistic(x1, n1, x0, n0, 1.0), sided)
-    return Estimate(
-        value=observed,
-        low=0.0 if sided == "upper" or x1 == 0 else low / (1 - low),
-        high=math.inf if sided == "lower" or x0 == 0 else high / (1 - high),
-        confidence=confidence,
-        method="miettinen-nurminen",
-        sided=sided,
-        unit="ratio",
-        n=n1 + n0,
-        source=_SOURCE,
-        statistic=ratio_score_statistic(x1, n1, x0, n0, 1.0),
-        p_value=p_at_one,
-        null=1.0,
-    )
+    shape = (observed, 1.0 if x0 == 0 else observed / (1 + observed), 0.0)
+    return _estimate(ratio_score_statistic, (x1, n1, x0, n0), shape, z, confidence, sided, "ratio")
 
 
 def risk_odds_ratio(
@@ -126,27 +104,46 @@ def risk_odds_ratio(
     if n1 == 0 or n0 == 0 or x1 + x0 in (0, n1 + n0):
         return None
     across, against = x1 * (n0 - x0), (n1 - x1) * x0
-    place = across / (across + against)  # odds ratios from 0 to infinity on (0, 1)
-    edge = 1 - 1e-12
+    shape = (math.inf if against == 0 else across / against, across / (across + against), 1e-12)
+    return _estimate(odds_score_statistic, (x1, n1, x0, n0), shape, z, confidence, sided, "odds ratio")
+
+
+def _estimate(
+    score: Callable[..., float],
+    counts: tuple[int, int, int, int],
+    shape: tuple[float, float, float],
+    z: float,
+    confidence: float,
+    sided: Sided,
+    unit: str,
+) -> Estimate:
+    """Value and limits of a ratio; `shape` is the ratio, its place on (0, 1), and the least place searched.
+
+    Ratios r from 0 to infinity lie at r / (1 + r) on (0, 1), where the limits are searched.
+    """
+    value, place, least = shape
+    most = 1 - 1e-12
 
     def statistic(at: float) -> float:
-        return odds_score_statistic(x1, n1, x0, n0, at / (1 - at))
+        return score(*counts, at / (1 - at))
 
-    low = high = place
-    if across > 0 and sided != "upper":
-        low = last_true(lambda at: statistic(at) <= z, min(place, edge), 1 - edge)
-    if against > 0 and sided != "lower":
-        high = last_true(lambda at: statistic(at) >= -z, max(place, 1 - edge), edge)
-    at_one = odds_score_statistic(x1, n1, x0, n0, 1.0)
+    low, high = 0.0, math.inf
+    if value > 0 and sided != "upper":
+        at = last_true(lambda at: statistic(at) <= z, min(place, most), least)
+        low = at / (1 - at)
+    if value < math.inf and sided != "lower":
+        at = last_true(lambda at: statistic(at) >= -z, max(place, least), most)
+        high = at / (1 - at)
+    at_one = score(*counts, 1.0)
     return Estimate(
-        value=math.inf if against == 0 else across / against,
-        low=0.0 if sided == "upper" or across == 0 else low / (1 - low),
-        high=math.inf if sided == "lower" or against == 0 else high / (1 - high),
+        value=value,
+        low=low,
+        high=high,
         confidence=confidence,
         method="miettinen-nurminen",
         sided=sided,
-        unit="odds ratio",
-        n=n1 + n0,
+        unit=unit,
+        n=counts[1] + counts[3],
         source=_SOURCE,
         statistic=at_one,
         p_value=normal_tail(at_one, sided),
