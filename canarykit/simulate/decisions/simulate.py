@@ -111,7 +111,7 @@ def simulate_decisions(
         What follows a stage that ends undecided: "stop" leaves the release there, "go on" ships on.
     evidence
         "stage" starts anew at each stage, "ramp" carries what was counted through the whole ramp: as
-        `evaluate_stage(..., pool=)`. Without `min_dwell`, a "ramp" goes by the clock: its stages last as
+        `evaluate_stage(..., evidence=)`. Without `min_dwell`, a "ramp" goes by the clock: its stages last as
         planned, and only a rollback ends it.
     control
         "rest": everybody without the canary. "equal": as many as the canary has.
