@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +15,8 @@ from canarykit.assign import evaluate_flag
 from canarykit.audit.shares import expected_shares
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, UnsupportedFlagError, did_you_mean
+from canarykit.exposure.calls import tellings
+from canarykit.exposure.shard import UNKNOWN
 from canarykit.flags import Flag, FlagSet
 from canarykit.flags.definition import STALE_AFTER_DAYS
 from canarykit.linting import lint
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["FlagOverview", "bootstrap", "flag_overview", "stage_of", "status_of"]
 
 Status = Literal["deleted", "disabled", "stale", "fully rolled out", "active"]
-_CALLED = "$feature_flag_called"
 _COLUMNS = (
     Column("flag", "flag"),
     Column("status", "status"),
@@ -113,15 +115,14 @@ def flag_overview(
     2 flags: 1 active, 1 disabled.
     """
     moment = to_utc(as_of, name="as_of")
-    calls = {} if log is None else _last_calls(log, moment)
     findings = lint(flags, persons=persons, groups=groups, as_of=moment, distinct_id=distinct_id)
     values = {} if persons is None else _values(flags, persons, groups, moment, distinct_id)
     rows = []
     for flag in flags.values():
         own = [finding for finding in findings.findings if finding.flag == flag.key]
-        last = calls.get(flag.key) or _moment(flag.last_called_at)
+        seen, share, told = (0, None, None) if log is None else _observed(log, flag.key, moment)
+        last = told or _moment(flag.last_called_at)
         status = status_of(flag, moment, last)
-        seen, share = (0, None) if log is None else _observed(log, flag.key, moment)
         on = values.get(flag.key)
         rows.append(
             {
@@ -302,30 +303,27 @@ def _moment(value: Any) -> pd.Timestamp | None:
     return None if value is None else to_utc(value, name="a flag's time", tz="UTC")
 
 
-def _last_calls(log: EventLog, until: pd.Timestamp) -> dict[str, pd.Timestamp]:
-    def latest(table: Any) -> pd.Series:
-        return table.to_pandas().groupby("$feature_flag", observed=True)["timestamp"].max()
+def _observed(log: EventLog, key: str, until: pd.Timestamp) -> tuple[int, float | None, pd.Timestamp | None]:
+    """People whose newest known value was seen, their share with the flag, and when it was last told."""
 
-    parts = log.reduce(["$feature_flag", "timestamp"], latest, events=[_CALLED], until=until)
-    together = pd.concat(parts)
-    return together.groupby(level=0).max().to_dict() if len(together) else {}
+    def latest(table: Any, *, value: str) -> tuple[pd.Series, Any]:
+        frame = table.to_pandas().sort_values("timestamp")
+        known = frame[frame["person_id"].notna() & frame[value].notna() & ~frame[value].isin(UNKNOWN)]
+        return known.drop_duplicates("person_id", keep="last")[value].value_counts(), frame["timestamp"].max()
 
-
-def _observed(log: EventLog, key: str, until: pd.Timestamp) -> tuple[int, float | None]:
-    """People whose latest known value was seen, and the share of them who had the flag then."""
-
-    def latest(table: Any) -> pd.Series:
-        frame = table.to_pandas().dropna(subset=["person_id", "$feature_flag_response"])
-        frame = frame.sort_values("timestamp").drop_duplicates("person_id", keep="last")
-        return frame["$feature_flag_response"].value_counts()
-
-    columns = ["person_id", "timestamp", "$feature_flag_response"]
-    parts = log.reduce(columns, latest, events=[_CALLED], where={"$feature_flag": key}, until=until)
-    counts = pd.concat(parts)
-    counts = counts[~counts.index.isin(["", "null"])]
+    counts, last = pd.Series(dtype=int), None
+    for telling in tellings(log, key):
+        if not telling.are_calls and telling.value not in log.property_names():
+            continue
+        columns = ["person_id", "timestamp", telling.value]
+        parts = log.reduce(columns, partial(latest, value=telling.value), until=until, **telling.narrow)
+        moments = [at for _, at in parts if not pd.isna(at)]
+        if moments:
+            counts, last = pd.concat([part for part, _ in parts]), max(moments)
+            break
     off = counts.index.isin(["false"]) | counts.index.astype(str).str.startswith("holdout-")
     total = int(counts.sum())
-    return total, None if not total else float(counts[~off].sum() / total)
+    return total, None if not total else float(counts[~off].sum() / total), last
 
 
 def _values(

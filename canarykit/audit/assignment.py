@@ -21,6 +21,7 @@ from canarykit.audit.shares import check_shares
 from canarykit.display import Note
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.names import check_flag
+from canarykit.exposure.calls import tellings, without_copies
 from canarykit.flags import Flag, FlagSet
 from canarykit.times import micros, to_utc
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["audit_assignment"]
 
-CALLED = "$feature_flag_called"
 _MISSING = ("", "null", "None", "undefined")
 
 
@@ -56,7 +56,7 @@ def audit_assignment(
     Parameters
     ----------
     log
-        Events; `$feature_flag_called` is read, or `$feature/<flag>` where there is none.
+        Events; the flag's answers are read as `exposures` reads them.
     flag
         The definition that was in force, or the plan: then each evaluation is held against the definition
         of the stage in whose window it happened, and evaluations outside every window are left out.
@@ -130,20 +130,16 @@ def _observed(
     log: EventLog, key: str, plan: RolloutPlan | None, types: Mapping[str, str], since: Any, as_of: Any
 ) -> tuple[pd.DataFrame, int]:
     """Evaluations by person, id, groups, stage and value; and how many lay outside every window."""
-    from canarykit.events.fields import PRESENT
-
     windows = {} if plan is None else plan.windows()
     edges = [(name, micros(a), None if b is None else micros(b)) for name, (a, b) in windows.items()]
-    carried = f"$feature/{key}"
     group_columns = [f"$group_{index}" for index in types]
     until = None if as_of is None else to_utc(as_of, name="as_of")
-    for value, narrow in (
-        ("$feature_flag_response", {"events": [CALLED], "where": {"$feature_flag": key}}),
-        (carried, {"where": {carried: PRESENT}}),
-    ):
-        columns = ["person_id", "distinct_id", "timestamp", value, *group_columns]
-        fn = partial(_reduce_shard, value=value, group_columns=group_columns, edges=edges)
-        parts = log.reduce(columns, fn, since=since, until=until, **narrow)
+    listed = tellings(log, key)
+    for telling in listed:
+        told = ["event"] if len(listed) > 2 else []  # calls may stand there twice
+        columns = ["person_id", "distinct_id", "timestamp", telling.value, *group_columns, *told]
+        fn = partial(_reduce_shard, value=telling.value, group_columns=group_columns, edges=edges)
+        parts = log.reduce(columns, fn, since=since, until=until, **telling.narrow)
         calls = pd.concat([part for part, _ in parts], ignore_index=True)
         outside = sum(count for _, count in parts)
         if len(calls) or outside:
@@ -155,6 +151,8 @@ def _observed(
 def _reduce_shard(
     table: pa.Table, *, value: str, group_columns: list[str], edges: list[Any]
 ) -> tuple[pd.DataFrame, int]:
+    if "event" in table.column_names:
+        table = without_copies(table, "distinct_id", value)
     frame = table.to_pandas(types_mapper=None).rename(columns={value: "observed"})
     at = frame["timestamp"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
     stage = np.full(len(frame), None, dtype=object)

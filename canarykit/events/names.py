@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from canarykit.events.log import EventLog
 
 __all__ = [
+    "CALLED",
+    "EXPOSED",
+    "call_events",
     "check_events",
     "check_flag",
     "check_properties",
@@ -28,6 +31,8 @@ __all__ = [
 ]
 
 CALLED = "$feature_flag_called"
+EXPOSED = "$experiment_exposure"
+"""The event to which PostHog's experiments move, beside or instead of the older one."""
 
 STANDARD_NAMES = frozenset({
     "$autocapture", "$copy_autocapture", "$create_alias", "$csp_violation", "$dead_click", "$exception",
@@ -154,9 +159,14 @@ def check_survey(log: EventLog, survey: str) -> None:
         _refuse_misspelling("no event belongs to the survey", survey, sorted(known))
 
 
+def call_events(log: EventLog) -> list[str]:
+    """Names of the events that are written when a flag is asked for, as far as the log has them."""
+    return [CALLED, EXPOSED] if EXPOSED in log.event_names() else [CALLED]
+
+
 def flag_keys(log: EventLog) -> list[str]:
     """Keys of the flags that were called, or whose values events carry."""
-    called = log.select(["$feature_flag"], events=[CALLED])["$feature_flag"].dropna().unique()
+    called = log.select(["$feature_flag"], events=call_events(log))["$feature_flag"].dropna().unique()
     prefix = "$feature/"
     carried = [name.removeprefix(prefix) for name in log.property_names() if name.startswith(prefix)]
     return sorted({*map(str, called), *carried})

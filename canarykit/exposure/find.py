@@ -12,6 +12,7 @@ import numpy as np
 from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.events.names import check_flag
+from canarykit.exposure.calls import CALLED, tellings
 from canarykit.exposure.result import Exposures
 from canarykit.times import micros
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["exposures"]
 
-CALLED = "$feature_flag_called"
-EXPOSED = "$experiment_exposure"
 _OPEN_END = np.iinfo(np.int64).max
 
 
@@ -112,16 +111,10 @@ def exposures(
         [_OPEN_END if end is None else micros(end) for _, end in windows.values()], dtype=np.int64
     )
     unit = "person_id" if index is None else f"$group_{index}"
-    carried = f"$feature/{key}"
-    source = CALLED
-    newer = [EXPOSED] if EXPOSED in log.event_names() else []
-    sources: list[tuple[str, dict[str, Any]]] = [
-        ("$feature_flag_response", {"events": [CALLED, *newer], "where": {"$feature_flag": key}}),
-        (carried, {"events": newer, "where": {carried: _present()}}),
-        (carried, {"where": {carried: _present()}}),
-    ]
-    for value, narrow in sources if newer else (sources[0], sources[2]):
-        told = ["event"] if newer else []
+    listed = tellings(log, key)
+    for telling in listed:
+        value, narrow, source = telling.value, telling.narrow, telling.source
+        told = ["event"] if len(listed) > 2 else []  # calls may stand there twice
         wanted = [unit, "person_id", "distinct_id", "timestamp", value, *properties, *told]
         columns = list(dict.fromkeys(wanted))
         fn = partial(
@@ -132,7 +125,6 @@ def exposures(
         asked = ("exposures", key, unit, rows, tuple(windows.values()), as_of, tuple(properties))
         found: Found = log.remember(asked, read)
         if found.calls:
-            source = carried if "events" not in narrow else CALLED
             break
     else:
         check_flag(log, key)
@@ -221,9 +213,3 @@ def _notes(
         text = f"no {CALLED} events: exposure is the first event that carries {source}"
         notes.insert(0, Note("source", text))
     return tuple(notes)
-
-
-def _present() -> Any:
-    from canarykit.events import PRESENT
-
-    return PRESENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from canarykit.exposure.find import CALLED
+from canarykit.exposure.calls import tellings
 from canarykit.exposure.shard import UNKNOWN
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ def variants_at(
     """
     import pandas as pd
 
-    called = found.source == CALLED
-    value = "$feature_flag_response" if called else found.source
-    narrow: dict[str, Any] = {"events": [CALLED], "where": {"$feature_flag": found.flag}} if called else {}
-    shards = log.reduce(
-        ["person_id", "timestamp", value],
-        partial(_calls, value=value, wanted=frozenset(person_id)),
-        until=until,
-        **narrow,
-    )
-    calls = pd.concat(shards, ignore_index=True)
+    for telling in (telling for telling in tellings(log, found.flag) if telling.source == found.source):
+        shards = log.reduce(
+            ["person_id", "timestamp", telling.value],
+            partial(_calls, value=telling.value, wanted=frozenset(person_id)),
+            until=until,
+            **telling.narrow,
+        )
+        calls = pd.concat([frame for frame, _ in shards], ignore_index=True)
+        if any(n_rows for _, n_rows in shards):
+            break
     calls = calls.astype({"person_id": object, "variant": object})
     calls["timestamp"] = calls["timestamp"].astype("datetime64[us, UTC]")
     calls = calls.sort_values(["timestamp", "variant"], kind="stable")
@@ -54,11 +54,13 @@ def variants_at(
     return met.set_index("row")["variant"].reindex(person_id.index)
 
 
-def _calls(table: pa.Table, *, value: str, wanted: frozenset[str]) -> pd.DataFrame:
+def _calls(table: pa.Table, *, value: str, wanted: frozenset[str]) -> tuple[pd.DataFrame, int]:
+    """The known answers of some people, and how many rows there are of everybody."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    n_rows = table.num_rows
     who = table.column("person_id").cast(pa.string())
     table = table.filter(pc.is_in(who, value_set=pa.array(sorted(wanted), pa.string())))
     frame = pd.DataFrame(
@@ -68,4 +70,4 @@ def _calls(table: pa.Table, *, value: str, wanted: frozenset[str]) -> pd.DataFra
             "variant": table.column(value).cast(pa.string()).to_pandas().astype(object),
         }
     )
-    return frame[frame["variant"].notna() & ~frame["variant"].isin(UNKNOWN)]
+    return frame[frame["variant"].notna() & ~frame["variant"].isin(UNKNOWN)], n_rows

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canarykit.events.text import in_codes
+from canarykit.exposure.calls import without_copies
 
 __all__ = ["Found", "merge", "reduce_shard"]
 
@@ -44,16 +45,6 @@ class Found:
     without_unit: int
 
 
-def _without_copies(table: pa.Table, unit: str, value: str) -> pa.Table:
-    """The calls without those that stand twice, under the older and the newer name of the event."""
-    import pandas as pd
-
-    told = pd.MultiIndex.from_frame(table.select([unit, "timestamp", value]).to_pandas())
-    newer = pc.equal(table.column("event"), "$experiment_exposure").to_numpy().astype(bool)
-    copies = newer & told.isin(told[~newer])
-    return table.filter(pa.array(~copies))
-
-
 def reduce_shard(
     table: pa.Table,
     *,
@@ -68,7 +59,7 @@ def reduce_shard(
     `properties` are columns whose value at the first exposure comes along.
     """
     if "event" in table.column_names:
-        table = _without_copies(table, unit, value)
+        table = without_copies(table, unit, value)
     calls = table.num_rows
     table = table.filter(pc.is_valid(table.column(unit)))
     without_unit = calls - table.num_rows

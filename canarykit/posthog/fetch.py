@@ -27,7 +27,8 @@ from canarykit.times import duration
 __all__ = ["ALWAYS", "Fetched", "fetch_events"]
 
 ALWAYS = (
-    "$feature_flag_called", "$feature_enrollment_update", "$identify", "$create_alias", "$merge_dangerously",
+    "$feature_flag_called", "$experiment_exposure", "$feature_enrollment_update",
+    "$identify", "$create_alias", "$merge_dangerously",
 )  # fmt: skip
 _LIST = "fetched_manifest.json"
 _READ_BELOW = 3_000_000  # events; larger folders stay on disk

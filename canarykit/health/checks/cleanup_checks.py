@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from canarykit.display import format_value
+from canarykit.exposure.calls import tellings, without_copies
 from canarykit.flags.definition import STALE_AFTER_DAYS
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.data.data_state import DataState
@@ -13,6 +14,7 @@ from canarykit.health.people.units import seen_in_stage
 from canarykit.health.question import Question
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 __all__ = ["cleanup_checks"]
@@ -51,17 +53,18 @@ def _left_behind(data: DataState) -> Check:
 def _still_asked(data: DataState) -> Check:
     import pandas as pd
 
-    calls = data.question.log.reduce(
-        ["timestamp"],
-        partial(_count_and_last),
-        events=["$feature_flag_called"],
-        where={"$feature_flag": data.question.plan.flag},
-        since=data.until - pd.Timedelta(days=7),
-        until=data.until,
-    )
-    count = sum(part[0] for part in calls)
+    log, since, told = data.question.log, data.until - pd.Timedelta(days=7), "calls"
+    for telling in tellings(log, data.question.plan.flag):
+        columns = ["person_id", "timestamp", "event", telling.value]
+        parts = log.reduce(
+            columns, partial(_count, value=telling.value, since=since), until=data.until, **telling.narrow
+        )
+        total, count = (sum(part[k] for part in parts) for k in (0, 1))
+        if total:
+            told = "calls" if telling.are_calls else "events with its value"
+            break
     words = (
-        f"{count:,} calls in the last 7 days: the code still asks for the flag. Remove it from the code, "
+        f"{count:,} {told} in the last 7 days: the code still asks for the flag. Remove it from the code, "
         "deploy, disable the flag, then delete it."
         if count
         else "The code no longer asks for the flag: disable it, then delete it."
@@ -94,7 +97,11 @@ def _stale(question: Question) -> Check:
     )
 
 
-def _count_and_last(table: pa.Table) -> tuple[int, Any]:
+def _count(table: pa.Table, *, value: str, since: pd.Timestamp) -> tuple[int, int]:
+    """Tellings of all time, and from a moment on."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return table.num_rows, pc.max(table.column("timestamp")).as_py() if table.num_rows else None
+    table = without_copies(table, "person_id", value)
+    late = pc.greater_equal(table.column("timestamp"), pa.scalar(since, table.schema.field("timestamp").type))
+    return table.num_rows, pc.sum(late).as_py() or 0

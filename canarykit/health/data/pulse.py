@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from canarykit.events.clock import as_micros
+from canarykit.events.names import call_events
 from canarykit.events.text import in_codes
 from canarykit.health.data.delays import HOUR, Arrivals, Delays, delays_of
 from canarykit.health.data.silences import (
@@ -34,7 +35,6 @@ BUSY_FROM = 1000
 LATE_FROM = 3
 """Late events of a guardrail from which they are taken for its habit."""
 _BEFORE = pd.Timedelta(days=14)
-_CALL = "$feature_flag_called"
 _MOST_CHECKED = 5
 
 Counts = npt.NDArray[np.int64]
@@ -147,6 +147,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
             start=start,
             units=_arms_table(units),
             kinds=tuple(guardrail.metric.events for guardrail in question.guardrails),
+            call_names=tuple(call_events(question.log)),
         ),
         since=moment(origin),
         until=question.stop,
@@ -269,6 +270,7 @@ def _reduce(
     start: int,
     units: pa.Table | None,
     kinds: tuple[tuple[str, ...], ...],
+    call_names: tuple[str, ...],
 ) -> _Part:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -280,7 +282,7 @@ def _reduce(
     names, codes = _codes(table.column(actor))
     at = as_micros(table.column("timestamp")).to_numpy()
     bins = (at - origin) // QUARTER
-    called = pc.equal(table.column("event").cast(pa.string()), _CALL)
+    called = pc.is_in(table.column("event").cast(pa.string()), value_set=pa.array(call_names, pa.string()))
     calls = pc.fill_null(called, False).to_numpy(zero_copy_only=False)
     arms = nothing, nothing
     inside = canary = np.zeros(len(at), dtype=bool)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.names import call_events
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario, Step, Survey
 
@@ -86,7 +87,7 @@ def scenario_like(log: EventLog, steps: tuple[str, ...], flag: str | None) -> Sc
     value = [f"$feature/{flag}"] if flag is not None else []
     wanted = [*_BASE, "event", "amount", "load_ms", *value]
     names = [*steps, "$exception", "$pageview", "survey shown", "survey sent"]
-    names += ["$feature_flag_called"] if value else []  # a session may tell its value nowhere else
+    names += call_events(log) if value else []  # a session may tell its value nowhere else
     columns = [*dict.fromkeys(wanted)]
     parts = log.reduce(
         columns, partial(_behaviour, steps=steps, value=value), events=list(dict.fromkeys(names))
