@@ -29,6 +29,9 @@ collect_ignore = [file for file, package in NEEDS.items() if find_spec(package) 
 collect_ignore += ["posthog_server"]  # imported by tests; collected for doctests too, it would load twice
 
 
+os.environ.setdefault("CANARYKIT_CACHE", "off")  # tests of the cache name a folder of their own
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         asked = getattr(item, "fixturenames", ())

@@ -3,7 +3,9 @@
 import json
 import random
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from canarykit.events.documents import reading, scan
@@ -89,3 +91,34 @@ def test_a_document_at_the_very_end_of_its_memory_is_read(monkeypatch):
             [None, pa.array([0, len(text)], pa.int32()).buffers()[1], pa.py_buffer(text.encode())],
         )
         assert scan.json_values(pa.chunked_array([exact]), [("a",)])[0].to_pylist() == ["x" * size]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_walk_tells_values_keys_and_unreadable_documents(seed, monkeypatch):
+    rng = random.Random(seed)
+    documents = [None if rng.random() < 0.02 else document(rng) for _ in range(2_000)]
+    text = pa.chunked_array([pa.array(documents[:700]), pa.array(documents[700:])])
+    counted = np.array([rng.random() < 0.8 for _ in documents])
+    slow = scan.scan_documents(text, PATHS, counted, of=0)
+    monkeypatch.setattr(scan, "STRETCH", 300)
+    quick = scan.scan_documents(text, PATHS, counted, of=10**6)
+    some = text.filter(pa.array(counted))
+    assert quick.names == slow.names == set(reading.document_keys(some))
+    assert quick.n_unreadable == slow.n_unreadable == pc.sum(reading.unreadable(some)).as_py() > 0
+    for ours, theirs in zip(quick.values, slow.values, strict=True):
+        assert ours.to_pylist() == theirs.to_pylist()
+
+
+def test_keys_of_documents_that_are_cut_short_or_do_not_count_are_not_told():
+    documents = pa.chunked_array(
+        [['{"a":1,"cut":', '{"b":"\\n","c":2}', '{"not counted":1}', '{"d" : [ ] }']]
+    )
+    told = scan.scan_documents(documents, [], np.array([True, True, False, True]), of=10**6)
+    assert told.names == {"b", "c", "d"}
+    assert told.n_unreadable == 1
+
+
+def test_more_different_keys_than_there_is_room_for_are_all_told():
+    documents = [json.dumps({f"key {row} {k}": 1 for k in range(50)}) for row in range(200)]
+    told = scan.scan_documents(pa.chunked_array([documents]), [], np.ones(200, bool), of=10**6)
+    assert len(told.names) == 10_000

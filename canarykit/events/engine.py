@@ -102,6 +102,13 @@ class Engine:
         """Keys in the JSON of the events, of all of them."""
         return ()
 
+    def has_property(self, name: str) -> bool:
+        """Whether any event has a key in its JSON."""
+        return name in self.event_properties()
+
+    def expect(self, queries: Sequence[Query]) -> None:
+        """Hear which questions come soon; an engine that reads once for all of them may act on it."""
+
     def explain(self, query: Query, dialect: str | None = None) -> str:
         """What is sent to where the data is."""
         raise TypeError(f"engine {self.name!r} sends nothing away: it filters in this process")

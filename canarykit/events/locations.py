@@ -19,11 +19,41 @@ from urllib.parse import unquote
 
 from canarykit.errors import ExportFormatError
 
-__all__ = ["ExportFile", "hive_columns", "is_url", "of_object", "remote_listing", "remote_table_format"]
+__all__ = [
+    "ExportFile",
+    "Fingerprint",
+    "hive_columns",
+    "is_url",
+    "of_object",
+    "remote_listing",
+    "remote_table_format",
+]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _BY_ARROW = {"s3": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfss", "hdfs": "hdfs"}
 _EMPTY = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells one version of a file from another, short of reading it.
+
+    Attributes
+    ----------
+    path
+        Where it is, from the root of its filesystem.
+    size
+        Its bytes.
+    changed
+        When it last changed (seconds since 1970).
+    times
+        Everything its filesystem says of its times (nanoseconds), and its number there.
+    """
+
+    path: str
+    size: int
+    changed: float
+    times: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -60,6 +90,19 @@ class ExportFile:
         if self.filesystem is None:
             return Path(self.path).stat().st_size
         return int(self.filesystem.get_file_info(self.path).size or 0)
+
+    def fingerprint(self) -> Fingerprint | None:
+        """Which version of the file this is; None where its filesystem does not tell when it changed."""
+        if self.filesystem is None:
+            state = Path(self.path).stat()
+            times = state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev
+            changed = max(state.st_mtime_ns, state.st_ctime_ns) / 1e9
+            return Fingerprint(str(Path(self.path).absolute()), state.st_size, changed, times)
+        info = self.filesystem.get_file_info(self.path)
+        if info.mtime_ns is None or info.size is None:
+            return None
+        name = self.url or f"{self.filesystem.type_name}:{self.path}"
+        return Fingerprint(name, info.size, info.mtime_ns / 1e9, (info.mtime_ns,))
 
     def head(self, size: int = 4096) -> bytes:
         """Its first bytes."""

@@ -372,6 +372,14 @@ class EventLog(Shown):
         """Counts of rows that no answer can use, where opening the log did not count them."""
         return tuple(self._engine.lost())
 
+    def expect(self, columns: Sequence[str]) -> None:
+        """Say which columns will be asked for soon: a log on disk is then read once for all of them."""
+        self._engine.expect([self._query(columns, None, None, None, None, "person_id", ())])
+
+    def has_property(self, name: str) -> bool:
+        """Whether any event has a property: a column of its own, or a key in its JSON."""
+        return name in self.columns or self._engine.has_property(name)
+
     def property_names(self) -> tuple[str, ...]:
         """Names of event properties: columns, and the keys of the JSON of all events."""
         return self._property_names

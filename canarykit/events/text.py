@@ -195,7 +195,8 @@ def coalesce(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     """The first value that is there, column by column."""
     if len(columns) == 1:
         return columns[0]
-    if columns[0].null_count == 0:
+    columns = [column for column in columns if column.null_count < len(column)] or [columns[0]]
+    if len(columns) == 1 or columns[0].null_count == 0:
         return columns[0]
     return pc.coalesce(*[column.cast(_TEXT) for column in columns])
 

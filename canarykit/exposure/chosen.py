@@ -91,6 +91,16 @@ def _with_groups(log: EventLog, persons: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(table: Any, *, column: str) -> list[tuple[str, str]]:
-    known = table.filter(table.column(column).is_valid())
-    pairs = known.group_by(["person_id", column]).aggregate([])
-    return list(zip(pairs["person_id"].to_pylist(), pairs[column].to_pylist(), strict=True))
+    """Every person and key that some event of theirs has together, once."""
+    import numpy as np
+
+    from canarykit.exposure.shard import codes_of
+
+    people, who = codes_of(table.column("person_id"))
+    keys, which = codes_of(table.column(column))
+    both = (who >= 0) & (which >= 0)
+    pairs = np.sort(who[both] * len(keys) + which[both])
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    persons, places = np.divmod(pairs, max(len(keys), 1))
+    listed = people.take(persons).to_pylist(), keys.take(places).to_pylist()
+    return list(zip(*listed, strict=True))

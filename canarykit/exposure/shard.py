@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from canarykit.events.text import in_codes
 from canarykit.exposure.calls import without_copies
 
-__all__ = ["Found", "merge", "reduce_shard"]
+__all__ = ["Found", "codes_of", "merge", "reduce_shard"]
 
 UNKNOWN = ("", "null", "None", "undefined")
 _TEXT = pa.string()
@@ -63,9 +63,9 @@ def reduce_shard(
     calls = table.num_rows
     table = table.filter(pc.is_valid(table.column(unit)))
     without_unit = calls - table.num_rows
-    names, units = _codes(table.column(unit))
+    names, units = codes_of(table.column(unit))
     everybody = int(np.count_nonzero(np.bincount(units, minlength=1)))
-    values, value_codes = _codes(table.column(value))
+    values, value_codes = codes_of(table.column(value))
     order_of_values = pc.sort_indices(values).to_numpy()
     rank = np.append(np.argsort(order_of_values), -1)
     is_unknown = pc.is_in(values, value_set=pa.array(UNKNOWN, _TEXT)).to_numpy(zero_copy_only=False)
@@ -153,7 +153,7 @@ def _changes(
     change = other[place]  # position of the first other variant; what precedes it is the first variant
     mine = np.isin(dense, several)
     rows = np.flatnonzero(mine)
-    _, id_codes = _codes(table.column("distinct_id").take(pa.array(row[rows])))
+    _, id_codes = codes_of(table.column("distinct_id").take(pa.array(row[rows])))
     order = np.lexsort((np.arange(len(rows)), id_codes, dense[rows]))  # each id's calls in order of time
     who, by_id, seen = dense[rows][order], id_codes[order], variant[rows][order]
     same = np.zeros(len(rows), dtype=bool)
@@ -184,7 +184,7 @@ def _without_value(
     stage = _stage_of(at, starts, ends)
     cell = units * (len(starts) + 1) + stage + 1
     lost = np.flatnonzero(~known & ~np.isin(cell, cell[known]))
-    ids, codes = _codes(table.column("distinct_id").take(pa.array(lost)))
+    ids, codes = codes_of(table.column("distinct_id").take(pa.array(lost)))
     rank = np.argsort(pc.sort_indices(ids).to_numpy())
     order = np.lexsort((np.append(rank, -1)[codes], at[lost], cell[lost]))
     lost = lost[order]
@@ -200,7 +200,7 @@ def _without_value(
     )
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+def codes_of(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     """The texts of a column, and for every row the position of its text; -1 for a missing one."""
     coded = in_codes(column)
     codes = pc.fill_null(coded.indices, -1) if coded.null_count else coded.indices

@@ -203,6 +203,7 @@ def ask(
     require_rule(crossers)
     if harm_budget is not None and not 0 < harm_budget < float("inf"):
         raise PlanError(f"harm_budget is {harm_budget}; expected a positive number of people")
+    log.expect(_columns_of(plan, kind, chosen, segments))
     if log.time_range[1] is None:
         raise DataError("the log has no events: nothing can be said about any stage")
     step = round(duration(looks, name="looks") * 1e6)
@@ -264,6 +265,16 @@ def _of_events(log: Any, segments: tuple[str, ...]) -> list[str]:
     """Segments that no property of the persons answers."""
     on_persons = set() if log.persons is None else set(map(str, log.persons.columns))
     return [name for name in segments if name not in on_persons]
+
+
+def _columns_of(plan: Any, kind: str, guardrails: Sequence[Guardrail], segments: Sequence[str]) -> list[str]:
+    """What judging a stage reads of the events."""
+    columns = ["event", "timestamp", "person_id", "distinct_id", "$feature_flag", "$feature_flag_response"]
+    index = plan.aggregation_group_type_index
+    columns += [f"$group_{at}" for at in (0, index) if at is not None]
+    columns += [name for guardrail in guardrails for name in guardrail.metric.properties]
+    columns += [*segments, *(["session_id"] if kind == "targeted" else [])]
+    return list(dict.fromkeys(columns))
 
 
 def _gap(gap: Sequence[Any]) -> tuple[pd.Timestamp, pd.Timestamp]:

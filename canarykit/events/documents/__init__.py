@@ -13,12 +13,13 @@ from canarykit.events.documents.reading import (
     read_document,
     unreadable,
 )
-from canarykit.events.documents.scan import json_values
+from canarykit.events.documents.scan import Scanned, json_values, scan_documents
 
 __all__ = [
     "ODD_VALUE",
     "SUSPECT",
     "UNSURE_VALUE",
+    "Scanned",
     "document_keys",
     "is_unreadable",
     "json_values",
@@ -27,5 +28,6 @@ __all__ = [
     "patched",
     "pointer",
     "read_document",
+    "scan_documents",
     "unreadable",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from canarykit.compiler import can_compile
 from canarykit.events.documents import reading
 from canarykit.parallel import ahead
 
-__all__ = ["json_values"]
+__all__ = ["Scanned", "json_values", "scan_documents"]
 
 COMPILED_FROM = 50_000
 """Documents from which the compiled scan is worth loading."""
@@ -52,42 +53,162 @@ def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[p
     >>> [values.to_pylist() for values in json_values(column, [("plan",), ("seats",)])]
     [['pro', None, None], ['3', None, None]]
     """
-    plain = pa.types.is_string(text.type) or pa.types.is_large_string(text.type)
-    if len(text) < COMPILED_FROM or not plain or not can_compile():
+    if not _is_walked(text, len(text)):
         return reading.json_values(text, paths)
-    stretches = [
-        chunk.slice(first, STRETCH) for chunk in text.chunks for first in range(0, len(chunk), STRETCH)
-    ]
-    pieces = list(ahead(lambda number: _scanned(stretches[number], paths), len(stretches), None))
+    stretches = _stretches(text)
+    pieces = list(ahead(lambda number: _scanned(stretches[number], paths).values, len(stretches), None))
     return [pa.chunked_array([piece[place] for piece in pieces], _TEXT) for place in range(len(paths))]
 
 
-def _scanned(documents: pa.Array, paths: Sequence[Sequence[str]]) -> list[pa.Array]:
-    """Values of a stretch: what the scan is sure of, and the rest from the documents that it leaves open."""
-    from canarykit.events.documents import scan_kernels
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """What one walk over documents tells.
 
-    outer = list(dict.fromkeys(path[0] for path in paths))
-    offsets, data = _buffers(documents)
-    words = [key.encode("utf-8", "surrogatepass") for key in outer]
-    keys = np.frombuffer(b"".join(words) or b"\0", np.uint8)
-    starts, lengths, outside = _scratch(len(outer), len(documents))
-    scan_kernels.find_values(
-        data, data.ctypes.data, offsets, keys, np.cumsum([0, *map(len, words)]), starts, lengths, outside
+    Attributes
+    ----------
+    values
+        Per path the value of each document, as from `json_values`.
+    names
+        Top-level keys of the documents that count.
+    n_unreadable
+        How many of those that count are there but hold no object.
+    """
+
+    values: list[pa.Array]
+    names: frozenset[str]
+    n_unreadable: int
+
+
+def scan_documents(
+    text: pa.ChunkedArray, paths: Sequence[Sequence[str]], counted: np.ndarray, *, of: int
+) -> Scanned:
+    """Values at several paths of a column of JSON text, its keys, and how many documents hold no object.
+
+    Parameters
+    ----------
+    text, paths
+        As for `json_values`.
+    counted
+        Whether each document counts among those whose keys are told.
+    of
+        Documents of the whole log: from a number of them on, the compiled walk is worth loading.
+    """
+    if not _is_walked(text, of):
+        mask = pa.array(counted)
+        some = text.filter(mask)
+        lost = int(pc.sum(reading.unreadable(some)).as_py() or 0) if len(some) else 0
+        values = reading.json_values(text, paths) if paths else []
+        return Scanned([_one_array(v) for v in values], frozenset(reading.document_keys(some)), lost)
+    pieces, at = [], 0
+    for stretch in _stretches(text):
+        pieces.append(_scanned(stretch, paths, counted[at : at + len(stretch)]))
+        at += len(stretch)
+    columns = [[piece.values[place] for piece in pieces] for place in range(len(paths))]
+    return Scanned(
+        [pa.concat_arrays(column) if column else pa.array([], _TEXT) for column in columns],
+        frozenset().union(*(piece.names for piece in pieces)),
+        sum(piece.n_unreadable for piece in pieces),
     )
-    if documents.null_count:
-        missing = documents.is_null().to_numpy(zero_copy_only=False)
-        lengths[:, missing] = scan_kernels.MISSING
-        outside[missing] = False
-    is_open = outside | (lengths == scan_kernels.OPEN).any(axis=0)
-    texts = {key: _texts(data, starts[place], lengths[place]) for place, key in enumerate(outer)}
-    nothing = pa.nulls(len(documents), _TEXT)  # below a text or a number there is no further value
-    values = [texts[path[0]] if len(path) == 1 else nothing for path in paths]
-    if is_open.any():
+
+
+def _is_walked(text: pa.ChunkedArray, of: int) -> bool:
+    plain = pa.types.is_string(text.type) or pa.types.is_large_string(text.type)
+    return of >= COMPILED_FROM and plain and can_compile()
+
+
+def _stretches(text: pa.ChunkedArray) -> list[pa.Array]:
+    return [chunk.slice(first, STRETCH) for chunk in text.chunks for first in range(0, len(chunk), STRETCH)]
+
+
+def _scanned(
+    documents: pa.Array, paths: Sequence[Sequence[str]], counted: np.ndarray | None = None
+) -> Scanned:
+    """Values of a stretch: what the scan is sure of, and the rest from the documents that it leaves open."""
+    offsets, data = _buffers(documents)
+    rows = len(documents)
+    names = _scratch((), 0)[-1]
+    names[-1] = 0
+    counts = np.empty(0, bool) if counted is None else counted
+    missing = (
+        documents.is_null().to_numpy(zero_copy_only=False) if documents.null_count else np.zeros(rows, bool)
+    )
+    if counted is not None:
+        counts = counted & ~missing
+    values, is_open, outside = _walked(data, offsets[:-1], offsets[1:], paths, counts, names, missing)
+    if paths and is_open.any():
         mask = pa.array(is_open)
         asked = reading.json_values(pa.chunked_array([documents.filter(mask)]), paths)
         pairs = zip(values, asked, strict=True)
         values = [pc.replace_with_mask(ours, mask, _one_array(theirs)) for ours, theirs in pairs]
-    return values
+    if counted is None:
+        return Scanned(values, frozenset(), 0)
+    return Scanned(values, *_told(documents, data, outside & counts, counts, names))
+
+
+def _walked(
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    paths: Sequence[Sequence[str]],
+    counts: np.ndarray,
+    names: np.ndarray,
+    missing: np.ndarray,
+) -> tuple[list[pa.Array], np.ndarray, np.ndarray]:
+    """Values of the documents between positions, which documents are open, and which are outside the grammar.
+
+    For a path of several keys the objects that its first key holds are walked in turn.
+    """
+    from canarykit.events.documents import scan_kernels
+
+    outer = list(dict.fromkeys(path[0] for path in paths))
+    words = [key.encode("utf-8", "surrogatepass") for key in outer]
+    keys = np.frombuffer(b"".join(words) or b"\0", np.uint8)
+    rows = len(begins)
+    starts, lengths, outside, _ = _scratch(tuple(map(tuple, paths)), rows)
+    scan_kernels.find_values(
+        data, data.ctypes.data, begins, ends, keys, np.cumsum([0, *map(len, words)]), starts, lengths,
+        outside, counts, names,
+    )  # fmt: skip
+    lengths[:, missing] = scan_kernels.MISSING
+    outside[missing] = False
+    is_open = outside.copy()
+    values: dict[tuple[str, ...], pa.Array] = {}
+    for place, key in enumerate(outer):
+        at, size = starts[place], lengths[place]
+        if (key,) in map(tuple, paths):
+            is_open |= size <= scan_kernels.OPEN
+            values[(key,)] = _texts(data, at, size)
+        deeper = [tuple(path[1:]) for path in paths if path[0] == key and len(path) > 1]
+        if not deeper:
+            continue
+        first = np.where(size < scan_kernels.OPEN, data[np.maximum(at, 0)], 0)
+        is_open |= first == scan_kernels.OPEN_BRACKET  # a key may be a place in a list
+        inner = np.flatnonzero(first == scan_kernels.OPEN_BRACE)
+        inner_ends = at[inner] + (scan_kernels.OPEN - size[inner])
+        found, open_inside, _ = _walked(
+            data, at[inner], inner_ends, deeper, np.empty(0, bool), names, np.zeros(len(inner), bool)
+        )
+        is_open[inner[open_inside]] = True
+        back = np.full(rows, -1)
+        back[inner] = np.arange(len(inner))
+        taken = pa.array(back, mask=back < 0)
+        values |= {(key, *path): column.take(taken) for path, column in zip(deeper, found, strict=True)}
+    return [values[tuple(path)] for path in paths], is_open, outside.copy()
+
+
+def _told(
+    documents: pa.Array, data: np.ndarray, outside: np.ndarray, counts: np.ndarray, names: np.ndarray
+) -> tuple[frozenset[str], int]:
+    """The keys of a stretch, and how many of its documents hold no object, of those that count."""
+    many, is_full = int(names[-1, 0]), bool(names[-1, 1])
+    found = {bytes(data[start:stop]).decode("utf-8", "replace") for start, stop, _ in names[:many].tolist()}
+    if is_full:
+        found = set(reading.document_keys(pa.chunked_array([documents.filter(pa.array(counts))])))
+    if not outside.any():
+        return frozenset(found), 0
+    odd = pa.chunked_array([documents.filter(pa.array(outside))]).cast(_TEXT)
+    lost = int(pc.sum(reading.is_unreadable(odd)).as_py() or 0)
+    return frozenset(found | set(reading.document_keys(odd))), lost
 
 
 def _texts(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> pa.Array:
@@ -103,13 +224,29 @@ def _texts(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> pa.Arra
     return pa.Array.from_buffers(_TEXT, len(lengths), buffers)
 
 
-def _scratch(n_keys: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scratch(paths: tuple[tuple[str, ...], ...], rows: int) -> tuple[np.ndarray, ...]:
     """Room for a scan, kept for the next one of this thread: fresh memory would cost as much as the walk."""
-    if getattr(_SCRATCH, "shape", None) != (n_keys, rows):
-        _SCRATCH.shape = n_keys, rows
-        shape = n_keys, rows
-        _SCRATCH.room = np.empty(shape, np.int64), np.empty(shape, np.int32), np.empty(rows, bool)
-    return _SCRATCH.room
+    from canarykit.events.documents.scan_kernels import MOST_NAMES
+
+    n_keys = len({path[0] for path in paths})
+    rooms = _SCRATCH.__dict__.setdefault("rooms", {})
+    if paths not in rooms or rooms[paths][2].size < rows:
+        if len(rooms) > 8:
+            rooms.clear()
+        rooms[paths] = (
+            np.empty(n_keys * rows, np.int64),
+            np.empty(n_keys * rows, np.int32),
+            np.empty(rows, bool),
+            np.zeros((MOST_NAMES + 1, 3), np.int64),
+        )
+    starts, lengths, outside, names = rooms[paths]
+    shape = n_keys, rows
+    return (
+        starts[: n_keys * rows].reshape(shape),
+        lengths[: n_keys * rows].reshape(shape),
+        outside[:rows],
+        names,
+    )
 
 
 def _buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -35,13 +35,25 @@ from canarykit.events.documents.grammar import (
     string_end,
 )
 
-__all__ = ["MISSING", "OPEN", "PIECE", "copy_texts", "find_values", "text_offsets"]
+__all__ = [
+    "MISSING",
+    "MOST_NAMES",
+    "NAME_SLOTS",
+    "OPEN",
+    "PIECE",
+    "copy_texts",
+    "find_values",
+    "text_offsets",
+]
 
 MISSING, OPEN = -1, -2
-"""Lengths of a value that is not there (or null), and of one that is left open."""
+"""Lengths of a value that is not there (or null), and of one that is left open (or less than that)."""
 
 MOST_QUOTES = 4096
 """Quotes of a document that the quick walk has room for."""
+
+MOST_NAMES, NAME_SLOTS = 4096, 16384
+"""Different names of a stretch that are written down, and places to look for them: a power of two, sparse."""
 
 
 @njit(forceinline=True)
@@ -82,31 +94,80 @@ def wanted_key(data, start, stop, keys, key_starts, slots):
 
 
 @njit()
-def find_values(data, address, offsets, keys, key_starts, starts, lengths, outside):
-    """Fill `starts` and `lengths` (keys x rows) for the documents between the offsets.
+def note_name(data, start, stop, names, name_slots):
+    """Write down where a name stands that none before it has; `names[-1, 0]` counts them.
 
-    A value that is printed as it is written has its bytes as length, one that is left open OPEN, one that is
-    not there MISSING. `outside` marks documents that are not objects by RFC 8259.
+    One name more than there is room for sets `names[-1, 1]`.
+    """
+    size = stop - start
+    slot = size
+    for place in range(start, stop):
+        slot = (slot * 31 + data[place]) & 0xFFFFFFFF
+    slot = (slot ^ (slot >> 15)) & (NAME_SLOTS - 1)
+    while name_slots[slot] >= 0:
+        known = name_slots[slot]
+        first = names[known, 0]
+        if names[known, 1] - first == size:
+            place = 0
+            while place < size and data[first + place] == data[start + place]:
+                place += 1
+            if place == size:
+                return
+        slot = (slot + 1) & (NAME_SLOTS - 1)
+    many = names[MOST_NAMES, 0]
+    if many == MOST_NAMES:
+        names[MOST_NAMES, 1] = 1
+        return
+    name_slots[slot] = many
+    names[many, 0], names[many, 1], names[many, 2] = start, stop, slot
+    names[MOST_NAMES, 0] = many + 1
+
+
+@njit()
+def forget_names(names, name_slots, many):
+    """Take back the newest names down to a number: their document breaks the grammar further on."""
+    while names[MOST_NAMES, 0] > many:
+        names[MOST_NAMES, 0] -= 1
+        name_slots[names[names[MOST_NAMES, 0], 2]] = -1
+
+
+@njit()
+def find_values(data, address, begins, ends, keys, key_starts, starts, lengths, outside, counted, names):
+    """Fill `starts` and `lengths` (keys x rows) for the documents that begin and end at these positions.
+
+    A value that is printed as it is written has its bytes as length, one that is not there MISSING, a text
+    that is left open OPEN, and anything else left open OPEN less its bytes. `outside` marks documents that
+    are not objects by RFC 8259. Where `counted` says so of a row, `names` gets the places of its names that
+    no row before it has (see `note_name`).
     """
     slots = slots_of(keys, key_starts)
+    name_slots = np.full(NAME_SLOTS if counted.size else 1, -1, np.int64)
     quotes = np.empty(MOST_QUOTES + WIDTH, np.int64)
     place = np.empty(key_starts.size - 1, np.int64)
     size = np.empty(key_starts.size - 1, np.int64)
-    for row in range(offsets.size - 1):
-        at, stop = offsets[row], offsets[row + 1]
+    for row in range(begins.size):
+        at, stop = begins[row], ends[row]
         for key in range(place.size):
             place[key] = -1
             size[key] = MISSING
         many = plain_quotes(data, address, at, stop, quotes)
+        noted = counted.size > 0 and counted[row]
+        before = names[MOST_NAMES, 0]
         if many >= 0 and walk_plain(
-            data, address, at, stop, quotes, many, keys, key_starts, slots, place, size
-        ):
+            data, address, at, stop, quotes, many, keys, key_starts, slots, place, size,
+            noted, names, name_slots,
+        ):  # fmt: skip
             outside[row] = False
         else:
+            forget_names(names, name_slots, before)
             for key in range(place.size):
                 place[key] = -1
                 size[key] = MISSING
-            outside[row] = not walk(data, address, at, stop, keys, key_starts, slots, place, size)
+            outside[row] = not walk(
+                data, address, at, stop, keys, key_starts, slots, place, size, noted, names, name_slots
+            )
+            if outside[row]:
+                forget_names(names, name_slots, before)
         for key in range(place.size):
             starts[key, row] = place[key]
             lengths[key, row] = MISSING if outside[row] else size[key]
@@ -134,7 +195,9 @@ def plain_quotes(data, address, at, stop, quotes):
 
 
 @njit()
-def walk_plain(data, address, at, stop, quotes, many, keys, key_starts, slots, starts, lengths):
+def walk_plain(
+    data, address, at, stop, quotes, many, keys, key_starts, slots, starts, lengths, noted, names, name_slots
+):
     """A document without escapes, and without white space between its parts; False for any other."""
     if at + 2 > stop or data[at] != OPEN_BRACE:
         return False
@@ -149,6 +212,8 @@ def walk_plain(data, address, at, stop, quotes, many, keys, key_starts, slots, s
         quote += 2
         if end + 2 >= stop or data[end + 1] != COLON:
             return False
+        if noted:
+            note_name(data, at + 1, end, names, name_slots)
         key = wanted_key(data, at + 1, end, keys, key_starts, slots)
         if key >= 0 and starts[key] >= 0:
             key = -1  # of a name that comes twice, the first counts
@@ -170,7 +235,7 @@ def walk_plain(data, address, at, stop, quotes, many, keys, key_starts, slots, s
             while quote < many and quotes[quote] < end:
                 quote += 1
             if key >= 0:
-                note_value(data, at, printed, key, starts, lengths)
+                note_value(data, at, end, printed, key, starts, lengths)
             at = end
         if at >= stop:
             return False
@@ -188,17 +253,17 @@ def value_end(data, address, at, stop):
 
 
 @njit(forceinline=True)
-def note_value(data, at, printed, key, starts, lengths):
+def note_value(data, at, end, printed, key, starts, lengths):
     """Write down where a value that is not a string stands; null is not there."""
     starts[key] = at
     if data[at] == 110:
         lengths[key] = MISSING
     else:
-        lengths[key] = printed - at if printed >= 0 else OPEN
+        lengths[key] = printed - at if printed >= 0 else OPEN - (end - at)
 
 
 @njit()
-def walk(data, address, at, stop, keys, key_starts, slots, starts, lengths):
+def walk(data, address, at, stop, keys, key_starts, slots, starts, lengths, noted, names, name_slots):
     """Any document; False where it is not an object by the grammar (DuckDB knows a wider one)."""
     at = skip_blanks(data, at, stop)
     if at >= stop or data[at] != OPEN_BRACE:
@@ -210,6 +275,8 @@ def walk(data, address, at, stop, keys, key_starts, slots, starts, lengths):
         end, escaped = name_end(data, address, at, stop)
         if end < 0 or escaped:  # an escaped name may be one of the wanted
             return False
+        if noted:
+            note_name(data, at + 1, end, names, name_slots)
         key = wanted_key(data, at + 1, end, keys, key_starts, slots)
         if key >= 0 and starts[key] >= 0:
             key = -1
@@ -232,7 +299,7 @@ def walk(data, address, at, stop, keys, key_starts, slots, starts, lengths):
             if end < 0:
                 return False
             if key >= 0:
-                note_value(data, at, printed, key, starts, lengths)
+                note_value(data, at, end, printed, key, starts, lengths)
         at = skip_blanks(data, end, stop)
         if at >= stop:
             return False

@@ -33,6 +33,7 @@ def answer(
     distinct_id: str = "distinct_id",
     found: Mapping[Json, pa.ChunkedArray] | None = None,
     zone: str | None = None,
+    person: pa.ChunkedArray | None = None,
 ) -> pa.Table:
     """The stored fields of a question from raw columns.
 
@@ -54,12 +55,13 @@ def answer(
         Values already taken out of JSON; the rest is taken out here.
     zone
         Zone of times that carry none.
+    person
+        Who every event belongs to, where that is known already.
     """
     rows = len(next(iter(columns.values())))
     found = dict(found or {})
     asked = any(field.is_person for field in query.stored())
-    person: pa.ChunkedArray | None = None
-    if not complete:
+    if person is None and not complete:
         texts = [id_text(columns[name], name) for name in ids]
         if identities is not None and distinct_id in columns:
             texts.insert(0, identified(id_text(columns[distinct_id], distinct_id), identities))
@@ -68,7 +70,7 @@ def answer(
             kept = pc.is_valid(person)
             columns, found = _filtered(columns, kept), _filtered(found, kept)
             person, rows = person.filter(kept), pc.sum(kept).as_py()
-    elif asked:
+    elif person is None and asked:
         person = columns[ids[0]]
     found |= taken(query, columns, found)
     values: dict[str, pa.ChunkedArray] = {}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from canarykit.display import Note
@@ -14,14 +18,19 @@ from canarykit.errors import DataError, ExportFormatError
 from canarykit.events.engine import Identities, Opened, Source, check_columns
 from canarykit.events.engines.duckdb import DuckDBEngine, open_duckdb
 from canarykit.events.engines.duckdb.connections import Connections
+from canarykit.events.engines.duckdb.engine import row_bytes
 from canarykit.events.engines.json_lines import JsonLines
 from canarykit.events.engines.row_groups import RowGroups
 from canarykit.events.fields import Query
 from canarykit.events.locations import ExportFile, hive_columns
+from canarykit.events.remembered import CacheFolder, LogColumns, cache_folder, layout_of
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.events.text import id_text
 
 __all__ = ["ExportFiles", "ParquetEngine", "open_dataset"]
+
+KEPT_FROM = 100_000
+"""Events from which columns are worth keeping on disk."""
 
 _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
@@ -44,6 +53,8 @@ class ExportFiles(Source):
         Whether times without a zone are UTC; None leaves that to the columns.
     naming
         New names of columns, and columns that go; None keeps them.
+    cache
+        Whether columns taken out of Parquet are kept on disk for the next look, or the folder for them.
     """
 
     files: tuple[ExportFile, ...]
@@ -52,6 +63,7 @@ class ExportFiles(Source):
     memory_limit: str = "2GB"
     says_utc: bool | None = None
     naming: Callable[[Sequence[str]], tuple[dict[str, str], tuple[str, ...]]] | None = None
+    cache: bool | str | PathLike[str] = True
 
     def open_engine(self, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
         """The engine that reads these files."""
@@ -82,7 +94,7 @@ class ExportFiles(Source):
             groups.check(
                 mapping, tz or ("UTC" if self._all_say_utc(groups) else None), self._new_names(names)
             )
-            options |= {"engine": ParquetEngine, "groups": groups}
+            options |= {"engine": ParquetEngine, "groups": groups, "cache": cache_folder(self.cache)}
             return open_duckdb(source, Connections(tables), mapping, identities, **options)
         except DataError:
             raise
@@ -138,25 +150,118 @@ class ExportFiles(Source):
 class ParquetEngine(DuckDBEngine):
     """Parquet through DuckDB, and straight through its row groups where all columns are plain."""
 
-    def __init__(self, *arguments: Any, groups: RowGroups, **options: Any) -> None:
+    def __init__(self, *arguments: Any, groups: RowGroups, cache: Path | None = None, **options: Any) -> None:
+        self._narrow: LogColumns | None = None
         super().__init__(*arguments, **options)
-        self.groups = groups
+        self.groups, self.cache = groups, cache
+        self.layout = layout_of(self.mapping, groups.schema, self.zone)
+        self.identify(self.identities)
+
+    def identify(self, identities: Identities) -> None:
+        """Say who each distinct id is."""
+        super().identify(identities)
+        if getattr(self, "layout", None) is None:
+            return
+        assert self.layout is not None
+        assert self.groups.schema is not None
+        kept = self.cache is not None and self.groups.n_rows >= KEPT_FROM
+        self._narrow = LogColumns(
+            self.groups.files,
+            self.groups.seen,
+            self.groups.blocks(self.layout.time),
+            self.layout,
+            self.groups.schema,
+            identities,
+            folder=CacheFolder(self.cache, self.layout) if self.cache and kept else None,
+            room=self.shard_bytes / 2,
+        )
 
     def shards(self, query: Query) -> Iterator[pa.Table]:
-        """One table by the short way if it fits, else as DuckDB hands it out."""
+        """One table from narrow columns or by the short way if it fits, else cut by actor."""
         plan = self._plain(query)
         if plan is not None and self.groups.estimated_bytes(plan.columns) <= self.shard_bytes:
             yield self.groups.table(plan)
-        else:
+            return
+        parts = None if plan is not None else self._parts(query)
+        if parts is None:
             yield from super().shards(query)
+            return
+        assert self._narrow is not None
+        size = self._narrow.estimated_rows(query) * row_bytes(query)
+        count = max(1, math.ceil(size / self.shard_bytes))
+        if count > 1 and not (query.actor.is_person and self._narrow.folder):
+            yield from super().shards(query)
+            return
+        for shard in range(count):
+            table = self._narrow.table(query, parts, (shard, count) if count > 1 else None)
+            if table is not None:
+                yield table
 
     def batches(self, query: Query) -> Iterator[pa.Table]:
-        """A table per row group by the short way, else as DuckDB streams it."""
+        """A table per row group by the short way or from narrow columns, else as DuckDB streams it."""
         plan = self._plain(query)
-        if plan is None:
-            yield from super().batches(query)
-        else:
+        parts = None if plan is not None else self._parts(query)
+        if plan is not None:
             yield from self.groups.tables(plan)
+        elif parts is not None:
+            assert self._narrow is not None
+            yield from self._narrow.tables(query, parts)
+        else:
+            yield from super().batches(query)
+
+    def event_names(self) -> dict[str, int]:
+        """Counted on narrow columns, else by DuckDB."""
+        return self._narrow.event_names() if self._narrow and self._is_narrow() else super().event_names()
+
+    def time_range(self) -> tuple[Any, Any]:
+        """First and last time, from narrow columns or as DuckDB tells."""
+        if not (self._narrow and self._is_narrow()):
+            return super().time_range()
+        found = self._narrow.time_range()
+        if found is None:
+            return None, None
+        return tuple(pd.Timestamp(at, unit="us", tz="UTC").as_unit("us") for at in found)  # type: ignore[return-value]
+
+    def expect(self, queries: Sequence[Query]) -> None:
+        """Say which questions come soon, so that one reading of the documents serves all of them."""
+        if self._narrow is not None:
+            assert self.layout is not None
+            assert self.groups.schema is not None
+            for query in queries:
+                self._narrow.expect(self.layout.parts(query, self.groups.schema) or ())
+
+    def event_properties(self) -> tuple[str, ...]:
+        """Keys in the JSON of all events."""
+        if not self._is_narrow():
+            return super().event_properties()
+        assert self._narrow is not None
+        return tuple(sorted({name for facts in self._narrow.facts() for name in facts.names}))
+
+    def has_property(self, name: str) -> bool:
+        """Whether any event has a key in its JSON; read only as far as it takes to find it."""
+        if not self._is_narrow():
+            return super().has_property(name)
+        assert self._narrow is not None
+        return any(name in names for names in self._narrow.some_names())
+
+    def _unreadable(self) -> int:
+        """How many events have properties that hold no object."""
+        if not self._is_narrow():
+            return super()._unreadable()
+        assert self._narrow is not None
+        return sum(facts.n_unreadable for facts in self._narrow.facts())
+
+    def _parts(self, query: Query) -> Any:
+        """What to take out of the row groups for a question; None where SQL answers it."""
+        if not self._is_narrow():
+            return None
+        assert self.layout is not None
+        assert self.groups.schema is not None
+        return self.layout.parts(query, self.groups.schema)
+
+    def _is_narrow(self) -> bool:
+        """Whether narrow columns say what the files say: no event comes twice, and no file has changed."""
+        return self._narrow is not None and not self._repeats and self._narrow.is_current()
 
     def is_complete(self, column: str) -> bool:
         """Whether the footers say that a column of whole numbers misses no value."""
@@ -181,6 +286,8 @@ class ParquetEngine(DuckDBEngine):
             return True  # too many to hold: DuckDB counts them
         if self.types["uuid"] != "VARCHAR" or self.groups.schema is None:
             return True
+        if self._narrow is not None and self._narrow.is_current():
+            return self._narrow.repeats("uuid")
         from canarykit.hashing import hash_ids
 
         # SHA-1, since DuckDB's own hash is the same for some uuids that differ.

@@ -21,7 +21,8 @@ from canarykit.events.engine import empty_table
 from canarykit.events.engines.answer import IDS, answer, utc_time
 from canarykit.events.engines.schemas import conflicts_of, kind_of_type, text_sql
 from canarykit.events.fields import Column, Field, Query
-from canarykit.events.locations import ExportFile, hive_columns
+from canarykit.events.locations import ExportFile, Fingerprint, hive_columns
+from canarykit.events.remembered.block import Block
 from canarykit.events.text import as_text
 from canarykit.parallel import ahead
 
@@ -75,6 +76,8 @@ class RowGroups:
         Schema of each file.
     conflicts
         Columns whose types differ so much that only their texts go together.
+    seen
+        Which version of each file was opened.
     """
 
     files: tuple[ExportFile, ...]
@@ -82,17 +85,28 @@ class RowGroups:
     metadata: tuple[Any, ...]
     schemas: tuple[pa.Schema, ...]
     conflicts: frozenset[str]
+    seen: tuple[Fingerprint | None, ...] = ()
 
     @classmethod
     def open(cls, files: Sequence[ExportFile]) -> RowGroups:
         """Read the footers."""
+        seen = tuple(file.fingerprint() for file in files)
         footers = [_opened(file) for file in files]
         schemas = tuple(footer.schema_arrow.remove_metadata() for footer in footers)
         same = all(schema.equals(schemas[0]) for schema in schemas)
         hive = any(hive_columns(file.path) for file in files)
         schema = schemas[0] if same and not hive else None
         metadata = tuple(footer.metadata for footer in footers)
-        return cls(tuple(files), schema, metadata, schemas, conflicts_of(schemas))
+        return cls(tuple(files), schema, metadata, schemas, conflicts_of(schemas), seen)
+
+    def blocks(self, time: str) -> tuple[Block, ...]:
+        """Every row group, with the first and last time that its footer states."""
+        blocks = []
+        for at, footer in enumerate(self.metadata):
+            for group in range(footer.num_row_groups):
+                row_group = footer.row_group(group)
+                blocks.append(Block(at, group, row_group.num_rows, *_times(row_group, time)))
+        return tuple(blocks)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -283,16 +297,20 @@ class RowGroups:
         since, until = plan.query.since, plan.query.until
         if since is None and until is None:
             return True
-        for column in range(row_group.num_columns):
-            chunk = row_group.column(column)
-            if chunk.path_in_schema == plan.time and chunk.statistics and chunk.statistics.has_min_max:
-                low, high = (_micros(chunk.statistics.min), _micros(chunk.statistics.max))
-                return (until is None or low < until) and (since is None or high >= since)
-        return True
+        return Block(0, 0, 0, *_times(row_group, plan.time)).reaches(since, until)
 
 
 def _opened(file: ExportFile, **options: Any) -> pq.ParquetFile:
     return pq.ParquetFile(file.path if file.filesystem is None else file.open(), **options)
+
+
+def _times(row_group: Any, time: str) -> tuple[int | None, int | None]:
+    """First and last time of a row group, where its footer states them."""
+    for column in range(row_group.num_columns):
+        chunk = row_group.column(column)
+        if chunk.path_in_schema == time and chunk.statistics and chunk.statistics.has_min_max:
+            return _micros(chunk.statistics.min), _micros(chunk.statistics.max)
+    return None, None
 
 
 def _micros(value: Any) -> int:

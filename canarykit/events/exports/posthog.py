@@ -7,6 +7,7 @@ guessed is counted in the notes of the log.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
@@ -123,6 +124,7 @@ def scan_posthog(
     group_types: Mapping[str, int] | None = None,
     deduplicate: bool = True,
     memory_limit: str = "2GB",
+    cache: bool | str | PathLike[str] = True,
 ) -> EventLog:
     """Leave a PostHog export on disk: Parquet or JSON lines, read only as far as each question asks.
 
@@ -138,6 +140,11 @@ def scan_posthog(
         Remove duplicates by uuid, where there is one, from every answer. Off saves reading the uuids.
     memory_limit
         What an answer's rows may take before they are handed out in several actor shards.
+    cache
+        Keep what was taken out of large Parquet files (times, names, ids, the properties asked for) in a
+        folder, so that the next look, in this process or another, need not read them again: True for the
+        user's cache folder or the one that the environment names in `CANARYKIT_CACHE`, a folder, or False.
+        The folder holds personal data as the export does; it can be deleted at any time.
 
     Returns
     -------
@@ -172,6 +179,7 @@ def scan_posthog(
         kinds.pop(),
         deduplicate=deduplicate,
         memory_limit=memory_limit,
+        cache=cache,
         says_utc=None if format is None else format in _SAYS_UTC,
         naming=named,
     )

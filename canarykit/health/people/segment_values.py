@@ -28,13 +28,12 @@ def segment_values(
     """
     if units.empty or not question.segments:
         return {}
-    on_events = {*question.log.property_names(), *question.log.columns}
     persons = question.log.persons
     on_persons = set() if persons is None else set(persons.columns)
     by_person = question.actor == "person_id"
     columns = {}
     for name in question.segments:
-        if name in on_events:
+        if question.log.has_property(name):
             columns[name] = name
         elif name in on_persons and by_person:
             columns[name] = f"person.{name}"

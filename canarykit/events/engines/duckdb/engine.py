@@ -31,7 +31,7 @@ from canarykit.events.sql import quoted
 from canarykit.events.text import check_float_ids
 from canarykit.events.unusable import UNREADABLE, dropping_notes
 
-__all__ = ["DuckDBEngine", "open_duckdb", "open_relation"]
+__all__ = ["DuckDBEngine", "open_duckdb", "open_relation", "row_bytes"]
 
 _ROW_BYTES = {"timestamp": 8, "created_at": 8, "event": 8, "person_id": 48, "distinct_id": 48, "uuid": 48}
 
@@ -264,12 +264,12 @@ class DuckDBEngine(Engine):
         return guesses
 
     def _shard_count(self, query: Query) -> int:
-        row_bytes = sum(_ROW_BYTES.get(field.name, 24) for field in query.stored())
+        size = row_bytes(query)
         rows = self.connection.rows(f"SELECT count(*) FROM {self.source}")[0][0]
-        if rows * row_bytes > self.shard_bytes:
+        if rows * size > self.shard_bytes:
             counted = f"SELECT count(*) FROM {self._once} WHERE {self._usable(query)}"
             rows = self.connection.rows(counted)[0][0]
-        return max(1, math.ceil(rows * row_bytes / self.shard_bytes))
+        return max(1, math.ceil(rows * size / self.shard_bytes))
 
     def event(self, prefix: str = "") -> str:
         """The name of an event."""
@@ -355,6 +355,11 @@ def open_duckdb(
         opened.identify(merged)
         found += [*more, stand_ins()]
     return Opened(opened, tuple(found))
+
+
+def row_bytes(query: Query) -> int:
+    """About what a row of an answer takes in memory."""
+    return sum(_ROW_BYTES.get(field.name, 24) for field in query.stored())
 
 
 def _struct_keys(kind: str) -> list[str]:

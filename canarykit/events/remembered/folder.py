@@ -1,0 +1,232 @@
+"""The cache folder: columns taken out of files, kept for the next look.
+
+One small file holds what was taken out of one row group at one time, behind a checksum. Its folder is named
+by all that its content hangs on: the export file's path, size, times, inode and footer, the log's layout,
+and the source code that reads. What changed has another name; it is never looked for again, and the oldest
+files go when the folder grows too large. Files appear whole under their names or not at all, so a process
+that is killed, or a second one that writes the same, leaves nothing to repair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from canarykit.events.locations import ExportFile, Fingerprint
+from canarykit.events.remembered.block import Facts, Taken
+from canarykit.events.remembered.layout import Layout, part_name, part_of
+
+__all__ = ["CACHE_ENV", "CacheFolder", "cache_folder"]
+
+CACHE_ENV = "CANARYKIT_CACHE"
+"""Environment variable with the folder to use, or "off"."""
+MOST_BYTES = 4_000_000_000
+"""What the folder may hold before the oldest files go."""
+YOUNG = 2.0
+"""Seconds within which a file may change again without its times telling: it is not kept yet."""
+LEFT_OVER = 3600.0
+"""Seconds after which a file under a temporary name belongs to a process that was killed."""
+
+_MAGIC = b"canarykit cache\n"
+_HEAD = struct.Struct("<16sQI36x")
+"""What a file begins with: whose it is, the bytes that follow, and their checksum; 64 bytes in all."""
+
+
+@dataclass(eq=False)
+class CacheFolder:
+    """Where the columns of one log's files are kept.
+
+    Parameters
+    ----------
+    root
+        The folder; it is made when the first file is written.
+    layout
+        The log's layout.
+    most_bytes
+        What it may hold in all.
+    """
+
+    root: Path
+    layout: Layout
+    most_bytes: int = MOST_BYTES
+    problem: str = ""
+    written: int = 0
+    _shelves: dict[Fingerprint, Path] = field(default_factory=dict)
+
+    def load(self, file: ExportFile, seen: Fingerprint | None, group: int) -> list[Taken]:
+        """All that is kept of a row group; what cannot be read, or not be trusted, is not there.
+
+        `seen` is the version of the file that the log has opened.
+        """
+        shelf = self._shelf(file, seen)
+        if shelf is None:
+            return []
+        found = []
+        for name in _listed(shelf).get(group, ()):
+            taken = _read(shelf / name)
+            if taken is not None:
+                found.append(taken)
+        return found
+
+    def keep(self, file: ExportFile, seen: Fingerprint | None, group: int, taken: Taken) -> Taken:
+        """Write columns down; they come back from disk, so that memory is free, or as they are."""
+        shelf = self._shelf(file, seen)
+        if shelf is None or self.problem:
+            return taken
+        parts = sorted(map(part_name, taken.columns))
+        digest = hashlib.sha256(repr((parts, taken.facts is None)).encode()).hexdigest()[:16]
+        path = shelf / f"{group:06d}-{digest}.arrow"
+        temporary = path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}.tmp")
+        try:
+            shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if file.fingerprint() != seen:
+                return taken  # it changed while it was read
+            temporary.write_bytes(_bytes(taken))
+            temporary.replace(path)
+        except OSError as problem:
+            with suppress(OSError):
+                temporary.unlink()
+            self.problem = f"columns could not be kept in {self.root} ({problem.strerror or problem})"
+            return taken
+        self.written += 1
+        _listed.cache_clear()
+        return _read(path) or taken
+
+    def tidy(self) -> None:
+        """Remove the files that nobody used for longest, down to the size that the folder may have."""
+        if not self.written:
+            return
+        self.written = 0
+        kept: list[tuple[float, int, Path]] = []
+        now = time.time()
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                with suppress(OSError):
+                    state = path.stat()
+                    if name.endswith(".tmp") and now - state.st_mtime > LEFT_OVER:
+                        path.unlink()
+                    elif name.endswith(".arrow"):
+                        kept.append((state.st_mtime, state.st_size, path))
+        total = sum(size for _, size, _ in kept)
+        for _, size, path in sorted(kept):
+            if total <= self.most_bytes:
+                break
+            with suppress(OSError):
+                path.unlink()
+                total -= size
+            with suppress(OSError):
+                path.parent.rmdir()  # where it was the last
+        _listed.cache_clear()
+
+    def _shelf(self, file: ExportFile, seen: Fingerprint | None) -> Path | None:
+        """The folder for one version of one file; None where its versions cannot be told apart (yet)."""
+        if seen is None or time.time() - seen.changed < YOUNG:
+            return None
+        if seen not in self._shelves:
+            words = repr((seen, _footer(file), self.layout.words, _rules()))
+            name = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            self._shelves[seen] = self.root / name[:2] / name
+        return self._shelves[seen]
+
+
+def cache_folder(wanted: bool | str | os.PathLike[str]) -> Path | None:
+    """The folder to keep columns in: as asked for, as the environment says, or the user's own; None: nowhere."""
+    said = os.environ.get(CACHE_ENV, "")
+    if wanted is False or (wanted is True and said.lower() in {"off", "0", "false", "no"}):
+        return None
+    if wanted is not True:
+        return Path(wanted).absolute()
+    if said:
+        return Path(said).absolute()
+    with suppress(RuntimeError):  # nobody's home
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "canarykit/cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library/Caches/canarykit"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canarykit"
+    return None
+
+
+@cache
+def _listed(shelf: Path) -> Mapping[int, tuple[str, ...]]:
+    """Names of what is kept of a file, by row group."""
+    found: dict[int, list[str]] = {}
+    with suppress(OSError):
+        for name in sorted(os.listdir(shelf)):
+            number = name.partition("-")[0]
+            if name.endswith(".arrow") and number.isdigit():
+                found.setdefault(int(number), []).append(name)
+    return {group: tuple(names) for group, names in found.items()}
+
+
+@cache
+def _rules() -> str:
+    """A digest of the source that reads cells and of what writes them: other rules read anew."""
+    rooms = Path(__file__).parents[1]
+    sources = [*sorted(rooms.glob("documents/*.py")), *sorted(rooms.glob("remembered/*.py"))]
+    sources += [rooms / name for name in ("text.py", "values.py", "fields.py")]
+    digest = hashlib.sha256(pa.__version__.encode())
+    for source in sources:
+        with suppress(OSError):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _footer(file: ExportFile) -> str:
+    """A digest of a Parquet file's footer: where every column chunk is, how large, and its statistics."""
+    with file.open() as stream:
+        stream.seek(max(0, file.size - 8))
+        length = int.from_bytes(stream.read(4), "little")
+        stream.seek(max(0, file.size - 8 - length))
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def _bytes(taken: Taken) -> bytes:
+    """Columns as an Arrow stream, behind the head."""
+    told: dict[str, str] = {}
+    if taken.facts is not None:
+        told = {"facts": json.dumps([taken.facts.names, taken.facts.n_unreadable])}
+    names = [part_name(part) for part in taken.columns]
+    batch = pa.record_batch(list(taken.columns.values()), names=names)
+    batch = batch.replace_schema_metadata(told or None)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    content = sink.getvalue()
+    return _HEAD.pack(_MAGIC, content.size, zlib.crc32(content)) + content.to_pybytes()
+
+
+def _read(path: Path) -> Taken | None:
+    """What a file holds, mapped into memory; None where it is not whole."""
+    try:
+        with pa.memory_map(str(path)) as mapped:
+            whole = mapped.read_buffer()
+        magic, size, checksum = _HEAD.unpack(whole.slice(0, _HEAD.size).to_pybytes())
+        content = whole.slice(_HEAD.size)
+        if magic != _MAGIC or content.size != size or zlib.crc32(content) != checksum:
+            return None
+        batch = pa.ipc.open_stream(content).read_next_batch()
+        columns = {part_of(name): batch.column(at) for at, name in enumerate(batch.schema.names)}
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_OVER:
+                os.utime(path)  # used lately: others go first
+    except (OSError, ValueError, struct.error, StopIteration, pa.ArrowException):
+        return None
+    told = (batch.schema.metadata or {}).get(b"facts")
+    if told is None:
+        return Taken(columns)
+    names, n_unreadable = json.loads(told)
+    return Taken(columns, Facts(tuple(names), n_unreadable))
