@@ -373,11 +373,28 @@ class EventLog(Shown):
         return tuple(self._engine.lost())
 
     def expect(self, columns: Sequence[str]) -> None:
-        """Say which columns will be asked for soon: a log on disk is then read once for all of them."""
+        """Say which columns will be asked for soon: a log on disk is then read once for all of them.
+
+        Parameters
+        ----------
+        columns
+            As for `reduce`.
+        """
         self._engine.expect([self._query(columns, None, None, None, None, "person_id", ())])
 
     def has_property(self, name: str) -> bool:
-        """Whether any event has a property: a column of its own, or a key in its JSON."""
+        """Whether any event has a property: a column of its own, or a key in its JSON.
+
+        Parameters
+        ----------
+        name
+            The property's name.
+
+        Returns
+        -------
+        bool
+            True from the first event that has it: a log on disk is read no further.
+        """
         return name in self.columns or self._engine.has_property(name)
 
     def property_names(self) -> tuple[str, ...]:

@@ -143,7 +143,7 @@ class CacheFolder:
 
 
 def cache_folder(wanted: bool | str | os.PathLike[str]) -> Path | None:
-    """The folder to keep columns in: as asked for, as the environment says, or the user's own; None: nowhere."""
+    """The folder to keep columns in: as asked for, as the environment says, or the user's own; None: none."""
     said = os.environ.get(CACHE_ENV, "")
     if wanted is False or (wanted is True and said.lower() in {"off", "0", "false", "no"}):
         return None
