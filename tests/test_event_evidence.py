@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from canarykit.health.evidence import event_mixtures
+from canarykit.health.evidence.event_evidence import standing_safety
 from canarykit.metrics.risk import risk_sets
 from canarykit.stats import EventMixture
 
@@ -151,6 +152,24 @@ def test_a_common_conversion_that_falls_is_found_within_a_day():
     assert found > 0.9
 
 
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_safety_does_not_outlive_its_best_hour_when_errors_triple(share):
+    """A day without harm, then three times the errors: how many are still safe three hours later."""
+    rng, runs = np.random.default_rng(4), 200
+    factor = np.where(np.arange(27) < 24, 1.0, 3.0)
+    per_hour = 10 / share * (0.5 if share == 0.5 else 0.25)
+    x = rng.poisson(per_hour * share * 4 * factor, (runs, 27))
+    y = rng.poisson(per_hour * (1 - share) * 4, (runs, 27))
+    harm, safe = (mixture.log_e(x, x + y, share, 1 - share) for mixture in event_mixtures(1.25))
+    harmed = np.maximum.accumulate(harm, axis=1) >= math.log(20)
+    best = np.where(harmed, safe, np.maximum.accumulate(safe, axis=1))
+    stands = standing_safety(safe, harmed)
+    assert (best[:, 23] >= math.log(20)).mean() > 0.5
+    assert (stands[:, 23] >= math.log(20)).mean() > (best[:, 23] >= math.log(20)).mean() - 0.05
+    assert (best[:, 26] >= math.log(20)).mean() > 0.1
+    assert (stands[:, 26] >= math.log(20)).mean() < 0.03
+
+
 def test_one_error_rate_for_the_rollout_is_shared_by_its_randomised_stages():
     import canarykit as ck
 
@@ -162,10 +181,13 @@ def test_one_error_rate_for_the_rollout_is_shared_by_its_randomised_stages():
     log = ck.simulate_rollout(plan, ck.Population(400), rng=7)
     asked = {"as_of": "2026-09-08T09:00:00Z"}
     alone = ck.evaluate_stage(log, plan, "a", **asked)
-    whole = ck.evaluate_stage(log, plan, "a", alpha_scope="rollout", **asked)
+    whole = ck.evaluate_stage(log, plan, "a", alpha_scope="rollout", evidence="stage", **asked)
     ramp = ck.evaluate_stage(log, plan, "a", alpha_scope="rollout", evidence="ramp", **asked)
     needed = [report.check("people with $exception").needed for report in (alone, whole, ramp)]
     assert needed == pytest.approx([20, 40, 20])
-    assert "over the 2 randomised stages of the rollout) is at most 0.05" in str(whole.notes)
+    for report in (whole, ramp):
+        assert "over the 2 randomised stages of the rollout) is at most 0.05" in str(report.notes)
+    all_of_it, part = (report.series.guardrails[0].harm_log_e for report in (alone, ramp))
+    assert np.allclose(part, all_of_it + math.log(0.8))  # a fifth is kept for harm that begins in stage b
     with pytest.raises(ValueError, match="alpha_scope"):
         ck.evaluate_stage(log, plan, "a", alpha_scope="ramp", **asked)

@@ -190,15 +190,20 @@ def test_the_ramp_lends_its_evidence_and_a_person_still_counts_once():
     both = pd.concat([first.events[nested], second.events], ignore_index=True)
     log = ck.EventLog(both, persons=first.persons)
     as_of = plan.window(STAGE)[1]
-    alone = judge(log, plan=plan, as_of=as_of)
-    ramp = judge(log, plan=plan, as_of=as_of, evidence="ramp")
-    counted = ramp.audit["guardrails"][0]["counts"]
+    alone = judge(log, plan=plan, as_of=as_of, evidence="stage")
+    ramp = judge(log, plan=plan, as_of=as_of)
+    counted = ramp.audit["guardrails"][0]["counts"]["ramp"]
     people = both.loc[both["event"] == "$exception", "distinct_id"].nunique()
     total = sum(counted["events_canary"]) + sum(counted["events_control"])
     assert total <= people
     assert total > sum(alone.series.risk_sets[0].events)
     assert "stratified by stage" in ramp.check("people with $exception").method
-    assert any("over the ramp" in str(note) for note in ramp.notes)
+    assert counted["parts"] == [0.5, 0.5]
+    judged, own = ramp.series.guardrails[0], alone.series.guardrails[0]
+    assert judged.safe_log_e.tolist() == own.safe_log_e.tolist()
+    assert judged.high.tolist() == own.high.tolist()
+    whole = judge(log, plan=plan, as_of=as_of, alpha_scope="rollout")
+    assert any("over the 3 randomised stages of the rollout" in str(note) for note in whole.notes)
 
 
 def test_an_absolute_limit_rolls_back_a_randomised_stage_only_when_asked_to():

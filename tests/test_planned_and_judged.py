@@ -47,7 +47,9 @@ def rows_of(guardrail, enter, canary, first, share, dwell=24):
     sets = sets.swapped() if lower else sets
     harmed = np.maximum.accumulate(harm.log_e(*sets.counts(harm.null_ratio)))
     present = safe.log_e(*sets.counts(safe.null_ratio))
-    within = np.where(harmed >= math.log(20), present, np.maximum.accumulate(present))
+    best = np.maximum.accumulate(present)
+    within = np.where(harmed >= math.log(20), present, best)
+    within = np.where(best - present > math.log(100), np.minimum(present, 0.0), within)
     ours, theirs = (np.bincount(enter[arm] // HOUR, minlength=HOURS) for arm in (canary, ~canary))
     ratio = sequential_srm_tilt(np.stack([ours, theirs], axis=-1), [share, 1 - share]).log_e
     evidence = Evidence(

@@ -215,17 +215,6 @@ def test_the_ramp_one_has_stands_beside_those_that_are_tried(plan):
     assert "as planned" in repr(found)
 
 
-def test_evidence_through_the_ramp_shortens_a_healthy_release(plan):
-    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.5)
-    alone, carried = (
-        ck.expected_duration(
-            plan, 2000, guardrail, n_runs=120, rng=4, min_dwell="6h", control="equal", evidence=evidence
-        )
-        for evidence in ("stage", "ramp")
-    )
-    assert carried.days < alone.days
-
-
 def test_when_no_ramp_keeps_the_budget_it_says_so():
     found = ck.plan_ramp(
         harm_budget=0.5,

@@ -13,7 +13,7 @@ from canarykit.metrics import Average, Conversion, ErrorShare, Ratio, Retention,
 from canarykit.simulate import Effect
 from canarykit.simulate.decisions.schedule import schedule
 from canarykit.simulate.decisions.stage_rates import stage_rates
-from canarykit.simulate.decisions.stage_runs import Judge, draw_stage
+from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
 from canarykit.simulate.decisions.truth import truth_of
 from canarykit.simulate.log.streams import Streams, as_seed
 from canarykit.stats.one_look.srm import sequential_srm_tilt
@@ -158,18 +158,23 @@ def test_the_compiled_form_holds_where_the_plain_one_does_when_people_are_lost(p
     drawn = draw_stage(stage, [truth], Streams(as_seed(4), 0, 1), 300)
     meant = replace(stage, looks=replace(stage.looks, share=0.254, control_share=0.746))
     plain, compiled = (
-        Judge([truth], (1.0,), Rules(), None, srm=True, compiled=compiled).rows("canarykit", drawn, [meant])
+        Judge([truth], (1.0,), Rules(), None, srm=True, sharing=1, compiled=compiled).rows(
+            "canarykit", drawn, meant, Drawn.before(300, 1), []
+        )
         for compiled in (False, True)
     )
     assert (plain == compiled).all()
     assert {Row.NOT_VALID_YET, Row.INVALID, Row.GO_ON, Row.HARM} <= set(plain.ravel().tolist())
 
 
-def standing(harm, safe, x, n):
-    """Safety once shown stays shown, unless harm is."""
-    shown = np.maximum.accumulate(harm.log_e(x, n, 0.25, 0.75)) >= math.log(20)
-    now = safe.log_e(x, n, 0.25, 0.75)
-    return np.where(shown, now, np.maximum.accumulate(now))
+def standing(harmed, now):
+    """Safety once shown stays shown, unless as much speaks against it since, or harm is shown."""
+    stands = []
+    for look, value in enumerate(now):
+        best = max(now[: look + 1])
+        kept = value if harmed[look] else best
+        stands.append(min(value, 0.0) if best - value > math.log(100) else kept)
+    return np.array(stands)
 
 
 def test_one_run_is_decided_as_evaluate_stage_would_decide_it(plan):
@@ -179,16 +184,18 @@ def test_one_run_is_decided_as_evaluate_stage_would_decide_it(plan):
     looks = schedule(plan, traffic=3000)
     stage = stage_rates(looks, [truth], errors(1.6), ck.Population(1), ("false", "true"))[1]
     drawn = draw_stage(stage, [truth], Streams(as_seed(4), 0, 1), 30)
-    rows = Judge([truth], (1.0,), Rules(), None, srm=True, compiled=False).rows("canarykit", drawn, [stage])
+    judge = Judge([truth], (1.0,), Rules(), None, srm=True, sharing=1, compiled=False)
+    rows = judge.rows("canarykit", drawn, stage, Drawn.before(30, 1), [])
     harm, safe = event_mixtures(1.25)
     for run in range(30):
         x, y = drawn.events_canary[0][run], drawn.events_control[0][run]
         counts = np.stack([drawn.canary[run], drawn.control[run]], axis=-1)
+        against = np.maximum.accumulate(harm.log_e(x, x + y, 0.25, 0.75))
         evidence = Evidence(
             units_canary=np.cumsum(drawn.canary[run]),
             units_control=np.cumsum(drawn.control[run]),
-            harm_log_e=np.maximum.accumulate(harm.log_e(x, x + y, 0.25, 0.75))[None],
-            safe_log_e=standing(harm, safe, x, x + y)[None],
+            harm_log_e=against[None],
+            safe_log_e=standing(against >= math.log(20), safe.log_e(x, x + y, 0.25, 0.75))[None],
             srm_log_e=np.maximum.accumulate(sequential_srm_tilt(counts, [0.25, 0.75]).log_e),
             in_grace=True,
             dwell_met=np.arange(48) == 47,
@@ -228,8 +235,9 @@ def test_a_harm_budget_widens_the_early_gates(plan):
     assert wide.to_frame()["hours"].iloc[0] < strict.to_frame()["hours"].iloc[0]
 
 
-def test_evidence_of_earlier_stages_counts_as_if_their_looks_stood_before(plan):
-    """One column a stage that was passed, against every look of it written out."""
+@pytest.mark.parametrize("sharing, whole, own", [(1, 0.5, 0.5), (3, 0.8, 0.1)])
+def test_harm_in_earlier_stages_counts_as_if_their_looks_stood_before(plan, sharing, whole, own):
+    """One column a stage that was passed, against every look of it written out; safety is the stage's own."""
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
     truth = truth_of(guardrail, errors(1.3))
     table = stage_rates(
@@ -239,42 +247,65 @@ def test_evidence_of_earlier_stages_counts_as_if_their_looks_stood_before(plan):
         draw_stage(stage, [truth], Streams(as_seed(4), 0, place), 40) for place, stage in enumerate(table[:2])
     )
     last = np.random.default_rng(4).integers(5, 48, 40)
-    judge = Judge([truth], (1.0,), Rules(), None, srm=False, compiled=False)
-    carried = judge.rows("canarykit", second, [table[1]], first.total(last), [table[0]])
+    judge = Judge([truth], (1.0,), Rules(), None, srm=False, sharing=sharing, compiled=False)
+    carried = judge.rows("canarykit", second, table[1], first.total(last), [table[0]])
     harm, safe = event_mixtures(1.25)
     for run in range(40):
         seen = slice(None, last[run] + 1)
-        x, y = (
-            np.concatenate([counts[0][run, seen], more[0][run]])
-            for counts, more in (
-                (first.events_canary, second.events_canary),
-                (first.events_control, second.events_control),
-            )
-        )
+        before, ours = first.events_canary[0][run, seen], second.events_canary[0][run]
+        others, theirs = first.events_control[0][run, seen], second.events_control[0][run]
+        x, y = np.concatenate([before, ours]), np.concatenate([others, theirs])
         share = np.repeat([0.05, 0.25], [last[run] + 1, 48])
-        against, fine = (mixture.log_e(x, x + y, share, 1 - share)[-48:] for mixture in (harm, safe))
-        shown = np.maximum.accumulate(against) >= math.log(20)
+        over = harm.log_e(x, x + y, share, 1 - share)[-48:] + math.log(whole)
+        alone = harm.log_e(ours, ours + theirs, 0.25, 0.75) + math.log(own)
+        against = np.maximum.accumulate(np.maximum(over, alone))
+        fine = safe.log_e(ours, ours + theirs, 0.25, 0.75)
         evidence = Evidence(
             units_canary=np.cumsum(second.canary[run]),
             units_control=np.cumsum(second.control[run]),
-            harm_log_e=np.maximum.accumulate(against)[None],
-            safe_log_e=np.where(shown, fine, np.maximum.accumulate(fine))[None],
+            harm_log_e=against[None],
+            safe_log_e=standing(against >= math.log(20), fine)[None],
             in_grace=True,
             dwell_met=np.arange(48) == 47,
         )
         assert (decide(evidence) == carried[run]).all()
 
 
-def test_evidence_through_the_ramp_proves_safety_sooner_than_stage_by_stage(plan):
-    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.5)
-    alone, carried = (
-        ck.simulate_decisions(
-            plan, errors(1), guardrail, 200, traffic=2000, rng=3, min_dwell="6h", cap="8d", evidence=evidence
+def test_harm_from_the_start_is_found_sooner_over_the_ramp_and_late_harm_almost_as_soon(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+
+    def hours(ratio, evidence, **when):
+        found = ck.simulate_decisions(
+            plan,
+            errors(ratio, **when),
+            guardrail,
+            400,
+            traffic=2000,
+            rng=3,
+            on_hold="go on",
+            evidence=evidence,
         )
-        for evidence in ("stage", "ramp")
-    )
-    assert carried.hours_to("promote") < alone.hours_to("promote")
-    assert carried.probability("promote") >= alone.probability("promote")
+        runs = found.runs_of()
+        back = runs.verdicts == 2
+        return np.median(np.where(back.any(axis=1), runs.total_hours, np.inf)), back.any(axis=1).mean()
+
+    alone, carried = hours(1.3, "stage"), hours(1.3, "ramp")
+    assert carried[0] < alone[0]
+    late = {"stage": "expanded beta 50%"}
+    alone, carried = hours(2, "stage", **late), hours(2, "ramp", **late)
+    assert carried[0] - 96 <= 1.5 * (alone[0] - 96) + 1
+    assert carried[1] > 0.9 * alone[1]
+
+
+def test_safety_is_proven_in_each_stage_and_not_by_the_good_data_of_earlier_ones(plan):
+    """Two good stages, then a third at the margin: promoted by it no more often than promised."""
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+    late = errors(1.25, stage="expanded beta 50%")
+    found = ck.simulate_decisions(plan, late, guardrail, 400, traffic=6000, rng=3, min_dwell="12h", cap="6d")
+    verdicts = found.runs_of().verdicts
+    reached = verdicts[:, 2] >= 0
+    assert reached.sum() > 200
+    assert (verdicts[reached, 2] == 0).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / reached.sum())
 
 
 def test_threads_and_processes_give_the_same_answer(plan):

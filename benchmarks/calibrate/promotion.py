@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, SHARES, WIDE, on_ramp
 from canarykit.health.decision import Evidence, Row, decide, first_decision
-from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.health.evidence.event_evidence import event_mixtures, standing_safety
 from canarykit.stats import EventMixture, risk_ratio
 from canarykit.stats.others.stopping_rules import growthbook_boundary, unpooled_z
 
@@ -125,7 +125,7 @@ def _table(
     against = np.maximum.accumulate(harm.log_e(x, x + y, RISK, RISK), axis=1)
     within = safe.log_e(x, x + y, RISK, RISK)
     shown = against >= LOG_LEVEL
-    within = np.where(shown, within, np.maximum.accumulate(within, axis=1))
+    within = standing_safety(within, shown)
     evidence = Evidence(
         units_canary=so_far[0],
         units_control=so_far[1],

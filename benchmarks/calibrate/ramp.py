@@ -94,7 +94,7 @@ def on_ramp(
     """
     settings: dict[str, Any] = {
         "traffic": 2000,
-        "evidence": "ramp",
+        "on_hold": "go on",
         "control": "equal",
         "mixture": WIDE,
         "srm": False,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.exposure.crossers import CrosserRule
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import MIN_UNITS, Rules
+from canarykit.health.evidence.over_ramp import AlphaScope, rules_in_scope
 from canarykit.health.judges.full import judge_full
 from canarykit.health.judges.percentage import judge_percentage
 from canarykit.health.judges.targeted import judge_targeted
@@ -50,8 +51,8 @@ def evaluate_stage(
     cap: str | None = None,
     harm_budget: float | None = None,
     use_limits: bool = False,
-    evidence: Pool = "stage",
-    alpha_scope: Literal["stage", "rollout"] = "stage",
+    evidence: Pool = "ramp",
+    alpha_scope: AlphaScope = "stage",
     survey: str | Mapping[str, Any] | None = None,
     segments: Sequence[str] = SEGMENTS,
     known_gaps: Sequence[Sequence[Time]] = (),
@@ -112,14 +113,16 @@ def evaluate_stage(
     use_limits
         Roll back a randomised stage whose canary breaks a guardrail's `limit` while the control keeps it.
     evidence
-        "stage" judges a percentage by what happened within it; "ramp" adds the evidence of the earlier
-        percentages that led to it without a gap, each compared within itself and each person with one
-        event at most, so the error statements hold for the whole ramp. Do not pool over a changed feature.
+        "ramp": harm is also gathered over the percentages that led to this one without a gap, each compared
+        within itself and each person with one event at most; the stage's own evidence counts beside it, for
+        harm that begins late. Safety is shown anew in each stage, and so is all that is said of values and
+        limits. "stage": by what happened within the stage alone, also where the feature was changed.
     alpha_scope
         What `alpha_rollback` is promised for. "stage": each stage by itself; over a rollout of several the
-        chances may add up. "rollout": all percentage stages of the plan together, each with an equal part; a
-        harmful release is then found somewhat later. With `evidence="ramp"` it holds for the whole ramp
-        either way, since the evidence is one sequence.
+        chances may add up. "rollout": all percentage stages of the plan together. Evidence of harm over the
+        ramp then has four fifths of it in every stage and that of later stages alone shares the rest; what
+        is judged by a stage alone (values, limits, and everything with `evidence="stage"`) has an equal
+        part in each.
     survey
         Id (or definition) of a survey whose answers are quoted in the report.
     segments
@@ -181,9 +184,8 @@ def evaluate_stage(
         alpha_rollback, alpha_promote, alpha_srm_hold, alpha_srm_invalid, max_crosser_share, min_units
     ).split(arms)
     require_choice("alpha_scope", alpha_scope, ("stage", "rollout"))
-    if alpha_scope == "rollout" and evidence == "stage":
-        randomised = sum(item.kind == "percentage" for item in plan.stages)
-        rules = rules.over_stages(max(randomised, 1))
+    randomised = sum(item.kind == "percentage" for item in plan.stages)
+    rules, sharing = rules_in_scope(rules, randomised, evidence, alpha_scope)
     judges = {"targeted": judge_targeted, "percentage": judge_percentage, "full": judge_full}
     reports = {}
     for key in asked:
@@ -204,6 +206,7 @@ def evaluate_stage(
             segments=names_of(segments, "segments"),
             survey=survey,
             evidence=evidence,
+            sharing=sharing,
             known_gaps=known_gaps,
             max_unusable_share=max_unusable_share,
             timezone=timezone,

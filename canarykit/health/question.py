@@ -61,7 +61,9 @@ class Question:
     segments, survey
         Event properties to break down by, and a survey to quote.
     evidence
-        "stage" judges by this stage's evidence alone, "ramp" adds that of the ramp's earlier percentages.
+        "stage" judges by this stage's evidence alone, "ramp" adds harm in the ramp's earlier percentages.
+    sharing
+        Stages of the rollout among which evidence of harm is divided; 1 where each stage has its own.
     known_gaps
         Times without data whose cause is known.
     max_unusable_share
@@ -93,7 +95,8 @@ class Question:
     use_limits: bool
     segments: tuple[str, ...] = ()
     survey: Any = None
-    evidence: Pool = "stage"
+    evidence: Pool = "ramp"
+    sharing: int = 1
     known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     max_unusable_share: float = 0.01
     recorded: tuple[Note, ...] = ()
@@ -161,7 +164,8 @@ def ask(
     use_limits: bool,
     segments: tuple[str, ...] = (),
     survey: Any = None,
-    evidence: Pool = "stage",
+    evidence: Pool = "ramp",
+    sharing: int = 1,
     known_gaps: Sequence[Sequence[Any]] = (),
     max_unusable_share: float = 0.01,
     timezone: str = "UTC",
@@ -245,6 +249,7 @@ def ask(
         segments=segments,
         survey=survey,
         evidence=evidence,
+        sharing=sharing,
         known_gaps=gaps,
         max_unusable_share=max_unusable_share,
         recorded=recorded,

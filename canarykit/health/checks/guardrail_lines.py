@@ -68,14 +68,15 @@ def guardrail_check(
     crossed_at, crossed_with = _crossing(question, comparison, i, roll_back)
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
-        where = "over the ramp so far, stratified by stage; " if question.evidence == "ramp" else ""
+        where = "harm also over the ramp so far, stratified by stage; " if "ramp" in judged.counts else ""
         method = (
             "event e-process within entry cohorts, one first event per person, every look valid; "
             f"{where}{weight}"
         )
     else:
         values = comparison.values[i]
-        alone = "by this stage alone; " if question.evidence == "ramp" else ""
+        over_ramp = any("ramp" in other.counts for other in comparison.series.guardrails)
+        alone = "by this stage alone; " if over_ramp else ""
         rows = "" if question.actor == "person_id" else ", spread between groups (cluster jackknife)"
         past = (
             "" if values.adjustment is None else f", CUPED by the {values.adjustment.window} before exposure"

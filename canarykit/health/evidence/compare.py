@@ -21,6 +21,7 @@ from canarykit.health.evidence.event_evidence import (
     share_evidence,
 )
 from canarykit.health.evidence.missing_people import MissingPeople, find_missing
+from canarykit.health.evidence.over_ramp import joined_evidence, ramp_parts
 from canarykit.health.evidence.quantile_guardrails import QuantileSeries
 from canarykit.health.evidence.segment_harm import (
     SegmentHarm,
@@ -132,7 +133,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     notes += past_notes(question, values, found.only(used))
     for i, guardrail in enumerate(question.guardrails):
         if isinstance(guardrail.metric, ShareMetric):
-            risk = _risk_sets(data, found, used, i, earlier)
+            risk = _risk_sets(data, found, used, i)
             sets.append(risk)
             if risk.waiting:
                 text = (
@@ -143,9 +144,8 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             judged.append(_judge_share(data, risk, found, i, used, missing, earlier))
         else:
             sets.append(None)
-            judged.append(
-                judge_value(question, guardrail, question.weights[i], values[i], seconds=_seconds(data))
-            )
+            weight = question.weights[i] / question.sharing
+            judged.append(judge_value(question, guardrail, weight, values[i], seconds=_seconds(data)))
     judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     breached = broken_limits(question, found, used) if question.use_limits else ()
@@ -176,13 +176,13 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         """Evidence of a guardrail over other units, or against a margin of which a part is hidden."""
         guardrail = question.guardrails[i]
         if isinstance(guardrail.metric, ShareMetric):
-            risk = _risk_sets(data, others, mask, i, earlier)
+            risk = _risk_sets(data, others, mask, i)
             again = _judge_share(data, risk, others, i, mask, missing, earlier, diluted)
         else:
             again = judge_value(
                 question,
                 _diluted_guardrail(guardrail, diluted),
-                question.weights[i],
+                question.weights[i] / question.sharing,
                 value_moments(data, others, mask)[i],
                 seconds=_seconds(data),
             )
@@ -198,7 +198,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         used,
         question.guardrails,
         question.weights,
-        lambda i, mask: _risk_sets(data, found, mask, i, earlier),
+        lambda i, mask: _risk_sets(data, found, mask, i),
         alpha=question.rules.alpha_rollback,
     )
     if against & {"promotion", "comparison"} or segment_harm:
@@ -261,19 +261,16 @@ def _arrivals(
     return canary, control
 
 
-def _risk_sets(
-    data: DataState, found: Outcomes, used: npt.NDArray[np.bool_], i: int, earlier: Earlier
-) -> RiskSets:
-    """Counts per look of share guardrail `i`, without those who had its event in an earlier stage."""
+def _risk_sets(data: DataState, found: Outcomes, where: npt.NDArray[np.bool_], i: int) -> RiskSets:
+    """Counts per look of share guardrail `i` in this stage."""
     question = data.question
-    once = used & earlier.without_event(i, found.units)
     return found.risk_sets(
         i,
         origin=question.origin,
         step=question.step,
         n_intervals=len(data.looks),
         until=int(data.looks[-1]),
-        where=once,
+        where=where,
     )
 
 
@@ -287,21 +284,30 @@ def _judge_share(
     earlier: Earlier,
     diluted: tuple[float, float] = (0.0, 0.0),
 ) -> GuardrailEvidence:
-    guardrail, weight = data.question.guardrails[i], data.question.weights[i]
-    sets = RiskSets.joined([*(stage[i] for stage in earlier.counts), sets])
-    n_looks = len(data.looks)
+    """The stage's own evidence, and that of harm over the ramp, in which each person has one event."""
+    question = data.question
+    guardrail, weight = question.guardrails[i], question.weights[i]
     margin = margin_ratio(data, guardrail, found, i, used)
     if guardrail.label in missing or margin is None:
-        return no_evidence(guardrail, weight, sets.n_intervals, margin or math.nan).last(n_looks)
-    evidence = share_evidence(
-        sets,
-        guardrail,
-        weight,
-        margin_ratio=diluted_ratio(margin, *diluted),
-        alpha_rollback=data.question.rules.alpha_rollback,
-        alpha_promote=data.question.rules.alpha_promote,
-    )
-    return evidence.last(n_looks)
+        return no_evidence(guardrail, weight, len(data.looks), margin or math.nan)
+    parts = ramp_parts(len(earlier.counts), question.sharing)
+
+    def evidence_of(counted: RiskSets, part: float) -> GuardrailEvidence:
+        return share_evidence(
+            counted,
+            guardrail,
+            weight,
+            margin_ratio=diluted_ratio(margin, *diluted),
+            alpha_rollback=question.rules.alpha_rollback,
+            alpha_promote=question.rules.alpha_promote,
+            part=part,
+        )
+
+    if not earlier.counts:
+        return evidence_of(sets, parts.whole)
+    once = _risk_sets(data, found, used & earlier.without_event(i, found.units), i)
+    whole = RiskSets.joined([*(stage[i] for stage in earlier.counts), once])
+    return joined_evidence(evidence_of(sets, parts.own), evidence_of(whole, parts.whole), parts)
 
 
 def _diluted_guardrail(guardrail: Guardrail, diluted: tuple[float, float]) -> Guardrail:
@@ -360,7 +366,8 @@ def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool
             for count in ((first[arm] >= 0).sum(), arm.sum())
         )
         log_e = share_limit_log_e(x, n, guardrail.limit, "below" if lower else "above")
+        level = question.rules.alpha_rollback * question.weights[i] / question.sharing
         kept = not n0 or (x0 / n0 >= guardrail.limit if lower else x0 / n0 <= guardrail.limit)
-        if kept and log_e >= -math.log(question.rules.alpha_rollback * question.weights[i]):
+        if kept and log_e >= -math.log(level):
             broken.append(guardrail.label)
     return tuple(broken)

@@ -25,11 +25,17 @@ __all__ = [
     "EvidenceSeries",
     "GuardrailEvidence",
     "event_mixtures",
+    "lost_safety",
     "no_evidence",
     "share_evidence",
+    "standing_limit",
+    "standing_safety",
     "value_evidence",
 ]
 
+LOST = math.log(100)
+"""Log evidence against safety, since its best hour, from which on it stands no more."""
+Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
@@ -50,7 +56,7 @@ class GuardrailEvidence:
     value, low, high
         Effect, canary against control, and limits that hold at every look: the harmful side at the
         weighted rollback level, the safe side at the promotion level; it is within the margin exactly
-        where safety is shown.
+        where safety stands.
     unit
         "ratio", or "value" for a difference in the metric's unit.
     counts
@@ -75,17 +81,45 @@ class GuardrailEvidence:
         return np.maximum.accumulate(self.harm_log_e + math.log(self.weight))
 
     def standing_safe_log_e(self, log_rollback: float) -> Floats:
-        """Evidence of safety at each look: once shown it stays shown, as its limits do, unless harm is.
-
-        Where harm has been shown, only what the present evidence says of the margin counts.
-        """
-        best = np.fmax.accumulate(self.safe_log_e)
-        return np.where(self.weighted_log_e >= log_rollback, self.safe_log_e, best)
+        """Evidence of safety as it stands at each look, see `standing_safety`."""
+        return standing_safety(self.safe_log_e, self.weighted_log_e >= log_rollback)
 
     def last(self, n_looks: int) -> GuardrailEvidence:
         """The last looks only: those of the stage itself, after evidence carried over from earlier ones."""
         names = ("harm_log_e", "safe_log_e", "value", "low", "high")
         return replace(self, **{name: getattr(self, name)[-n_looks:] for name in names})
+
+
+def lost_safety(safe_log_e: npt.ArrayLike) -> Flags:
+    """Looks (on the last axis) at which what came since its best hour speaks against safety.
+
+    Of healthy releases no more than one in a hundred is in such a state at any one look (Ville's inequality,
+    backwards in time).
+    """
+    now = np.asarray(safe_log_e, float)
+    return np.asarray(np.fmax.accumulate(now, axis=-1) - now > LOST)
+
+
+def standing_safety(safe_log_e: npt.ArrayLike, harmed: npt.ArrayLike) -> Floats:
+    """Evidence of safety that stands at each look: once shown it stays shown, unless it is lost.
+
+    Then there is none until it has been gained anew. Where harm has been shown, only what the present
+    evidence says of the margin counts.
+
+    Examples
+    --------
+    >>> standing_safety([0.0, 3.5, 9.0, 5.0, 3.5, 6.0], False).tolist()
+    [0.0, 3.5, 9.0, 9.0, 0.0, 9.0]
+    """
+    now = np.asarray(safe_log_e, float)
+    shown = np.where(harmed, now, np.fmax.accumulate(now, axis=-1))
+    return np.where(lost_safety(now), np.minimum(now, 0.0), shown)
+
+
+def standing_limit(present: Floats, margin: float, lost: Flags, harmed: Flags) -> Floats:
+    """The limit that shows safety, an upper one, as the evidence behind it stands."""
+    shown = np.where(harmed, present, np.fmin.accumulate(present))
+    return np.where(lost, np.fmax(present, margin), shown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +187,7 @@ def share_evidence(
     margin_ratio: float,
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
+    part: float = 1.0,
 ) -> GuardrailEvidence:
     """Evidence of a share guardrail, valid at every look.
 
@@ -166,6 +201,8 @@ def share_evidence(
         Tolerated ratio, canary over control: above 1 when higher is worse, below 1 when lower is.
     alpha_rollback, alpha_promote
         Levels of the limits.
+    part
+        Part of the evidence of harm, in (0, 1], that this sequence has where several share it.
     """
     from canarykit.stats.any_look.event_bounds import event_ratio_bounds
 
@@ -178,21 +215,17 @@ def share_evidence(
     harm, safe = event_mixtures(own**sign, roll_back**sign)
     safe = replace(safe, null_ratio=tolerated)
     at_line, at_margin = oriented.counts(harm.null_ratio), oriented.counts(tolerated)
+    options: dict[str, Any] = {"cohorts": oriented.cohorts}
     below = event_ratio_bounds(
-        *at_line,
-        confidence=1 - weight * alpha_rollback,
-        sided="lower",
-        mixture=harm,
-        cohorts=oriented.cohorts,
+        *at_line, confidence=1 - weight * alpha_rollback * part, sided="lower", mixture=harm, **options
     )
     above = event_ratio_bounds(
-        *at_line, confidence=1 - alpha_promote, sided="upper", mixture=safe, cohorts=oriented.cohorts
+        *at_line, confidence=1 - alpha_promote, sided="upper", mixture=safe, running=False, **options
     )
-    value, low, high = below.value, below.low, above.high
-    harm_log_e, safe_log_e = harm.log_e(*at_line), safe.log_e(*at_margin)
-    if math.log(weight) + float(harm_log_e.max()) >= -math.log(alpha_rollback):
-        # where harm was shown, earlier looks no longer vouch for safety: the present ones alone do
-        high[-1] = _present_limit(safe, oriented, alpha_promote)
+    harm_log_e, safe_log_e = harm.log_e(*at_line) + math.log(part), safe.log_e(*at_margin)
+    harmed = np.maximum.accumulate(harm_log_e) + math.log(weight) >= -math.log(alpha_rollback)
+    lost = lost_safety(safe_log_e)
+    value, low, high = below.value, below.low, standing_limit(above.high, tolerated, lost, harmed)
     if lower_is_worse:
         with np.errstate(divide="ignore"):
             value, low, high = 1 / value, 1 / high, 1 / low
@@ -279,10 +312,9 @@ def value_evidence(
         if side == "harm":
             beyond = np.where(good, differences - sign * half, -sign * np.inf)
             continue
-        # how far from the margin: once shown it stays shown, as the evidence does, unless harm is
         present = np.where(good, sign * series + half, np.inf)
-        shown = np.maximum.accumulate(harm + math.log(weight)) >= -math.log(alpha_rollback)
-        distance = np.where(shown, present, np.minimum.accumulate(present))
+        harmed = np.maximum.accumulate(harm + math.log(weight)) >= -math.log(alpha_rollback)
+        distance = standing_limit(present, 0.0, lost_safety(safe), harmed)
         bound = differences - series + sign * distance
         safest = np.where(np.isfinite(bound), bound, sign * np.inf)
     low, high = (beyond, safest) if sign > 0 else (safest, beyond)
@@ -298,17 +330,6 @@ def no_evidence(guardrail: Guardrail, weight: float, n_looks: int, margin: float
     return GuardrailEvidence(
         guardrail, weight, zero, nothing, margin, nothing, nothing, nothing, "ratio", {"missing": True}
     )
-
-
-def _present_limit(safe: EventMixture, sets: RiskSets, alpha: float) -> float:
-    """Upper limit of the ratio by the last look alone: the smallest margin it is shown to be within."""
-    inside, outside = 10.0, -10.0
-    for _ in range(40):
-        middle = (inside + outside) / 2
-        null = math.exp(middle)
-        log_e = float(replace(safe, null_ratio=null).log_e(*sets.counts(null))[-1])
-        inside, outside = (middle, outside) if log_e >= -math.log(alpha) else (inside, middle)
-    return math.inf if inside >= 10.0 else math.exp(inside)
 
 
 def _counted(

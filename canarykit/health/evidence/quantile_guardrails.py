@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.health.evidence.event_evidence import GuardrailEvidence
+from canarykit.health.evidence.event_evidence import GuardrailEvidence, lost_safety, standing_limit
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail, roll_back_line
 from canarykit.metrics.unit_outcomes import Outcomes
@@ -169,15 +169,16 @@ def judge_quantile(
     harmful, harmless = (falls, rises) if lower else (rises, falls)
     # "the canary is below M times the control" is "the control is above the canary over M"
     harm = log_e_above(*harmful, ask.at(ask.inverse(line) if lower else line))
-    safe = log_e_above(*harmless, ask.at(margin_to if lower else ask.inverse(margin_to)))
+    within = margin_to if lower else ask.inverse(margin_to)
+    safe = log_e_above(*harmless, ask.at(within))
     rules = question.rules
     at_harm, at_safe = -math.log(weight * rules.alpha_rollback), -math.log(rules.alpha_promote)
     proven = shift_limit(*harmful, at_harm, ask.amount)
     ruled_out = shift_limit(*harmless, at_safe, ask.amount)
-    shown = np.maximum.accumulate(np.nan_to_num(harm) + math.log(weight)) >= -math.log(rules.alpha_rollback)
     proven = np.maximum.accumulate(proven)
-    # once shown, safety stays shown, as the evidence does, unless harm is
-    ruled_out = np.where(shown, ruled_out, np.maximum.accumulate(ruled_out))
+    harmed = np.maximum.accumulate(np.nan_to_num(harm) + math.log(weight)) >= -math.log(rules.alpha_rollback)
+    lost = lost_safety(safe)
+    ruled_out = -standing_limit(-ruled_out, -ask.amount_of(within), lost, harmed)
     bounds = []
     for amount, canary_above in ((proven, not lower), (ruled_out, lower)):
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -222,6 +223,9 @@ class _Shift:
 
     def size(self, amount: Floats) -> Floats:
         return np.exp(amount * self.scale) if self.by_ratio else amount * self.scale
+
+    def amount_of(self, size: float) -> float:
+        return (math.log(size) if self.by_ratio else size) / self.scale
 
     def amount(self, amount: Floats) -> Any:
         return self.at(self.size(amount)[None, :])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
+from canarykit.health.decision import log_thresholds
 
 if TYPE_CHECKING:
     from canarykit.health.data.data_state import DataState
@@ -135,7 +135,8 @@ def settle_lines(data: DataState, series: EvidenceSeries) -> list[str]:
         coming = following, float(question.plan.share(following))
     said = []
     for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
-        shown = np.fmax.reduce(judged.safe_log_e) >= -math.log(question.rules.alpha_promote)
+        roll_back, promote, _, _ = log_thresholds(question.rules)
+        shown = judged.standing_safe_log_e(roll_back)[-1] >= promote
         if judged.counts.get("missing") or shown:
             continue
         if sets is None:

@@ -82,9 +82,8 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
     first = _first_rollback(question, comparison)
     if first is not None and Row(int(comparison.series.rows[-1])) is not Row.HARM:
         notes.append(Note("earlier_rollback", f"an earlier look would have rolled back, at {first}"))
-    over = "over the ramp" if question.evidence == "ramp" else "in this stage"
-    if question.rules.stages > 1:
-        over = f"over the {question.rules.stages} randomised stages of the rollout"
+    stages = max(question.rules.stages, question.sharing)
+    over = "in this stage" if stages == 1 else f"over the {stages} randomised stages of the rollout"
     level = question.rules.alpha_rollback * question.rules.stages
     notes.append(
         Note(

@@ -175,7 +175,7 @@ def plan_ramp(
     starts_at: Time = "2026-01-05T00:00:00Z",
     present: RolloutPlan | None = None,
     looks: str = "hourly",
-    evidence: Literal["stage", "ramp"] = "stage",
+    evidence: Literal["stage", "ramp"] = "ramp",
     control: Control = "rest",
     n_runs: int = 300,
     rng: Seed = None,

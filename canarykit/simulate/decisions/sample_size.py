@@ -296,7 +296,7 @@ def expected_duration(
     min_dwell: str = "1d",
     cap: str = "28d",
     looks: str = "hourly",
-    evidence: Literal["stage", "ramp"] = "stage",
+    evidence: Literal["stage", "ramp"] = "ramp",
     control: Control = "rest",
     n_runs: int = 500,
     rng: Seed = None,

@@ -16,6 +16,7 @@ import numpy as np
 
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.decision import Row, Rules, Verdict, first_decision
+from canarykit.health.evidence.over_ramp import AlphaScope, rules_in_scope
 from canarykit.metrics import Guardrail, guardrail_weights
 from canarykit.metrics.share import ErrorShare
 from canarykit.progress import Progress, watched
@@ -63,7 +64,8 @@ def simulate_decisions(
     min_dwell: str | None = None,
     cap: str | None = None,
     on_hold: Literal["stop", "go on"] = "stop",
-    evidence: Literal["stage", "ramp"] = "stage",
+    evidence: Literal["stage", "ramp"] = "ramp",
+    alpha_scope: AlphaScope = "stage",
     control: Control = "rest",
     harm_budget: float | None = None,
     mixture: EventMixture | None = None,
@@ -109,10 +111,9 @@ def simulate_decisions(
         is proven safe is left at its first look after `min_dwell`.
     on_hold
         What follows a stage that ends undecided: "stop" leaves the release there, "go on" ships on.
-    evidence
-        "stage" starts anew at each stage, "ramp" carries what was counted through the whole ramp: as
-        `evaluate_stage(..., evidence=)`. Without `min_dwell`, a "ramp" goes by the clock: its stages last as
-        planned, and only a rollback ends it.
+    evidence, alpha_scope
+        As for `evaluate_stage`: "ramp" gathers harm over the percentages that led to a stage, "stage" starts
+        anew at each; `decision` holds for each stage, or for all percentage stages of the plan together.
     control
         "rest": everybody without the canary. "equal": as many as the canary has.
     harm_budget
@@ -168,12 +169,12 @@ def simulate_decisions(
     )
     size = n_runs * sum(len(stage.people) for stage in stages) * len(truths)
     arms = max(len(plan.served(stage.name)) for stage in plan.stages if stage.kind == "percentage")
-    decided_by = (decision or Rules()).split(arms)
-    judge = Judge(truths, guardrail_weights(chosen), decided_by, mixture, srm, compiled=size >= COMPILED_FROM)
-    by_clock = evidence == "ramp" and min_dwell is None
-    parts = [list(table)] if by_clock else [[stage] for stage in table]
-    carried = evidence == "ramp" and not by_clock
-    walk = _Walk(parts, judge, named, on_hold == "go on", carried, as_seed(rng), n_runs)
+    decided_by, sharing = rules_in_scope(
+        (decision or Rules()).split(arms), len(stages), evidence, alpha_scope
+    )
+    weights = guardrail_weights(chosen)
+    judge = Judge(truths, weights, decided_by, mixture, srm, sharing, compiled=size >= COMPILED_FROM)
+    walk = _Walk(list(table), judge, named, on_hold == "go on", evidence == "ramp", as_seed(rng), n_runs)
     blocks = range(-(-n_runs // RUNS_PER_BLOCK))
     done = _each(walk, blocks, workers, processes)
     results = list(watched(done, progress, total=len(blocks), unit="blocks of runs"))
@@ -195,7 +196,7 @@ def simulate_decisions(
 class _Walk:
     """One block of runs through every stage."""
 
-    parts: list[list[StageRates]]
+    stages: list[StageRates]
     judge: Judge
     rules: tuple[str, ...]
     ships_on: bool
@@ -205,7 +206,7 @@ class _Walk:
 
     def __call__(self, block: int) -> dict[str, RuleRuns]:
         runs = min(RUNS_PER_BLOCK, self.n_runs - block * RUNS_PER_BLOCK)
-        shape = (runs, sum(len(part) for part in self.parts))
+        shape = (runs, len(self.stages))
         found = {
             rule: RuleRuns(np.full(shape, NOT_REACHED, np.int8), *(np.zeros(shape) for _ in range(3)))
             for rule in self.rules
@@ -214,52 +215,37 @@ class _Walk:
         truths = self.judge.truths
         earlier = {rule: Drawn.before(runs, len(truths)) for rule in self.rules}
         passed: list[StageRates] = []
-        for part in self.parts:
+        for stage in self.stages:
             if not any(going.any() for going in alive.values()):
                 break
-            draws = (Streams(self.seed, block, stage.looks.position) for stage in part)
-            drawn = Drawn.join(
-                [draw_stage(stage, truths, draw, runs) for stage, draw in zip(part, draws, strict=True)]
-            )
+            drawn = draw_stage(stage, truths, Streams(self.seed, block, stage.looks.position), runs)
             for rule in self.rules:
-                rows = self.judge.rows(rule, drawn, part, earlier[rule], passed)
-                if len(part) > 1:  # through a ramp only a rollback stops, stages follow by time
-                    rows = np.where(rows == Row.SAFE, np.int8(Row.GO_ON), rows)
-                on, last = self._record(found[rule], alive[rule], rows, drawn, part)
+                rows = self.judge.rows(rule, drawn, stage, earlier[rule], passed)
+                on, last = self._record(found[rule], alive[rule], rows, drawn, stage)
                 alive[rule] &= on
                 if self.carries:
                     earlier[rule] = Drawn.join([earlier[rule], drawn.total(last)])
             if self.carries:
-                passed += part
+                passed.append(stage)
         return found
 
     def _record(
-        self, runs: RuleRuns, alive: np.ndarray, rows: np.ndarray, drawn: Drawn, part: list[StageRates]
+        self, runs: RuleRuns, alive: np.ndarray, rows: np.ndarray, drawn: Drawn, stage: StageRates
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Write down what each run came to in these stages; returns which go on, and their last looks."""
+        """Write down what each run came to in this stage; returns which go on, and their last looks."""
         row, look = first_decision(rows)
         back = _ROLLS_BACK[row] & (look >= 0)
         going = (row == Row.SAFE) & (look >= 0)
-        by_time = len(part) > 1 or self.ships_on
-        stop = np.where(look >= 0, look, rows.shape[1] - 1)
-        begin = 0
-        for stage in part:
-            size = len(stage.looks.people)
-            inside = alive & (stop >= begin)
-            last = np.clip(stop - begin, 0, size - 1)
-            ended = inside & (stop < begin + size) & (look >= 0)
-            place = stage.looks.position
-            verdict = np.where(ended & back, 2, np.where(ended & going, 0, 0 if by_time else 1))
-            runs.verdicts[inside, place] = verdict[inside]
-            runs.hours[inside, place] = stage.looks.hours[last[inside]]
-            people = drawn.canary[:, begin : begin + size]
-            worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
-            total = _up_to(people, last)
-            extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(people * worse, last)
-            runs.people[inside, place] = total[inside]
-            runs.extra[inside, place] = extra[inside]
-            begin += size
-        return np.asarray(~back & (going | by_time)), stop
+        last = np.where(look >= 0, look, rows.shape[1] - 1)
+        place = stage.looks.position
+        verdict = np.where(back, 2, np.where(going | self.ships_on, 0, 1))
+        worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
+        total = _up_to(drawn.canary, last)
+        extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(drawn.canary * worse, last)
+        columns = (runs.verdicts, runs.hours, runs.people, runs.extra)
+        for column, values in zip(columns, (verdict, stage.looks.hours[last], total, extra), strict=True):
+            column[alive, place] = values[alive]
+        return np.asarray(~back & (going | self.ships_on)), last
 
 
 def _up_to(amounts: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy as np
 from canarykit.compiler import can_compile
 from canarykit.errors import PlanError
 from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
-from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.health.evidence.event_evidence import LOST, event_mixtures, standing_safety
+from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
@@ -46,8 +47,6 @@ class Drawn:
     @classmethod
     def join(cls, parts: list[Drawn]) -> Drawn:
         """Stage after stage, along the looks."""
-        if len(parts) == 1:
-            return parts[0]
         many = range(len(parts[0].events_canary))
         return cls(
             np.concatenate([part.canary for part in parts], axis=1),
@@ -182,26 +181,21 @@ class Judge:
     rules: Rules
     mixture: EventMixture | None
     srm: bool
+    sharing: int
     compiled: bool
 
     def rows(
-        self,
-        rule: str,
-        drawn: Drawn,
-        stages: list[StageRates],
-        earlier: Drawn | None = None,
-        passed: Sequence[StageRates] = (),
+        self, rule: str, drawn: Drawn, stage: StageRates, earlier: Drawn, passed: Sequence[StageRates]
     ) -> np.ndarray:
-        """Row codes at every look of these stages; the rivals' harm is row 50, their go-ahead row 70.
+        """Row codes at every look of a stage; the rivals' harm is row 50, their go-ahead row 70.
 
         `earlier` holds one column of counts for each stage that was `passed`: evidence carried over.
         """
-        dwell_met = np.concatenate([stage.looks.dwell_met for stage in stages])
         if rule == "canarykit":
-            return self._table(drawn, stages, dwell_met, earlier, passed)
-        seen = drawn if earlier is None or rule == "threshold" else Drawn.join([earlier, drawn])
-        harm = RIVALS[rule](self._first(seen))[:, seen.canary.shape[1] - len(dwell_met) :]
-        may_go = np.where(dwell_met, Row.SAFE, Row.GO_ON)
+            return self._table(drawn, stage, earlier, passed)
+        seen = drawn if rule == "threshold" else Drawn.join([earlier, drawn])
+        harm = RIVALS[rule](self._first(seen))[:, earlier.canary.shape[1] * (rule != "threshold") :]
+        may_go = np.where(stage.looks.dwell_met, Row.SAFE, Row.GO_ON)
         return np.where(harm, Row.HARM, may_go).astype(np.int8)
 
     def _first(self, drawn: Drawn) -> Counts:
@@ -219,35 +213,33 @@ class Judge:
         return ours, theirs, drawn.canary, drawn.control
 
     def _table(
-        self,
-        drawn: Drawn,
-        stages: list[StageRates],
-        dwell_met: np.ndarray,
-        earlier: Drawn | None,
-        passed: Sequence[StageRates],
+        self, drawn: Drawn, stage: StageRates, earlier: Drawn, passed: Sequence[StageRates]
     ) -> np.ndarray:
         roll_back, promote, *srm = log_thresholds(self.rules)
         shape = drawn.canary.shape
         harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
-        shares = _shares(stages, [len(stage.looks.people) for stage in stages])
-        seen, exposure = drawn, shares
-        if earlier is not None and passed:
-            seen = Drawn.join([earlier, drawn])
-            exposure = np.concatenate([_shares(passed, [1] * len(passed)), shares])
+        looks = stage.looks
+        shares = _shares([stage], [len(looks.people)])
+        parts = ramp_parts(len(passed), self.sharing)
+        joined = np.concatenate([_shares(passed, [1] * len(passed)), shares]) if passed else shares
         for place, truth in enumerate(self.truths):
             weight = math.log(self.weights[place])
-            margin = stages[-1].margins[place]
-            if truth.is_share:
-                harm[place], safe[place] = (
-                    log_e[:, seen.canary.shape[1] - shape[1] :]
-                    for log_e in self._share(place, seen, exposure, margin, roll_back - weight, promote)
-                )
-            else:
-                harm[place], safe[place] = self._value(place, drawn, margin, int(np.argmax(dwell_met)))
-            harm[place] += weight
-        np.maximum.accumulate(harm, axis=-1, out=harm)  # once shown, harm and safety stay shown;
-        standing = np.maximum.accumulate(safe, axis=-1)  # where both are, the present look decides
-        safe = np.where(harm >= roll_back, safe, standing)
+            margin = stage.margins[place]
+            if not truth.is_share:
+                harm[place], safe[place] = self._value(place, drawn, margin, int(np.argmax(looks.dwell_met)))
+                harm[place] += weight - math.log(self.sharing)
+                continue
+            against, within = self._mixtures(place, margin)
+            safe[place] = self._share(place, within, drawn, shares, (promote - LOST, math.inf))
+            own = math.log(parts.own if passed else parts.whole)
+            needed = roll_back - weight - own
+            harm[place] = self._share(place, against, drawn, shares, (needed, needed)) + weight + own
+            if passed:
+                whole = math.log(parts.whole)
+                seen, needed = Drawn.join([earlier, drawn]), roll_back - weight - whole
+                over = self._share(place, against, seen, joined, (needed, needed))[:, len(passed) :]
+                np.maximum(harm[place], over + weight + whole, out=harm[place])
+        np.maximum.accumulate(harm, axis=-1, out=harm)  # once shown, harm stays shown; safety must stand
         watched: Any = 0.0
         if self.srm:
             people = drawn.canary + drawn.control
@@ -258,34 +250,38 @@ class Judge:
                 units_canary=np.cumsum(drawn.canary, axis=-1),
                 units_control=np.cumsum(drawn.control, axis=-1),
                 harm_log_e=harm,
-                safe_log_e=safe,
+                safe_log_e=standing_safety(safe, harm >= roll_back),
                 srm_log_e=watched,
                 in_grace=True,
-                dwell_met=dwell_met,
+                dwell_met=looks.dwell_met,
             ),
             self.rules,
         )
 
-    def _share(
-        self, place: int, drawn: Drawn, shares: np.ndarray, margin: float, needed: float, promote: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        guardrail = self.truths[place].guardrail
-        lower = guardrail.worse == "lower"
-        ours, theirs, _, _ = self._oriented(place, drawn)
-        part = drawn.parts[place]
-        exposure = shares if part is None else np.stack([part, 1 - part], axis=-1)
-        exposure = exposure[..., ::-1] if lower else exposure
-        own = self.truths[place].margin_ratio
-        roll_back = guardrail.roll_back_beyond(own)
+    def _mixtures(self, place: int, margin: float) -> tuple[EventMixture, EventMixture]:
+        """What harm and safety of a share are measured against, the arms swapped where lower is worse."""
+        guardrail, own = self.truths[place].guardrail, self.truths[place].margin_ratio
+        lower, roll_back = guardrail.worse == "lower", guardrail.roll_back_beyond(own)
         harm, safe = event_mixtures(*((1 / own, 1 / roll_back) if lower else (own, roll_back)))
         if self.mixture is not None:
             harm, safe = self.mixture, replace(self.mixture, side="safe")
-        safe = replace(safe, null_ratio=1 / margin if lower else margin)
-        both = ours + theirs
-        return (
-            self._log_e(harm, ours, both, exposure, (needed, needed)),
-            self._log_e(safe, ours, both, exposure, (promote, promote)),
-        )
+        return harm, replace(safe, null_ratio=1 / margin if lower else margin)
+
+    def _share(
+        self,
+        place: int,
+        mixture: EventMixture,
+        drawn: Drawn,
+        shares: np.ndarray,
+        exact: tuple[float, float],
+    ) -> np.ndarray:
+        """Running log E of a share guardrail, exact between two thresholds."""
+        ours, theirs, _, _ = self._oriented(place, drawn)
+        part = drawn.parts[place]
+        exposure = shares if part is None else np.stack([part, 1 - part], axis=-1)
+        if self.truths[place].guardrail.worse == "lower":
+            exposure = exposure[..., ::-1]
+        return self._log_e(mixture, ours, ours + theirs, exposure, exact)
 
     def _value(self, place: int, drawn: Drawn, margin: float, gate: int) -> tuple[np.ndarray, np.ndarray]:
         truth = self.truths[place]

@@ -33,6 +33,7 @@ def event_ratio_bounds(
     sided: Sided = "two",
     mixture: EventMixture | None = None,
     cohorts: CohortEvents | None = None,
+    running: bool = True,
 ) -> ConfidenceSequence:
     """Confidence sequence of the ratio of event rates, canary over control.
 
@@ -52,11 +53,14 @@ def event_ratio_bounds(
     cohorts
         The events one by one where they are compared within entry cohorts: the exposures then follow from
         them anew for each ratio that is tried, and those given serve the estimate. One series only.
+    running
+        Whether each limit is the best of all looks so far; otherwise it is that of the look alone, which
+        holds as surely and follows a ratio that changes.
 
     Returns
     -------
     ConfidenceSequence
-        Limits after each look that only ever tighten: each is the best of all looks so far. A lower
+        Limits after each look; running ones only ever tighten. A lower
         limit of 0 and an infinite upper limit say that the counts do not bound that side.
 
     Examples
@@ -76,7 +80,7 @@ def event_ratio_bounds(
     if cohorts is not None and (x.ndim != 1 or cohorts.n_looks != x.shape[-1]):
         raise DataError(f"x has shape {shape}, cohorts {cohorts.n_looks} looks; expected one series of them")
     grid = replace(mixture or EventMixture(), side="harm", null_ratio=1.0).grid
-    spread = (grid.log_ratios, grid.log_weights, threshold)
+    spread = (grid.log_ratios, grid.log_weights, threshold, running)
     value = np.full(shape, np.nan)
     low, high = np.zeros(shape), np.full(shape, np.inf)
 
@@ -144,8 +148,9 @@ def _lower_limits(
     log_ratios: np.ndarray,
     log_weights: np.ndarray,
     threshold: float,
+    running: bool,
 ) -> np.ndarray:
-    """Best lower limit so far, per look: the largest null that was ever refuted.
+    """Lower limit, per look: the largest null that is refuted, or ever was.
 
     E falls as the null grows. It is computed at all looks on one grid of nulls, which brackets the limit of
     each; between them the likelihoods are so smooth that a cubic through four nulls gives the limit itself.
@@ -166,7 +171,8 @@ def _lower_limits(
         refuted = _log_e(seen[part, None] * log_ratios - spent, log_weights) >= threshold
         last = np.where(refuted.any(axis=0), len(nodes) - 1 - np.argmax(refuted[::-1], axis=0), -1)
         record = np.maximum(np.maximum.accumulate(last), best)
-        looks = np.flatnonzero((last >= 0) & (last == record))  # the others are behind an earlier one
+        ahead = (last == record) if running else True  # the others are behind an earlier one
+        looks = np.flatnonzero((last >= 0) & ahead)
         places = np.clip(last[looks], 1, len(nodes) - 3)
         around = places[:, None] + np.arange(-1, 3)
         gained = seen[part][looks, None] * log_ratios
@@ -174,9 +180,9 @@ def _lower_limits(
             nodes[around], spent[around, looks[:, None]], gained, log_weights, threshold
         )
         best = int(record[-1])
-    running = np.exp(np.maximum.accumulate(roots))
+    limits = np.exp(np.maximum.accumulate(roots) if running else roots)
     place = np.searchsorted(at, np.arange(x.size), side="right") - 1
-    return np.where(place >= 0, running[np.maximum(place, 0)], 0.0)
+    return np.where(place >= 0, limits[np.maximum(place, 0)], 0.0)
 
 
 def _log_e(state: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
