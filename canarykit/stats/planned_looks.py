@@ -28,6 +28,7 @@ from canarykit.errors import DataError
 from canarykit.stats.checks import require_choice, require_inside, require_number, require_share
 
 __all__ = [
+    "CrossingChance",
     "GroupSequentialPlan",
     "classical_boundary",
     "conditional_power",
@@ -317,6 +318,44 @@ def crossing_probabilities(
         below.append(tail.below(bottom) if lower is not None else 0.0)
         state = tail.between(bottom, top)
     return above, below
+
+
+class CrossingChance:
+    """Chance of crossing a boundary above at any of the looks, for any drift, from one integration.
+
+    The density of the process with a drift is the one without it times `exp(drift b - drift^2 t / 2)`, also
+    over the paths that have not crossed so far (Girsanov), so the integration without a drift serves all.
+
+    Examples
+    --------
+    >>> chance = CrossingChance([0.5, 1.0], [1.96, 1.96])
+    >>> round(chance(0.0), 4), round(chance(2.8), 4)
+    (0.0416, 0.8206)
+    """
+
+    def __init__(self, information: Sequence[float], upper: Sequence[float]) -> None:
+        times = _fractions(information)
+        if len(upper) != len(times):
+            raise DataError(f"information has {len(times)} looks; expected as many boundaries")
+        columns: list[tuple[np.ndarray, ...]] = []
+        state = _start()
+        for t, top in zip(times, upper, strict=True):
+            here = np.ones_like(state.points)
+            columns.append((state.points, state.weights, here * state.time, here * t, here * top))
+            state = state.moved_to(t).between(-_FAR - 4, top)
+        points, weights, before, after, tops = (
+            np.concatenate(column) for column in zip(*columns, strict=True)
+        )
+        self._points, self._weights, self._before, self._step = points, weights, before, after - before
+        self._short = tops * np.sqrt(after) - points
+
+    def __call__(self, drift: float) -> float:
+        """Chance with this expected z statistic at information 1."""
+        from scipy.special import ndtr
+
+        tilt = np.exp(drift * self._points - drift**2 * self._before / 2)
+        beyond = ndtr((drift * self._step - self._short) / np.sqrt(self._step))
+        return min(float((self._weights * tilt) @ beyond), 1.0)
 
 
 def conditional_power(

@@ -290,7 +290,9 @@ def _judge_share(
     margin = margin_ratio(data, guardrail, found, i, used)
     if guardrail.label in missing or margin is None:
         return no_evidence(guardrail, weight, len(data.looks), margin or math.nan)
-    parts = ramp_parts(len(earlier.counts), question.sharing)
+    before = [stage[i] for stage in earlier.counts]
+    carried = any(bool(stage.events.any()) for stage in before)  # without events both sequences are the same
+    parts = ramp_parts(len(before) if carried else 0, question.sharing)
 
     def evidence_of(counted: RiskSets, part: float) -> GuardrailEvidence:
         return share_evidence(
@@ -303,10 +305,10 @@ def _judge_share(
             part=part,
         )
 
-    if not earlier.counts:
+    if not carried:
         return evidence_of(sets, parts.whole)
     once = _risk_sets(data, found, used & earlier.without_event(i, found.units), i)
-    whole = RiskSets.joined([*(stage[i] for stage in earlier.counts), once])
+    whole = RiskSets.joined([*before, once])
     return joined_evidence(evidence_of(sets, parts.own), evidence_of(whole, parts.whole), parts)
 
 

@@ -231,14 +231,16 @@ class Judge:
                 continue
             against, within = self._mixtures(place, margin)
             safe[place] = self._share(place, within, drawn, shares, (promote - LOST, math.inf))
-            own = math.log(parts.own if passed else parts.whole)
-            needed = roll_back - weight - own
-            harm[place] = self._share(place, against, drawn, shares, (needed, needed)) + weight + own
-            if passed:
-                whole = math.log(parts.whole)
-                seen, needed = Drawn.join([earlier, drawn]), roll_back - weight - whole
-                over = self._share(place, against, seen, joined, (needed, needed))[:, len(passed) :]
-                np.maximum(harm[place], over + weight + whole, out=harm[place])
+            before = earlier.events_canary[place] + earlier.events_control[place]
+            alone = ~before.any(axis=1)  # nothing was carried along: the stage's own sequence is all there is
+            own = np.where(alone, ramp_parts(0, self.sharing).whole, parts.own)
+            needed = roll_back - weight
+            exact = needed - float(np.log(own.max())), needed - float(np.log(own.min()))
+            harm[place] = self._share(place, against, drawn, shares, exact) + weight + np.log(own)[:, None]
+            if not alone.all():
+                whole, seen = math.log(parts.whole), Drawn.join([earlier, drawn])
+                over = self._share(place, against, seen, joined, (needed - whole, needed - whole))
+                np.maximum(harm[place], over[:, len(passed) :] + weight + whole, out=harm[place])
         np.maximum.accumulate(harm, axis=-1, out=harm)  # once shown, harm stays shown; safety must stand
         watched: Any = 0.0
         if self.srm:

@@ -21,7 +21,7 @@ from typing import Protocol
 from canarykit.errors import DataError
 from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_boundary
 from canarykit.stats.checks import require_count, require_number, require_share
-from canarykit.stats.planned_looks import crossing_probabilities
+from canarykit.stats.planned_looks import CrossingChance
 
 __all__ = [
     "Effect",
@@ -440,7 +440,8 @@ def _drift_needed(looks: int, gate: float, level: float, each: float) -> float:
         return _NORMAL.inv_cdf(1 - level) + _NORMAL.inv_cdf(each)
     from scipy.optimize import brentq
 
-    return float(brentq(lambda drift: _crossing(drift, looks, gate, level) - each, 0.0, 12.0, xtol=1e-6))
+    chance = _any_look(looks, gate, level)
+    return float(brentq(lambda drift: chance(drift) - each, 0.0, 12.0, xtol=1e-10))
 
 
 def _crossing(drift: float, looks: int, gate: float, level: float) -> float:
@@ -450,10 +451,16 @@ def _crossing(drift: float, looks: int, gate: float, level: float) -> float:
         raise DataError(f"looks is {looks!r}; expected at least 1")
     if count == 1:
         return _NORMAL.cdf(drift - _NORMAL.inv_cdf(1 - level))
+    return _any_look(count, gate, level)(drift)
+
+
+@lru_cache(maxsize=32)
+def _any_look(looks: int, gate: float, level: float) -> CrossingChance:
+    """Chance of crossing the always-valid boundary at any of the looks, by drift."""
     tuned = require_number("gate", gate, above=0.0)
-    times = [(look + 1) / count for look in range(count)]
+    times = [(look + 1) / looks for look in range(looks)]
     boundary = [float(mixture_boundary(K_AT_GATE * t / tuned, level, "one")) for t in times]
-    return min(sum(crossing_probabilities(times, boundary, drift=drift)[0]), 1.0)
+    return CrossingChance(times, boundary)
 
 
 def _share(canary_share: float) -> float:
