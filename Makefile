@@ -95,6 +95,7 @@ $(WALK): pyproject.toml .ci/constraints.txt | $(VENV)/.made
 
 $(READY): $(WALK)
 	$(PIP) -e ".[test]"
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix $(VENV)/node posthog-node@5 || true
 	@touch $@
 
 $(LAB): $(WALK)

@@ -20,7 +20,7 @@ from canarykit.errors import PlanError
 from canarykit.flags import Condition
 from canarykit.plan import condition_words
 from canarykit.release.filters import Difference
-from canarykit.release.keys import Key, find_key
+from canarykit.release.keys import Key, find_key, hidden
 from canarykit.release.outcome import Outcome
 from canarykit.release.push import Push, prepare
 from canarykit.release.record import Record, Timeline
@@ -74,6 +74,7 @@ class Unleash:
         record: str | PathLike[str] = "release.jsonl",
         transport: Transport | None = None,
     ) -> None:
+        key = hidden(key)  # what is printed of this frame does not show it
         if transport is None:
             found = find_key(key, variable="UNLEASH_TOKEN", what="token of Unleash")
             transport = Transport(host, found, authorization="{}")

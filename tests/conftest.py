@@ -12,7 +12,9 @@ SLOW_FILES = {
     "test_cuped.py", "test_error_rates.py", "test_first_verdict.py", "test_funnel_large.py",
     "test_group_comparisons.py", "test_health_error_rates.py", "test_mutations.py", "test_no_verdict.py",
     "test_notebooks.py", "test_patterns.py", "test_planning.py", "test_posthog_funnels.py",
-    "test_cli_project.py", "test_posthog_reading.py", "test_posthog_sdk.py", "test_readme.py",
+    "test_cli_project.py", "test_posthog_events.py", "test_posthog_reading.py", "test_posthog_roads.py",
+    "test_posthog_sdk.py", "test_pushed_flag.py",
+    "test_readme.py", "test_release_kills.py",
     "test_real_experiments.py",
     "test_results_on_engines.py", "test_sample_data.py", "test_simulate.py", "test_simulate_decisions.py",
     "test_simulate_truths.py", "test_spark.py", "test_validity.py", "test_vendor_sdks.py",
@@ -39,6 +41,15 @@ def pytest_collection_modifyitems(items):
         spark = "spark" in asked or "spark" in [value for value in values if isinstance(value, str)]
         if spark or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def loopback():
+    """One PostHog on loopback for all tests; `loopback.begin(project)` serves another project."""
+    from tests.posthog_server.serve import serving
+
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

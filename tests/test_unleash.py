@@ -99,6 +99,8 @@ def test_a_release_goes_up_and_back_and_keeps_what_is_not_its_own(server, tmp_pa
     assert shares == {None, "100", "5"}
     assert own in server.strategies
     assert [row[3] for row in client.timeline().rows] == ["applied"] * 4
+    assert client.timeline().to_frame()["version_after"].map(type).eq(str).all()
+    assert "two servers" in repr(client.timeline())
 
 
 def test_an_edit_since_the_flag_was_read_is_a_conflict(server, tmp_path):

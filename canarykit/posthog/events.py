@@ -17,7 +17,7 @@ from canarykit.files import beside
 from canarykit.posthog.fetch import ALWAYS, Fetched, fetch_events
 from canarykit.posthog.file_exports import FileExports
 from canarykit.posthog.hogql import HogQL
-from canarykit.posthog.lists import all_groups, all_persons
+from canarykit.posthog.lists import all_groups, save_persons
 from canarykit.progress import Progress
 from canarykit.release.transport import Transport
 from canarykit.times import duration, to_utc
@@ -91,9 +91,7 @@ def _persons(file: Path, hogql: HogQL, every: str) -> tuple[Path, list[Note]]:
     """The persons file, fetched again once it is older than asked for."""
     age = time.time() - file.stat().st_mtime if file.exists() else float("inf")
     if age > duration(every, name="persons_every"):
-        frame = all_persons(hogql)
-        with beside(file) as unfinished:
-            frame.to_parquet(unfinished, index=False)
+        save_persons(hogql, file)
     text = "properties of persons are those of the day they were fetched, not of the day of an event"
     return file, [Note("persons_today", text)]
 

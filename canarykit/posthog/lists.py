@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
+from canarykit.events.sql import glob_quoted, quoted
+from canarykit.files import beside
 from canarykit.posthog.hogql import HogQL
 from canarykit.release.refusals import ServerError
 from canarykit.release.transport import Transport
 
-__all__ = ["all_groups", "all_persons", "cohorts", "group_types", "groups", "listed", "persons"]
+__all__ = ["all_groups", "cohorts", "group_types", "groups", "listed", "persons", "save_persons"]
 
 
 def listed(transport: Transport, path: str, query: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -58,18 +62,41 @@ def groups(transport: Transport, base: str, index: int, query: Mapping[str, Any]
     return pd.DataFrame(rows, columns=["group_type_index", "group_key", "group_properties"])
 
 
-def all_persons(hogql: HogQL) -> pd.DataFrame:
-    """Every person and every id of theirs as they are today, by pages of a query."""
-    known: dict[str, tuple[Any, Any]] = {}
-    columns = "toString(id), toString(toTimeZone(created_at, 'UTC')), properties"
-    for rows in hogql.keyed(columns, "persons", "id", "toUUID({after})"):
-        known |= {row[0]: (_with_zone(row[1]), row[2]) for row in rows}
-    pairs = (
-        (row[1], row[0], *known.get(row[1], (None, None)))
-        for rows in hogql.keyed("distinct_id, toString(person_id)", "person_distinct_ids", "distinct_id")
-        for row in rows
-    )
-    return _person_frame(pairs)
+def save_persons(hogql: HogQL, file: Path) -> None:
+    """Every person and every id of theirs as they are today, by pages of a query, into a Parquet file.
+
+    Both tables are kept on disk and joined there: their size does not matter.
+    """
+    import duckdb
+
+    with beside(file) as unfinished, TemporaryDirectory(dir=file.parent, prefix=".persons-") as folder:
+        columns = "toString(id), toString(toTimeZone(created_at, 'UTC')), properties"
+        pages = hogql.keyed(columns, "persons", "id", "toUUID({after})")
+        _save_texts(f"{folder}/persons.parquet", ("person_id", "created_at", "properties"), pages)
+        pages = hogql.keyed("distinct_id, toString(person_id)", "person_distinct_ids", "distinct_id")
+        _save_texts(f"{folder}/ids.parquet", ("distinct_id", "person_id"), pages)
+        with duckdb.connect(config={"memory_limit": "512MB", "temp_directory": folder}) as on_disk:
+            ids, persons = (glob_quoted(f"{folder}/{name}.parquet") for name in ("ids", "persons"))
+            target = quoted(str(unfinished), "'")
+            on_disk.execute("set TimeZone = 'UTC'")
+            on_disk.execute(
+                "copy (select person_id, distinct_id, created_at::timestamptz as created_at, "
+                "coalesce(properties, '{}') as properties "
+                f"from {ids} left join {persons} using (person_id) order by distinct_id) "
+                f"to {target} (format parquet)"
+            )
+
+
+def _save_texts(file: str, columns: Sequence[str], pages: Iterable[list[list[Any]]]) -> None:
+    """Rows of texts into a Parquet file, page after page."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    with pq.ParquetWriter(file, schema) as writer:
+        for rows in pages:
+            listed = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+            writer.write_table(pa.Table.from_arrays(listed, schema=schema))
 
 
 def all_groups(hogql: HogQL, types: Mapping[str, str]) -> pd.DataFrame | None:
@@ -90,7 +117,3 @@ def _person_frame(rows: Iterable[tuple[Any, Any, Any, Any]]) -> pd.DataFrame:
     texts = [text if isinstance(text, str) else json.dumps(text or {}) for text in frame["properties"]]
     times = pd.to_datetime(frame["created_at"], utc=True, format="ISO8601", errors="coerce")
     return frame.assign(properties=pd.Series(texts, dtype=object), created_at=times)
-
-
-def _with_zone(text: str | None) -> str | None:
-    return None if text is None else f"{text}Z" if text[-1].isdigit() and "+" not in text else text

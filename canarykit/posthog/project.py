@@ -14,7 +14,7 @@ from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.posthog.flag_store import PostHogFlags
 from canarykit.posthog.reading import Reading
-from canarykit.release.keys import Key, find_key
+from canarykit.release.keys import Key, find_key, hidden
 from canarykit.release.outcome import Outcome
 from canarykit.release.push import Push, prepare
 from canarykit.release.record import Record, Timeline
@@ -89,6 +89,7 @@ class PostHog(Reading):
         transport: Transport | None = None,
     ) -> None:
         self.notes: tuple[Note, ...] = ()
+        key = hidden(key)  # what is printed of this frame does not show it
         if transport is None:
             transport = Transport(self._app_host(host), _personal_key(key), patience=patience)
         self._transport = transport

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from canarykit.release.refusals import KeyRefusedError
 
-__all__ = ["Key", "find_key"]
+__all__ = ["Key", "find_key", "hidden"]
 
 
 class _Hidden(str):
@@ -18,6 +18,17 @@ class _Hidden(str):
 
     def __repr__(self) -> str:
         return "'(hidden)'"
+
+
+def hidden(given: str | Key | None) -> str | Key | None:
+    """The same key in a form that a traceback which prints its locals does not show.
+
+    Examples
+    --------
+    >>> hidden("phx_very_secret")
+    '(hidden)'
+    """
+    return _Hidden(given) if isinstance(given, str) else given
 
 
 class Key:
@@ -69,12 +80,12 @@ def find_key(given: str | Key | None, *, variable: str, what: str) -> Key:
     """
     if isinstance(given, Key):
         return given
-    hidden = _Hidden((given or os.environ.get(variable) or _ask(what)).strip())
-    if not hidden:
+    given = _Hidden((given or os.environ.get(variable) or _ask(what)).strip())
+    if not given:
         raise KeyRefusedError(f"there is no {what}: set the environment variable {variable}, or pass key=")
-    if not (hidden.isascii() and hidden.isprintable() and " " not in hidden):
+    if not (given.isascii() and given.isprintable() and " " not in given):
         raise KeyRefusedError(f"the {what} has blanks or signs that no key has; copy it again")
-    return Key(hidden)
+    return Key(given)
 
 
 def _ask(what: str) -> str:

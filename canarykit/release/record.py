@@ -171,7 +171,12 @@ class Timeline(Result):
         return f"{self.flag}: {len(self.rows)} writes on record, {applied} applied"
 
     def _table(self) -> Table:
-        return Table.of(_COLUMNS, self.rows)
+        """Versions are counts, but fingerprints where a system has none."""
+        texts = {i for row in self.rows for i, value in enumerate(row) if isinstance(value, str)}
+        columns = [
+            Column(c.key, c.label) if c.kind == "count" and i in texts else c for i, c in enumerate(_COLUMNS)
+        ]
+        return Table.of(columns, self.rows)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Stages over time: a mark for each write, filled where it was applied."""

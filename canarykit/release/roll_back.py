@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from canarykit.release.filters import Difference
 from canarykit.release.gates import verdict_of
 from canarykit.release.outcome import Outcome
 from canarykit.release.push import write_once
-from canarykit.release.record import Record
+from canarykit.release.record import Intent, Record
 from canarykit.release.settle import settle
 from canarykit.release.store import FlagStore, StoredFlag
 
@@ -36,7 +36,8 @@ def roll_back(
     """Set an earlier stage on the newest version of the flag, or turn it off.
 
     It goes through even where the newest edit was somebody else's: what they changed outside the plan is
-    kept, and what it overrules is shown. Where edits keep coming in, the flag is turned off.
+    kept, and what it overrules is shown. Where edits keep coming in, the flag is turned off. Called again
+    after it broke off, it does not go back a second stage.
 
     Parameters
     ----------
@@ -48,7 +49,12 @@ def roll_back(
         Reason and verdict, for the record.
     """
     newest = store.read(plan.flag)
+    unanswered = {intent.id for intent in record.intents(plan.flag) if intent.is_open}
     open_now = settle(store, record, newest)
+    if to is None and not off and (done := _just_settled(record, newest, unanswered)):
+        before, after = done.version_before, done.version_after
+        why = f"by the call of {done.at:%F %R} UTC, which broke off"
+        return Outcome(plan.flag, done.stage, "applied", before, after, why=why)
     reached = store.reached(plan, newest)
     stage = to if to is not None else plan.stage_names[reached - 1] if reached > 0 and not off else None
     if stage is not None and plan.index(stage) > reached:
@@ -68,6 +74,15 @@ def roll_back(
         return Outcome(plan.flag, None, "nothing to do", newest.version, newest.version, notes=notes)
     outcome = write_once(store, record, newest, None, False, action="switch off", stage=None, further=further)
     return _with(outcome, overruled, notes)
+
+
+def _just_settled(record: Record, newest: StoredFlag, unanswered: Collection[str]) -> Intent | None:
+    """A roll-back of which only now is known that it went through, where nothing came after it."""
+    for intent in record.intents(newest.key):
+        is_newest = intent.status == "applied" and intent.version_after == newest.version
+        if intent.id in unanswered and intent.action != "push" and is_newest:
+            return intent
+    return None
 
 
 def _lower_once(

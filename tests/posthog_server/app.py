@@ -31,6 +31,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tests.posthog_server.model import RefusedError
+from tests.posthog_server.warehouse import AsText
 
 
 class Conflict(exceptions.APIException):
@@ -79,6 +80,8 @@ class Everything(APIView):
             raise as_exception(refused) from None
         if isinstance(content, Redirect):
             return HttpResponseRedirect(content.where)
+        if isinstance(content, AsText):
+            return HttpResponse(content, content_type="application/json")
         return Response(_with_host(content, server.url))
 
     def get(self, request, rest):

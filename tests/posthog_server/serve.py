@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
@@ -33,12 +34,19 @@ class Fault:
 class Server:
     """A `Project` and a `Warehouse` behind an address."""
 
-    def __init__(self, project, warehouse=None):
+    def __init__(self, project=None, warehouse=None):
+        self.url = self.address = self.storage_url = ""
+        self.begin(project, warehouse)
+
+    def begin(self, project, warehouse=None):
+        """Serve another project, as if nothing had been asked before; the sockets stay open."""
         self.project, self.warehouse = project, warehouse
         self.faults, self.asked, self.exports = [], [], {}
         self.part_rows, self.blobs, self.storage_headers = 40_000, {}, []
         self.cut_parts, self.captured = 0, []
-        self.url = self.storage_url = ""
+        self.around = None  # of (method, path, act): makes faults of its own, as that of `in_process.Pool`
+        self.url = self.address
+        return self
 
     def call(self, method, rest, query, body, token):
         """The answer below /api/projects/."""
@@ -106,6 +114,8 @@ class Server:
         environ["loopback.server"] = self
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         self.asked.append((method, path, environ.get("HTTP_AUTHORIZATION")))
+        if self.around is not None:
+            return self._around(method, path, environ, start_response)
         fault = self._fault(method, path)
         if fault is None:
             return application(environ, start_response)
@@ -131,6 +141,23 @@ class Server:
             _cut(environ)
             return []
         return _half(content, environ)
+
+    def _around(self, method, path, environ, start_response):
+        """The answer as `around` lets it through; it may act on the request after the client has gone."""
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(length))
+        begun = []
+
+        def act():
+            return b"".join(application(environ, lambda *given: begun.append(given)))
+
+        try:
+            content = self.around(method, path, act)
+        except ConnectionError:
+            _cut(environ)
+            return []
+        start_response(*begun[-1])
+        return [content]
 
     def _fault(self, method, path):
         for fault in self.faults:
@@ -197,7 +224,7 @@ class _Threads(ThreadingMixIn, WSGIServer):
 
 
 @contextmanager
-def serving(project, warehouse=None):
+def serving(project=None, warehouse=None):
     """A running `Server`; its storage listens on another port, which counts as another host."""
     server = Server(project, warehouse)
 
@@ -222,7 +249,7 @@ def serving(project, warehouse=None):
     front.set_app(server)
     storage = ThreadingHTTPServer(("127.0.0.1", 0), Storage)
     storage.daemon_threads = True
-    server.url = f"http://127.0.0.1:{front.server_port}"
+    server.url = server.address = f"http://127.0.0.1:{front.server_port}"
     server.storage_url = f"http://127.0.0.1:{storage.server_port}"
     threads = [
         threading.Thread(target=one.serve_forever, args=(0.05,), daemon=True) for one in (front, storage)
