@@ -1,17 +1,23 @@
-"""JSON that people keep in files: plans, flags, guardrails, surveys. Read strictly, refused by name."""
+"""JSON that people keep in files (plans, flags, guardrails, surveys): read strictly, refused by name.
+
+And JSON that strangers wrote (`read_json`): read as far as it can be.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from canarykit.errors import CanarykitError, PlanError
 
-__all__ = ["parse_document", "read_document"]
+__all__ = ["parse_document", "read_document", "read_json"]
 
 LONGEST_SHOWN = 200
+_MOST_DIGITS = 309
+"""What the largest double has."""
 
 
 def read_document(path: str | PathLike[str], what: str, *, error: type[CanarykitError] = PlanError) -> Any:
@@ -78,3 +84,50 @@ def parse_document(text: str, named: str, *, error: type[CanarykitError] = PlanE
         raise error(f"{named} is nested too deeply to be what it should be") from None
     except ValueError as problem:  # a number of thousands of digits
         raise error(f"{named} cannot be read: {problem}") from None
+
+
+def read_json(text: str) -> Any:
+    """What a stranger's JSON holds: numbers that no machine holds are missing, a key counts the first time.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or nested too deeply.
+
+    Examples
+    --------
+    >>> read_json('{"n": 1e400, "m": NaN, "a": 1, "a": 2}')
+    {'n': None, 'm': None, 'a': 1}
+    """
+    plain = text.removeprefix("\ufeff")
+    try:
+        try:
+            return _DECODER.decode(plain)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # a number of thousands of digits: Python refuses the whole text
+            return _SLOW_DECODER.decode(plain)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    return content if len(content) == len(pairs) else content | dict(reversed(pairs))
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _MOST_DIGITS else None
+
+
+_LENIENT: dict[str, Any] = {
+    "strict": False, "object_pairs_hook": _first_of_each, "parse_float": _finite,
+    "parse_constant": lambda _: None,
+}  # fmt: skip
+_DECODER = json.JSONDecoder(**_LENIENT)
+_SLOW_DECODER = json.JSONDecoder(**_LENIENT, parse_int=_whole)

@@ -115,9 +115,10 @@ class EventLog(Shown):
         if persons is not None:
             self.persons, more = read_persons(rows_of(persons))
             found += more
-        self.groups: pd.DataFrame | None = (
-            None if groups is None else read_groups(rows_of(groups), self.group_types)
-        )
+        self.groups: pd.DataFrame | None = None
+        if groups is not None:
+            self.groups, more = read_groups(rows_of(groups), self.group_types)
+            found += more
         self._lookups: Lookups = lookups_of(self.persons, self.groups)
         opened = open_engine(frame, self.mapping, identities_of(self.persons), tz=tz)
         self._engine: Engine = opened.engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from canarykit.display import Note
+from canarykit.documents import read_json
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.engine import Lookups
 from canarykit.events.engines.rows import Rows
@@ -53,7 +53,8 @@ def read_persons(rows: Rows) -> tuple[pd.DataFrame, list[Note]]:
     if "person_distinct_id_version" in frame.columns:
         version = pd.to_numeric(frame["person_distinct_id_version"], errors="coerce").fillna(-1).to_numpy()
         order = np.argsort(version, kind="stable")
-    properties = _properties(frame, ("properties",), (*_PERSON_EXTRAS, "person_id", "distinct_id"))
+    properties, lost = _properties(frame, ("properties",), (*_PERSON_EXTRAS, "person_id", "distinct_id"))
+    notes += _unreadable("persons", lost)
     both = pd.DataFrame({"person_id": person, "distinct_id": distinct})
     listed = pd.concat([both, properties], axis=1)
     listed = listed.iloc[order[keep[order]]]
@@ -63,7 +64,7 @@ def read_persons(rows: Rows) -> tuple[pd.DataFrame, list[Note]]:
     return single.sort_index().reset_index(drop=True), notes
 
 
-def read_groups(rows: Rows, group_types: Mapping[str, int]) -> pd.DataFrame:
+def read_groups(rows: Rows, group_types: Mapping[str, int]) -> tuple[pd.DataFrame, list[Note]]:
     """One row per group: `group_type_index`, `group_key`, and a column per property."""
     frame = rows.frame
     short = {"index": "group_type_index", "key": "group_key"}
@@ -84,10 +85,16 @@ def read_groups(rows: Rows, group_types: Mapping[str, int]) -> pd.DataFrame:
     else:
         index = pd.Series(0, index=frame.index)
     skipped = (*_GROUP_EXTRAS, "group_type", "group_type_index", "group_key")
-    properties = _properties(frame, ("properties", "group_properties"), skipped)
+    properties, lost = _properties(frame, ("properties", "group_properties"), skipped)
     both = pd.DataFrame({"group_type_index": index.astype(int), "group_key": _id_column(frame, "group_key")})
     listed = pd.concat([both, properties], axis=1).dropna(subset="group_key")
-    return listed.drop_duplicates(["group_type_index", "group_key"], keep="last").reset_index(drop=True)
+    single = listed.drop_duplicates(["group_type_index", "group_key"], keep="last").reset_index(drop=True)
+    return single, _unreadable("groups", lost)
+
+
+def _unreadable(what: str, lost: int) -> list[Note]:
+    text = f"{what} with properties that are not JSON objects: those properties are treated as missing"
+    return [Note(f"{what}_unreadable", text, lost)] if lost else []
 
 
 def identities_of(persons: pd.DataFrame | None) -> tuple[pa.Array, pa.Array] | None:
@@ -152,17 +159,20 @@ def _id_column(frame: pd.DataFrame, name: str) -> pd.Series:
     return pd.Series(values, index=frame.index, name=name, dtype="str")
 
 
-def _properties(frame: pd.DataFrame, names: tuple[str, ...], skipped: tuple[str, ...]) -> pd.DataFrame:
-    """Properties out of a JSON column and out of columns of their own."""
+def _properties(
+    frame: pd.DataFrame, names: tuple[str, ...], skipped: tuple[str, ...]
+) -> tuple[pd.DataFrame, int]:
+    """Properties out of a JSON column and out of columns of their own, and of how many rows they are lost."""
     flat = frame[[name for name in frame.columns if name not in skipped]]
     flat = flat.rename(columns=lambda name: str(name).removeprefix("properties."))
     found = next((name for name in names if name in frame.columns), None)
     if found is None:
-        return flat
+        return flat, 0
     objects = [_object(value) for value in frame[found].tolist()]
-    nested = _typed(pd.DataFrame(objects, index=frame.index, dtype=object))
+    lost = sum(item is None for item in objects)
+    nested = _typed(pd.DataFrame([item or {} for item in objects], index=frame.index, dtype=object))
     nested = nested[[name for name in nested.columns if name not in {"person_id", "distinct_id"}]]
-    return pd.concat([flat.drop(columns=nested.columns, errors="ignore"), nested], axis=1)
+    return pd.concat([flat.drop(columns=nested.columns, errors="ignore"), nested], axis=1), lost
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -176,25 +186,32 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     return typed.assign(**{name: frame[name] for name in kept}) if kept else typed
 
 
-def _object(value: Any) -> dict[str, Any]:
-    """The properties of one row: an object, a map, or JSON of one, also where it was encoded twice."""
+def _object(value: Any) -> dict[str, Any] | None:
+    """The properties of one row: an object, a map, or JSON of one (also twice); else None."""
     for _ in range(3):
         if not isinstance(value, str):
             break
-        try:
-            value = json.loads(value.removeprefix("\ufeff"), strict=False)
-        except (ValueError, RecursionError):
+        if not value.strip():
             return {}
+        try:
+            value = read_json(value)
+        except ValueError:
+            return None
     if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
         value = dict(value)
-    return value if isinstance(value, dict) else {}
+    if isinstance(value, dict):
+        return value
+    missing = (
+        value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+    )
+    return {} if missing else None
 
 
 def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
+            value = read_json(value)
+        except ValueError:
             return [value]
     return list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
+from canarykit.documents import read_json
 from canarykit.exposure.compared import Compared, listened_units
 
 if TYPE_CHECKING:
@@ -270,6 +270,6 @@ def _parsed(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return None
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return read_json(value)
+    except ValueError:
         return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from canarykit.documents import read_json
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags.lossless import list_of, require_json, require_mapping
 
@@ -119,8 +119,8 @@ def options_of(answer: str) -> tuple[str, ...]:
     """
     if answer.startswith("["):
         try:
-            listed = json.loads(answer)
-        except (ValueError, RecursionError):
+            listed = read_json(answer)
+        except ValueError:
             return (answer,)
         if isinstance(listed, list):
             return tuple(dict.fromkeys(str(option) for option in listed))
@@ -142,8 +142,8 @@ def question_texts(events: pd.DataFrame) -> dict[str, str]:
     texts: dict[str, str] = {}
     for value in events["$survey_questions"].dropna().unique():
         try:
-            listed = json.loads(value)
-        except (TypeError, ValueError, RecursionError):
+            listed = read_json(value)
+        except (AttributeError, TypeError, ValueError):
             continue
         listed = [item if isinstance(item, Mapping) else {} for item in listed or ()]
         for place, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
@@ -189,7 +189,7 @@ def _guess(answers: pd.DataFrame) -> QuestionKind:
 
 def _keys(text: Any) -> tuple[str, ...]:
     try:
-        found = json.loads(text or "{}")
-    except (TypeError, ValueError, RecursionError):
+        found = read_json(text or "{}")
+    except (AttributeError, TypeError, ValueError):
         return ()
     return tuple(found) if isinstance(found, dict) else ()

@@ -207,7 +207,10 @@ def id_text(value: Any, unusual: Unusual = "refuse") -> Any:
             return id_text(int(value), unusual)
         return MARKED if unusual == "mark" else refuse_float(float(value), EXACT)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogatepass")
+        try:
+            return value.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:  # as an event log reads wrong bytes
+            return value.decode("utf-8", "replace")
     if isinstance(value, UUID):
         return str(value)
     if unusual == "mark":

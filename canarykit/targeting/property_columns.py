@@ -7,7 +7,6 @@ of the JSON column only where the JSON lacks the key.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.compiler import can_compile
+from canarykit.documents import read_json
 from canarykit.errors import DataError, did_you_mean
 from canarykit.targeting.matcher import LONG, Matcher
 
@@ -211,7 +211,7 @@ def column_of(series: pd.Series) -> Column:
     if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
         try:
             texts = pa.array(series, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError):
             texts = None
         if texts is not None and (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
             return _texts_column(texts)
@@ -263,7 +263,7 @@ def _extracted(texts: Any, key: str) -> Column | None:
         if pc.all(pc.fill_null(plain, True)).as_py():
             return Column(pc.utf8_trim(written, '"'), None)
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
-    return Column(json.loads(f"[{','.join(spelled.to_pylist())}]"), codes)
+    return Column(read_json(f"[{','.join(spelled.to_pylist())}]"), codes)
 
 
 def _booleans(function: str, texts: Any, *arguments: Any) -> np.ndarray:
@@ -299,7 +299,7 @@ def _parse_objects(series: pd.Series) -> list[dict[str, Any]]:
         found: Any = value
         if isinstance(value, str):
             try:
-                found = json.loads(value)
+                found = read_json(value)
             except ValueError as problem:
                 raise DataError(f"properties of row {row} are not JSON: {problem}") from None
         elif _is_missing(value):

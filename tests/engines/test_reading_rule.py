@@ -345,3 +345,43 @@ def test_an_export_that_says_it_lacks_pages_is_never_enough(tmp_path):
 def test_the_command_line_says_how_much_may_be_unusable():
     given = ["e.parquet", "--plan", "p.json", "--as-of", NINE, "--max-unusable-share", "0.2"]
     assert evaluate.make_context("evaluate", given).params["max_unusable_share"] == 0.2
+
+
+MANY_DIGITS = '{"n": %s, "plan": "pro"}' % ("9" * 5000)
+
+
+def test_a_number_beyond_any_computer_leaves_the_other_properties_of_persons_groups_and_answers(tmp_path):
+    events = pd.DataFrame({"event": ["a"], "distinct_id": ["x"], "timestamp": [NINE], "$group_0": ["g"]})
+    log = ck.EventLog(
+        events,
+        persons=pd.DataFrame({"distinct_id": ["x", "y"], "properties": [MANY_DIGITS, '{"plan": "cu']}),
+        groups=pd.DataFrame({"group_type_index": [0], "group_key": ["g"], "properties": [MANY_DIGITS]}),
+    )
+    assert log.select(["person.plan"])["person.plan"].tolist() == ["pro"]
+    assert log.groups["plan"].tolist() == ["pro"]
+    assert {note.code: note.count for note in log.notes}["persons_unreadable"] == 1
+    (tmp_path / "answer.json").write_text(
+        f'{{"columns": ["event", "distinct_id", "timestamp", "properties"], '
+        f'"results": [["a", "x", "{NINE}", {MANY_DIGITS}]]}}'
+    )
+    read = ck.read_posthog(tmp_path / "answer.json").select(["plan", "n"])
+    assert read.astype(object).where(read.notna(), None).values.tolist() == [["pro", None]]
+
+
+def test_wrong_bytes_and_half_of_an_emoji_in_ids_and_properties_of_persons_stop_nobody():
+    texts = lambda *values: pd.Series(values, dtype=object)  # noqa: E731
+    persons = pd.DataFrame(
+        {
+            "distinct_id": texts("x\ud83d", b"y", b"\xff"),
+            "person_id": texts("p\ud83d", b"q", "r"),
+            "plan": texts("pro", "pro", "pro\ud83d"),
+            "size": texts(10**400, 1, None),
+        }
+    )
+    events = pd.DataFrame(
+        {"event": "a", "distinct_id": texts("x\ud83d", "y", b"\xff"), "timestamp": [NINE] * 3}
+    )
+    rows = ck.EventLog(events, persons=persons).select(["person_id", "person.plan"])
+    assert rows.values.tolist() == [["p\ufffd", "pro"], ["q", "pro"], ["r", "pro\ufffd"]]
+    flag = ck.Flag("f", (ck.Condition((ck.PropertyFilter("plan", "pro"),)),))
+    assert ck.evaluate_flag(flag, persons)["value"].tolist() == ["true", "true", "false"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from canarykit.display import Note
+from canarykit.documents import read_json
 from canarykit.errors import ExportFormatError
 from canarykit.events.engines.json_lines import JsonLines
 from canarykit.events.engines.rows import Rows
@@ -127,8 +127,8 @@ def _read_json(file: ExportFile) -> tuple[Rows, list[Note]]:
         with file.open() as stream:
             content = stream.read()
         content = gzip.decompress(content) if file.suffixes[-1:] == [".gz"] else content
-        data = json.loads(content.decode("utf-8-sig") or "[]", strict=False)
-    except (ValueError, OSError, EOFError, RecursionError) as problem:
+        data = read_json(content.decode("utf-8-sig") or "[]")
+    except (ValueError, OSError, EOFError) as problem:
         raise ExportFormatError(f"{file.name} cannot be read as JSON: {str(problem)[:200]}") from problem
     return rows_of_answer(data, file.name)
 
