@@ -102,6 +102,10 @@ class Engine:
         """Keys in the JSON of the events, of all of them."""
         return ()
 
+    def notes(self) -> tuple[Note, ...]:
+        """What the reader may want to know of how questions are answered; no answer depends on it."""
+        return ()
+
     def has_property(self, name: str) -> bool:
         """Whether any event has a key in its JSON."""
         return name in self.event_properties()

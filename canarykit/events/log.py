@@ -414,7 +414,12 @@ class EventLog(Shown):
         return len(self._engine.rows)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        return "\n".join([f"EventLog: {self._headline()}", *(f"note: {note}" for note in self.notes)])
+        return "\n".join(
+            [
+                f"EventLog: {self._headline()}",
+                *(f"note: {note}" for note in (*self.notes, *self._engine.notes())),
+            ]
+        )
 
     def _headline(self) -> str:
         size = f"{len(self):,} events" if self.engine == "pandas" else "events"

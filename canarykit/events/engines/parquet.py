@@ -209,6 +209,10 @@ class ParquetEngine(DuckDBEngine):
         else:
             yield from super().batches(query)
 
+    def notes(self) -> tuple[Note, ...]:
+        """What went wrong with keeping columns."""
+        return () if self._narrow is None else self._narrow.notes
+
     def event_names(self) -> dict[str, int]:
         """Counted on narrow columns, else by DuckDB."""
         return self._narrow.event_names() if self._narrow and self._is_narrow() else super().event_names()

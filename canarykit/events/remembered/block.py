@@ -59,10 +59,11 @@ class Facts:
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """Narrow columns of a row group by part, and its facts where its documents were read."""
+    """Narrow columns of a row group by part, its facts where its documents were read, and what was read."""
 
     columns: Mapping[Part, pa.Array]
     facts: Facts | None = None
+    read: tuple[str, ...] = ()
 
 
 def take(
@@ -100,7 +101,7 @@ def take(
         columns |= zip(inside, map(_narrow, scanned.values), strict=True)
         if tells:
             facts = Facts(tuple(sorted(scanned.names)), scanned.n_unreadable)
-    return Taken(columns, facts)
+    return Taken(columns, facts, tuple(names))
 
 
 def is_usable(columns: Mapping[Part, pa.Array], layout: Layout) -> np.ndarray:
@@ -143,7 +144,7 @@ def _narrow(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """A column in one piece; texts that repeat as codes into a dictionary."""
     chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     if pa.types.is_dictionary(chunked.type):
-        return _one_array(chunked.unify_dictionaries())
+        return _short_codes(_one_array(chunked.unify_dictionaries()))
     whole = _one_array(chunked)
     if not (pa.types.is_string(whole.type) or pa.types.is_large_string(whole.type)):
         return whole
@@ -151,7 +152,14 @@ def _narrow(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     if len(whole) > len(sample) and 4 * len(sample.unique()) > 3 * (len(sample) - sample.null_count) + 64:
         return whole
     coded = whole.dictionary_encode()
-    return coded if 2 * len(coded.dictionary) <= len(whole) + 64 else whole
+    return _short_codes(coded) if 2 * len(coded.dictionary) <= len(whole) + 64 else whole
+
+
+def _short_codes(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same texts with codes of as few bytes as they need."""
+    size = len(coded.dictionary)
+    kind = pa.int8() if size < 2**7 else pa.int16() if size < 2**15 else pa.int32()
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(kind), coded.dictionary, safe=False)
 
 
 def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -54,16 +54,14 @@ class CacheFolder:
         The folder; it is made when the first file is written.
     layout
         The log's layout.
-    most_bytes
-        What it may hold in all.
     """
 
     root: Path
     layout: Layout
-    most_bytes: int = MOST_BYTES
     problem: str = ""
     written: int = 0
     _shelves: dict[Fingerprint, Path] = field(default_factory=dict)
+    _listings: dict[Path, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
 
     def load(self, file: ExportFile, seen: Fingerprint | None, group: int) -> list[Taken]:
         """All that is kept of a row group; what cannot be read, or not be trusted, is not there.
@@ -73,8 +71,10 @@ class CacheFolder:
         shelf = self._shelf(file, seen)
         if shelf is None:
             return []
+        if shelf not in self._listings:
+            self._listings[shelf] = _listed(shelf)
         found = []
-        for name in _listed(shelf).get(group, ()):
+        for name in self._listings[shelf].get(group, ()):
             taken = _read(shelf / name)
             if taken is not None:
                 found.append(taken)
@@ -93,7 +93,7 @@ class CacheFolder:
             shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
             if file.fingerprint() != seen:
                 return taken  # it changed while it was read
-            temporary.write_bytes(_bytes(taken))
+            _write(temporary, taken)
             temporary.replace(path)
         except OSError as problem:
             with suppress(OSError):
@@ -101,8 +101,8 @@ class CacheFolder:
             self.problem = f"columns could not be kept in {self.root} ({problem.strerror or problem})"
             return taken
         self.written += 1
-        _listed.cache_clear()
-        return _read(path) or taken
+        self._listings.pop(shelf, None)
+        return _read(path, checked=False) or taken
 
     def tidy(self) -> None:
         """Remove the files that nobody used for longest, down to the size that the folder may have."""
@@ -122,14 +122,14 @@ class CacheFolder:
                         kept.append((state.st_mtime, state.st_size, path))
         total = sum(size for _, size, _ in kept)
         for _, size, path in sorted(kept):
-            if total <= self.most_bytes:
+            if total <= MOST_BYTES:
                 break
             with suppress(OSError):
                 path.unlink()
                 total -= size
             with suppress(OSError):
                 path.parent.rmdir()  # where it was the last
-        _listed.cache_clear()
+        self._listings.clear()
 
     def _shelf(self, file: ExportFile, seen: Fingerprint | None) -> Path | None:
         """The folder for one version of one file; None where its versions cannot be told apart (yet)."""
@@ -160,7 +160,6 @@ def cache_folder(wanted: bool | str | os.PathLike[str]) -> Path | None:
     return None
 
 
-@cache
 def _listed(shelf: Path) -> Mapping[int, tuple[str, ...]]:
     """Names of what is kept of a file, by row group."""
     found: dict[int, list[str]] = {}
@@ -194,8 +193,8 @@ def _footer(file: ExportFile) -> str:
         return hashlib.sha256(stream.read()).hexdigest()
 
 
-def _bytes(taken: Taken) -> bytes:
-    """Columns as an Arrow stream, behind the head."""
+def _write(path: Path, taken: Taken) -> None:
+    """Write columns as an Arrow stream, behind the head."""
     told: dict[str, str] = {}
     if taken.facts is not None:
         told = {"facts": json.dumps([taken.facts.names, taken.facts.n_unreadable])}
@@ -206,17 +205,19 @@ def _bytes(taken: Taken) -> bytes:
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     content = sink.getvalue()
-    return _HEAD.pack(_MAGIC, content.size, zlib.crc32(content)) + content.to_pybytes()
+    with path.open("xb") as out:
+        out.write(_HEAD.pack(_MAGIC, content.size, zlib.crc32(content)))
+        out.write(content)
 
 
-def _read(path: Path) -> Taken | None:
+def _read(path: Path, *, checked: bool = True) -> Taken | None:
     """What a file holds, mapped into memory; None where it is not whole."""
     try:
         with pa.memory_map(str(path)) as mapped:
             whole = mapped.read_buffer()
         magic, size, checksum = _HEAD.unpack(whole.slice(0, _HEAD.size).to_pybytes())
         content = whole.slice(_HEAD.size)
-        if magic != _MAGIC or content.size != size or zlib.crc32(content) != checksum:
+        if magic != _MAGIC or content.size != size or (checked and zlib.crc32(content) != checksum):
             return None
         batch = pa.ipc.open_stream(content).read_next_batch()
         columns = {part_of(name): batch.column(at) for at, name in enumerate(batch.schema.names)}

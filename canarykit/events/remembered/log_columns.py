@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -70,7 +70,7 @@ class LogColumns:
         self.folder = folder
         self.room = room
         self.rows = sum(block.rows for block in blocks)
-        self.rows_read = 0
+        self.rows_read: Counter[str] = Counter()
         self._people = PeopleCodes(layout, identities)
         self._expected: dict[Part, None] = {}
         self._columns: OrderedDict[int, dict[Part, pa.Array]] = OrderedDict()
@@ -139,7 +139,7 @@ class LogColumns:
         parts = [np.empty(0, np.uint64)]
         for numbers in self._stretches(range(len(self.blocks))):
             with self._one_at_a_time:
-                self._have(numbers, [part], facts=False)
+                self._have(numbers, [part, *self.layout.core], facts=False)
                 parts += [self._columns[number][part].drop_null().to_numpy() for number in numbers]
         hashes = np.sort(np.concatenate(parts))
         return bool((hashes[1:] == hashes[:-1]).any())
@@ -253,7 +253,7 @@ class LogColumns:
             local.at = block.file
             local.opened = _opened(file, _coded(self.schema, self.layout))
         taken = take(local.opened, block, parts, self.layout, self._columns[number], of=self.rows)
-        self.rows_read += block.rows
+        self.rows_read.update(dict.fromkeys(taken.read, block.rows))
         if any(len(column) != block.rows for column in taken.columns.values()):
             raise DataError(f"{file.name} has changed since the log was opened; open the log again")
         if self.folder is None:
