@@ -56,7 +56,8 @@ bench: $(BENCH)
 	$(BIN)/python -m benchmarks all
 
 calibrate: $(READY)
-	$(BIN)/python -m benchmarks calibrate --rows 20000 --table benchmarks/calibration.md
+	$(BIN)/python -m benchmarks calibrate --rows 20000 --keep build/calibrate --table benchmarks/calibration.md
+	$(BIN)/python -m benchmarks attacks --rows 4000 --keep build/attacks --table benchmarks/attacks.md
 
 # Run every notebook in place and keep its outputs: what nbval compares and GitHub shows.
 notebooks: $(READY)

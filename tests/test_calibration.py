@@ -20,11 +20,12 @@ from benchmarks.calibrate.judged import judged  # noqa: E402
 
 RUNS = {
     "brownian": 1000,
-    "harm_budget": 1500,
-    "organisations": 150,
-    "looks": 300,
-    "heavy_tails": 150,
-    "event_attacks": 20,
+    "harm_budget": 1000,
+    "organisations": 100,
+    "looks": 200,
+    "heavy_tails": 100,
+    "several_arms": 200,
+    "logins": 30,
     "events_to_harm": 40,
 }
 SEEDS = {"brownian": 34, "ramp": 33}

@@ -17,7 +17,6 @@ from typing import Any
 
 from benchmarks.calibrate.arms import several_arms
 from benchmarks.calibrate.assignment import organisations, sample_ratio
-from benchmarks.calibrate.attacks import calls_before_the_gate, event_attacks, limits_kept
 from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.crossers import logins
 from benchmarks.calibrate.looks import looks
@@ -28,6 +27,7 @@ from benchmarks.calibrate.segments import named_segments
 from benchmarks.calibrate.tails import heavy_tails
 from benchmarks.calibrate.variants import chatty, guardrails, remaining_traffic, rising_baseline, spreads
 from benchmarks.calibrate.written import written
+from benchmarks.parts import run_parts
 
 __all__ = ["PARTS", "ROWS", "ramp_plan", "run", "written"]
 
@@ -49,18 +49,10 @@ PARTS = (
     organisations,
     heavy_tails,
     logins,
-    event_attacks,
-    limits_kept,
-    calls_before_the_gate,
     events_to_harm,
 )
 
 
-def run(rows: int) -> Iterator[dict[str, Any]]:
+def run(rows: int, keep: str | None = None) -> Iterator[dict[str, Any]]:
     """Every line of all tables; the last says how many are where they should be."""
-    lines, off = 0, 0
-    for part in PARTS:
-        for line in part(rows):
-            lines, off = lines + 1, off + (not line["ok"])
-            yield line
-    yield {"bench": "calibrate", "size": rows, "lines": lines, "off": off}
+    yield from run_parts("calibrate", PARTS, rows, keep)

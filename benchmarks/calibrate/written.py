@@ -24,16 +24,21 @@ Simulated rollouts, written by `python -m benchmarks calibrate --rows {rows} --t
 The effect is the canary's rate over the control's (for the Brownian motion its drift, for assignment what is
 amiss with it), 1 is a healthy release. Shares are of the rollouts that a rule stops, or promotes where it
 says so; "reference" is an independent simulation, "at most" the promise. {verdict}
+
+{when}
 """
 
 
-def written(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown of what `run` yielded."""
+def written(lines: Iterable[dict[str, Any]], introduction: str = INTRODUCTION) -> str:
+    """Markdown of what `run` yielded; the introduction has places for the rows, the verdict and the run."""
     *found, last = lines
     verdict = f"All {last['lines']} lines are where they should be."
     if last["off"]:
         verdict = f"{last['off']} of {last['lines']} lines are not where they should be; they say so."
-    parts = [INTRODUCTION.format(rows=f"{last['size']}", verdict=verdict)]
+    when = (
+        f"Version {last['version']}, {last['date']}, {last['cpu_seconds']:,} s of processor time on one core."
+    )
+    parts = [introduction.format(rows=f"{last['size']}", verdict=verdict, when=when)]
     for table, group in groupby(found, key=lambda line: line["table"]):
         heading = HEADINGS.get(table, table[:1].upper() + table[1:])
         parts.append(f"## {heading}\n\n{_table(list(group))}")

@@ -215,24 +215,47 @@ class _Sums:
         enough = (self.people >= at_least) & (self.values * min(self.p, 1 - self.p) >= FEWEST_BEYOND - 1e-9)
         sharpest = null_variance[min(gate, self.n_looks - 1)] or 1.0
         k = K_AT_GATE * min(progress, 1.0) * null_variance / sharpest
-        above, below = (np.full((len(points), self.n_looks), np.nan) for _ in range(2))
-        share = np.full((len(points), self.n_looks), np.nan)
-        atoms = set(points[np.isin(points, self.value)].tolist())  # elsewhere both sides of a point are one
+        total, squares = self._beyond_each(points, side="right")
+        above = self._log_e(total, squares, null_variance, k, enough)
         with np.errstate(invalid="ignore", divide="ignore"):
-            for row, point in enumerate(points):
-                for target, side, sign in ((above, "right", 1.0), (below, "left", -1.0)):
-                    if side == "right" or point in atoms:
-                        steps = self._steps(self._beyond(point, side))
-                        total, squares = self._up_to(steps), self._up_to(steps**2)
-                        spread = np.sqrt(np.maximum(np.maximum(squares, null_variance), 1e-300))
-                    z = np.where(enough, sign * total / spread, 0.0)
-                    target[row] = mixture_log_e(z, np.where(enough, k, 0.0), "one")
-                    if sign > 0:
-                        share[row] = total / self.values + (1 - self.p)
+            share = total / self.values + (1 - self.p)
+        total, squares = self._beyond_each(points, side="left")
+        below = self._log_e(-total, squares, null_variance, k, enough)
         above[:, ~enough] = below[:, ~enough] = np.nan
         above = np.minimum.accumulate(above, axis=0)
         below = np.minimum.accumulate(below[::-1], axis=0)[::-1]
         return QuantileCurve(points, above, below, self._by_look(points, share), self.people, self.values)
+
+    def _beyond_each(self, points: Floats, side: str) -> tuple[Floats, Floats]:
+        """Sums of the people's steps, and of their squares, a row a point and a column a look.
+
+        From one point to the next lower one a few values come in. Each adds one to the count `b` of its
+        person, who has `m` values: `2 b + 1` to the sum of `b b`, and `m` to that of `b m`.
+        """
+        places = np.arange(len(self.value))
+        starts = np.searchsorted(self.value, points, side=side)  # type: ignore[call-overload]
+        row = np.searchsorted(starts, places, side="right")  # the value is beyond this many points
+        look = np.minimum(self.look[self.person], self.n_looks)
+        by_person = np.argsort(self.person, kind="stable")
+        ends = np.cumsum(np.bincount(self.person, minlength=len(self.each)))
+        higher = np.empty(len(places))
+        higher[by_person] = ends[self.person[by_person]] - 1 - places
+        sums = []
+        for weights in (None, 2 * higher + 1, self.each[self.person]):
+            size = (len(points) + 1) * (self.n_looks + 1)
+            cells = np.bincount(row * (self.n_looks + 1) + look, weights, minlength=size)
+            table = cells.reshape(len(points) + 1, self.n_looks + 1)[1:, : self.n_looks]
+            sums.append(np.cumsum(np.cumsum(table[::-1], axis=0)[::-1], axis=1).astype(float))
+        beyond, both, mixed = sums
+        rest = 1 - self.p
+        squares = both - 2 * rest * mixed + rest**2 * self._up_to(self.each**2)
+        return beyond - rest * self.values, squares
+
+    def _log_e(
+        self, total: Floats, squares: Floats, null_variance: Floats, k: Floats, enough: npt.NDArray[np.bool_]
+    ) -> Floats:
+        spread = np.sqrt(np.maximum(np.maximum(squares, null_variance), 1e-300))
+        return mixture_log_e(np.where(enough, total / spread, 0.0), np.where(enough, k, 0.0), "one")
 
     def _by_look(self, points: Floats, share: Floats) -> Floats:
         """The quantile at each look: the first point below no more than `1 - p`; exact at the last look."""
