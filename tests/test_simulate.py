@@ -244,6 +244,12 @@ def test_a_flag_that_sticks_cannot_be_switched_off(plan):
     assert answers == {False: {"false"}, True: {"true"}}
 
 
+@pytest.mark.parametrize("name", ["steps", "effects", "faults"])
+def test_a_part_of_a_scenario_that_is_only_a_name_is_refused_with_an_example(name):
+    with pytest.raises(ck.PlanError, match=f"{name} of the scenario have 'paid'; expected such as"):
+        ck.Scenario(**{name: ["paid"]})
+
+
 def test_mistakes_are_answered_with_what_there_is(plan):
     with pytest.raises(ck.PlanError, match=r"no quantity 'payed'.*Did you mean 'paid'"):
         ck.Scenario(effects=[Effect("payed", 2)])

@@ -32,6 +32,15 @@ QUANTITIES = (
 )
 
 
+_EXAMPLES = {"steps": 'Step("paid", 0.6)', "effects": 'Effect("errors", 3)', "faults": 'Fault("late data")'}
+
+
+def _require_kind(items: Sequence[object], name: str, kind: type) -> None:
+    for item in items:
+        if not isinstance(item, kind):
+            raise PlanError(f"the {name} of the scenario have {item!r}; expected such as {_EXAMPLES[name]}")
+
+
 def _require_share(value: float, what: str) -> None:
     if not 0 <= value <= 1:
         raise PlanError(f"{what} is {value}; expected a fraction between 0 and 1")
@@ -221,6 +230,8 @@ class Scenario(Noun):
     def __post_init__(self) -> None:
         for name in ("effects", "faults", "steps", "switched_off", "notes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, kind in (("steps", Step), ("effects", Effect), ("faults", Fault)):
+            _require_kind(getattr(self, name), name, kind)
         for name in ("asked", "error_rate", "server_error_rate"):
             _require_share(getattr(self, name), name)
         for name in ("pages", "errors_per_hit"):
