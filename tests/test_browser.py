@@ -11,7 +11,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium or another Chromium on the PATH"),
     *(
         pytest.mark.skipif(find_spec(package) is None, reason=f"needs {package}, part of canarykit[test]")
-        for package in ("playwright", "jupyterlab", "anywidget")
+        for package in ("playwright", "axe_playwright_python", "jupyterlab", "anywidget")
     ),
 ]
 
@@ -28,7 +28,11 @@ funnel = ck.funnel_by_flag(
 guardrail = ck.Guardrail("$exception", margin_ratio=1.5)
 report = ck.evaluate_stage(log, plan, stage, guardrail, as_of=plan.window(stage)[1])""",
     'view = funnel.explore(host="https://eu.posthog.com", project_id=1)\nview',
-    "checks = report.explore()\nchecks",
+    'checks = report.explore(segment="$browser")\nchecks',
+    """trend = ck.trend_by_flag(log, "$exception", flag=plan.flag, plan=plan, stage=stage)
+days = trend.explore()
+days""",
+    "stages = plan.explore(log)\nstages",
 )
 
 
@@ -99,7 +103,9 @@ def test_a_click_on_a_bar_of_a_funnel_shows_the_people_behind_it(page, ask, name
 
 def test_each_person_behind_a_bar_has_a_link_to_the_recording(page, ask):
     choose(page, 0, "true/3/reached")
-    links = [a.get_attribute("href") for a in page.locator(".ck-people").first.locator("a").all()]
+    links = [
+        a.get_attribute("href") for a in page.locator(".ck-people").first.locator("td:last-child a").all()
+    ]
     host = "host='https://eu.posthog.com', project_id=1"
     assert links == ask(f"[r['replay_url'] for r in funnel.people(3, variant='true', {host}).rows]")
 
@@ -110,6 +116,46 @@ def test_a_click_on_a_check_shows_to_whom_it_happened(page, ask, arm, canary):
     expected = ask(f"report.people('people with $exception', canary={canary})['person_id'].tolist()")
     assert shown == expected[:200]
     assert ask("checks.people['person_id'].tolist()") == expected
+
+
+def test_a_click_on_a_day_shows_to_whom_it_happened(page, ask):
+    name = ask("days.parts")[0]
+    shown = choose(page, 2, name)
+    assert shown == ask("trend.people(0, variant='false').ids")[:200]
+    assert ask("days.selection") == name
+
+
+def test_a_click_on_a_stage_shows_who_was_exposed_in_it(page, ask):
+    shown = choose(page, 3, "beta/true")
+    rows = "ck.exposures(log, plan.flag, plan=plan).of_stage('beta').query('variant == \"true\"')"
+    assert shown == ask(f"{rows}['person_id'].tolist()")[:200]
+
+
+def test_a_persons_matched_events_unfold(page, ask):
+    choose(page, 0, "true/2/reached")
+    first = page.locator(".ck-people").first.locator("tbody tr").first
+    assert first.locator("li").first.is_hidden()
+    first.locator("summary").click()
+    events = first.locator("li").all_inner_texts()
+    expected = ask("[[e['person_id'], e['name']] for e in funnel.people(2, variant='true').events]")
+    mine = [name for person, name in expected if person == expected[0][0]]
+    assert [name in text for name, text in zip(mine, events, strict=True)] == [True] * len(mine)
+
+
+def test_a_report_is_narrowed_to_a_segment_by_its_list(page, ask):
+    chosen = page.locator(".ck-explorer").nth(1).locator("label", has_text="$browser").locator("select")
+    chosen.select_option("Safari")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.ck-quiet')].some(p => p.innerText.match('Safari'))"
+    )
+    assert ask("checks.segment") == "Safari"
+    shown = choose(page, 1, "people with $exception/canary")
+    twin = "report.people('people with $exception', segment={'$browser': 'Safari'})['person_id'].tolist()"
+    assert shown == ask(twin)
+    chosen.select_option("")
+    page.wait_for_function(
+        "![...document.querySelectorAll('.ck-quiet')].some(p => p.innerText.match('Safari'))"
+    )
 
 
 def test_the_picture_can_be_walked_and_chosen_by_keyboard(page, ask):
@@ -165,8 +211,23 @@ CONTRAST = """() => {
 }"""
 
 
+def faults(page, within=None):
+    """What axe-core calls a serious or critical fault of accessibility, and where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    answer = Axe().run(page, context=within).response
+    assert answer["passes"]
+    return [
+        (fault["id"], [node["html"][:120] for node in fault["nodes"]])
+        for fault in answer["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_every_word_of_the_picture_can_be_read_by_day_and_by_night(page, theme):
+def test_every_word_of_the_picture_can_be_read_by_day_and_by_night(page, ask, theme):
+    ask("view.choose('true/3/reached').selection + checks.choose(checks.parts[-1]).selection")  # short lists
+    ask("days.choose(days.parts[-1]).selection + stages.choose(stages.parts[0]).selection")
     change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
     page.evaluate(change, theme)
     page.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
@@ -174,6 +235,27 @@ def test_every_word_of_the_picture_can_be_read_by_day_and_by_night(page, theme):
     contrasts = page.evaluate(CONTRAST)
     assert len(contrasts) > 20
     assert min(contrasts)[0] >= 4.5, min(contrasts)
+    assert faults(page, ".ck-explorer") == []
+
+
+@pytest.fixture(scope="module")
+def pages(opened):
+    """A report's page and the timeline of a release, as they are written."""
+    _, ask, _ = opened
+    timeline = "__import__('canarykit.health.page.timeline', fromlist=['timeline'])"
+    lines = f"[{timeline}.stage_line(report, 'stage.html')]"
+    return {"report": ask("report.to_html()"), "timeline": ask(f"{timeline}.release_page({lines})")}
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("kind", ["report", "timeline"])
+def test_a_page_has_no_serious_fault_of_accessibility(opened, pages, kind, scheme, width):
+    page = opened[0].context.browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.set_content(pages[kind])
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
 
 
 def test_nothing_is_fetched_from_elsewhere(opened):

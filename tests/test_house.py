@@ -84,9 +84,11 @@ POINT_BACK = {
     "health.page.details -> plots.health",
     "health.report.release_report -> plots.health",
     "health.report.stage_report -> plots.health",
-    "health.report.stage_report -> widgets.views",
+    "health.report.stage_report -> widgets.reports",
     "insights.dashboard -> plots.dashboard",
     "insights.trend -> plots.trends",
+    "insights.trend -> widgets.views",
+    "plan.rollout_plan -> widgets.views",
     "simulate.decisions.operating -> plots.simulate",
     "simulate.decisions.ramps -> plots.simulate",
 }

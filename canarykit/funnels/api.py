@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from canarykit.errors import PlanError, did_you_mean
@@ -16,8 +17,8 @@ from canarykit.funnels.question.parse import (
     read_step,
     read_window,
 )
-from canarykit.funnels.question.people import PeopleFilter, people_of_filters, read_people
-from canarykit.funnels.question.specs import Breakdown, FilterGroup, FunnelQuery, Order, Step
+from canarykit.funnels.question.people import PeopleFilter, narrowed, people_of_filters, read_people
+from canarykit.funnels.question.specs import Breakdown, Filter, FilterGroup, FunnelQuery, Order, Step
 from canarykit.names import one_or_more
 from canarykit.times import check_zone
 
@@ -154,6 +155,7 @@ def funnel_by_flag(
     >>> funnel_by_flag(frame, ["signup", "paid"], flag="new-checkout").counts
     {'true': [1, 1], 'false': [1, 0]}
     """
+    asked = locals().copy()  # the whole question, to be asked again of fewer people
     from canarykit.events import EventLog
     from canarykit.exposure.lookup import exposed_units
     from canarykit.funnels.answers.funnel import Funnel
@@ -191,7 +193,18 @@ def funnel_by_flag(
         exposed = exposed_units(events, query, plan=plan, stage=stage, people=who, whole=whole)
     run = run_funnel(events, query, exposed=exposed)
     funnel = Funnel.from_run(query, run, events, exposed=exposed, confidence=confidence, notes=events.notes)
-    return replace(funnel, notes=tuple(dict.fromkeys((*funnel.notes, *recorded_notes(funnel, events)))))
+    notes = tuple(dict.fromkeys((*funnel.notes, *recorded_notes(funnel, events))))
+    return replace(funnel, notes=notes, _of_segment=partial(_of_segment, asked))
+
+
+def _of_segment(asked: dict[str, Any], name: str, value: str) -> Funnel:
+    """The same question of the people whose property has a value."""
+    if asked["attribution"] == "exposure":
+        return funnel_by_flag(**{**asked, "people": narrowed(asked["people"], name, value)})
+    already = read_filters(asked["filters"] or None)
+    only = Filter(name, (value,), "exact", "person")
+    group = FilterGroup((*([already] if already.values else []), only))
+    return funnel_by_flag(**{**asked, "filters": group})
 
 
 def funnel_query(

@@ -13,7 +13,7 @@ from canarykit.exposure.compared import followed_whole, whole_or_all
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Cohort", "count_shard", "rate_per_person"]
+__all__ = ["Cohort", "count_shard", "placed", "rate_per_person"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,27 +81,8 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     In calendar time an event counts in its own period; with a horizon it counts in the period of its
     person's exposure.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     n = len(cohort.edges) - 1
-    ids = table.column(cohort.unit_column)
-    values = pa.array(cohort.ids, type=pa.string())
-    found = pc.index_in(ids.cast(pa.string()), value_set=values)
-    unit = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-    at = as_micros(table.column("timestamp")).to_numpy()
-    known = unit >= 0
-    unit, at = unit[known], at[known]
-    exposed = cohort.exposed_us[unit]
-    keep = at >= exposed
-    if cohort.horizon_us is not None:
-        keep &= (at < exposed + cohort.horizon_us) & (exposed < cohort.end_us) & (at < cohort.leave_us)
-        where = exposed
-    else:
-        keep &= at < cohort.end_us
-        where = at
-    unit, period = unit[keep], np.searchsorted(cohort.edges, where[keep], side="right") - 1
-    inside = (period >= 0) & (period < n) & (where[keep] >= cohort.begin_us)
+    _, unit, period, inside = placed(table, cohort)
     pair, times = np.unique(unit[inside] * n + period[inside], return_counts=True)
     person, slot = np.divmod(pair, max(n, 1))
     cell = cohort.arm[person] * n + slot
@@ -115,6 +96,39 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
     out[3] = _tally(cohort.arm[begun] * n + start[begun], cohort.n_arms, n)
     out[4] = _tally(cell[cohort.counted()[person]], cohort.n_arms, n)
     return out
+
+
+def placed(table: pa.Table, cohort: Cohort) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The events of a shard that happened to exposed people while they count.
+
+    Returns
+    -------
+    tuple
+        Per such event its row in the table, the number of its person, the period it counts in (-1 before the
+        first), and whether that period lies within the window.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    n = len(cohort.edges) - 1
+    ids = table.column(cohort.unit_column)
+    values = pa.array(cohort.ids, type=pa.string())
+    found = pc.index_in(ids.cast(pa.string()), value_set=values)
+    unit = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    at = as_micros(table.column("timestamp")).to_numpy()
+    rows = np.flatnonzero(unit >= 0)
+    unit, at = unit[rows], at[rows]
+    exposed = cohort.exposed_us[unit]
+    keep = at >= exposed
+    if cohort.horizon_us is not None:
+        keep &= (at < exposed + cohort.horizon_us) & (exposed < cohort.end_us) & (at < cohort.leave_us)
+        where = exposed
+    else:
+        keep &= at < cohort.end_us
+        where = at
+    period = np.searchsorted(cohort.edges, where[keep], side="right") - 1
+    inside = (period >= 0) & (period < n) & (where[keep] >= cohort.begin_us)
+    return rows[keep], unit[keep], period, inside
 
 
 def _tally(cell: np.ndarray, n_arms: int, n: int, weights: np.ndarray | None = None) -> np.ndarray:

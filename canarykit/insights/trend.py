@@ -8,7 +8,7 @@ back from the engine is one small array per variant and interval, never a row pe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from canarykit.events.names import check_events, check_properties
 from canarykit.funnels.question.people import PeopleFilter, read_people
 from canarykit.funnels.question.specs import Filter, FilterGroup
 from canarykit.insights.counts import Cohort, count_shard, rate_per_person
+from canarykit.insights.people import TrendPeople, TrendSource, list_people
 from canarykit.periods import Interval, PeriodGrid, column_micros, moment, period_grid
 from canarykit.times import duration, micros
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Duration, Filters, Time
+    from canarykit.widgets.view import View
 
 __all__ = ["FlagTrend", "Measure", "Per", "trend_by_flag"]
 
@@ -76,6 +78,7 @@ class FlagTrend(Result):
     notes: tuple[Note, ...] = ()
     timezone: str = "UTC"
     followed: tuple[Mapping[str, Any], ...] = ()
+    _source: TrendSource | None = field(default=None)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -136,6 +139,64 @@ class FlagTrend(Result):
         from canarykit.plots.trends import draw_flag_trend
 
         return draw_flag_trend(self, ax=ax)
+
+    def people(
+        self,
+        start: Time | int,
+        *,
+        variant: str | None = None,
+        host: str | None = None,
+        project_id: int | str | None = None,
+    ) -> TrendPeople:
+        """The people behind a point: to whom the event happened, with those events and their sessions.
+
+        They are the `users` of the row: with the event in the interval; for a share of everyone so far, with
+        it by the end of the interval; for an exposure cohort, exposed in the interval with it afterwards.
+
+        Parameters
+        ----------
+        start
+            Which interval: its start as in `rows` (text without an offset is read in the trend's zone), or
+            its number, 0 the first and -1 the last.
+        variant
+            Only this variant; left out, all of them.
+        host, project_id
+            Where your recordings are: with a host each session becomes a replay URL.
+
+        Raises
+        ------
+        DataError
+            If no interval starts then, or nobody was exposed to the variant.
+        """
+        if self._source is None:
+            raise PlanError("this trend was read back without its log; run trend_by_flag again")
+        return list_people(self, self._source, start, variant=variant, host=host, project_id=project_id)
+
+    def explore(
+        self,
+        *,
+        segment: str | None = None,
+        host: str | None = None,
+        project_id: int | str | None = None,
+    ) -> View:
+        """The trend as a picture one can click: each interval leads to its people and their recordings.
+
+        Parameters
+        ----------
+        segment
+            A property of people by whose values the picture can be narrowed, as `people={property: value}`
+            of `trend_by_flag` does.
+        host, project_id
+            As for `people`, which lists the same people without a widget.
+
+        Raises
+        ------
+        ImportError
+            Without the parts for notebooks (`canarykit[lab]`).
+        """
+        from canarykit.widgets.views import explore_trend
+
+        return explore_trend(self, segment=segment, host=host, project_id=project_id)
 
 
 def trend_by_flag(
@@ -219,6 +280,7 @@ def trend_by_flag(
     The intervals are for reading one point at a time. A decision taken by watching the curve needs the
     always-valid evidence of `evaluate_stage`.
     """
+    asked = locals().copy()  # the whole question, to be asked again of fewer people
     _require_sense(measure, per, within)
     from canarykit.exposure.compared import compared_units
 
@@ -254,14 +316,9 @@ def trend_by_flag(
         unit_column=unit,
     )
     last = end if cohort.horizon_us is None else min(leave, end + cohort.horizon_us)
+    bounds: dict[str, Any] = {"since": moment(min(begin, first)), "until": moment(last), "where": where}
     parts = log.reduce(
-        [unit, "timestamp"],
-        partial(count_shard, cohort=cohort),
-        events=[event],
-        since=moment(min(begin, first)),
-        until=moment(last),
-        where=where,
-        actor=unit,
+        [unit, "timestamp"], partial(count_shard, cohort=cohort), events=[event], actor=unit, **bounds
     )
     counts = sum(parts, np.zeros((5, len(variants), grid.n), dtype=np.int64))
     if not counts.any():
@@ -280,6 +337,7 @@ def trend_by_flag(
         tuple(notes),
         timezone,
         _followed(counts, cohort, variants, confidence),
+        TrendSource(log, cohort, tuple(variants), bounds, partial(trend_by_flag, **asked), asked["people"]),
     )
 
 

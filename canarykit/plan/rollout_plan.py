@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from canarykit.events import EventLog
     from canarykit.typing import Time
+    from canarykit.widgets.view import View
 
 __all__ = ["RolloutPlan", "Stage"]
 
@@ -329,7 +331,7 @@ class RolloutPlan(Result):
     @property
     def has_windows(self) -> bool:
         """Whether any stage has a start."""
-        return any(start is not None for start, _ in self._windows)  # type: ignore[attr-defined]
+        return bool(self.windows())
 
     def windows(self) -> dict[str, tuple[pd.Timestamp, pd.Timestamp | None]]:
         """Windows of all stages that have a start, by name, in order."""
@@ -461,6 +463,20 @@ class RolloutPlan(Result):
         look_out = f"\nPlease watch: {', '.join(watch)}." if watch else ""
         closing = f"{look_out}\nNext step decided by {decides}." if decides else look_out
         return f"**{self.flag}: {name}**{when}{until}\n\n{lines}\n{kept}{closing}".rstrip() + "\n"
+
+    def explore(self, log: EventLog, *, segment: str | None = None, as_of: Time | None = None) -> View:
+        """A picture one can click: each stage and variant leads to the people exposed in it.
+
+        `exposures(log, plan.flag, plan=plan).of_stage(stage)` lists the same people.
+
+        Parameters
+        ----------
+        log, segment, as_of
+            The events, a property of people to narrow the picture by, and from when on nothing counts.
+        """
+        from canarykit.widgets.views import explore_plan
+
+        return explore_plan(self, log, segment=segment, as_of=as_of)
 
     def _headline(self) -> str:
         return f"{self.flag}: {len(self.stages)} stages, from {self.stages[0].name} to {self.stages[-1].name}"

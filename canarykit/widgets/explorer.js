@@ -8,8 +8,13 @@ function element(name, className, text) {
   return made;
 }
 
-function isWebAddress(text) {
-  return /^https?:\/\//.test(text);
+function link(address, text) {
+  if (!/^https?:\/\//.test(address)) return element("span", "", address);
+  const made = element("a", "", text);
+  made.href = address;
+  made.target = "_blank";
+  made.rel = "noopener";
+  return made;
 }
 
 function drawBar(bar, model) {
@@ -20,7 +25,7 @@ function drawBar(bar, model) {
     const button = element("button", `ck-part ck-${part.tone}`);
     button.type = "button";
     button.dataset.part = part.id;
-    button.style.flexBasis = `${Math.max(part.width * 100, 1)}%`;
+    button.style.flexBasis = `${part.width * 100}%`;
     button.title = `${part.label}: ${part.value}`;
     button.setAttribute("aria-label", `${bar.group}, ${part.label}: ${part.value}`);
     button.addEventListener("click", () => {
@@ -30,8 +35,21 @@ function drawBar(bar, model) {
     track.append(button);
   }
   row.append(track);
-  row.append(element("span", "ck-value", bar.parts.map((part) => part.value).join(" · ")));
+  row.append(element("span", "ck-value", bar.parts.map((part) => part.value).join("; ")));
   return row;
+}
+
+function drawEvents(person, events) {
+  const folded = element("details");
+  folded.append(element("summary", "", person));
+  const list = element("ol");
+  for (const event of events) {
+    const item = element("li", "", `${event.when} ${event.what} `);
+    if (event.link) item.append(link(event.link, "recording"));
+    list.append(item);
+  }
+  folded.append(list);
+  return folded;
 }
 
 function drawTable(table) {
@@ -41,6 +59,10 @@ function drawTable(table) {
     return box;
   }
   box.append(element("p", "ck-title", table.title));
+  const wide = element("div", "ck-wide");
+  wide.tabIndex = 0;
+  wide.setAttribute("role", "region");
+  wide.setAttribute("aria-label", table.title);
   const grid = element("table");
   const head = grid.createTHead().insertRow();
   for (const column of table.columns) {
@@ -49,57 +71,81 @@ function drawTable(table) {
     head.append(cell);
   }
   const body = grid.createTBody();
-  for (const row of table.rows) {
+  table.rows.forEach((row, person) => {
     const line = body.insertRow();
+    const events = table.events[person] || [];
     row.forEach((text, place) => {
       const cell = line.insertCell();
-      if (table.columns[place].is_link && isWebAddress(text)) {
-        const link = element("a", "", "open");
-        link.href = text;
-        link.target = "_blank";
-        link.rel = "noopener";
-        cell.append(link);
-      } else {
-        cell.textContent = text;
-      }
+      if (place === 0 && events.length) cell.append(drawEvents(text, events));
+      else if (table.columns[place].is_link) cell.append(link(text, "open"));
+      else cell.textContent = text;
     });
-  }
-  box.append(grid);
+  });
+  wide.append(grid);
+  box.append(wide);
   if (table.total > table.rows.length) {
     box.append(element("p", "ck-quiet", `${table.rows.length} of ${table.total}; view.people has all.`));
   }
   return box;
 }
 
+function drawChoice(name, everything, values, chosen, choose) {
+  const label = element("label", "ck-choice", `${name} `);
+  const select = element("select");
+  for (const value of ["", ...values]) {
+    const option = element("option", "", value || everything);
+    option.value = value;
+    select.append(option);
+  }
+  select.value = chosen;
+  select.addEventListener("change", () => choose(select.value));
+  label.append(select);
+  return label;
+}
+
 function render({ model, el }) {
   const root = element("div", "ck-explorer");
+  const title = element("p", "ck-title");
+  const choices = element("div", "ck-choices");
   const bars = element("div", "ck-bars");
+  const caption = element("p", "ck-quiet");
   const people = element("div");
   people.setAttribute("aria-live", "polite");
   let shown = "";
 
-  const filter = element("select");
-  filter.setAttribute("aria-label", "show");
-  for (const group of ["", ...model.get("groups")]) {
-    const option = element("option", "", group || "all");
-    option.value = group;
-    filter.append(option);
+  function drawChoices() {
+    const groups = model.get("groups");
+    const name = model.get("segment_name");
+    if (!groups.includes(shown)) shown = "";
+    choices.replaceChildren();
+    if (groups.length > 1) {
+      const show = (value) => {
+        shown = value;
+        drawBars();
+      };
+      choices.append(drawChoice("variant", "all", groups, shown, show));
+    }
+    if (name) {
+      const narrow = (value) => {
+        model.set("segment", value);
+        model.save_changes();
+      };
+      choices.append(drawChoice(name, "everybody", model.get("segments"), model.get("segment"), narrow));
+    }
   }
-  filter.addEventListener("change", () => {
-    shown = filter.value;
-    drawBars();
-  });
 
   function drawBars() {
     const focused = document.activeElement?.dataset?.part;
-    const heads = new Set();
+    let heading = "";
     bars.replaceChildren();
     for (const bar of model.get("bars")) {
       if (shown && bar.group !== shown) continue;
-      if (!heads.has(bar.group)) bars.append(element("p", "ck-group", bar.group));
-      heads.add(bar.group);
+      if (bar.heading && bar.heading !== heading) bars.append(element("p", "ck-group", bar.heading));
+      heading = bar.heading;
       bars.append(drawBar(bar, model));
     }
+    title.textContent = model.get("title");
+    caption.textContent = model.get("caption");
     mark();
     if (focused) [...bars.querySelectorAll("button")].find((b) => b.dataset.part === focused)?.focus();
   }
@@ -110,19 +156,26 @@ function render({ model, el }) {
     }
   }
 
+  function drawAll() {
+    const inChoices = choices.contains(document.activeElement);
+    drawChoices();
+    drawBars();
+    if (inChoices) choices.querySelector("label:last-child select")?.focus();
+  }
+
   function showPeople() {
     people.replaceChildren(drawTable(model.get("table")));
   }
 
-  root.append(element("p", "ck-title", model.get("title")));
-  if (model.get("groups").length > 1) root.append(filter);
-  root.append(bars, element("p", "ck-quiet", model.get("caption")), people);
+  root.append(title, choices, bars, caption, people);
   el.append(root);
-  drawBars();
+  drawAll();
   showPeople();
-  model.on("change:selection", mark);
-  model.on("change:table", showPeople);
-  model.on("change:bars", drawBars);
+  const heard = { selection: mark, table: showPeople, bars: drawAll, segment: drawChoices };
+  for (const [name, answer] of Object.entries(heard)) model.on(`change:${name}`, answer);
+  return () => {
+    for (const [name, answer] of Object.entries(heard)) model.off(`change:${name}`, answer);
+  };
 }
 
 export default { render };

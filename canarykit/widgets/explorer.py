@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canarykit.display import Result, to_jsonable
+from canarykit.display import Result, Table, format_value, to_jsonable
 from canarykit.errors import DataError, did_you_mean
+from canarykit.widgets.picture import Picture, Segments
 
 try:
     import anywidget
@@ -22,59 +23,31 @@ except ImportError as problem:  # the rest of canarykit does without
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Bar", "Explorer", "Part"]
+__all__ = ["Explorer"]
 
 MOST_SHOWN = 200
 """People in the table beside the picture; `people` has all of them."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a bar that can be chosen.
-
-    Parameters
-    ----------
-    id
-        Names it in `selection`.
-    label, value
-        What it is, and its number as people read it.
-    width
-        Its part of the bar's whole length, 0 to 1.
-    tone
-        "canary", "control", "other" or "lost".
-    """
-
-    id: str
-    label: str
-    value: str
-    width: float
-    tone: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar: its label, the group it belongs to, and its parts."""
-
-    label: str
-    group: str
-    parts: tuple[Part, ...]
+MOST_EVENTS = 20
+"""Events shown of one person; `events` has all of them."""
 
 
 class Explorer(anywidget.AnyWidget):
     """A picture whose parts lead to the people behind them.
 
     Click a part, or walk to it with the tabulator key and press enter. What was chosen is in `selection`,
-    who stands behind it in `people`. Where no widgets run (GitHub, an exported page, a mail), the result's
-    own table stands instead.
+    who stands behind it in `people`. Where no widgets run (GitHub, an exported page, a mail), the bars and
+    the result's own table stand instead.
 
     Attributes
     ----------
     selection
         The id of the chosen part; empty before anything is chosen.
+    segment
+        Of whom the picture is: a value of `segment_name`, or empty for everybody.
     parts
         Ids that can be chosen.
-    people
-        The people behind the selection, as a frame; None before anything is chosen.
+    people, events
+        The people behind the selection and their matched events, as frames; None before anything is chosen.
     """
 
     _esm: Path = Path(__file__).parent / "explorer.js"
@@ -84,25 +57,26 @@ class Explorer(anywidget.AnyWidget):
     caption: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
     bars: traitlets.List[Any] = traitlets.List().tag(sync=True)
     groups: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    segment_name: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
+    segments: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    segment: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
     selection: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
     table: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        result: Result,
-        bars: Sequence[Bar],
-        behind: Callable[[str], Result | pd.DataFrame],
-        caption: str,
-    ) -> None:
-        groups = list(dict.fromkeys(bar.group for bar in bars))
-        super().__init__(
-            title=result._headline(), caption=caption, bars=[asdict(bar) for bar in bars], groups=groups
-        )
-        self.parts: tuple[str, ...] = tuple(part.id for bar in bars for part in bar.parts)
-        self._result = result
-        self._behind = behind
+    def __init__(self, picture: Picture, segments: Segments | None = None) -> None:
+        offered = {} if segments is None else {"segment_name": segments.name, "segments": segments.offered}
+        super().__init__(**_drawn(picture), **offered)
+        self._pictures = {"": picture}
+        self._segments = segments
+        self._picture = picture
         self._chosen: Result | pd.DataFrame | None = None
         self.observe(self._selected, names="selection")
+        self.observe(self._narrowed, names="segment")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Ids that can be chosen."""
+        return self._picture.parts
 
     def choose(self, part: str) -> Explorer:
         """Choose a part by its id, as a click does.
@@ -117,25 +91,69 @@ class Explorer(anywidget.AnyWidget):
         self.selection = part
         return self
 
+    def narrow(self, segment: str) -> Explorer:
+        """Draw the people of one segment, as the list above the picture does; "" is everybody.
+
+        Raises
+        ------
+        DataError
+            If the picture offers no such segment.
+        """
+        if segment and segment not in self.segments:
+            raise DataError(
+                f"the picture has no segment {segment!r}; {did_you_mean(segment, self.segments)}"
+                if self.segments
+                else 'the picture offers no segments; name a property in explore(segment="...")'
+            )
+        self.segment = segment
+        return self
+
     @property
     def people(self) -> pd.DataFrame | None:
         """Everybody behind the selection."""
         return self._chosen.to_frame() if isinstance(self._chosen, Result) else self._chosen
+
+    @property
+    def events(self) -> pd.DataFrame | None:
+        """The matched events of everybody behind the selection; None where nobody's events are listed."""
+        listed = getattr(self._chosen, "events_frame", None)
+        return None if listed is None else listed()
 
     def _selected(self, change: Mapping[str, Any]) -> None:
         part = change["new"]
         if part not in self.parts:  # set by a page that is older than the picture
             self._chosen, self.table = None, {}
             return
-        self._chosen = self._behind(part)
+        self._chosen = self._picture.behind(part)
         self.table = _shown(self._chosen)
+
+    def _narrowed(self, change: Mapping[str, Any]) -> None:
+        value = change["new"]
+        if value not in self._pictures and self._segments is not None and value in self._segments.offered:
+            self._pictures[value] = self._segments.picture_of(value)
+        self._picture = self._pictures.get(value, self._pictures[""])
+        with self.hold_sync():
+            for name, drawn in _drawn(self._picture).items():
+                setattr(self, name, drawn)
+            self._selected({"new": self.selection})
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and beside it what stands where no widget runs."""
         bundle = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        still = {"text/plain": repr(self._result), "text/html": self._result._repr_html_()}
-        return {**data, **still}, metadata
+        result = self._picture.result
+        html = f"<div>{self._picture.to_html()}{result._repr_html_()}</div>"
+        return {**data, "text/plain": repr(result), "text/html": html}, metadata
+
+
+def _drawn(picture: Picture) -> dict[str, Any]:
+    """What the page is sent of a picture."""
+    return {
+        "title": picture.result._headline(),
+        "caption": picture.caption,
+        "bars": [asdict(bar) for bar in picture.bars],
+        "groups": list(dict.fromkeys(bar.group for bar in picture.bars)),
+    }
 
 
 def _shown(behind: Result | pd.DataFrame) -> dict[str, Any]:
@@ -146,7 +164,8 @@ def _shown(behind: Result | pd.DataFrame) -> dict[str, Any]:
         return {
             "title": title,
             "columns": columns,
-            "rows": type(table)(table.columns, table.rows[:MOST_SHOWN]).formatted(),
+            "rows": Table(table.columns, table.rows[:MOST_SHOWN]).formatted(),
+            "events": _events(behind),
             "total": len(table.rows),
         }
     rows = to_jsonable([tuple(row) for row in behind.head(MOST_SHOWN).itertuples(index=False)])
@@ -154,5 +173,19 @@ def _shown(behind: Result | pd.DataFrame) -> dict[str, Any]:
         "title": f"{len(behind):,} people",
         "columns": [{"label": str(name), "is_link": False} for name in behind.columns],
         "rows": [["–" if cell is None else str(cell) for cell in row] for row in rows],
+        "events": [],
         "total": len(behind),
     }
+
+
+def _events(people: Any) -> list[list[dict[str, str]]]:
+    """Per shown person the matched events in order: when, what, and where the recording is."""
+    by_person: dict[Any, list[dict[str, str]]] = {}
+    for event in sorted(getattr(people, "events", ()), key=lambda event: event["timestamp"]):
+        listed = by_person.setdefault((event["person_id"], event["variant"]), [])
+        if len(listed) < MOST_EVENTS:
+            said = {"when": format_value(event["timestamp"], "time"), "what": str(event["name"])}
+            listed.append({**said, "link": event.get("replay_url") or ""})
+    if not by_person:
+        return []
+    return [by_person.get((row["person_id"], row["variant"]), []) for row in people.rows[:MOST_SHOWN]]

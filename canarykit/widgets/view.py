@@ -17,16 +17,27 @@ class View(Protocol):
     ----------
     selection
         The id of the chosen part; empty before anything is chosen.
-    parts
-        Ids that can be chosen.
+    segment
+        Of whom the picture is: a value of the property named in `explore(segment=...)`; empty: everybody.
     """
 
     selection: str
-    parts: tuple[str, ...]
+    segment: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Ids that can be chosen."""
 
     @property
     def people(self) -> pd.DataFrame | None:
         """Everybody behind the selection; None before anything is chosen."""
 
+    @property
+    def events(self) -> pd.DataFrame | None:
+        """Their matched events; None where none are listed."""
+
     def choose(self, part: str) -> View:
         """Choose a part by its id, as a click does."""
+
+    def narrow(self, segment: str) -> View:
+        """Draw the people of one segment; "" is everybody."""

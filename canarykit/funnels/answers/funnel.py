@@ -5,7 +5,7 @@ Steps are named or counted from 1, as in the picture: `people(step=2)` are those
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -72,6 +72,7 @@ class Funnel(Result):
     _run: FunnelRun | None = field(default=None)
     _log: EventLog | None = field(default=None)
     _exposed: Exposed | None = field(default=None)
+    _of_segment: Callable[[str, str], Funnel] | None = field(default=None)
 
     @classmethod
     def from_run(
@@ -286,11 +287,20 @@ class Funnel(Result):
             project_id=project_id,
         )  # fmt: skip
 
-    def explore(self, *, host: str | None = None, project_id: int | str | None = None) -> View:
+    def explore(
+        self,
+        *,
+        segment: str | None = None,
+        host: str | None = None,
+        project_id: int | str | None = None,
+    ) -> View:
         """The funnel as a picture one can click: each part leads to its people and their recordings.
 
         Parameters
         ----------
+        segment
+            A property of people by whose values the picture can be narrowed, as a filter of
+            `funnel_by_flag` does.
         host, project_id
             As for `people`, which lists the same people without a widget.
 
@@ -301,7 +311,7 @@ class Funnel(Result):
         """
         from canarykit.widgets.views import explore_funnel
 
-        return explore_funnel(self, host=host, project_id=project_id)
+        return explore_funnel(self, segment=segment, host=host, project_id=project_id)
 
     def time_to_convert(
         self, from_step: int | str | None = None, to_step: int | str | None = None, bins: int | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
 
-__all__ = ["PeopleFilter", "people_of_filters", "read_people"]
+__all__ = ["PeopleFilter", "narrowed", "people_of_filters", "read_people"]
 
 PEOPLE_TYPES = ("person", "group")
 
@@ -109,6 +109,21 @@ def read_people(value: Any) -> PeopleFilter:
             "(a filter of events narrows what is counted: filters= or where=)"
         )
     return PeopleFilter(filters)
+
+
+def narrowed(people: Any, name: str, value: str) -> PeopleFilter:
+    """Of the people that `people=` names, those whose property has this value.
+
+    Examples
+    --------
+    >>> narrowed(["ada", "bob"], "plan", "pro").words()
+    'those named and plan pro'
+    """
+    only = Filter(name, (value,), "exact", "person")
+    if people is None:
+        return PeopleFilter(FilterGroup((only,)))
+    who = read_people(people)
+    return PeopleFilter(FilterGroup((*([who.filters] if who.filters.values else []), only)), who.ids)
 
 
 def people_of_filters(filters: FilterGroup) -> FilterGroup:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from canarykit.display import Note
 from canarykit.health.checks.check import Check, Section
@@ -45,6 +46,7 @@ def conclude(
     series: EvidenceSeries | None = None,
     notes: Sequence[Note] = (),
     harmed_segments: Sequence[SegmentHarm] = (),
+    segments: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> StageReport:
     """Gather a report.
 
@@ -68,6 +70,8 @@ def conclude(
         Further notes, behind those of the log and the exposures.
     harmed_segments
         Segments that are shown to carry the harm, worst first.
+    segments
+        By property the value of each of those whom the report lists.
     """
     question = data.question
     if data.too_many_unusable and row.verdict is not Verdict.ROLL_BACK:
@@ -95,4 +99,5 @@ def conclude(
         gaps=data.gaps,
         notes=(*question.log.notes, *question.exposures.notes, *question.recorded, *notes),
         harmed_segments=tuple(harmed_segments),
+        segments=segments or {},
     )

@@ -67,6 +67,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         series=series,
         notes=_notes(question, comparison),
         harmed_segments=comparison.segment_harm,
+        segments={name: values[comparison.used] for name, values in comparison.segments.items()},
     )
 
 

@@ -56,7 +56,8 @@ def judge_targeted(data: DataState) -> StageReport:
     sections: tuple[Section, ...] = (session_section(sessions, events),)
     sections += (changes_section(changes, who=who),) if changes else ()
     sections += organisation_section(question, before, after, groups)
-    sections += where_sections(question, after, segment_values(question, units, until=data.until))
+    segments = segment_values(question, units, until=data.until)
+    sections += where_sections(question, after, segments)
     sections += busiest_section(
         dict.fromkeys(units.loc[units["canary"], "person_id"], "canary"), data.pulse.busy
     )
@@ -77,6 +78,7 @@ def judge_targeted(data: DataState) -> StageReport:
         sections=sections,
         evidence=evidence,
         outcomes=after,
+        segments=segments,
         notes=(*value_notes(question, after), note),
     )
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from canarykit.typing import Time
+
 __all__ = ["ReleaseReport", "recompute_release", "release_report", "release_verdict"]
 
 
@@ -42,11 +44,20 @@ class ReleaseReport(StageReport):
         """Names of the checks whose people can be listed."""
         return tuple(f"{key}: {name}" for key, one in self.by_variant.items() for name in one.listed)
 
-    def people(self, name: str, *, canary: bool | None = True) -> pd.DataFrame:
+    def people(
+        self,
+        name: str,
+        *,
+        canary: bool | None = True,
+        segment: Mapping[str, str] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> pd.DataFrame:
         """The people behind a count of one variant, as in `StageReport.people`."""
         for key, one in self.by_variant.items():
             if name.startswith(f"{key}: "):
-                return one.people(name.removeprefix(f"{key}: "), canary=canary)
+                plain = name.removeprefix(f"{key}: ")
+                return one.people(plain, canary=canary, segment=segment, since=since, until=until)
         raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
 
     def plot_evidence(self, *, ax: Axes | None = None) -> Axes:
@@ -141,6 +152,7 @@ def release_report(reports: Mapping[str, StageReport], *, control: str, arms: in
         ),
         "series": None,
         "found": None,
+        "segments": {},
         "audit": {
             "variants": {key: one.audit for key, one in reports.items()},
             "critical_harm": critical,

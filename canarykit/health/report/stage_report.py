@@ -17,6 +17,7 @@ from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
 if TYPE_CHECKING:
     from os import PathLike
 
+    import numpy.typing as npt
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from canarykit.health.report.summary import Audience
     from canarykit.messages import Style
     from canarykit.metrics.unit_outcomes import Outcomes
+    from canarykit.typing import Time
     from canarykit.widgets.view import View
 
 __all__ = ["COLUMNS", "StageReport", "recompute"]
@@ -79,6 +81,8 @@ class StageReport(Result):
         What was dropped, assumed or could not be told, one sentence each.
     harmed_segments
         Segments that are shown to carry the harm, worst first.
+    segments
+        By property (of the browser, the country, ...) the value of each unit of `found`.
     """
 
     flag: str
@@ -103,6 +107,7 @@ class StageReport(Result):
     gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
     notes: tuple[Note, ...] = ()
     harmed_segments: tuple[SegmentHarm, ...] = ()
+    segments: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", one_line(self.reason))
@@ -158,7 +163,15 @@ class StageReport(Result):
     def _judged(self) -> list[str]:
         return [c.name for c in self.checks if c.kind in ("guardrail", "limit")]
 
-    def people(self, name: str, *, canary: bool | None = True) -> pd.DataFrame:
+    def people(
+        self,
+        name: str,
+        *,
+        canary: bool | None = True,
+        segment: Mapping[str, str] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> pd.DataFrame:
         """The people behind a count: to whom it happened, and when, earliest first.
 
         Parameters
@@ -167,25 +180,24 @@ class StageReport(Result):
             Name of a guardrail that is a share of people, or "both variants seen".
         canary
             People of the canary (True), of the control or the others (False), or all (None).
+        segment
+            Only people with these values, by property: `{"$browser": "Safari"}`.
+        since, until
+            Only those to whom it first happened in this time (half-open).
 
         Returns
         -------
         pandas.DataFrame
             person_id, variant, canary, exposed_at, happened_at (missing where there is no such moment).
         """
+        from canarykit.health.people.listed import listed_people
+
         if self.found is None or name not in self.listed:
             raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
-        if name == SEVERAL:
-            import pandas as pd
-
-            units = self.found.units
-            chosen = units["several"].to_numpy(bool)
-            chosen = chosen if canary is None else chosen & (self.found.canary == canary)
-            rows = units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
-            rows["happened_at"] = pd.NaT
-        else:
-            rows = self.found.people(self._judged.index(name), canary=canary)
-        return rows[["person_id", "variant", "canary", "exposed_at", "happened_at"]]
+        metric = None if name == SEVERAL else self._judged.index(name)
+        return listed_people(
+            self.found, metric, canary, self.segments, segment or {}, since=since, until=until
+        )
 
     def _headline(self) -> str:
         return f"{self.verdict.icon} {self.verdict.value.upper()}: {self.reason}"
@@ -363,19 +375,24 @@ class StageReport(Result):
             write_whole(path, page)
         return page
 
-    def explore(self) -> View:
-        """The report as a picture one can click: each arm of a check leads to the people it happened to.
+    def explore(self, *, segment: str | None = None) -> View:
+        """The report as a picture one can click: to whom it happened, in which arm, and when first.
 
         `people` lists the same people without a widget.
+
+        Parameters
+        ----------
+        segment
+            A property of `segments` by whose values the picture can be narrowed.
 
         Raises
         ------
         ImportError
             Without the parts for notebooks (`canarykit[lab]`).
         """
-        from canarykit.widgets.views import explore_report
+        from canarykit.widgets.reports import explore_report
 
-        return explore_report(self)
+        return explore_report(self, segment=segment)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Effects with their intervals and margins (a forest), or counts with exact bounds.
