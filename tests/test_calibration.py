@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import calibrate  # noqa: E402
+from benchmarks.calibrate import oracle  # noqa: E402
 from benchmarks.calibrate.judged import judged  # noqa: E402
 
 RUNS = {
@@ -130,3 +132,27 @@ def test_what_the_readme_says_of_the_rules_stands_in_the_table_it_links_to():
 def _rows(text: str) -> list[list[str]]:
     lines = (line for line in text.splitlines() if line.startswith("| "))
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_no_mixture_is_within_1_25_times_the_oracle_and_ours_is_near_the_best(share):
+    assert oracle.least_weight(1.25, share)[0] > 1
+    assert oracle.least_weight(1.4, share)[0] < 1
+    assert (
+        oracle.least_weight(1.55, share, lowest=1.05)[0]
+        < 1
+        < oracle.least_weight(1.45, share, lowest=1.05)[0]
+    )
+    for margin, most in ((1.02, 1.7), (1.25, 1.62), (2.0, 1.62)):
+        assert oracle.on_the_mean_path(margin, share).max() < most
+
+
+def test_the_best_mixture_reaches_its_threshold_as_the_programme_says():
+    multiple, weights, ratios = oracle.mixture_floor(0.5)
+    assert weights.sum() == pytest.approx(1, abs=0.01)
+    part = ratios * 0.5 / (ratios * 0.5 + 0.5)
+    for effect in (1.2, 2.0, 5.0):  # one effect after the other, without the programme's matrices
+        p = effect / (1 + effect)
+        known = np.log(20) / (p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p)))
+        gained = p * np.log(2 * part) + (1 - p) * np.log(2 * (1 - part))
+        assert weights @ np.exp(multiple * known * gained) >= 20 * 0.99
