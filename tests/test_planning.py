@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.stats.power import NormalIndPower, TTestIndPower
@@ -39,6 +40,21 @@ def test_people_needed_are_the_published_ones():
     tight = ck.Guardrail("$exception", margin_ratio=1.1)
     assert ck.sample_size(tight, rate=0.02).n_canary == pytest.approx(60_589, abs=1)
     assert ck.sample_size(tight, rate=0.02, guardrails=3).n_canary == pytest.approx(106_057, abs=1)
+
+
+def test_harm_is_planned_beyond_the_line_of_rollback_which_wide_margins_move():
+    wide = ck.Guardrail("$exception", margin_ratio=3.0)  # rolled back beyond 2.4 times
+    n = ck.sample_size(wide, rate=0.02, ratio=4, goal="harm").n_canary
+    assert n > 1.5 * ck.sample_size(ck.Guardrail("$exception"), rate=0.02, ratio=4, goal="harm").n_canary
+    rng = np.random.default_rng(5)
+    p, q = rng.binomial(n, 0.08, 20_000) / n, rng.binomial(n, 0.02, 20_000) / n
+    z = (p - q - 0.02 * 1.4) / np.sqrt((p * (1 - p) + q * (1 - q)) / n)
+    assert (z > 1.645).mean() == pytest.approx(0.8, abs=0.02)
+    assert ck.power(wide, n, n, rate=0.02, ratio=4, goal="harm").power == pytest.approx(0.8, abs=0.002)
+    with pytest.raises(ck.DataError, match=r"within the line of rollback of 2\.4"):
+        ck.sample_size(wide, rate=0.02, ratio=2, goal="harm")
+    with pytest.raises(ck.DataError, match="beyond the margin of 3"):
+        ck.sample_size(wide, rate=0.02, ratio=4)
 
 
 def test_margins_in_points_and_in_ratios_are_the_same_question():

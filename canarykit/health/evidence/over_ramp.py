@@ -71,15 +71,20 @@ def rules_in_scope(
 def joined_evidence(own: GuardrailEvidence, whole: GuardrailEvidence, parts: RampParts) -> GuardrailEvidence:
     """The stage's own evidence, with harm also from the sequence over the ramp: whichever shows more.
 
-    Both were made for their parts of the e-value, so their limits on the harmful side hold together.
+    Both were made for their parts of the e-value, so what they show holds together. The limits are those of
+    the stage, whose estimate they stand around; where the ramp shows harm, its limit counts as far as the
+    estimate goes.
     """
-    n_looks = len(own.harm_log_e)
-    whole = whole.last(n_looks)
-    changed: dict[str, Any] = {"harm_log_e": np.maximum(own.harm_log_e, whole.harm_log_e)}
-    if own.guardrail.worse == "lower":
-        changed["high"] = np.fmin(own.high, whole.high)
-    else:
-        changed["low"] = np.fmax(own.low, whole.low)
+    whole = whole.last(len(own.harm_log_e))
+    lower = own.guardrail.worse == "lower"
+    nearer, further = (np.fmin, np.fmax) if lower else (np.fmax, np.fmin)
+    ours, theirs = (own.high, whole.high) if lower else (own.low, whole.low)
+    shown = theirs < own.roll_back if lower else theirs > own.roll_back
+    limit = np.where(shown, nearer(ours, further(theirs, own.value)), ours)
+    changed: dict[str, Any] = {
+        "harm_log_e": np.maximum(own.harm_log_e, whole.harm_log_e),
+        "high" if lower else "low": limit,
+    }
     names = ("interval", "events_canary", "events_control", "at_risk_canary", "at_risk_control")
     ramp = {name: whole.counts[name] for name in names} | {"parts": [parts.whole, parts.own]}
     return replace(own, **changed, counts={**own.counts, "ramp": ramp})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 import numpy as np
 
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import PlanError
+from canarykit.errors import DataError, PlanError
 from canarykit.metrics import Guardrail
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.values import Quantile
@@ -78,7 +78,8 @@ def sample_size(
         logarithm of the values, which are taken as lognormal (approximate: 0.5 to 1 for most load times);
         the answer then counts values, one a person, and `design_effect` corrects for several a person.
     goal
-        "safe": show that the canary is within the margin. "harm": show that it is worse.
+        "safe": show that the canary is within the margin. "harm": show that it is beyond the line of
+        rollback (no change, for margins up to 1.25; a quarter within wider ones).
     any_of
         Questions of which one yes is enough, such as harm in any of several guardrails, or several success
         metrics: each is asked at `alpha / any_of`.
@@ -90,6 +91,11 @@ def sample_size(
     Returns
     -------
     PowerAnswer
+
+    Raises
+    ------
+    DataError
+        If the truth lies on the other side of what is to be shown, or on the line.
 
     Notes
     -----
@@ -232,7 +238,16 @@ def _effect_of(
         raise PlanError(f"{question.label}: give rate=, the control's share (or mean)")
     is_share = isinstance(question.metric, ShareMetric)
     is_quantile = isinstance(question.metric, Quantile)
-    margin = 0.0 if goal == "harm" else rate * (Truth(question, rate, ()).margin_ratio - 1)
+    tolerated = Truth(question, rate, ()).margin_ratio
+    null = question.roll_back_beyond(tolerated) if goal == "harm" else tolerated
+    beyond = (ratio - null) * (1 if question.worse == "higher" else -1)
+    if (beyond < 0) if goal == "harm" else (beyond > 0):
+        where = "within the line of rollback" if goal == "harm" else "beyond the margin"
+        raise DataError(
+            f"{question.label}: a ratio of {ratio:g} in truth is {where} of {null:g}; "
+            f"no number of people shows {goal!r}"
+        )
+    margin = rate * (null - 1)
     if is_share:
         return ProportionEffect(control=rate, canary=rate * ratio, margin=margin)
     if sd is None:
