@@ -20,6 +20,7 @@ from html import escape as html_escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
+from canarykit.counting import counted
 from canarykit.escaping import html_text, markdown_text, one_line
 from canarykit.files import write_whole
 
@@ -166,7 +167,7 @@ class Note:
     count: int | None = None
 
     def __str__(self) -> str:
-        return self.text if self.count is None else f"{self.count:,} {self.text}"
+        return self.text if self.count is None else counted(self.count, self.text)
 
 
 class Shown:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from canarykit.assign import evaluate_flag
 from canarykit.audit.shares import expected_shares
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, UnsupportedFlagError, did_you_mean
 from canarykit.exposure.calls import tellings
@@ -69,7 +70,7 @@ class FlagOverview(Result):
         for row in self.rows:
             counts[row["status"]] = counts.get(row["status"], 0) + 1
         parts = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return f"{len(self.rows)} flags: {parts}." if self.rows else "There are no flags."
+        return f"{counted(len(self.rows), 'flags')}: {parts}." if self.rows else "There are no flags."
 
     def _table(self) -> Table:
         return Table.of(_COLUMNS, self.rows)

@@ -53,7 +53,7 @@ def test_a_funnel_of_a_percentage_stage_counts_only_people_whom_the_draw_put_int
         log, ["open", "pay"], plan=plan, stage="expanded beta 50%", attribution="exposure"
     )
     assert funnel.counts == {"false": [1, 1], "true": [1, 1]}  # ada owns the flag
-    assert "1 people have it by choice" in repr(funnel)
+    assert "1 person has it by choice" in repr(funnel)
 
 
 def test_without_a_groups_export_the_answer_says_how_members_of_chosen_groups_were_told():

@@ -151,7 +151,7 @@ def test_holdout_people_are_an_arm_of_their_own_and_strange_values_are_named():
     log = calls([("ada", 1, "holdout-7"), ("bob", 1, "true"), ("eve", 1, "blue")])
     found = ck.exposures(log, "f", plan=plan)
     assert found.variants == ("blue", "holdout-7", "true")
-    assert str(found.notes[-1]) == "1 units have values the plan does not name: blue"
+    assert str(found.notes[-1]) == "1 unit has values the plan does not name: blue"
 
 
 def test_an_unknown_flag_key_is_answered_with_the_flags_that_are_there():

@@ -484,7 +484,7 @@ def test_within_a_stage_people_are_those_exposed_in_it_and_over_a_ramp_the_growi
     assert stage.people("pay", dropped=True).ids == ["ada"]
     pooled = ck.funnel_by_flag(frame, steps, flag="f", attribution="exposure")
     assert pooled.counts == {"false": [2, 1]}
-    assert "1 people exposed to several variants over time: set apart" in repr(pooled)
+    assert "1 person exposed to several variants over time: set apart" in repr(pooled)
     with pytest.raises(PlanError, match="needs the plan"):
         ck.funnel_by_flag(frame, steps, flag="f", stage="50%")
 

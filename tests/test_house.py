@@ -18,6 +18,7 @@ PACKAGE = ROOT / "canarykit"
 FLOORS = (
     {
         "errors",
+        "counting",
         "documents",
         "names",
         "escaping",

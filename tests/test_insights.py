@@ -244,7 +244,7 @@ def test_people_who_were_chosen_are_not_in_the_trend_of_a_percentage_stage():
         log_of(rows, persons=persons), "$exception", flag="f", plan=plan, stage="expanded beta 50%"
     )
     assert values(trend, "true", "exposed") == values(trend, "true") == [1]
-    assert "1 people have it by choice" in repr(trend)
+    assert "1 person has it by choice" in repr(trend)
 
 
 def test_a_group_flag_counts_groups():

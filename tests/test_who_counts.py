@@ -145,6 +145,43 @@ def test_new_in_the_canary_is_what_was_met_with_the_canary_by_the_arm_at_the_tim
     assert apart.loc["Old"].tolist() == [0, 1]
 
 
+def test_a_flag_of_groups_counts_groups_in_exceptions_sessions_and_surveys():
+    """Acme's two people are one organisation; an event without a group is nobody's."""
+    rows = []
+    for who, group, value in (
+        ("a1", "acme", "true"),
+        ("a2", "acme", "true"),
+        ("b", "bell", "false"),
+        ("r", "re", "false"),
+    ):
+        mine = {"$group_0": group, "$session_id": f"s-{who}"}
+        rows += [call(who, value, **mine), event("$exception", who, 2, **{"$exception_type": "E"}, **mine)]
+        rows.append(event("survey sent", who, 3, **{"$survey_id": "s", "$survey_response": "5"}, **mine))
+    rows.append(call("r", "true", 5, **{"$group_0": "re"}))
+    rows.append(event("$exception", "r", 6, **{"$exception_type": "New", "$group_0": "re"}))
+    rows.append(event("$exception", "a1", 6, **{"$exception_type": "E"}))
+    log = log_of(*rows)
+    stage = ck.Stage.for_share("half", 50, dwell="2d")
+    options = {"aggregation_group_type": "organization", "starts_at": START}
+    plan = ck.RolloutPlan("f", (stage,), **options)
+    found = ck.exceptions_by_flag(log, "f", plan=plan, stage="half")
+    counted = found.groups.set_index("what")[["canary_people", "control_people"]]
+    assert counted.loc["E"].tolist() == [1, 2]
+    assert (found.n_canary, found.n_control) == (1, 2)
+    assert sorted(found.people("E")["person_id"]) == ["a1", "a2", "b", "r"]
+    assert "canary organization groups" in str(found)
+    sessions = ck.sessions_by_flag(log, "f", plan=plan, stage="half").sessions
+    assert sessions.set_index("session_id")["variant"].to_dict() == {
+        "s-a1": "true", "s-a2": "true", "s-b": "false", "s-r": "false",
+    }  # fmt: skip
+    survey = ck.survey_by_flag(log, "s", flag="f", plan=plan, stage="half")
+    answered = survey.response.set_index("variant")[["exposed", "answered"]]
+    assert (answered.loc["true"].tolist(), answered.loc["false"].tolist()) == ([1, 1], [2, 2])
+    assert len(survey.answers) == 4
+    (report,) = [ck.evaluate_stage(log, plan, "half", as_of=at(2000))]
+    assert report.check("organization groups with $exception").canary.total == 1
+
+
 def test_sessions_and_surveys_set_people_of_several_variants_apart_too():
     rows = [
         {**row, "$session_id": f"s-{row['distinct_id']}"}

@@ -111,9 +111,14 @@ class Compared:
         return int(self.units.loc[self.units["variant"] == variant, "person_id"].nunique())
 
     def after(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Events of the units while they count, with `variant` and `stage`; in order of time."""
-        joined = events.assign(person_id=events["person_id"].astype(str)).merge(
-            self.units[["person_id", "variant", "stage", "exposed_at", "leaves_at"]], on="person_id"
+        """Events of the units while they count, with `unit`, `variant` and `stage`; in order of time.
+
+        `events` have the column that names the unit (`unit_column`), and `person_id` whoever did it.
+        """
+        named = events[events[self.unit_column].notna()]
+        units = self.units[["person_id", "variant", "stage", "exposed_at", "leaves_at"]]
+        joined = named.assign(unit=named[self.unit_column].astype(str)).merge(
+            units.rename(columns={"person_id": "unit"}), on="unit"
         )
         inside = joined["timestamp"] >= joined["exposed_at"]
         inside &= joined["leaves_at"].isna() | (joined["timestamp"] < joined["leaves_at"])

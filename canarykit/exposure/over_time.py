@@ -18,16 +18,18 @@ __all__ = ["variants_at"]
 
 
 def variants_at(
-    log: Any, found: Exposures, person_id: pd.Series, at: pd.Series, *, until: Any = None
+    log: Any, found: Exposures, units: pd.Series, at: pd.Series, *, column: str, until: Any = None
 ) -> pd.Series:
-    """The variant each person had at a time; missing before the first exposure.
+    """The variant each person (or group) had at a time; missing before the first exposure.
 
     Parameters
     ----------
     log, found
         The events, and what `exposures` found in them.
-    person_id, at
+    units, at
         Ids (text) and times, of the same index.
+    column
+        Column of the events that names the unit.
     until
         Exposures from this moment on are not looked at.
     """
@@ -35,37 +37,35 @@ def variants_at(
 
     for telling in (telling for telling in tellings(log, found.flag) if telling.source == found.source):
         shards = log.reduce(
-            ["person_id", "timestamp", telling.value],
-            partial(_calls, value=telling.value, wanted=frozenset(person_id)),
+            [column, "timestamp", telling.value],
+            partial(_calls, column=column, value=telling.value, wanted=frozenset(units)),
             until=until,
             **telling.narrow,
         )
         calls = pd.concat([frame for frame, _ in shards], ignore_index=True)
         if any(n_rows for _, n_rows in shards):
             break
-    calls = calls.astype({"person_id": object, "variant": object})
+    calls = calls.astype({"unit": object, "variant": object})
     calls["timestamp"] = calls["timestamp"].astype("datetime64[us, UTC]")
     calls = calls.sort_values(["timestamp", "variant"], kind="stable")
-    asked = pd.DataFrame(
-        {"person_id": person_id.astype(object), "timestamp": at.astype("datetime64[us, UTC]")}
-    )
+    asked = pd.DataFrame({"unit": units.astype(object), "timestamp": at.astype("datetime64[us, UTC]")})
     asked = asked.reset_index(names="row").sort_values("timestamp", kind="stable")
-    met = pd.merge_asof(asked, calls, on="timestamp", by="person_id")
-    return met.set_index("row")["variant"].reindex(person_id.index)
+    met = pd.merge_asof(asked, calls, on="timestamp", by="unit")
+    return met.set_index("row")["variant"].reindex(units.index)
 
 
-def _calls(table: pa.Table, *, value: str, wanted: frozenset[str]) -> tuple[pd.DataFrame, int]:
+def _calls(table: pa.Table, *, column: str, value: str, wanted: frozenset[str]) -> tuple[pd.DataFrame, int]:
     """The known answers of some people, and how many rows there are of everybody."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
     n_rows = table.num_rows
-    who = table.column("person_id").cast(pa.string())
+    who = table.column(column).cast(pa.string())
     table = table.filter(pc.is_in(who, value_set=pa.array(sorted(wanted), pa.string())))
     frame = pd.DataFrame(
         {
-            "person_id": table.column("person_id").cast(pa.string()).to_pandas().astype(object),
+            "unit": table.column(column).cast(pa.string()).to_pandas().astype(object),
             "timestamp": table.column("timestamp").cast(pa.timestamp("us", "UTC")).to_pandas(),
             "variant": table.column(value).cast(pa.string()).to_pandas().astype(object),
         }

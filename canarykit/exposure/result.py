@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 
@@ -133,7 +134,7 @@ class Exposures(Result):
         split = ", ".join(f"{count:,} {variant}" for variant, count in counts.items())
         if not split:
             return f"Nobody was exposed to {self.flag}"
-        return f"{len(self.people):,} {units} were exposed to {self.flag}: {split}"
+        return counted(len(self.people), f"{units} were exposed to {self.flag}: {split}")
 
     def _table(self) -> Table:
         frame = self.by_stage

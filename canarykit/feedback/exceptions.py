@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.documents import read_json
 from canarykit.exposure.compared import Compared, listened_units
@@ -58,6 +59,8 @@ class ExceptionsByFlag(Result):
         One row per exception after the exposure: person_id, variant, timestamp, session_id, exception.
     n_canary, n_control
         Exposed people per arm.
+    unit
+        What was assigned and is counted: "people", or the groups' name for a flag of groups.
     """
 
     flag: str
@@ -68,6 +71,7 @@ class ExceptionsByFlag(Result):
     n_canary: int
     n_control: int
     notes: tuple[Note, ...] = ()
+    unit: str = "people"
 
     @property
     def new_in_canary(self) -> pd.DataFrame:
@@ -93,10 +97,11 @@ class ExceptionsByFlag(Result):
             return f"No exceptions after the exposure to {self.flag}"
         new = len(self.new_in_canary)
         words = "1 is" if new == 1 else f"{new} are"
-        return f"{len(self.groups)} exception groups, of which {words} new in the canary"
+        return counted(len(self.groups), f"exception groups, of which {words} new in the canary")
 
     def _table(self) -> Table:
-        return Table.of(_COLUMNS, list(self.groups.itertuples(index=False, name=None)))
+        columns = [replace(column, label=column.label.replace("people", self.unit)) for column in _COLUMNS]
+        return Table.of(columns, list(self.groups.itertuples(index=False, name=None)))
 
 
 def exceptions_by_flag(
@@ -157,7 +162,7 @@ def exceptions_by_flag(
     """
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     found = log.select(
-        ["person_id", "timestamp", "session_id", *_PROPERTIES],
+        list(dict.fromkeys(["person_id", exposed.unit_column, "timestamp", "session_id", *_PROPERTIES])),
         events=[event],
         since=exposed.since,
         until=exposed.until,
@@ -167,12 +172,12 @@ def exceptions_by_flag(
     )
     issues = _issues(events)
     events = events.assign(exception=issues["exception"], what=issues["what"])[
-        ["person_id", "variant", "timestamp", "session_id", "exception", "what", "is_apart"]
+        ["unit", "person_id", "variant", "timestamp", "session_id", "exception", "what", "is_apart"]
     ]
     n_canary, n_control = exposed.count(exposed.canary), exposed.count(exposed.control)
     rows = []
     for name, part in events.groupby("exception", sort=True):
-        people_of = part.groupby(["is_apart", "variant"])["person_id"].nunique().to_dict()
+        people_of = part.groupby(["is_apart", "variant"])["unit"].nunique().to_dict()
         canary, control = (people_of.get((False, arm), 0) for arm in (exposed.canary, exposed.control))
         share_t = canary / n_canary if n_canary else None
         share_c = control / n_control if n_control else None
@@ -192,23 +197,27 @@ def exceptions_by_flag(
         )
     rows.sort(key=_order)
     groups = pd.DataFrame(rows, columns=[column.key for column in _COLUMNS])
-    events = events.loc[~events["is_apart"]].drop(columns="is_apart").reset_index(drop=True)
+    events = events.loc[~events["is_apart"]].drop(columns=["unit", "is_apart"]).reset_index(drop=True)
     notes = (*log.notes, *exposed.notes)
-    return ExceptionsByFlag(flag, exposed.control, exposed.canary, groups, events, n_canary, n_control, notes)
+    return ExceptionsByFlag(
+        flag, exposed.control, exposed.canary, groups, events, n_canary, n_control, notes, exposed.words
+    )
 
 
 def _set_apart(log: Any, exposed: Compared, found: pd.DataFrame) -> pd.DataFrame:
-    """Exceptions of people set apart, with the variant they had at the time of each."""
+    """Exceptions of units set apart, with the variant each had at the time."""
     from canarykit.exposure.over_time import variants_at
 
-    people = exposed.exposures.people
-    several = people.loc[people["n_variants"] > 1, "person_id"].astype(str)
+    column, people = exposed.unit_column, exposed.exposures.people
+    several = people.loc[people["n_variants"] > 1, exposed.exposures.unit_column].astype(str)
     apart = set(several) - set(exposed.units["person_id"])
-    mine = found[found["person_id"].astype(str).isin(apart)] if exposed.set_apart else found[:0]
+    mine = found[found[column].astype(str).isin(apart)] if exposed.set_apart else found[:0]
     if mine.empty:
-        return mine.assign(variant="", is_apart=True)
-    mine = mine.assign(person_id=mine["person_id"].astype(str), is_apart=True)
-    variant = variants_at(log, exposed.exposures, mine["person_id"], mine["timestamp"], until=exposed.until)
+        return mine.assign(unit="", variant="", is_apart=True)
+    mine = mine.assign(unit=mine[column].astype(str), is_apart=True)
+    variant = variants_at(
+        log, exposed.exposures, mine["unit"], mine["timestamp"], column=column, until=exposed.until
+    )
     return mine.assign(variant=variant)[variant.notna().to_numpy(bool)]
 
 

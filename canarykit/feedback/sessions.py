@@ -174,15 +174,22 @@ def sessions_by_flag(
     table = pa.table(
         {
             "unit": pa.array(units.index.to_numpy()),
-            "person_id": pa.array(units["person_id"].to_numpy(object), pa.string()),
+            "name": pa.array(units["person_id"].to_numpy(object), pa.string()),
             "exposed": pa.array(entered.astype("int64").to_numpy()),
             "leaves": pa.array(np.where(stays, np.iinfo(np.int64).max, leaves.astype("int64").to_numpy())),
         }
     )
     window_us = round(duration(within, name="within") * 1e6)
     shards = log.reduce(
-        ["person_id", "event", "timestamp", "session_id"],
-        partial(_sessions, units=table, errors=tuple(errors), steps=tuple(steps), window_us=window_us),
+        list(dict.fromkeys(["person_id", exposed.unit_column, "event", "timestamp", "session_id"])),
+        partial(
+            _sessions,
+            column=exposed.unit_column,
+            units=table,
+            errors=tuple(errors),
+            steps=tuple(steps),
+            window_us=window_us,
+        ),
         since=exposed.since,
         until=exposed.until,
     )
@@ -212,15 +219,24 @@ def sessions_by_flag(
 
 
 def _sessions(
-    table: pa.Table, *, units: pa.Table, errors: tuple[str, ...], steps: tuple[str, ...], window_us: int
+    table: pa.Table,
+    *,
+    column: str,
+    units: pa.Table,
+    errors: tuple[str, ...],
+    steps: tuple[str, ...],
+    window_us: int,
 ) -> pd.DataFrame:
     """One row per session of a shard; the largest number of errors within any minute from one to the next.
 
     A session belongs to the unit (a person's part of a stage) within whose time it begins, and keeps what
     happens in it afterwards.
     """
+    import pyarrow as pa
+
     at = table.schema.get_field_index("timestamp")
     events = table.set_column(at, "micros", as_micros(table.column("timestamp")))
+    events = events.append_column("unit_name", table.column(column).cast(pa.string()))
     kinds = ", ".join("?" for _ in errors) or "NULL"
     reached = "".join(f" WHEN e.event = ? THEN {k}" for k in range(1, len(steps) + 1))
     step = f"CASE{reached} ELSE 0 END" if steps else "0"
@@ -228,7 +244,7 @@ def _sessions(
         f"""
         WITH begins AS (
             SELECT e.person_id, e.session_id, arg_min(u.unit, e.micros) AS unit
-            FROM arrow_events e JOIN units u ON e.person_id = u.person_id
+            FROM arrow_events e JOIN units u ON e.unit_name = u.name
             WHERE e.micros >= u.exposed AND e.micros < u.leaves AND e.session_id IS NOT NULL
             GROUP BY e.person_id, e.session_id
         ),

@@ -206,7 +206,11 @@ def survey_by_flag(
     names = response_names(log, defined)
     extra = ["$survey_id", "$survey_name", "$survey_submission_id", "$survey_questions"]
     events = log.select(
-        ["person_id", "event", "timestamp", "session_id", *extra, *names],
+        list(
+            dict.fromkeys(
+                ["person_id", exposed.unit_column, "event", "timestamp", "session_id", *extra, *names]
+            )
+        ),
         events=[SHOWN, SENT, DISMISSED],
         since=exposed.since,
         until=exposed.until,
@@ -243,9 +247,7 @@ def _response(after: pd.DataFrame, exposed: Compared) -> pd.DataFrame:
     rows = []
     for variant in exposed.variants:
         part = after[after["variant"] == variant]
-        people = {
-            name: set(part.loc[part["event"] == name, "person_id"]) for name in (SHOWN, SENT, DISMISSED)
-        }
+        people = {name: set(part.loc[part["event"] == name, "unit"]) for name in (SHOWN, SENT, DISMISSED)}
         asked = people[SHOWN] | people[SENT] | people[DISMISSED]
         rate = wilson(len(people[SENT]), len(asked))
         rows.append(

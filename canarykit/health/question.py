@@ -14,7 +14,7 @@ from canarykit.exposure.crossers import CrosserRule, require_rule
 from canarykit.health.decision import Rules
 from canarykit.metrics.guardrail import Guardrail, guardrail_weights
 from canarykit.metrics.recorded import recorded_notes
-from canarykit.metrics.share import ErrorShare
+from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.periods import moment
 from canarykit.times import check_zone, duration, to_utc
 
@@ -226,6 +226,8 @@ def ask(
     exposed = exposures(log, plan.flag, plan=plan, as_of=now, people=people)
     planned = {plan.control, plan.canary} | {item.key for item in plan.variants}
     check_variants(planned, set(exposed.people["variant"]))
+    if exposed.unit != "person":
+        chosen = tuple(_of_groups(item, f"{exposed.unit} groups") for item in chosen)
     return Question(
         log=log,
         plan=plan,
@@ -264,6 +266,14 @@ def _kind(plan: Any, stage: str) -> str:
     if kind == "full" and draws and plan.shares(stage).get(plan.control, 0.0) > 0:
         return "percentage"
     return kind
+
+
+def _of_groups(guardrail: Guardrail, words: str) -> Guardrail:
+    """The guardrail under a name that says what it counts: groups with at least one event, not people."""
+    label = guardrail.label
+    if guardrail.name or not isinstance(guardrail.metric, ShareMetric) or not label.startswith("people "):
+        return guardrail
+    return replace(guardrail, name=label.replace("people", words, 1))
 
 
 def _of_events(log: Any, segments: tuple[str, ...]) -> list[str]:

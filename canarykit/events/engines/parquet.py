@@ -80,7 +80,7 @@ class ExportFiles(Source):
                 lines = JsonLines.read([file.local() for file in self.files])
                 options |= {"empty_rows": lines.n_empty}
                 if lines.n_bad:
-                    text = "lines that are not JSON objects were dropped"
+                    text = "lines that hold no JSON object were dropped"
                     options["notes"] = (Note("bad_lines", text, lines.n_bad),)
                 source = self._renamed(lines.sql, lines.keys)
                 return open_duckdb(source, Connections(lines.tables), mapping, identities, **options)

@@ -86,7 +86,7 @@ def rows_of_answer(data: Any, name: str) -> tuple[Rows, list[Note]]:
         return Rows(pd.DataFrame(listed, columns=names, dtype=object)), notes
     objects = [_flat(row) for row in listed if isinstance(row, dict)]
     if lost := len(listed) - len(objects):
-        notes.append(Note("bad_lines", f"results of {name} that are not objects were dropped", lost))
+        notes.append(Note("bad_lines", f"results of {name} that hold no object were dropped", lost))
     return Rows(pd.DataFrame(objects, dtype=object)), notes
 
 
@@ -116,7 +116,7 @@ def _read_lines(file: ExportFile) -> tuple[Rows, list[Note]]:
     notes = []
     if lines.n_bad:
         notes.append(
-            Note("bad_lines", f"lines of {file.name} that are not JSON objects were dropped", lines.n_bad)
+            Note("bad_lines", f"lines of {file.name} that hold no JSON object were dropped", lines.n_bad)
         )
     return Rows(lines.table()), notes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from canarykit.counting import counted
 from canarykit.display import Note
 from canarykit.health.checks.check import Check, Status
 from canarykit.health.checks.cleanup_checks import cleanup_checks
@@ -98,7 +99,7 @@ def _reason(data: DataState, row: Row, checks: tuple[Check, ...], *, proven: boo
     if row is Row.LIMIT_BREACHED:
         return f"{stage}: " + " ".join(c.meaning for c in checks if c.status is Status.BREACH)
     open_items = sum(c.kind == "clean-up" and c.status is Status.OPEN for c in checks)
-    tail = f" {open_items} clean-up item(s) open." if open_items else ""
+    tail = f" {counted(open_items, 'clean-up items are open')}." if open_items else ""
     if row is Row.SAFE:
         return f"{stage}: every limit is kept, by bounds that hold at every look.{tail}"
     above = [c for c in checks[1:] if c.kind in ("validity", "limit") and c.status is Status.HOLD]

@@ -12,7 +12,7 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.metrics import Guardrail
 from canarykit.metrics.share import ErrorShare
-from canarykit.simulate.decisions.truth import require_variants, truth_of
+from canarykit.simulate.decisions.truth import require_labels, require_variants, truth_of
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 
@@ -91,7 +91,7 @@ def blast_radius(
         One row a person, as for `evaluate_flag`.
     scenario, guardrails, rates
         The bad release and what it harms, as for `simulate_decisions`; each person counts once. Effects
-        that are confined to some people are left out, and said so.
+        that are confined to some people are left out, and said so. A rate of no guardrail is refused.
     **options
         For `evaluate_flag`, such as `groups`.
 
@@ -127,6 +127,7 @@ def blast_radius(
     people = int(has.sum())
     chosen = (Guardrail(ErrorShare()),) if guardrails is None else guardrails
     chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
+    require_labels(rates, chosen)
     harms: list[tuple[Any, ...]] = []
     notes: list[Note] = []
     for guardrail in chosen if scenario is not None else ():

@@ -181,7 +181,9 @@ class Decisions(Result):
     def _headline(self) -> str:
         rule = self.rules[0]
         back, go = self.estimate("roll back", rule), self.estimate("promote", rule)
-        wrong = "a release as bad as the margin" if self.beyond_margin else "a slightly worse release"
+        wrong = (
+            "a release as bad as its margin or worse" if self.beyond_margin else "a slightly worse release"
+        )
         kind = wrong if self.harmful else "a healthy release"
         return (
             f"{kind} under {rule}: rolled back in {back.value:.1%} ({back.low:.1%} to {back.high:.1%}), "
