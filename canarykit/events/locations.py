@@ -246,7 +246,7 @@ def _by_fsspec(url: str, scheme: str) -> tuple[Any, str]:
         import fsspec
     except ImportError:
         raise ExportFormatError(
-            f"{url!r} needs fsspec: pip install fsspec (and the package it names for {scheme}://)"
+            f"{url!r} needs fsspec: pip install 'canarykit[cloud]' (and the package it names for {scheme}://)"
         ) from None
     try:
         filesystem, path = fsspec.core.url_to_fs(url)

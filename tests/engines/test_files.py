@@ -78,6 +78,22 @@ def test_rows_deleted_from_a_delta_table_stay_deleted(tmp_path):
     assert people_of(ck.EventLog(table)) == ["kept"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of the catalogue's own
+def test_rows_deleted_from_an_iceberg_table_stay_deleted(tmp_path):
+    memory = pytest.importorskip("pyiceberg.catalog.memory")
+    catalogue = memory.InMemoryCatalog("test", warehouse=tmp_path.as_uri())
+    catalogue.create_namespace("n")
+    rows = pa.Table.from_pandas(events("kept", "gone"), preserve_index=False)
+    rows = rows.set_column(2, "timestamp", rows.column("timestamp").cast(pa.timestamp("us", "UTC")))
+    table = catalogue.create_table("n.events", schema=rows.schema)
+    table.append(rows)
+    table.delete("distinct_id = 'gone'")
+    assert people_of(ck.read_posthog(table)) == ["kept"]
+    assert people_of(ck.EventLog(table)) == ["kept"]
+    with pytest.raises(ExportFormatError, match="is a table of Iceberg"):
+        ck.read_posthog(str(next(tmp_path.glob("**/metadata")).parent))
+
+
 @pytest.mark.parametrize("read", READ)
 def test_the_home_folder_may_be_written_short(read, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
