@@ -1,8 +1,9 @@
 """The walk behind `make walk`: run the stage notebooks, keep what they show, print each verdict.
 
-Every notebook is executed in its own folder and kernel, as nbval does. After its last cell the kernel is
-asked for the stage reports it holds (a list named `reports`, else `report`); each becomes a line on the
-terminal and a self-contained HTML file.
+Notebooks are executed in their own folder, in one kernel that forgets every name between two of them: starting
+a kernel and loading the libraries would take longer than most of them. After its last cell the kernel is asked
+for the stage reports it holds (a list named `reports`, else `report`); each becomes a line on the terminal and
+a self-contained HTML file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,9 +80,10 @@ def _walk(options: argparse.Namespace) -> int:
     if not notebooks:
         raise DataError(f"{folder} holds no notebook named {STAGE_NOTEBOOKS}")
     walked = []
-    for path in notebooks:
-        print(f"running {path.name} ...", file=sys.stderr, flush=True)
-        walked.append(_run(path, build, own))
+    with _kernel(folder) as kernel:
+        for path in notebooks:
+            print(f"running {path.name} ...", file=sys.stderr, flush=True)
+            walked.append(_run(path, build, own, kernel))
     lines = [line for notebook in walked for line in notebook.lines]
     print(Table.of(COLUMNS, [_shown(line) for line in lines]).to_text())
     index = _write_index(walked, build)
@@ -99,6 +103,13 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
         print(MARK + json.dumps(stage_line(report, page.name)))
 
 
+def forget() -> None:
+    """Make the kernel as good as new, libraries still loaded; runs in the kernel, in the last cell."""
+    from IPython import get_ipython
+
+    get_ipython().reset()
+
+
 def _shown(line: dict[str, Any]) -> dict[str, Any]:
     """A line as the terminal shows it."""
     from canarykit.health.decision import Verdict
@@ -106,23 +117,32 @@ def _shown(line: dict[str, Any]) -> dict[str, Any]:
     return {**line, "verdict": f"{Verdict(line['verdict']).icon} {line['verdict']}"}
 
 
-def _run(path: Path, build: Path, own: dict[str, str]) -> Walked:
+@contextmanager
+def _kernel(folder: Path) -> Iterator[Any]:
+    """A client whose kernel runs in the folder of the notebooks."""
+    nbformat, nbclient = _notebook_part("nbformat"), _notebook_part("nbclient")
+    client = nbclient.NotebookClient(
+        nbformat.v4.new_notebook(),
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],  # not the kernel's remarks about its own connection
+        resources={"metadata": {"path": str(folder.resolve())}},
+    )
+    with client.setup_kernel():
+        yield client
+
+
+def _run(path: Path, build: Path, own: dict[str, str], kernel: Any) -> Walked:
     nbformat, nbclient, nbconvert = (_notebook_part(name) for name in ("nbformat", "nbclient", "nbconvert"))
     notebook = nbformat.read(path, as_version=4)
     if own["EXPORT"]:
         _set_parameters(notebook, own)
     probe = nbformat.v4.new_code_cell(
-        "from canarykit.walk import collect\n" + f"collect(globals(), {str(build)!r}, {path.stem!r})"
+        "from canarykit.walk import collect, forget\n"
+        f"collect(globals(), {str(build)!r}, {path.stem!r})\nforget()"
     )
     notebook.cells.append(probe)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        record_timing=False,
-        extra_arguments=["--log-level=40"],  # not the kernel's remarks about its own connection
-        resources={"metadata": {"path": str(path.parent.resolve())}},
-    )
+    client = nbclient.NotebookClient(notebook, km=kernel.km, timeout=600, record_timing=False)
+    client.kc = kernel.kc
     try:
         client.execute()
     except nbclient.exceptions.CellExecutionError as stopped:

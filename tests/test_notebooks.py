@@ -71,3 +71,22 @@ def test_cells_are_short_and_hold_no_magic(notebook):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_a_notebook_can_be_mailed(path):
     assert path.stat().st_size <= 500 * 1024
+
+
+@pytest.mark.slow
+def test_a_notebook_of_the_walk_starts_with_nothing_of_the_one_before(tmp_path):
+    import nbclient
+
+    from canarykit import walk
+
+    with walk._kernel(tmp_path) as kernel:
+        for source in ("left = 1\nleft", "'left' in globals()"):
+            last = "from canarykit.walk import forget\nforget()"
+            cells = [nbformat.v4.new_code_cell(text) for text in (source, last)]
+            notebook = nbformat.v4.new_notebook(cells=cells)
+            client = nbclient.NotebookClient(notebook, km=kernel.km)
+            client.kc = kernel.kc
+            client.execute()
+            (shown,) = notebook.cells[0].outputs
+            assert shown.execution_count == 1
+    assert shown.data["text/plain"] == "False"

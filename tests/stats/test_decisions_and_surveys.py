@@ -225,3 +225,14 @@ def test_the_interval_of_a_promoter_score_covers_it_however_skewed_the_answers(n
         score = 100 * (shares[0] - shares[2])
         inside = (low <= score + 1e-9) & (score - 1e-9 <= high)
         assert multinomial.pmf(answers, n, shares) @ inside >= 0.95
+
+
+def test_a_sign_change_is_looked_for_step_by_step_as_scipy_does():
+    from scipy.optimize import brentq
+
+    from canarykit.stats.others.mann_whitney import _brent
+
+    steps = np.sort(np.random.default_rng(4).normal(size=60))
+    for fn in (math.sin, lambda at: at**3 - 2, lambda at: float((steps > at).sum()) - 20.5):
+        for tolerance in (1e-2, 1e-4, 1e-9):
+            assert _brent(fn, -2.9, 2.8, tolerance=tolerance) == brentq(fn, -2.9, 2.8, xtol=tolerance)

@@ -12,7 +12,7 @@ doi:10.1080/01621459.1972.10481279.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -166,8 +166,6 @@ def _effect(x: np.ndarray, y: np.ndarray, kind: str) -> float | None:
 
 def _root(x: np.ndarray, y: np.ndarray, quantile: float) -> float:
     """The shift at which the corrected rank statistic is `quantile`."""
-    from scipy.optimize import brentq
-
     lowest, highest = float(x.min() - y.max()), float(x.max() - y.min())
 
     def gap(shift: float) -> float:
@@ -177,16 +175,50 @@ def _root(x: np.ndarray, y: np.ndarray, quantile: float) -> float:
         return lowest
     if gap(highest) >= 0:
         return highest
-    return float(brentq(gap, lowest, highest, xtol=1e-4))
+    return _brent(gap, lowest, highest, tolerance=1e-4)
+
+
+def _brent(fn: Callable[[float], float], low: float, high: float, *, tolerance: float) -> float:
+    """Where a function changes its sign, step by step as `scipy.optimize.brentq`, which is slow to import.
+
+    `blocked` is on the other side of the root than `here`; `step` and `step_before` are the last two moves.
+    """
+    before, here, blocked = low, high, low
+    at_before, at_here, at_blocked = fn(before), fn(here), 0.0
+    step = step_before = 0.0
+    while True:
+        if at_before != 0 and (at_before < 0) != (at_here < 0):
+            blocked, at_blocked = before, at_before
+            step_before = step = here - before
+        if abs(at_blocked) < abs(at_here):
+            before, here, blocked = here, blocked, here
+            at_before, at_here, at_blocked = at_here, at_blocked, at_here
+        least = (tolerance + 4 * np.finfo(float).eps * abs(here)) / 2
+        half = (blocked - here) / 2
+        if at_here == 0 or abs(half) < least:
+            return here
+        chosen = half
+        if abs(step_before) > least and abs(at_here) < abs(at_before):
+            if before == blocked:  # a secant; else the inverse parabola through three points
+                tried = -at_here * (here - before) / (at_here - at_before)
+            else:
+                slope = (at_before - at_here) / (before - here)
+                other = (at_blocked - at_here) / (blocked - here)
+                rise = other * slope * (at_blocked - at_before)
+                tried = -at_here * (at_blocked * other - at_before * slope) / rise
+            if 2 * abs(tried) < min(abs(step_before), 3 * abs(half) - least):
+                chosen = tried
+        step_before, step = (half if chosen is half else step), chosen
+        before, at_before = here, at_here
+        here += step if abs(step) > least else math.copysign(least, half)
+        at_here = fn(here)
 
 
 def _rank_statistic(x: np.ndarray, y: np.ndarray) -> float:
-    from scipy.stats import rankdata
-
     n, m = x.size, y.size
-    both = np.concatenate([x, y])
-    distance = float(rankdata(both)[:n].sum()) - n * (n + 1) / 2 - n * m / 2
-    ties = np.unique(both, return_counts=True)[1]
+    _, at, ties = np.unique(np.concatenate([x, y]), return_inverse=True, return_counts=True)
+    ranks = np.cumsum(ties) - (ties - 1) / 2  # of equal values the mean of their places
+    distance = float(ranks[at.ravel()[:n]].sum()) - n * (n + 1) / 2 - n * m / 2
     spread = (
         n * m / 12 * (n + m + 1 - float((ties.astype(float) ** 3 - ties).sum()) / ((n + m) * (n + m - 1)))
     )
