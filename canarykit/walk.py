@@ -1,9 +1,9 @@
 """The walk behind `make walk`: run the stage notebooks, keep what they show, print each verdict.
 
-Notebooks are executed in their own folder, in one kernel that forgets every name between two of them: starting
-a kernel and loading the libraries would take longer than most of them. After its last cell the kernel is asked
-for the stage reports it holds (a list named `reports`, else `report`); each becomes a line on the terminal and
-a self-contained HTML file.
+Notebooks are executed in their own folder, in one kernel that forgets every name between two of them:
+starting a kernel and loading the libraries would take longer than most of them. After its last cell the
+kernel is asked for the stage reports it holds (a list named `reports`, else `report`); each becomes a line
+on the terminal and a self-contained HTML file.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ environment (or a profile that those libraries read), never from a URL that coul
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from canarykit.errors import ExportFormatError
 
@@ -25,12 +26,16 @@ __all__ = [
     "hive_columns",
     "is_url",
     "of_object",
+    "reason_of",
     "remote_listing",
     "remote_table_format",
 ]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_SECRET = re.compile(r"://[^/?#@]*:[^/?#@]*@")
+_OPTIONS = re.compile(r"\?[a-z_]+=[^*]*$")
 _BY_ARROW = {"s3": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfss", "hdfs": "hdfs"}
+_REFUSED = re.compile(r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|Forbidden|Unauthorized|\b40[13]\b")
 _EMPTY = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -106,8 +111,13 @@ class ExportFile:
 
     def head(self, size: int = 4096) -> bytes:
         """Its first bytes."""
-        with self.open() as stream:
-            return bytes(stream.read(size))
+        try:
+            with self.open() as stream:
+                return bytes(stream.read(size))
+        except OSError as problem:
+            raise ExportFormatError(
+                f"{self.url or self.path} cannot be read: {reason_of(problem)}"
+            ) from problem
 
     def open(self) -> Any:
         """A binary file object."""
@@ -126,8 +136,21 @@ class ExportFile:
             with self.open() as stream, target.open("wb") as out:
                 shutil.copyfileobj(stream, out, 1 << 20)
         except OSError as problem:
-            raise ExportFormatError(f"{self.url} cannot be read: {str(problem).splitlines()[0]}") from problem
+            raise ExportFormatError(f"{self.url} cannot be read: {reason_of(problem)}") from problem
         return str(target)
+
+
+def reason_of(problem: Exception) -> str:
+    """The first line of what a reader says, and where the keys come from that were refused.
+
+    Examples
+    --------
+    >>> print(reason_of(OSError("AWS Error ACCESS_DENIED: No response body.")))
+    AWS Error ACCESS_DENIED: No response body (keys are taken from the environment, such as AWS_ACCESS_KEY_ID)
+    """
+    reason = str(problem).split("\n")[0].rstrip(".")
+    refused = _REFUSED.search(reason)
+    return f"{reason} (keys are taken from the environment, such as AWS_ACCESS_KEY_ID)" if refused else reason
 
 
 def is_url(text: str) -> bool:
@@ -152,10 +175,18 @@ def of_object(source: Any) -> ExportFile | None:
 
 def remote_listing(url: str) -> tuple[list[ExportFile], str]:
     """The files of a URL (one, those of a folder, or those that a pattern matches), and their root."""
+    if _SECRET.search(url):
+        raise ExportFormatError(
+            f"the URL {_SECRET.sub('://…@', url)!r} carries a password; leave it out of the URL and put it "
+            "into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_ACCOUNT_KEY, "
+            "GOOGLE_APPLICATION_CREDENTIALS)"
+        )
     filesystem, path = _opened(url)
     from pyarrow import fs
 
     try:
+        if "%" in path and filesystem.get_file_info(path).type == fs.FileType.NotFound:
+            path = unquote(path)
         pattern = next((at for at, sign in enumerate(path) if sign in "*?["), None)
         if pattern is None or filesystem.get_file_info(path).type == fs.FileType.File:
             info = filesystem.get_file_info(path)
@@ -169,8 +200,7 @@ def remote_listing(url: str) -> tuple[list[ExportFile], str]:
             wanted = _pattern(path)
         listed = filesystem.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
     except OSError as problem:
-        reason = str(problem).split("\n")[0]
-        raise ExportFormatError(f"{url!r} cannot be reached: {reason}") from problem
+        raise ExportFormatError(f"{url!r} cannot be reached: {reason_of(problem)}") from problem
     files = [info.path for info in listed if info.type == fs.FileType.File]
     kept = [file for file in sorted(files) if wanted is None or wanted.fullmatch(file)]
     head = url[: url.index("://") + 3]
@@ -226,8 +256,10 @@ def _opened(url: str) -> tuple[Any, str]:
 
 
 def _escaped(rest: str) -> str:
-    """Signs of a pattern as a URI has to have them; what it names is decoded again by pyarrow."""
-    return rest.replace("[", "%5B").replace("]", "%5D").replace("?", "%3F") if "*" in rest else rest
+    """A path as a URI has to have it, signs of a pattern too; what it names is decoded again by pyarrow."""
+    options = _OPTIONS.search(rest)
+    end = len(rest) if options is None else options.start()
+    return quote(rest[:end], safe="/:@") + rest[end:]
 
 
 def _azure(url: str) -> tuple[Any, str]:
@@ -258,7 +290,46 @@ def _by_fsspec(url: str, scheme: str) -> tuple[Any, str]:
 def _wrapped(filesystem: Any) -> Any:
     from pyarrow import fs
 
-    return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+    class Handler(fs.FSSpecHandler):
+        """Files of fsspec whose failures are all of one kind."""
+
+        def open_input_file(self, path: str) -> Any:
+            import pyarrow as pa
+
+            return pa.PythonFile(_File(self.fs.open(path, mode="rb")), mode="r")
+
+    return fs.PyFileSystem(Handler(filesystem))
+
+
+class _File(io.RawIOBase):
+    """A file of fsspec, whose libraries have errors of their own for a connection that was cut."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return bytes(self._file.read(size))
+        except OSError:
+            raise
+        except Exception as problem:
+            raise OSError(str(problem) or type(problem).__name__) from problem
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _pattern(path: str) -> re.Pattern[str]:

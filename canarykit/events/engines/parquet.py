@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
+from inspect import isgeneratorfunction
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from canarykit.events.engines.duckdb.engine import row_bytes
 from canarykit.events.engines.json_lines import JsonLines
 from canarykit.events.engines.row_groups import RowGroups
 from canarykit.events.fields import Query
-from canarykit.events.locations import ExportFile, hive_columns
+from canarykit.events.locations import ExportFile, hive_columns, reason_of
 from canarykit.events.remembered import CacheFolder, LogColumns, cache_folder, layout_of
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.events.text import id_text
@@ -99,9 +101,7 @@ class ExportFiles(Source):
         except DataError:
             raise
         except (duckdb.Error, pa.ArrowException, OSError) as problem:
-            listed = ", ".join(file.name for file in self.files[:5])
-            reason = str(problem).split("\n")[0]
-            raise ExportFormatError(f"{listed} cannot be read (cut short or damaged?): {reason}") from problem
+            raise _said(problem, self.files, " (cut short or damaged?)") from problem
 
     def _new_names(self, names: Sequence[str]) -> dict[str, str]:
         renamed, gone = self.naming(names) if self.naming else ({}, ())
@@ -147,6 +147,38 @@ class ExportFiles(Source):
         return f"({' UNION ALL BY NAME '.join(selects)})", tables
 
 
+def _said(problem: Exception, files: Sequence[ExportFile], hint: str = "") -> ExportFormatError:
+    """What a reader does not say of itself: which files it was about."""
+    listed = ", ".join(file.name for file in files[:5])
+    return ExportFormatError(f"{listed} cannot be read{hint}: {reason_of(problem)}")
+
+
+def _names_files(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose failures to read (gone, cut off, refused) become one sentence that names the files."""
+
+    def retold(self: Any, problem: Exception) -> Exception:
+        import duckdb
+
+        failed = isinstance(problem, duckdb.Error | pa.ArrowException | OSError)
+        return _said(problem, self.groups.files) if failed else problem
+
+    @wraps(method)
+    def asked(self: Any, *arguments: Any) -> Any:
+        try:
+            return method(self, *arguments)
+        except Exception as problem:
+            raise retold(self, problem) from problem.__cause__
+
+    @wraps(method)
+    def streamed(self: Any, *arguments: Any) -> Any:
+        try:
+            yield from method(self, *arguments)
+        except Exception as problem:
+            raise retold(self, problem) from problem.__cause__
+
+    return streamed if isgeneratorfunction(method) else asked
+
+
 class ParquetEngine(DuckDBEngine):
     """Parquet through DuckDB, and straight through its row groups where all columns are plain."""
 
@@ -176,6 +208,7 @@ class ParquetEngine(DuckDBEngine):
             room=self.shard_bytes / 2,
         )
 
+    @_names_files
     def shards(self, query: Query) -> Iterator[pa.Table]:
         """One table from narrow columns or by the short way if it fits, else cut by actor."""
         plan = self._plain(query)
@@ -197,6 +230,7 @@ class ParquetEngine(DuckDBEngine):
             if table is not None:
                 yield table
 
+    @_names_files
     def batches(self, query: Query) -> Iterator[pa.Table]:
         """A table per row group by the short way or from narrow columns, else as DuckDB streams it."""
         plan = self._plain(query)
@@ -213,10 +247,12 @@ class ParquetEngine(DuckDBEngine):
         """What went wrong with keeping columns."""
         return () if self._narrow is None else self._narrow.notes
 
+    @_names_files
     def event_names(self) -> dict[str, int]:
         """Counted on narrow columns, else by DuckDB."""
         return self._narrow.event_names() if self._narrow and self._is_narrow() else super().event_names()
 
+    @_names_files
     def time_range(self) -> tuple[Any, Any]:
         """First and last time, from narrow columns or as DuckDB tells."""
         if not (self._narrow and self._is_narrow()):
@@ -234,6 +270,7 @@ class ParquetEngine(DuckDBEngine):
             for query in queries:
                 self._narrow.expect(self.layout.parts(query, self.groups.schema) or ())
 
+    @_names_files
     def event_properties(self) -> tuple[str, ...]:
         """Keys in the JSON of all events."""
         if not self._is_narrow():
@@ -241,6 +278,7 @@ class ParquetEngine(DuckDBEngine):
         assert self._narrow is not None
         return tuple(sorted({name for facts in self._narrow.facts() for name in facts.names}))
 
+    @_names_files
     def has_property(self, name: str) -> bool:
         """Whether any event has a key in its JSON; read only as far as it takes to find it."""
         if not self._is_narrow():
@@ -248,6 +286,7 @@ class ParquetEngine(DuckDBEngine):
         assert self._narrow is not None
         return any(name in names for names in self._narrow.some_names())
 
+    @_names_files
     def _unreadable(self) -> int:
         """How many events have properties that hold no object."""
         if not self._is_narrow():
@@ -280,6 +319,7 @@ class ParquetEngine(DuckDBEngine):
             return None
         return self.groups.plan(query, self.mapping, self.zone)
 
+    @_names_files
     def lost(self) -> list[Note]:
         """As counted; nothing to count where the footers say that no row lacks anything."""
         return [] if self.groups.misses_nothing(self.mapping) else super().lost()
