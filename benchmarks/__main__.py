@@ -17,7 +17,7 @@ from pathlib import Path
 
 def names() -> list[str]:
     found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in found if name not in {"__main__", "parts", "timing"})
+    return sorted(name for name in found if name not in {"__main__", "tables", "timing"})
 
 
 def main(arguments: list[str] | None = None) -> int:

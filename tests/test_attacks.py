@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 import canarykit as ck  # noqa: E402
 from benchmarks.attacks import events, limits, one_look, values  # noqa: E402
-from benchmarks.attacks.kernels import crossed  # noqa: E402
+from benchmarks.attacks.kernels import crossed, log_e_paths  # noqa: E402
 from benchmarks.attacks.people import HAZARDS, HOUR, Stage, draw_releases  # noqa: E402
 from benchmarks.attacks.value_kernel import value_crossed  # noqa: E402
 from canarykit.compiler import can_compile  # noqa: E402
@@ -74,6 +74,21 @@ def test_releases_judged_at_once_show_what_each_shows_alone(hazard, share, margi
         for mixture, log_e in pairs:
             assert not reached(drawn, mixture, log_e.max() + 1e-9, 24)[run]
             assert log_e.max() <= 0 or reached(drawn, mixture, log_e.max() - 1e-9, 24)[run]
+
+
+@needs_compiler
+def test_paths_of_evidence_are_those_of_each_release():
+    people = draw_releases(np.random.default_rng(3), 3, HAZARDS["30% after 1 h"], (Stage(0.3, 0, 24),), 60)
+    drawn = people.against_control(1, swapped=True)
+    harm, safe = events.mixtures_of(PAID)
+    for run in range(3):
+        begin, _, end = people.groups[run, 0]
+        columns = [column[begin:end] for column in people.columns]
+        sets = risk_sets(*columns, origin=0, step=HOUR, n_intervals=24)
+        evidence = share_evidence(sets, PAID, 1.0, margin_ratio=0.95)
+        for mixture, log_e in ((harm, evidence.harm_log_e), (safe, evidence.safe_log_e)):
+            mine = log_e_paths(drawn.groups, drawn.columns, mixture, looks=24, step=HOUR)[run]
+            assert mine == pytest.approx(log_e, abs=1e-9)
 
 
 @needs_compiler
@@ -145,7 +160,8 @@ HARDEST = [
     events.Cell("95% after 0.05 h", (Stage(0.5, 0, 36),), 40, 0.95),
     events.Cell("60% after 0.05 h", (Stage(0.05, 0, 36),), 40, 1.25),
     events.Cell("outbreaks", (Stage(0.5, 0, 36),), 40, 0.95, pieces=12),
-    events.Cell("60% after 0.05 h", events.RAMP, 30, 0.95, scope="ramp"),
+    events.Cell("60% after 0.05 h", events.RAMP, 30, 0.95, scope="stage"),
+    events.Cell("60% after 0.05 h", events.RAMP, 30, 0.95, scope="rollout"),
     events.Cell("60% after 0.05 h", (Stage(0.75, 0, 36),), 80, 0.95, arms=3),
     events.Cell("30% after 1 h", (Stage(0.5, 0, 36),), 40, 1.25, ratio=1.25, side="safe"),
     events.Cell("60% after 0.05 h", (Stage(0.1, 0, 36),), 40, 0.95, ratio=0.95, side="safe"),

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import calibrate  # noqa: E402
 from benchmarks.calibrate import oracle  # noqa: E402
-from benchmarks.calibrate.judged import judged  # noqa: E402
+from benchmarks.tables.judged import judged  # noqa: E402
 
 RUNS = {
     "brownian": 1000,
@@ -29,6 +29,7 @@ RUNS = {
     "several_arms": 200,
     "logins": 30,
     "events_to_harm": 40,
+    "agreement": 60,
 }
 SEEDS = {"brownian": 34, "ramp": 33}
 

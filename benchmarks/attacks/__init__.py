@@ -20,8 +20,8 @@ from benchmarks.attacks.limits import funnels_compared, limits_kept
 from benchmarks.attacks.one_look import promoter_scores, small_arms
 from benchmarks.attacks.quantiles import quantiles_kept
 from benchmarks.attacks.values import values_at_the_margin, values_unchanged
-from benchmarks.calibrate import written as tables
-from benchmarks.parts import run_parts
+from benchmarks.tables.parts import run_parts
+from benchmarks.tables.written import written as tables
 
 __all__ = ["PARTS", "ROWS", "run", "written"]
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from benchmarks.attacks.kernels import crossed
 from benchmarks.attacks.people import HAZARDS, HOUR, Releases, Stage, draw_releases
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.health.decision import Rules, log_thresholds
 from canarykit.health.evidence import event_mixtures
+from canarykit.health.evidence.over_ramp import ramp_parts, rules_in_scope
 from canarykit.metrics import ErrorShare, Guardrail
 from canarykit.stats import EventMixture
 
@@ -30,10 +31,8 @@ __all__ = [
 ALPHA = 0.05
 PEOPLE_AT_ONCE = 200_000
 DAYS_2 = 48.0
-RAMP = (Stage(0.05, 0, 18), Stage(0.25, 18, 36), Stage(0.5, 36, 54))
-LONG_RAMP = tuple(
-    Stage(share, 12.0 * i, 12.0 * i + 12) for i, share in enumerate((0.01, 0.05, 0.1, 0.25, 0.5))
-)
+RAMP = (Stage(0.05, 0, 12), Stage(0.25, 12, 24), Stage(0.5, 24, 36))
+LONG_RAMP = tuple(Stage(share, 8.0 * i, 8.0 * i + 8) for i, share in enumerate((0.01, 0.05, 0.1, 0.25, 0.5)))
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class Cell:
     step, pieces
         Microseconds between looks, and evaluations within each (a moving `as_of`).
     scope
-        "stage", "rollout" (the error split over the stages) or "ramp" (one sequence over them).
+        "stage" or "rollout" as `alpha_scope` has it, each also "alone": with `evidence="stage"`; or "pooled",
+        one sequence over the stages with all of the evidence.
     arms, window
         Variants beside the control, and hours in which an event counts.
     """
@@ -70,7 +70,7 @@ class Cell:
     side: str = "harm"
     step: int = HOUR
     pieces: int = 1
-    scope: str = "stage"
+    scope: str = "stage alone"
     arms: int = 1
     window: float = math.inf
 
@@ -95,9 +95,9 @@ class Cell:
         if self.pieces > 1:
             parts.append(f"called every {self.step * 60 // HOUR // self.pieces} min")
         if len(self.stages) > 1:
-            parts.append(
-                {"stage": "worst stage", "rollout": "any stage, one error", "ramp": "pooled"}[self.scope]
-            )
+            words = {"stage": "worst stage", "stage alone": "worst stage, evidence of the stage"}
+            words |= {"rollout": "any stage", "rollout alone": "any stage, evidence of the stage"}
+            parts.append(words.get(self.scope, self.scope))
         return ", ".join(parts)
 
 
@@ -137,35 +137,43 @@ def shares_of_cells(cells: list[Cell], runs: int, seed: list[int]) -> list[float
             reached[place].append(_reached(one, drawn))
     found = [np.concatenate(parts) for parts in reached]
     return [
-        float(each.mean(axis=0).max() if one.scope == "stage" else each.any(axis=1).mean())
+        float(each.mean(axis=0).max() if one.scope.startswith("stage") else each.any(axis=1).mean())
         for one, each in zip(cells, found, strict=True)
     ]
 
 
 def _reached(cell: Cell, drawn: Releases) -> np.ndarray:
-    """Whether the evidence of each release and stage crosses, for any of its variants."""
+    """Whether the evidence of each release and stage crosses, for any of its variants.
+
+    Evidence over the ramp that crossed in an earlier stage counts in the later ones too: they are called
+    harmful at least as often as `evaluate_stage` calls them.
+    """
     worse = "lower" if cell.margin < 1 else "higher"
     guardrail = Guardrail(ErrorShare("it"), worse=worse, margin_ratio=cell.margin)
-    mixture = mixtures_of(guardrail)[cell.side == "safe"]
-    rules = Rules().split(cell.arms)
-    rules = rules.over_stages(len(cell.stages)) if cell.scope == "rollout" else rules
+    safe, stages = cell.side == "safe", len(cell.stages)
+    mixture = mixtures_of(guardrail)[safe]
+    alone = cell.scope.endswith("alone") or safe or stages == 1
+    scope: Any = "rollout" if cell.scope.startswith("rollout") else "stage"
+    rules, sharing = rules_in_scope(Rules().split(cell.arms), stages, "stage" if alone else "ramp", scope)
+    needed = log_thresholds(rules)[safe]
     looks = np.array([round((stage.until - stage.since) * HOUR) // cell.step for stage in cell.stages])
     origins = np.array([round(stage.since * HOUR) for stage in cell.stages])
-    pooled = cell.scope == "ramp"
+    options: dict[str, Any] = {"origins": origins, "looks": looks, "step": cell.step, "pieces": cell.pieces}
     any_arm: Any = False
     for arm in range(1, cell.arms + 1):
-        two = drawn.against_control(arm, swapped=worse == "lower", once=pooled)
-        any_arm = any_arm | crossed(
-            two.groups,
-            two.columns,
-            mixture,
-            log_thresholds(rules)[cell.side == "safe"],
-            origins=origins,
-            looks=looks,
-            step=cell.step,
-            pieces=cell.pieces,
-            pooled=pooled,
-        )
+        both = [drawn.against_control(arm, swapped=worse == "lower", once=once) for once in (False, True)]
+        if cell.scope == "pooled" or alone:
+            pooled = cell.scope == "pooled"
+            one = both[pooled]
+            some = crossed(one.groups, one.columns, mixture, needed, pooled=pooled, **options)
+        else:
+            parts = [ramp_parts(place, sharing) for place in range(stages)]
+            with np.errstate(divide="ignore"):  # nothing is left for a first stage of its own
+                own = needed - np.log([part.own for part in parts])
+                whole = needed - np.log([part.whole for part in parts])
+            some = crossed(both[0].groups, both[0].columns, mixture, own, **options)
+            some |= crossed(both[1].groups, both[1].columns, mixture, whole, pooled=True, **options)
+        any_arm = any_arm | some
     return any_arm
 
 
@@ -181,7 +189,7 @@ def event_cells() -> list[Cell]:
     """Every hazard at every share, two traffics, errors and conversions in turn."""
     found = []
     names = [name for name in HAZARDS if "in all" not in name]
-    people = product(names, ((20, 48.0), (80, 36.0)), (0.01, 0.05, 0.5, 0.95, 0.99))
+    people = product(names, ((20, 48.0), (80, 18.0)), (0.01, 0.05, 0.5, 0.95, 0.99))
     for i, (hazard, (traffic, hours), share) in enumerate(people):
         found.append(Cell(hazard, (Stage(share, 0, hours),), traffic, (1.25, 0.95, 1.02)[i % 3]))
     return found
@@ -222,14 +230,11 @@ def ramp_cells() -> list[Cell]:
     """Ramps on which everybody returns: each stage, the whole rollout, and pooled evidence."""
     names = ("60% after 0.05 h", "95% after 0.05 h", "30% after 12 h", "95% after 12 h", "10% after 1 h")
     names += ("people differ", "hazard falls", "hazard rises", "day and night", "outbreaks")
-    found = [
-        Cell(name, RAMP, 40, 0.95, scope=scope)
-        for name, scope in product(names, ("stage", "rollout", "ramp"))
-    ]
+    scopes = ("stage", "rollout", "stage alone", "rollout alone", "pooled")
+    found = [Cell(name, RAMP, 40, 0.95, scope=scope) for name, scope in product(names, scopes)]
     long = ("60% after 0.05 h", "30% after 12 h", "outbreaks")
-    return found + [
-        Cell(name, LONG_RAMP, 60, 1.25, scope=scope) for name, scope in product(long, ("rollout", "ramp"))
-    ]
+    pairs = product(long, ("stage", "rollout", "rollout alone"))
+    return found + [Cell(name, LONG_RAMP, 60, 1.25, scope=scope) for name, scope in pairs]
 
 
 def ramps(rows: int, rng: int = 76) -> Iterator[dict[str, Any]]:
@@ -241,7 +246,7 @@ def variant_cells() -> list[Cell]:
     """Two to five variants against one control, each judged at its part of the error."""
     names = ("60% after 0.05 h", "95% after 12 h", "10% after 1 h")
     return [
-        Cell(name, (Stage(arms / (arms + 1), 0, DAYS_2),), 25 * (arms + 1), 0.95, arms=arms)
+        Cell(name, (Stage(arms / (arms + 1), 0, 24.0),), 25 * (arms + 1), 0.95, arms=arms)
         for name, arms in product(names, (2, 3, 4, 5))
     ]
 
@@ -263,7 +268,7 @@ def margin_cells() -> list[Cell]:
         Cell(name, (Stage(0.5, 0, 36.0),), 60, margin, ratio=margin, side="safe", pieces=pieces)
         for name, (margin, pieces) in product(names[:4], ((2.0, 1), (0.95, 12)))
     ]
-    return found + [Cell(name, RAMP, 80, 1.25, ratio=1.25, side="safe", scope="ramp") for name in names[:6]]
+    return found + [Cell(name, RAMP, 80, 1.25, ratio=1.25, side="safe", scope="pooled") for name in names[:6]]
 
 
 def at_the_margin(rows: int, rng: int = 78) -> Iterator[dict[str, Any]]:

@@ -14,14 +14,14 @@ from canarykit.metrics.risk import FEWEST, LONGEST, MOST, PART
 from canarykit.stats import EventMixture
 from canarykit.stats.any_look.event_kernels import add_interval, interval_terms, log_mixture
 
-__all__ = ["crossed"]
+__all__ = ["crossed", "log_e_paths"]
 
 
 def crossed(
     groups: np.ndarray,
     columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     mixture: EventMixture,
-    needed: float,
+    needed: float | np.ndarray,
     *,
     origins: np.ndarray,
     looks: np.ndarray,
@@ -39,7 +39,7 @@ def crossed(
     columns
         Start, end of the time at risk, first event (-1: none), all in microseconds, and who has the canary.
     mixture, needed
-        Alternatives, and the log evidence that is looked for.
+        Alternatives, and the log evidence that is looked for; one for every stage, or one each.
     origins, looks
         When each stage begins, and how many looks it has.
     step, pieces
@@ -49,10 +49,26 @@ def crossed(
     """
     grid = mixture.grid
     null = mixture.null_ratio
+    needed = np.broadcast_to(np.asarray(needed, float), looks.shape).copy()
     return _crossed(
         groups, *columns, grid.ratios, grid.log_ratios, grid.log_weights, null, needed,
         origins, looks, step, pieces, pooled,
     )  # fmt: skip
+
+
+def log_e_paths(
+    groups: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    mixture: EventMixture,
+    *,
+    looks: int,
+    step: int,
+) -> np.ndarray:
+    """Running log E of every release (first axis) at each look of a single stage that begins at 0."""
+    grid = mixture.grid
+    return _paths(
+        groups, *columns, grid.ratios, grid.log_ratios, grid.log_weights, mixture.null_ratio, looks, step
+    )
 
 
 @njit()
@@ -127,7 +143,7 @@ def _crossed(
     log_ratios: np.ndarray,
     log_weights: np.ndarray,
     null_ratio: float,
-    needed: float,
+    needed: np.ndarray,
     origins: np.ndarray,
     looks: np.ndarray,
     step: int,
@@ -176,7 +192,7 @@ def _crossed(
                     interval_terms(share / null_ratio, 1 - share, null_ratio, ratios, terms)
                     trial[:] = state
                     add_interval(trial, ours, both, log_ratios, terms)
-                    if log_mixture(trial, log_weights, needed, math.inf) >= needed:
+                    if log_mixture(trial, log_weights, needed[stage], math.inf) >= needed[stage]:
                         reached = True
                         break
                 if reached:
@@ -185,3 +201,37 @@ def _crossed(
                     state[:] = trial
             found[run, stage] = reached
     return found
+
+
+@njit()
+def _paths(
+    groups: np.ndarray,
+    start: np.ndarray,
+    stop: np.ndarray,
+    first: np.ndarray,
+    canary: np.ndarray,
+    ratios: np.ndarray,
+    log_ratios: np.ndarray,
+    log_weights: np.ndarray,
+    null_ratio: float,
+    looks: int,
+    step: int,
+) -> np.ndarray:
+    out = np.zeros((groups.shape[0], looks))
+    state, terms = np.zeros(ratios.size), np.zeros(ratios.size)
+    for run in range(groups.shape[0]):
+        state[:] = 0.0
+        x, n = np.zeros((looks, 1), np.int64), np.zeros((looks, 1), np.int64)
+        part = np.zeros((looks, 1))
+        a, b = groups[run, 0, 0], groups[run, 0, -1]
+        count_cohorts(start[a:b], stop[a:b], first[a:b], canary[a:b], 0, step, null_ratio, x, n, part)
+        current = 0.0
+        for look in range(looks):
+            both = n[look, 0]
+            if both:
+                share = min(max(part[look, 0] / both, 0.0), 1.0)
+                interval_terms(share / null_ratio, 1 - share, null_ratio, ratios, terms)
+                add_interval(state, x[look, 0], both, log_ratios, terms)
+                current = log_mixture(state, log_weights, -math.inf, math.inf)
+            out[run, look] = current
+    return out

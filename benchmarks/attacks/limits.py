@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.funnels.answers.compare import FEWEST_EITHER_WAY, FEWEST_FOR_ANY_LOOK
 from canarykit.stats import best_k, confidence_sequence
 from canarykit.stats.any_look.share_limits import share_limit_log_e
@@ -74,7 +74,7 @@ def funnels_compared(rows: int, rng: int = 79) -> Iterator[dict[str, Any]]:
     """Intervals "at any look" of `funnel.compare` that ever leave out zero: small arms, extreme shares."""
     table = "funnel.compare at any look, an interval that misses"
     cells = [
-        (share, part, 50, 200)
+        (share, part, 50, 100)
         for share, part in product((0.002, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99), (0.02, 0.05, 0.1, 0.5))
     ]
     cells += [(share, 0.5, 5, 100) for share in (0.05, 0.3, 0.5, 0.9)]

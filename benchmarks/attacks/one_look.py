@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import gammaln
 
 from benchmarks.attacks.values import VALUES
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.health.evidence.value_series import value_series
 from canarykit.health.report.planned_look import planned_look
 from canarykit.metrics import Count, Outcomes, Ratio, Total

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.stats.any_look.two_arm_quantiles import ArmValues, log_e_above, quantile_curves
 
 __all__ = ["quantiles_kept"]
@@ -24,7 +24,7 @@ def quantiles_kept(rows: int, rng: int = 83) -> Iterator[dict[str, Any]]:
     the canary's values are as many times the control's as the margin says, "within the margin" is "the
     control lies above the canary divided by the margin": the same as harm with the arms changed over.
     """
-    cells = [*product((0.5, 0.75, 0.95), (0.1, 0.5), (0.0, 0.7)), (0.95, 0.9, 0.7)]
+    cells = [*product((0.5, 0.95), (0.1, 0.5), (0.0, 0.7)), (0.75, 0.5, 0.7), (0.95, 0.9, 0.7)]
     for place, (q, share, alike) in enumerate(cells):
         draw = np.random.default_rng([rng, place])
         people = PEOPLE if q < 0.9 else 2 * PEOPLE

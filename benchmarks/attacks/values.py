@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attacks.value_kernel import value_crossed
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.health.decision import Rules, log_thresholds
 
 __all__ = ["VALUES", "ValueCell", "crossed_in", "draw_values", "values_at_the_margin", "values_unchanged"]
@@ -82,7 +82,7 @@ class ValueCell:
     values: str
     share: float
     traffic: float
-    hours: float = 30.0
+    hours: float = 28.0
     every: float = 1.0
     factor: float = 1.0
     sign: float = 1.0
@@ -136,11 +136,11 @@ def _lines(table: str, cells: list[ValueCell], rows: int, rng: int) -> Iterator[
 def values_unchanged(rows: int, rng: int = 80) -> Iterator[dict[str, Any]]:
     """False rollbacks by any call, hourly and between the looks, before the gate and after it."""
     cells = [
-        ValueCell(name, share, 40, sign=sign)
+        ValueCell(name, share, 30, sign=sign)
         for name, share, sign in product(VALUES, (0.05, 0.5, 0.95), (1.0, -1.0))
     ]
     cells += [
-        ValueCell(name, 0.5, 40, every=every, gate=gate)
+        ValueCell(name, 0.5, 20, every=every, gate=gate)
         for name, (every, gate) in product(
             ("normal", "3 % pay, lognormal 2, capped"), ((0.25, 24.0), (0.25, 168.0), (1.0, 168.0))
         )
@@ -149,7 +149,7 @@ def values_unchanged(rows: int, rng: int = 80) -> Iterator[dict[str, Any]]:
         ValueCell(name, share, 60, grows=24, sign=-1.0)
         for name, share in product(("lognormal 1, capped", "counts, capped at 50"), (0.1, 0.5))
     ]
-    cells += [ValueCell("normal", 0.5, 30, every=1 / 12)]
+    cells += [ValueCell("normal", 0.5, 10, every=1 / 12)]
     yield from _lines("values that did not change, rolled back", cells, rows, rng)
 
 

@@ -24,10 +24,11 @@ from benchmarks.calibrate.oracle import events_to_harm
 from benchmarks.calibrate.promotion import harm_budget, promotion
 from benchmarks.calibrate.ramp import ramp, ramp_plan
 from benchmarks.calibrate.segments import named_segments
+from benchmarks.calibrate.simulated_and_judged import agreement
 from benchmarks.calibrate.tails import heavy_tails
 from benchmarks.calibrate.variants import chatty, guardrails, remaining_traffic, rising_baseline, spreads
-from benchmarks.calibrate.written import written
-from benchmarks.parts import run_parts
+from benchmarks.tables.parts import run_parts
+from benchmarks.tables.written import written
 
 __all__ = ["PARTS", "ROWS", "ramp_plan", "run", "written"]
 
@@ -50,6 +51,7 @@ PARTS = (
     heavy_tails,
     logins,
     events_to_harm,
+    agreement,
 )
 
 

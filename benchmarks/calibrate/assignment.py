@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, HOURS, SHARES
+from benchmarks.tables.judged import judged
 from canarykit.stats import (
     Moments,
     PairMoments,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.stats import mixture_boundary, spending_boundary
 
 __all__ = ["brownian"]

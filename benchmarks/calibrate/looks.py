@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, on_ramp, ramp_plan
+from benchmarks.tables.judged import judged
 
 __all__ = ["looks"]
 

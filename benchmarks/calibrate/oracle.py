@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.health.evidence import event_mixtures
 from canarykit.stats.any_look.sequential import mixture_boundary
 from canarykit.stats.others.published_sequences import tuned_k

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, SHARES, WIDE, on_ramp
+from benchmarks.tables.judged import judged
 from canarykit.health.decision import Evidence, Row, decide, first_decision
 from canarykit.health.evidence.event_evidence import event_mixtures, standing_safety
 from canarykit.stats import EventMixture, risk_ratio

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import canarykit as ck
-from benchmarks.calibrate.judged import judged
+from benchmarks.tables.judged import judged
 from canarykit.plan import RolloutPlan, Stage
 from canarykit.simulate import Decisions, Effect
 from canarykit.stats import EventMixture

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA
+from benchmarks.tables.judged import judged
 from canarykit.health.evidence import event_mixtures
 from canarykit.health.people.segment_values import MOST_SEGMENTS
 

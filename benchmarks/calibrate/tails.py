@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, HOURS, SHARES
+from benchmarks.tables.judged import judged
 from canarykit.health.evidence.event_evidence import value_evidence
 from canarykit.health.evidence.value_series import value_series
 from canarykit.metrics import Guardrail, Outcomes, Total

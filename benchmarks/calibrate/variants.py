@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import canarykit as ck
-from benchmarks.calibrate.judged import judged
 from benchmarks.calibrate.ramp import ALPHA, HOURS, SHARES, WIDE, drift, on_ramp, ramp_plan
+from benchmarks.tables.judged import judged
 from canarykit.health.decision import Rules
 from canarykit.metrics import ErrorShare, SlowShare
 from canarykit.simulate import Effect

@@ -1,0 +1,256 @@
+"""`simulate_decisions` beside the judgement of people one by one: how often each promotes and rolls back.
+
+The people are drawn by their moments, have their events when they have them, stand in entry cohorts and are
+judged by the steps of `evaluate_stage` (tests hold those against `evaluate_stage` on logs). What
+`simulate_decisions` says must be within three Monte-Carlo standard errors of both. It takes events at the
+moment of exposure: the lines with a delay say how far that holds.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import canarykit as ck
+from benchmarks.attacks.events import Cell, mixtures_of, share_of_cell
+from benchmarks.attacks.kernels import log_e_paths
+from benchmarks.attacks.people import HOUR, Stage
+from benchmarks.tables.judged import judged
+from canarykit.health.decision import Evidence, Row, Rules, decide, first_decision
+from canarykit.health.evidence.event_evidence import standing_safety, value_evidence
+from canarykit.health.evidence.value_series import value_series
+from canarykit.metrics import Conversion, ErrorShare, Outcomes, Total
+from canarykit.simulate import Effect, Step
+from canarykit.simulate.decisions.schedule import schedule
+
+__all__ = ["Release", "agreement", "by_people", "simulated"]
+
+START = pd.Timestamp("2026-09-07T00:00:00Z")
+ERRORS = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
+PAID = ck.Guardrail(Conversion("paid"), worse="lower", margin_ratio=0.95)
+REVENUE = ck.Guardrail(Total("paid", "amount"), worse="lower", margin_ratio=0.9)
+TABLE = "simulate_decisions beside people judged one by one"
+MOST = 1000
+DWELL = 24
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release, its people, and how it is looked at.
+
+    Parameters
+    ----------
+    guardrail, base, ratio
+        What is judged, the control's rate, and the canary's over it.
+    share, traffic, hours, looks
+        Canary's part, people an hour (or a population), length of the stage, hours between looks.
+    delay
+        Mean hours from exposure to the event.
+    since
+        Hour from which the effect is there.
+    arms
+        Variants that share the error; the others are left out of both simulations.
+    """
+
+    guardrail: ck.Guardrail = ERRORS
+    base: float = 0.05
+    ratio: float = 1.0
+    share: float = 0.5
+    traffic: Any = 60.0
+    hours: int = 48
+    looks: float = 1.0
+    delay: float = 0.0
+    since: float = 0.0
+    arms: int = 1
+
+    @property
+    def words(self) -> str:
+        """What a table calls it."""
+        what = {id(ERRORS): "errors", id(PAID): "conversion", id(REVENUE): "revenue"}[id(self.guardrail)]
+        people = f"{self.traffic:g} an hour" if isinstance(self.traffic, float) else "people who return"
+        parts = [f"{what} {100 * self.base:g} %", people, f"canary {100 * self.share:g} %"]
+        parts += [f"a look every {self.looks:g} h"] if self.looks != 1 else []
+        parts += [f"events {self.delay:g} h later"] if self.delay else []
+        parts += [f"from hour {self.since:g} on"] if self.since else []
+        parts += [f"{self.arms} variants"] if self.arms > 1 else []
+        return ", ".join(parts)
+
+    @property
+    def plan(self) -> ck.RolloutPlan:
+        """A plan of one stage."""
+        stage = ck.Stage.for_share("half", self.share * 100, dwell=f"{self.hours}h")
+        return ck.RolloutPlan("new-checkout", (stage,), starts_at=START)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of one of the variants."""
+        return Rules().split(self.arms)
+
+
+def simulated(release: Release, runs: int, rng: int) -> dict[str, float]:
+    """What `simulate_decisions` says: how often the release is promoted, and rolled back."""
+    quantity = {id(ERRORS): "errors", id(PAID): "paid", id(REVENUE): "revenue"}[id(release.guardrail)]
+    since = (START + pd.Timedelta(hours=release.since)).isoformat() if release.since else None
+    effect = Effect(quantity, release.ratio, since=since)
+    steps = [Step("seen", 1.0), Step("paid", release.base)]
+    truth = ck.Scenario(steps=steps, error_rate=release.base, effects=[effect])
+    found = ck.simulate_decisions(
+        release.plan,
+        truth,
+        release.guardrail,
+        runs,
+        traffic=release.traffic,
+        looks=f"{round(release.looks * 60)}min",
+        min_dwell=f"{DWELL}h",
+        cap=f"{release.hours}h",
+        decision=release.rules,
+        srm=False,
+        rng=rng,
+        progress=False,
+    )
+    return {verdict: found.probability(verdict) for verdict in ("promote", "roll back")}
+
+
+def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
+    """The same from people one by one."""
+    draw = np.random.default_rng(rng)
+    looks = f"{round(release.looks * 60)}min"
+    expected = schedule(release.plan, traffic=release.traffic, looks=looks)[0].people
+    step, n_looks = round(release.looks * HOUR), len(expected)
+    came = draw.poisson(expected, (runs, n_looks))
+    place = np.repeat(np.arange(came.size), came.ravel())
+    at = np.sort(place + draw.random(len(place)))
+    run = (at / n_looks).astype(np.int64)
+    start = ((at - run * n_looks) * step).astype(np.int64)
+    canary = draw.random(len(run)) < release.share
+    ratio = np.where(canary & (start >= release.since * HOUR), release.ratio, 1.0)
+    value = release.guardrail is REVENUE
+    did = draw.random(len(run)) < release.base * (1.0 if value else ratio)
+    edges = np.searchsorted(run, np.arange(runs + 1))
+    look = start // step
+    cell = run * n_looks + look
+    arrivals = [np.bincount(cell[arm], minlength=came.size).reshape(came.shape) for arm in (canary, ~canary)]
+    units = [np.cumsum(each, axis=1) for each in arrivals]
+    if value:
+        amount = np.where(did, 49.0 * ratio * np.exp(0.5 * draw.standard_normal(len(run))), 0.0)
+        harm, safe = _of_values(release, edges, start, canary, amount, n_looks, step)
+    else:
+        late = (release.delay * HOUR * draw.standard_exponential(len(run))).astype(np.int64)
+        end = n_looks * step
+        first = np.where(did & (start + late < end), start + late, -1)
+        arm = ~canary if release.guardrail.worse == "lower" else canary
+        groups = np.stack([edges[:-1], edges[1:]], axis=1)[:, None, :]
+        columns = (start, np.full(len(run), end), first, arm)
+        harm, safe = (
+            log_e_paths(groups, columns, mixture, looks=n_looks, step=step)
+            for mixture in mixtures_of(release.guardrail)
+        )
+    harm = np.maximum.accumulate(harm, axis=1)
+    evidence = Evidence(
+        units_canary=units[0],
+        units_control=units[1],
+        harm_log_e=harm[None],
+        safe_log_e=standing_safety(safe, harm >= -math.log(release.rules.alpha_rollback))[None],
+        in_grace=True,
+        dwell_met=np.arange(1, n_looks + 1) * release.looks >= DWELL,
+    )
+    row, at_look = first_decision(decide(evidence, release.rules))
+    return {
+        "promote": float(np.mean((row == Row.SAFE) & (at_look >= 0))),
+        "roll back": float(np.mean((row == Row.HARM) & (at_look >= 0))),
+    }
+
+
+def _of_values(
+    release: Release,
+    edges: np.ndarray,
+    start: np.ndarray,
+    canary: np.ndarray,
+    amount: np.ndarray,
+    n_looks: int,
+    step: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Evidence of harm and safety of a sum per person, release by release."""
+    ends = np.arange(1, n_looks + 1) * step
+    harm, safe = [], []
+    for begin, end in pairwise(edges):
+        entered = pd.to_datetime(start[begin:end], unit="us", utc=True)
+        units = pd.DataFrame({"entered_at": entered, "canary": canary[begin:end]})
+        sums, ones = (amount[begin:end],), (np.ones(end - begin),)
+        outcomes = Outcomes(units, (release.guardrail.metric,), (None,), sums, ones, (0,))
+        series = value_series(outcomes, 0, ends, int(ends[-1]))
+        found = value_evidence(
+            *series.contrast(1.0),
+            *series.contrast(release.guardrail.tolerated_ratio),
+            release.guardrail,
+            1.0,
+            margin=-1.0,
+            gate=int(DWELL * HOUR // step),
+            harmful=series.contrast(release.guardrail.roll_back_beyond()),
+        )
+        harm.append(found.harm_log_e)
+        safe.append(found.safe_log_e)
+    return np.stack(harm), np.stack(safe)
+
+
+def releases() -> list[Release]:
+    """Rare and common events, harmless to bad; shares, looks, late effects, variants, values, delays."""
+    found = [Release(base=base, ratio=ratio) for base, ratio in product((0.02, 0.1), (1.0, 1.25, 1.6))]
+    found += [Release(PAID, base, ratio) for base, ratio in product((0.3, 0.6, 0.9), (1.0, 0.95, 0.88))]
+    found += [Release(base=0.1, ratio=r, share=s) for s, r in product((0.05, 0.2, 0.9), (1.0, 1.5))]
+    found += [Release(PAID, 0.6, r, looks=looks) for looks, r in product((0.25, 6.0, 24.0), (1.0, 0.9))]
+    found += [Release(base=0.1, ratio=2.0, since=hour) for hour in (12.0, 30.0)]
+    found += [Release(PAID, 0.6, r, arms=3) for r in (1.0, 0.88)]
+    found += [Release(PAID, 0.6, r, traffic=ck.Population(6000)) for r in (1.0, 0.9)]
+    found += [Release(REVENUE, 0.5, r) for r in (1.0, 0.9, 0.8)]
+    return found + [Release(PAID, 0.6, r, delay=hours) for hours, r in product((0.5, 2.0), (1.0, 0.9))]
+
+
+def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
+    """Promotions and rollbacks of single stages, then rollbacks anywhere on a ramp with one error rate."""
+    runs = min(rows, MOST)
+    for place, release in enumerate(releases()):
+        some = runs // 4 if release.guardrail is REVENUE else runs
+        expected = by_people(release, some, rng + place)
+        for verdict, share in simulated(release, 2 * runs, 1000 + rng + place).items():
+            rule = f"{verdict}: {release.words}"
+            yield _line(rule, release.ratio, share, 2 * runs, expected[verdict], some, held=not release.delay)
+    stages = tuple(Stage(share, 12.0 * i, 12.0 * i + 12) for i, share in enumerate((0.05, 0.25, 0.5)))
+    for place, (ratio, scope) in enumerate(product((1.0, 1.5, 2.5), ("rollout", "rollout alone"))):
+        cell = Cell("10% after 0.05 h", stages, 100, 1.02, ratio=ratio, scope=scope)
+        expected_share = share_of_cell(cell, runs, [rng, place])
+        plan = ck.RolloutPlan(
+            "new-checkout",
+            tuple(ck.Stage.for_share(f"{s.share:g}", s.share * 100, dwell="12h") for s in stages),
+            starts_at=START,
+        )
+        found = ck.simulate_decisions(
+            plan,
+            ck.Scenario(error_rate=0.1, effects=[Effect("errors", ratio)]),
+            ck.Guardrail(ErrorShare(), margin_ratio=1.02),
+            2 * runs,
+            traffic=100.0,
+            on_hold="go on",
+            evidence="stage" if scope.endswith("alone") else "ramp",
+            alpha_scope="rollout",
+            srm=False,
+            rng=rng + place,
+            progress=False,
+        )
+        share = found.probability("roll back")
+        yield _line(f"roll back: {cell.words}", ratio, share, 2 * runs, expected_share, runs)
+
+
+def _line(
+    rule: str, ratio: float, share: float, rows: int, expected: float, people_rows: int, *, held: bool = True
+) -> dict[str, Any]:
+    """A line that is off where both differ by more than three standard errors of their difference."""
+    pooled = (rows * share + people_rows * expected) / (rows + people_rows)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / people_rows))
+    why = "" if held else "taken as if at once"
+    line = judged(TABLE, rule, ratio, rows, share, expected, near=False, why=why)
+    return line | {"ok": not held or abs(share - expected) <= 3 * error}

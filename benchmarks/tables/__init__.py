@@ -1,0 +1,1 @@
+"""Tables of simulated lines: each held against what is promised or expected, run part by part, written."""
