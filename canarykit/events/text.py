@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from canarykit.events.values import value_text
 
 __all__ = [
     "BLANKS",
+    "among",
     "as_json_text",
     "as_text",
     "check_float_ids",
@@ -199,6 +200,20 @@ def coalesce(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     if len(columns) == 1 or columns[0].null_count == 0:
         return columns[0]
     return pc.coalesce(*[column.cast(_TEXT) for column in columns])
+
+
+def among(column: pd.Series, texts: pd.Series | Collection[str]) -> np.ndarray:
+    """Which cells of a column of texts are among others, column against column.
+
+    Examples
+    --------
+    >>> among(pd.Series(["a", "b", None]), {"b", "c"}).tolist()
+    [False, True, False]
+    """
+    others = frame_column(texts) if isinstance(texts, pd.Series) else pa.array(list(texts), _TEXT)
+    value_set = others.cast(_TEXT).drop_null()
+    found = pc.is_in(as_text(frame_column(column)).cast(_TEXT), value_set=value_set)
+    return found.to_numpy().astype(bool)
 
 
 def in_codes(column: pa.ChunkedArray) -> pa.DictionaryArray:

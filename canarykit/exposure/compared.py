@@ -194,6 +194,8 @@ def units_of_stage(
     crossers: CrosserRule = "first exposure",
 ) -> Compared:
     """Who counts in one stage, of exposures that are already known; until `until`, or the stage's end."""
+    from canarykit.events.text import among
+
     start, end = plan.window(stage)
     stop = end if until is None else until if end is None else min(end, until)
     rows = found.of_stage(stage)
@@ -204,7 +206,7 @@ def units_of_stage(
     earlier = by_stage[by_stage["stage"].isin(plan.stage_names[: plan.index(stage)])]
     before = rows["previous_variant"]
     units = units.assign(
-        returning=units["person_id"].isin(set(earlier["person_id"])).to_numpy(bool),
+        returning=among(units["person_id"], earlier["person_id"]),
         crossed=(before.notna() & (before != rows["variant"])).to_numpy(bool),
     )
     units = _with_causes(units, found, stage, plan.control, plan.canary, stop)
@@ -382,9 +384,11 @@ def _not_randomised(
     words: str,
 ) -> tuple[npt.NDArray[Any], list[Note]]:
     """Why units of a percentage stage do not count; empty for those whom the randomisation placed."""
+    from canarykit.events.text import among
+
     chosen, notes = chosen_people(log, plan, stage, by_stage)
     holdout = units["variant"].astype("string").str.startswith("holdout-").fillna(False).to_numpy(bool)
-    by_rule = units["person_id"].isin(chosen).to_numpy(bool) & ~holdout
+    by_rule = among(units["person_id"], chosen) & ~holdout
     reason = np.where(by_rule, "chosen", "").astype(object)
     more = list(notes)
     if by_rule.any():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.events.text import among
 from canarykit.health.people.cohort import stage_cohort
 from canarykit.health.question import Question
 from canarykit.metrics.risk import RiskSets
@@ -39,7 +40,7 @@ class Earlier:
         had = self.had.get(i)
         if not had:
             return np.ones(len(units), dtype=bool)
-        return ~units["person_id"].isin(had).to_numpy(bool)
+        return ~among(units["person_id"], had)
 
 
 def earlier_counts(question: Question) -> Earlier:

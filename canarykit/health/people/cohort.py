@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from canarykit.display import Note
+from canarykit.events.text import among
 from canarykit.exposure.compared import units_of_stage
 from canarykit.exposure.crossers import CAUSES
 from canarykit.health.question import Question
@@ -90,7 +91,7 @@ def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any)
     if not (people["variant"] == value).any():
         return None
     people = people[people["variant"].isin([plan.canary, value])].reset_index(drop=True)
-    earlier = set(by_stage.loc[by_stage["stage"] != stage, "person_id"])
+    earlier = by_stage.loc[by_stage["stage"] != stage, "person_id"]
     units = people.assign(
         canary=(people["variant"] == plan.canary).to_numpy(bool),
         entered_at=people["exposed_at"],
@@ -98,7 +99,7 @@ def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any)
         several=(people["n_variants"] > 1).to_numpy(bool),
         cause=(people["n_variants"] > 1).map({True: "flicker", False: None}),
         changed_at=pd.Series(pd.NaT, index=people.index, dtype="datetime64[us, UTC]"),
-        returning=people["person_id"].isin(earlier).to_numpy(bool),
+        returning=among(people["person_id"], earlier),
         crossed=False,
     )
     counts = (

@@ -13,6 +13,7 @@ import pandas as pd
 
 from canarykit.events.clock import as_micros
 from canarykit.events.sql import answer, quoted
+from canarykit.events.text import in_codes
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
 from canarykit.periods import column_micros
 
@@ -128,16 +129,28 @@ def first_values(
 def _first_known(
     table: pa.Table, *, columns: tuple[str, ...], actor: str
 ) -> list[list[tuple[str, int, str]]]:
-    import pyarrow as pa
-
-    at = as_micros(table.column("timestamp"))
-    who = table.column(actor).cast(pa.string())
+    """Per column the first known value of every actor, of equal times the first as text: who, when, what."""
+    at = as_micros(table.column("timestamp")).to_numpy()
+    actors, who = _codes(table.column(actor))
     answers = []
     for column in columns:
-        narrow = pa.table({"who": who, "at": at, "value": table.column(column).cast(pa.string())})
-        narrow = narrow.filter(narrow.column("value").is_valid())
-        first = narrow.sort_by([("at", "ascending"), ("value", "ascending")])
-        found = first.group_by("who", use_threads=False).aggregate([("at", "first"), ("value", "first")])
-        rows = (found["who"], found["at_first"], found["value_first"])
-        answers.append(list(zip(*(row.to_pylist() for row in rows), strict=True)))
+        values, which = _codes(table.column(column))
+        rank = np.argsort(np.argsort(np.array(values, dtype=object)))
+        rows = np.flatnonzero((who >= 0) & (which >= 0))
+        # the earliest time of each actor, then the first text among its values of that time
+        first = np.full(len(actors), np.iinfo(np.int64).max)
+        np.minimum.at(first, who[rows], at[rows])
+        rows = rows[at[rows] == first[who[rows]]]
+        least = np.full(len(actors), len(values))
+        np.minimum.at(least, who[rows], rank[which[rows]])
+        back = np.argsort(rank)
+        seen = np.flatnonzero(least < len(values))
+        answers.append([(actors[k], int(first[k]), values[back[least[k]]]) for k in seen])
     return answers
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Texts, and for every row the place of its text; -1 for a missing one."""
+    coded = in_codes(column)
+    indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
+    return coded.dictionary.cast("string").to_pylist(), indices.to_numpy().astype(np.int64)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.errors import UnsupportedFlagError
+from canarykit.events.text import among
 from canarykit.health.question import Question
 
 __all__ = ["Unassigned", "without_value"]
@@ -61,8 +62,8 @@ def without_value(question: Question, compared: pd.DataFrame) -> Unassigned:
     ).reset_index(drop=True)
     earlier = question.plan.stage_names[: question.plan.index(question.stage)]
     before = question.by_stage["stage"].isin(earlier)
-    seen = set(question.by_stage.loc[before, "person_id"])
-    units = units.assign(several=False, crossed=False, returning=units["person_id"].isin(seen).to_numpy(bool))
+    seen = question.by_stage.loc[before, "person_id"]
+    units = units.assign(several=False, crossed=False, returning=among(units["person_id"], seen))
     if units.empty or question.plan.aggregation_group_type_index is not None:
         return Unassigned(units, by_rule=False)
     ids = rows["distinct_id"].reset_index(drop=True)

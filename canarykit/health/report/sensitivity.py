@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Table
+from canarykit.events.text import among
 from canarykit.health.checks.check import Section
 from canarykit.health.data.pulse import BUSY_FROM
 from canarykit.health.evidence.compare import Comparison
@@ -39,7 +40,7 @@ def sensitivity_sections(
         ("first seen in this stage", used & ~columns["returning"]),
         ("without people who saw both variants", used & ~columns["several"]),
         ("without people who changed arm as the ramp grew", used & ~columns["crossed"]),
-        ("without unusually busy people", used & ~units["person_id"].isin(busy).to_numpy(bool)),
+        ("without unusually busy people", used & ~among(units["person_id"], busy)),
         ("everybody of the stage", np.ones(len(units), dtype=bool)),
     ]
     rows = []
