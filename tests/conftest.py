@@ -34,6 +34,13 @@ collect_ignore += ["posthog_server"]  # imported by tests; collected for doctest
 os.environ.setdefault("CANARYKIT_CACHE", "off")  # tests of the cache name a folder of their own
 
 
+def pytest_ignore_collect(collection_path, config):
+    """`-m "not slow"` need not even import what slow files import: other people's SDKs, servers, Spark."""
+    if config.option.markexpr == "not slow" and collection_path.name in SLOW_FILES:
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         asked = getattr(item, "fixturenames", ())

@@ -194,16 +194,14 @@ def test_a_ratio_is_adjusted_by_its_own_past_like_its_linear_form():
     assert np.sqrt(variance[-1]) == pytest.approx(expected.standard_error, rel=0.01)
 
 
-@pytest.mark.parametrize("factor", [1.0, 0.9, 1.5])
-def test_the_variance_of_a_margin_given_as_a_ratio_is_the_spread_of_its_estimates(factor):
+def test_the_variance_of_a_margin_given_as_a_ratio_is_the_spread_of_its_estimates():
     rng = np.random.default_rng(3)
-    drawn = [
-        value_series(outcomes_of(rng, 600, share=0.3), 0, LOOKS, 48 * HOUR).contrast(factor)
-        for _ in range(1000)
-    ]
-    values, variances = (np.array([run[k][-1] for run in drawn]) for k in (0, 1))
-    # the standard deviation of 1,000 draws is known to about 1 / sqrt(2000) = 2.2 %
-    assert values.std() == pytest.approx(np.sqrt(variances.mean()), rel=0.075)
+    runs = [value_series(outcomes_of(rng, 600, share=0.3), 0, LOOKS, 48 * HOUR) for _ in range(1000)]
+    for factor in (1.0, 0.9, 1.5):
+        drawn = [series.contrast(factor) for series in runs]
+        values, variances = (np.array([run[k][-1] for run in drawn]) for k in (0, 1))
+        # the standard deviation of 1,000 draws is known to about 1 / sqrt(2000) = 2.2 %
+        assert values.std() == pytest.approx(np.sqrt(variances.mean()), rel=0.075), factor
 
 
 def test_without_an_effect_the_adjusted_estimate_is_unbiased_and_varies_less():
@@ -222,7 +220,7 @@ def heavy(rng):
     return lambda n: np.where(rng.random(n) < 0.05, rng.lognormal(3, 2, n), 0.0)
 
 
-@pytest.mark.parametrize("share, tails", [(0.5, "light"), (0.05, "light"), (0.5, "heavy"), (0.05, "heavy")])
+@pytest.mark.parametrize("share, tails", [(0.5, "light"), (0.05, "heavy")])
 def test_the_adjusted_evidence_keeps_its_level_at_every_look(share, tails):
     rng = np.random.default_rng(6)
     runs, alpha, false = 200, 0.05, 0

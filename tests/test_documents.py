@@ -66,8 +66,7 @@ def document(rng):
     return text
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed, kind", [(0, pa.string()), (1, pa.large_string()), (2, pa.string())])
 def test_the_scan_reads_what_the_slow_reading_reads(seed, kind, monkeypatch):
     rng = random.Random(seed)
     documents = [None if rng.random() < 0.02 else document(rng) for _ in range(3_000)]

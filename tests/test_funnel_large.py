@@ -76,8 +76,7 @@ def assert_same(first, second, query):
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-@pytest.mark.parametrize("ids", ["text", "integer"])
-@pytest.mark.parametrize("rows", ["in time order", "shuffled"])
+@pytest.mark.parametrize("ids, rows", [("text", "in time order"), ("integer", "shuffled")])
 def test_packed_batches_give_the_answer_of_the_general_path(name, ids, rows):
     settings = {"within": "8s", **QUESTIONS[name]}
     query = funnel_query(["open", "cart", "pay"], **settings)
@@ -92,7 +91,7 @@ def test_packed_batches_give_the_answer_of_the_general_path(name, ids, rows):
     assert_same(packed, run_table(table, query, form="compiled"), query)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_times_of_many_entries_are_those_of_few(monkeypatch, seed):
     """Gaps are gathered by compiled code, medians looked for in a bracket: neither may change a number."""
     query = funnel_query(["open", "cart", "pay"], within="20d", breakdown="city", limit=None)

@@ -19,7 +19,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=ids)
+@pytest.fixture(params=NOTEBOOKS, ids=ids, scope="module")
 def notebook(request):
     return nbformat.read(request.param, as_version=4)
 

@@ -97,8 +97,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("guardrail, options", KINDS, ids=lambda item: getattr(item, "label", ""))
-@pytest.mark.parametrize("goal", ["safe", "harm"])
-@pytest.mark.parametrize("looks", [1, 7])
+@pytest.mark.parametrize("goal, looks", [("safe", 1), ("harm", 7)])
 def test_every_kind_of_metric_has_its_people_and_its_power(guardrail, options, goal, looks):
     asked = options | {"goal": goal, "looks": looks}
     if goal == "safe":

@@ -1,6 +1,7 @@
 """What is not installed, or has no place to write, takes only itself away: the rest answers the same."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -74,6 +75,13 @@ def everything_installed():
     return run(ROLLOUT).stdout
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A folder with the compiled form of SMALL, and what it prints."""
+    folder = tmp_path_factory.mktemp("compiled")
+    return folder, run(SMALL, NUMBA_CACHE_DIR=str(folder)).stdout
+
+
 @pytest.mark.slow
 def test_without_numba_every_answer_is_the_same_and_the_reader_is_told_once():
     done = run(blocked("numba", "llvmlite"), ROLLOUT)
@@ -83,8 +91,8 @@ def test_without_numba_every_answer_is_the_same_and_the_reader_is_told_once():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [("statsmodels", "patsy"), ("matplotlib",), ("tqdm",), ("narwhals",)])
-def test_without_what_one_part_needs_the_others_answer_the_same(names):
+def test_without_what_one_part_needs_the_others_answer_the_same():
+    names = ("statsmodels", "patsy", "matplotlib", "tqdm", "narwhals")
     assert run(blocked(*names), ROLLOUT).stdout == everything_installed()
 
 
@@ -121,33 +129,35 @@ def test_a_part_that_is_missing_says_what_to_install(names, call, said):
     assert said in done.stdout + done.stderr
 
 
-def test_without_a_place_of_its_own_compiled_code_stays_in_a_temporary_folder():
+@pytest.mark.slow
+def test_without_a_place_of_its_own_compiled_code_stays_in_a_temporary_folder(compiled):
     done = run(NO_PLACE.format(allowed="canarykit-"), SMALL)
-    assert done.stdout == run(SMALL).stdout
+    assert done.stdout == compiled[1]
     assert done.stderr.count("until this process ends") == 1
 
 
-def test_without_any_place_to_write_the_plain_form_answers():
+def test_without_any_place_to_write_the_plain_form_answers(compiled):
     done = run(NO_PLACE.format(allowed=""), SMALL)
-    assert done.stdout == run(SMALL).stdout
+    assert done.stdout == compiled[1]
     assert done.stderr.count("which is slower") == 1
 
 
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
-@pytest.mark.parametrize("left", [0, 20])
-def test_a_broken_file_of_compiled_code_is_made_anew(tmp_path, kind, left):
-    first = run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, left", [("nbi", 0), ("nbi", 20), ("nbc", 20)])
+def test_a_broken_file_of_compiled_code_is_made_anew(compiled, tmp_path, kind, left):
+    shutil.copytree(compiled[0], tmp_path, dirs_exist_ok=True)
     files = list(tmp_path.rglob(f"*interval_terms*.{kind}"))
     assert files
     for file in files:
         file.write_bytes(file.read_bytes()[:left])
     again = run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-    assert again.stdout == first.stdout
+    assert again.stdout == compiled[1]
     assert again.stderr.count("RuntimeWarning: canarykit: a file of compiled code is broken") == 1
     assert run(SMALL, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
 
 
-def test_on_a_full_disk_what_was_compiled_is_used_and_not_kept(tmp_path):
+@pytest.mark.slow
+def test_on_a_full_disk_what_was_compiled_is_used_and_not_kept(compiled, tmp_path):
     full = """
     from numba.core import caching
     def full(*_, **__):
@@ -155,5 +165,5 @@ def test_on_a_full_disk_what_was_compiled_is_used_and_not_kept(tmp_path):
     caching.IndexDataCacheFile.save = full
     """
     done = run(full, SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-    assert done.stdout == run(SMALL).stdout
+    assert done.stdout == compiled[1]
     assert done.stderr.count("RuntimeWarning: canarykit: compiled code could not be kept") == 1

@@ -19,6 +19,7 @@ from canarykit.plots.style import (
     time_axis,
     variant_style,
 )
+from canarykit.stats.checks import Z_95
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -300,7 +301,7 @@ def _cycled(n: int) -> list[tuple[Any, Any]]:
 
 def wilson_limits(x: Any, n: Any) -> tuple[Any, Any, Any]:
     """Wilson limits and the share itself, arrays in and out; NaN where there is nobody."""
-    z = 1.959964
+    z = Z_95
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(n > 0, x / n, np.nan)
         centre = (x + z**2 / 2) / (n + z**2)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from canarykit.errors import DataError, did_you_mean
 
 __all__ = [
+    "Z_95",
     "critical_value",
     "lowest",
     "normal_tail",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 _NORMAL = NormalDist()
+Z_95 = 1.959964
+"""Half the width of a 95 % interval in standard errors, for pictures and tables."""
 
 
 def require_count(name: str, value: Any) -> int:

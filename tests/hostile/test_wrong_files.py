@@ -149,7 +149,7 @@ def _use_guardrail(document):
     _ = guardrail.tolerated_ratio
 
 
-ROUNDS = 120
+ROUNDS = 50
 
 
 @pytest.mark.parametrize("use, document", [

@@ -20,6 +20,7 @@ from canarykit.health.question import Question
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.values import PerPerson, Quantile
 from canarykit.periods import column_micros
+from canarykit.stats.checks import Z_95
 from canarykit.stats.one_look.proportions import wilson
 
 __all__ = ["e_value", "guardrail_check", "share_arm"]
@@ -204,7 +205,7 @@ def _nothing_measured(question: Question, comparison: Comparison, i: int) -> str
 def _value_arm(n: int, value: float, variance: float) -> Arm:
     if not math.isfinite(value):
         return Arm(total=n, unit="value")
-    half = 1.959964 * math.sqrt(variance) if math.isfinite(variance) else math.inf
+    half = Z_95 * math.sqrt(variance) if math.isfinite(variance) else math.inf
     return Arm(total=n, value=value, low=value - half, high=value + half, unit="value")
 
 

@@ -18,6 +18,7 @@ from canarykit.health.checks.check import Section
 from canarykit.health.data.pulse import BUSY_FROM
 from canarykit.health.evidence.compare import Comparison
 from canarykit.health.question import Question
+from canarykit.stats.checks import Z_95
 
 __all__ = ["busiest_section", "novelty_sections", "sensitivity_sections"]
 
@@ -151,7 +152,7 @@ def _slope(rows: list[tuple[Any, ...]]) -> tuple[float, float, float] | None:
     day, log, weight = np.array(days), np.array(logs), np.array(weights)
     centred = day - np.average(day, weights=weight)
     spread = float((weight * centred**2).sum())
-    slope, half = float((weight * centred * log).sum()) / spread, 1.959964 / math.sqrt(spread)
+    slope, half = float((weight * centred * log).sum()) / spread, Z_95 / math.sqrt(spread)
     return slope, slope - half, slope + half
 
 
