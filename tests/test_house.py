@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,10 +129,16 @@ def _for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def _imports(path: Path, *, lazy: bool) -> list[tuple[str, int]]:
     """Modules that a file imports with their lines: when loaded, or also inside its functions."""
     found: list[tuple[str, int]] = []
-    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    pending: list[ast.AST] = [_parsed(path)]
     while pending:
         node = pending.pop()
         if _for_types_only(node):
