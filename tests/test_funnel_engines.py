@@ -138,6 +138,7 @@ def test_every_engine_gives_the_same_entries_people_and_trend(log, memory):
         np.testing.assert_array_equal(getattr(trends[0], part), getattr(trends[1], part))
 
 
+@pytest.mark.slow  # compiles the packed form
 def test_streamed_batches_of_every_engine_give_the_same_funnel(log, memory, monkeypatch):
     query = funnel_query(["open", "cart", "pay"], within="6h", flag="new", **DATES)
     small = entries(run_funnel(memory, query))
