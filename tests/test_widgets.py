@@ -237,3 +237,16 @@ def test_what_is_drawn_is_set_as_text_never_as_markup():
     text = source.read_text() if hasattr(source, "read_text") else str(source)
     assert "innerHTML" not in text
     assert "http" not in text.replace("https?:", "")  # nothing is fetched
+
+
+def test_a_report_in_a_cell_answers_first_and_folds_the_rest(report):
+    html = report._repr_html_()
+    first, _, folded = html.partition("<details")
+    assert report.verdict.value.upper() in first
+    check = report.check("people with $exception")
+    for told in (check.name, str(check.canary), str(check.control), check.effect_text, check.evidence_text):
+        assert told in first
+    assert "Who is hit" in first
+    assert all(step in first for step in report.next_steps)
+    assert all(c.name in folded for c in report.checks)
+    assert not any(tag in html for tag in ("<style", "<script", " class=", " id="))

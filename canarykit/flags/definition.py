@@ -87,7 +87,7 @@ class Flag(Noun):
     conditions: Sequence[Condition] = ()
     variants: Sequence[Variant] = ()
     active: bool = True
-    payloads: Mapping[str, Any] = field(default_factory=dict)
+    payloads: Mapping[str, Any] = field(default_factory=dict, hash=False)
     early_exit: bool = False
     holdout: Holdout | None = None
     super_conditions: Sequence[Condition] = ()
@@ -101,7 +101,7 @@ class Flag(Noun):
     deleted: bool = False
     created_at: str | None = None
     last_called_at: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

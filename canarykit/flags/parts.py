@@ -64,12 +64,12 @@ class PropertyFilter(Noun):
     """
 
     key: str
-    value: Any = None
+    value: Any = field(default=None, hash=False)
     operator: str = ""
     type: str = "person"
     group_type_index: int | None = None
     negation: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class Condition(Noun):
     variant: str | None = None
     aggregation_group_type_index: int | Unset | None = UNSET
     description: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -217,7 +217,7 @@ class Variant(Noun):
     key: str
     rollout_percentage: float
     name: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @classmethod

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
+from canarykit.display import format_value
 from canarykit.plots.style import (
     INK,
     bar_style,
+    label_ends,
     line_style,
     new_axes,
     percent_axis,
@@ -47,19 +49,20 @@ def draw_funnel(funnel: Funnel, *, ax: Axes | None = None) -> Axes:
         for x, row in zip(at, rows, strict=True):
             if row["share"] is not None:
                 ax.annotate(
-                    f"{row['count']:,}", (x, row["high"]), xytext=(0, 2), textcoords="offset points",
-                    ha="center", va="bottom", fontsize=8 if len(variants) < 4 else 7, color=INK,
+                    f"{format_value(row['share'], 'share')}\n{row['count']:,}", (x, row["high"]),
+                    xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
+                    fontsize=8 if len(variants) * len(steps) < 10 else 6.5, color=INK, linespacing=1.1,
                 )  # fmt: skip
     ax.set_xticks(range(len(steps)), [_step_text(k, name) for k, name in enumerate(steps)])
     ax.set_xlim(-0.55, len(steps) - 0.45)
     tallest = max((row["high"] or 0.0 for v in variants for row in funnel.rows_of(v)), default=1.0)
-    ax.set_ylim(0, max(tallest * 1.12, 0.01))
+    ax.set_ylim(0, max(tallest * 1.2, 0.01))
     percent_axis(ax)
     ax.set_ylabel("share of exposed people" if funnel.start == "exposure" else "share of people at step 1")
     hidden = len(funnel.variants) - len(variants)
     shown = f"; {hidden} more values are in the table" if hidden else ""
     rules = "\n".join(wrap(f"({funnel.describe_rules()})", 84))
-    ax.set_xlabel(f"step; numbers on the bars are people{shown}\n{rules}")
+    ax.set_xlabel(f"step; on the bars the share, and people beneath it{shown}\n{rules}")
     if variants != (None,) and variants:
         _legend_box(ax)
     title_finding(ax, funnel.finding(counts=False))
@@ -127,8 +130,15 @@ def draw_conversion_times(times: ConversionTimes, *, ax: Axes | None = None) -> 
     percent_axis(ax)
     ax.set_xlabel(f"time since “{times.from_name}” ({unit}; the slowest 1 % are beyond the edge)")
     ax.set_ylabel(f"share who reached “{shorten(times.to_name, 28, placeholder='…')}”")
-    if variants:
-        ax.legend(frameon=False, loc="best", fontsize=9)
+    ends = [
+        (
+            (times.curve(variant) or [{"share": 0.0}])[-1]["share"],
+            _curve_name(variant, times),
+            styles[variant],
+        )
+        for variant in variants
+    ]
+    label_ends(ax, ends)
     title_finding(ax, times.finding())
     return ax
 

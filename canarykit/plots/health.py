@@ -54,6 +54,10 @@ _STATUS = {
 }
 
 
+MOST_LOG_E = 30.0
+"""Evidence beyond e^30 is drawn there, with a word that says so."""
+
+
 @plain_text
 def plot_effects(report: StageReport, *, ax: Axes | None = None) -> Axes:
     """Every guardrail's effect with its interval, no effect and the margin marked.
@@ -162,9 +166,11 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     series = _series(report)
     ax = new_axes(ax)
     times = _times(series)
-    needed = series.thresholds["roll back"]
+    needed, beyond = series.thresholds["roll back"], False
     for (colour, dashes), judged in zip(_cycled(len(series.guardrails)), series.guardrails, strict=True):
-        e = np.exp(np.clip(judged.harm_log_e + math.log(judged.weight), -7, 30))
+        log_e = judged.harm_log_e + math.log(judged.weight)
+        e = np.exp(np.clip(log_e, -7, MOST_LOG_E))
+        beyond = beyond or bool((log_e[np.isfinite(log_e)] > MOST_LOG_E).any())
         ax.plot(times, e, color=colour, linestyle=dashes, linewidth=2, label=judged.guardrail.label)
     ax.axhline(needed, color=INK, linewidth=1.5)
     words = f"roll back from E = {needed:g}"
@@ -175,6 +181,9 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     time_axis(ax, timezone=report.timezone)
     ax.set_xlabel(f"look ({report.timezone})")
     ax.set_ylabel("evidence of harm (weighted E)")
+    if beyond:
+        words = f"E beyond {math.exp(MOST_LOG_E):.0e} is drawn there"
+        ax.text(times[-1], math.exp(MOST_LOG_E), words, fontsize=8, va="top", ha="right", color=INK)
     crossed = [j.guardrail.label for j in series.guardrails if j.weighted_log_e[-1] >= math.log(needed)]
     found = "no harm shown at any look"
     if crossed:

@@ -8,7 +8,7 @@ style and hatch. The control is grey-blue, the canary orange, what nobody knows 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -26,6 +26,7 @@ __all__ = [
     "PALETTE",
     "UNKNOWN",
     "bar_style",
+    "label_ends",
     "line_style",
     "new_axes",
     "percent_axis",
@@ -172,6 +173,44 @@ def bar_style(style: dict[str, Any]) -> dict[str, Any]:
     '///'
     """
     return {"color": style["color"], "hatch": style["hatch"], "edgecolor": "white", "linewidth": 0.5}
+
+
+def label_ends(ax: Axes, ends: Sequence[tuple[float, str, dict[str, Any]]]) -> None:
+    """Name each line where it ends, right of the axes, instead of in a legend over the curves.
+
+    Parameters
+    ----------
+    ax
+        Axes whose limits are final.
+    ends
+        Per line its last value, its name, and its look; names that would collide are moved apart.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> ax = new_axes()
+    >>> label_ends(ax, [(0.5, "control", variant_style("control")), (0.5, "canary", variant_style("true"))])
+    >>> [text.get_text() for text in ax.texts]
+    ['control', 'canary']
+    """
+    from textwrap import wrap
+
+    low, high = ax.get_ylim()
+    named = [(value, "\n".join(wrap(name, 24)), look) for value, name, look in ends]
+    floor = 0.0
+    for value, name, look in sorted(named, key=lambda end: end[0]):
+        half = 0.032 * (1 + name.count("\n"))
+        height = max((value - low) / (high - low or 1.0), floor + half)
+        floor = height + half
+        ax.plot(
+            [1.025], [height], transform=ax.transAxes, clip_on=False, linestyle="none", markersize=6,
+            color=look["color"], marker=look["marker"],
+        )  # fmt: skip
+        ax.annotate(
+            name, (1.025, height), xycoords="axes fraction", xytext=(7, 0), textcoords="offset points",
+            va="center", fontsize=8.5, color=INK, annotation_clip=False,
+        )  # fmt: skip
 
 
 def plain_text(draw: Callable[P, Picture]) -> Callable[P, Picture]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from canarykit.plots.style import (
+    label_ends,
     new_axes,
     percent_axis,
     plain_text,
@@ -58,8 +59,6 @@ def _draw_lines(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> None:
         style = styles[variant]
         mine = [row for row in rows if row["variant"] == variant and row[key] is not None]
         color, marker = style["color"], style["marker"]
-        label = "everybody" if variant is None else variant_label(variant)
-        ax.plot([], [], color=color, marker=marker, label=label)
         for before, after in pairwise(mine):
             dashed = before["incomplete"] or after["incomplete"]
             ax.plot(
@@ -91,6 +90,11 @@ def _finish(ax: Axes, trend: FlagTrend | FunnelTrend, key: str) -> None:
     ax.set_ylim(0, max(most * 1.1, min(max(limits, default=0.0), most * 1.8)) or None)
     dashed = "; dashed and hollow: not complete" if any(row["incomplete"] for row in rows) else ""
     ax.set_xlabel(f"{trend.interval} from ({trend.timezone}{dashed})")
-    if rows:
-        ax.legend(frameon=False, fontsize=9)
+    variants = tuple(dict.fromkeys(row["variant"] for row in rows))[:MOST_VARIANTS]
+    styles, ends = variant_styles(variants), []
+    for variant in variants:
+        mine = [row[key] for row in rows if row["variant"] == variant and row[key] is not None]
+        name = "everybody" if variant is None else variant_label(variant)
+        ends += [(mine[-1], name, styles[variant])] if mine else []
+    label_ends(ax, ends)
     title_finding(ax, trend.finding())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.segment_harm import SegmentHarm
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["anchors", "by_variant", "first_screen"]
+__all__ = ["anchors", "by_variant", "first_screen", "who_is_hit"]
 
 _HIT = (Status.BREACH, Status.HARM, Status.TOLERATED)
 _AGAINST_THE_DATA = (Status.HOLD, Status.INVALID, Status.UNCLEAR)
@@ -28,7 +28,7 @@ def first_screen(report: StageReport) -> str:
             _banner(report),
             _data_line(report),
             _tiles(report),
-            f'<div class="pair">{_who_is_hit(report)}{_next_steps(report)}</div>',
+            f'<div class="pair">{_panel_of_hit(report)}{_next_steps(report)}</div>',
         )
     )
 
@@ -169,8 +169,9 @@ def _arm_row(sign: str, name: str, arm: Arm | None, anchor: str | None) -> str:
     )
 
 
-def _who_is_hit(report: StageReport) -> str:
-    links = anchors(report)
+def who_is_hit(report: StageReport, *, links: bool = True) -> list[str]:
+    """A line of HTML for each guardrail that hits people; with links to where the page lists them."""
+    places = anchors(report) if links else {}
     items = []
     for key, one in by_variant(report).items():
         uncompared = one.series is None
@@ -183,7 +184,7 @@ def _who_is_hit(report: StageReport) -> str:
                 continue
             is_bad = specs.get(check.name, {}).get("worse") == "higher"
             if check.status in _HIT or (uncompared and arm.count and is_bad):
-                items.append(_hit_words(check, one.unit, before, links.get(before + check.name)))
+                items.append(_hit_words(check, one.unit, before, places.get(before + check.name)))
         items += [_segment_words(segment, before) for segment in one.harmed_segments]
     if not items:
         without = "without" if report.kind == "percentage" else "without it"
@@ -191,7 +192,11 @@ def _who_is_hit(report: StageReport) -> str:
         known = report.checks and not any(check.status in _AGAINST_THE_DATA for check in report.checks)
         said = "Nobody is shown to be hit." if known else "It cannot be told from these data."
         items = [f"{said} {html_text(counts)}"]
-    body = "".join(f"<p>{item}</p>" for item in items)
+    return items
+
+
+def _panel_of_hit(report: StageReport) -> str:
+    body = "".join(f"<p>{item}</p>" for item in who_is_hit(report))
     return f'<section class="panel"><h2>Who is hit</h2>{body}</section>'
 
 

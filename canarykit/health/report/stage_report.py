@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from canarykit.display import QUIET, Column, Note, Result, Table, format_value
+from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.documents import parse_document
 from canarykit.errors import DataError, did_you_mean
-from canarykit.escaping import html_text, markdown_text, one_line
+from canarykit.escaping import markdown_text, one_line
 from canarykit.files import write_whole
 from canarykit.health.checks.check import Check, Section, raw_check
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
@@ -286,16 +286,9 @@ class StageReport(Result):
         return "\n".join(block for i, block in enumerate(blocks) if block or (i in (2, 4)))
 
     def _repr_html_(self) -> str:
-        facts = " · ".join(f"{html_text(name)}: {html_text(text)}" for name, text in self._facts())
-        items = "".join(f"<li>{html_text(step)}</li>" for step in self.next_steps)
-        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
-        return (
-            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
-            f'<p style="{QUIET}">{facts}</p>{self._table().to_html()}'
-            + (f'<ol style="font-size:13px;margin:4px 0">{items}</ol>' if items else "")
-            + (f'<ul style="{QUIET}">{notes}</ul>' if notes else "")
-            + "</div>"
-        )
+        from canarykit.health.page.cell import report_cell
+
+        return report_cell(self)
 
     def explain(self) -> Table:
         """Every check with what was measured, how, and what it means in plain words."""
