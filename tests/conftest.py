@@ -10,14 +10,15 @@ import pytest
 SLOW_FILES = {
     "test_bucketing_vectors.py", "test_calibration.py", "test_conditions.py", "test_conformance_runner.py",
     "test_cuped.py", "test_error_rates.py", "test_first_verdict.py", "test_funnel_large.py",
-    "test_group_comparisons.py", "test_health_error_rates.py", "test_mutations.py", "test_no_verdict.py",
+    "test_group_comparisons.py", "test_health_error_rates.py", "test_key_stays_hidden.py",
+    "test_mutations.py", "test_no_verdict.py",
     "test_notebooks.py", "test_patterns.py", "test_planning.py", "test_posthog_funnels.py",
     "test_cli_project.py", "test_posthog_events.py", "test_posthog_reading.py", "test_posthog_roads.py",
     "test_posthog_sdk.py", "test_pushed_flag.py",
     "test_readme.py", "test_release_kills.py",
     "test_real_experiments.py",
     "test_results_on_engines.py", "test_sample_data.py", "test_simulate.py", "test_simulate_decisions.py",
-    "test_simulate_truths.py", "test_spark.py", "test_validity.py", "test_vendor_sdks.py",
+    "test_simulate_truths.py", "test_spark.py", "test_validity.py", "test_vendor_sdks.py", "test_watch.py",
 }  # fmt: skip
 
 # What other people's software answers can only be asked where it is installed: the `test` extra.

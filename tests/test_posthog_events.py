@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import pandas as pd
 import pytest
 
 import canarykit as ck
+from canarykit.posthog.fetch import fetch_events
+from canarykit.posthog.file_exports import FileExports
+from canarykit.posthog.hogql import HogQL
 from canarykit.release import refusals
+from canarykit.release.keys import Key
+from canarykit.release.transport import Transport
 from tests.posthog_server import MISSING
 
 if MISSING:
@@ -164,3 +170,50 @@ def test_the_cache_folder_of_a_log_is_named_in_its_notes(server, tmp_path, monke
     notes = {note.code: note.text for note in log.notes}
     assert str(tmp_path / "canarykit") in notes["folder"]
     assert {"late_events", "persons_today", "blanked_groups"} <= set(notes)
+
+
+class Endless:
+    """A warehouse with as many events as one likes, made when they are asked for."""
+
+    def __init__(self, pages):
+        self.pages, self.asked = pages, 0
+
+    def ask(self, path, body):
+        self.asked += 1
+        if self.asked > self.pages:
+            return {"columns": [], "results": []}
+        at = f"2026-09-07 09:{self.asked // 60:02d}:{self.asked % 60:02d}.000000"
+        text = json.dumps({"$current_url": "https://shop.example/" + "x" * 500})
+        ids = (f"{self.asked}-{number}" for number in range(200))
+        return {"results": [[one, "paid", "a", "b", at, at, text] for one in ids]}
+
+
+def test_ten_times_the_events_need_no_more_memory(tmp_path):
+    def peak(pages):
+        question = {"names": None, "properties": None}
+        times = [pd.Timestamp(f"2026-09-{day}T09:00:00Z") for day in ("07", "08", "20")]
+        tracemalloc.start()
+        fetched = fetch_events(
+            tmp_path / f"{pages}", None, HogQL(Endless(pages), 7, page=200),
+            since=times[0], until=times[1], now=times[2], question=question,
+        )  # fmt: skip
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert fetched.events == pages * 200
+        return most
+
+    peak(2)  # what is loaded when it is first needed
+    texts_of_36_pages = 36 * 200 * 500
+    assert peak(40) - peak(4) < texts_of_36_pages / 10
+
+
+def test_a_part_of_an_export_is_never_in_memory(loopback, tmp_path):
+    server = loopback.begin(Project("new"))
+    server.exports["big"], server.blobs["part"] = (["part"], 0), bytes(40_000_000)
+    exports = FileExports(Transport(server.url, Key(KEY)), 7)
+    tracemalloc.start()
+    exports.save("big", "part", tmp_path / "part.parquet")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "part.parquet").stat().st_size == 40_000_000
+    assert most < 8_000_000

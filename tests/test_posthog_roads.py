@@ -101,9 +101,9 @@ def test_events_that_come_late_are_in_the_log_of_the_next_run(
             f"toDateTime64('{at}', 6, 'UTC'), toDateTime64('{at}', 6, 'UTC'))"
         )
 
-    options = {"into": tmp_path / "release", "since": "2026-09-13T09:00:00Z", "road": road}
+    options = {"into": tmp_path / "release", "since": "2026-09-13T14:00:00Z", "road": road}
     path, before = ("query/", 3) if road == "hogql" else ("download/", 0)
-    behind = Fault("edit", path, then=lambda: late(1, "2026-09-13 09:00:30"))
+    behind = Fault("edit", path, then=lambda: late(1, "2026-09-13 14:00:30"))
     loopback.faults += [Fault("edit", path, times=before), behind]
     try:
         first = project.events(**options)

@@ -193,6 +193,8 @@ def watch(
     from canarykit.release.watch import watch as watch_release
 
     further = parse_document(options, "the text of --options") if options else {}
+    if "looks" in further:
+        further["judged_every"] = further.pop("looks")
     seen = watch_release(
         connect(host, project, record),
         RolloutPlan.from_json(plan_file),

@@ -29,7 +29,7 @@ def judge(
     guardrails: Any,
     *,
     as_of: Any,
-    since: Any,
+    since: Any = None,
     **options: Any,
 ) -> StageReport:
     """What `PostHog.judge` does."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack
 from urllib.parse import urlsplit
 
 from canarykit.display import Note
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
     from canarykit.health import StageReport
+    from canarykit.metrics import Guardrail
     from canarykit.plan import RolloutPlan
     from canarykit.posthog.fetch import Fetched
     from canarykit.progress import Progress
+    from canarykit.release.options import JudgeOptions
+    from canarykit.typing import Time
 
 __all__ = ["PostHog"]
 
@@ -319,22 +322,21 @@ class PostHog(Reading):
         self,
         plan: RolloutPlan,
         stage: str,
-        guardrails: Any = None,
+        guardrails: Sequence[Guardrail] | Guardrail | None = None,
         *,
-        as_of: Any = None,
-        since: Any = None,
-        **options: Any,
+        as_of: Time | None = None,
+        looks: str = "1h",
+        **options: Unpack[JudgeOptions],
     ) -> StageReport:
         """The verdict on the running stage: new events fetched, true windows from the flag's history.
 
         Parameters
         ----------
-        plan, stage, guardrails, as_of
+        plan, stage, guardrails, as_of, looks
             As for `evaluate_stage`; `as_of` is the server's time where it is None.
-        since
-            Start of the events; a week before the release where it is None.
         **options
-            `into=`, `names=`, `road=` as for `events`; the rest as for `evaluate_stage`.
+            `since=` (a week before the release where it is not given), `into=`, `names=`, `road=` as for
+            `events`; the rest as for `evaluate_stage`.
 
         Returns
         -------
@@ -343,7 +345,7 @@ class PostHog(Reading):
         from canarykit.posthog.judge import judge
 
         moment = self._transport.now() if as_of is None else as_of
-        return judge(self, plan, stage, guardrails, as_of=moment, since=since, **options)
+        return judge(self, plan, stage, guardrails, as_of=moment, looks=looks, **options)
 
     def enrol(self, flag: str, people: Sequence[str], *, joined: bool = True) -> int:
         """Let people (distinct ids) into the early access of a flag, or out of it; how many.

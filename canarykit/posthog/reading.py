@@ -25,8 +25,8 @@ class Reading:
 
     _transport: Transport
     _base: str
-    host: str
-    project: int
+    host: str = ""
+    project: int = 0
 
     @cached_property
     def group_types(self) -> dict[str, str]:

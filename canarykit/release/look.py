@@ -6,9 +6,11 @@ and the next look goes on from what is there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from canarykit.display import Column, Note, Result, Table
@@ -96,6 +98,7 @@ def look(
     allowed: Allowed = None,
     loop: str = "",
     every: timedelta = timedelta(hours=1),
+    is_last: bool = False,
     skew: Callable[[], timedelta] = timedelta,
 ) -> Look:
     """Look once.
@@ -109,9 +112,12 @@ def look(
         What the look may do.
     loop, every
         Name and rhythm of the loop, by which two loops on one flag notice each other.
+    is_last
+        Whether the loop ends with this look, as one that is started again and again by cron does.
     skew
         How far this machine's clock is from the server's.
     """
+    noted = partial(_noted, record, loop=loop, is_last=is_last)
     newest = store.read(plan.flag)
     still_open = settle(store, record, newest)
     reached = store.reached(plan, newest)
@@ -119,22 +125,22 @@ def look(
     seen = Look(plan.flag, plan.stage_names[reached] if reached >= 0 and newest.active else None, now)
     if seen.stage is None:
         why = "the flag is off" if not newest.active else "the flag lets in no stage of the plan"
-        return _noted(record, replace(seen, why=why), loop)
+        return noted(replace(seen, why=why))
     try:
         report = judge(seen.stage, now)
     except CanarykitError as problem:
-        return _noted(record, replace(seen, why=str(problem)), loop)
+        return noted(replace(seen, why=str(problem)))
     seen = replace(seen, report=report, why=report.reason)
     others = tuple(_other_loops(record, plan.flag, loop, now, every))
     seen = replace(seen, notes=others)
     if report.verdict.value == "roll back":
-        return _noted(record, _back(store, record, plan, seen, reached, allowed), loop)
+        return noted(_back(store, record, plan, seen, reached, allowed))
     if report.verdict.value == "promote" and reached + 1 < len(plan.stages):
         against = [note.text for note in others]
         against += _against_going_on(store, record, plan, newest, reached, skew())
         against += [f"{item.action} of {item.at:%F %R} UTC is not settled yet" for item in still_open]
-        return _noted(record, _on(store, record, plan, seen, reached, allowed, against), loop)
-    return _noted(record, seen, loop)
+        return noted(_on(store, record, plan, seen, reached, allowed, against))
+    return noted(seen)
 
 
 def _back(
@@ -188,16 +194,46 @@ def _against_going_on(
 
 
 def _other_loops(record: Record, flag: str, loop: str, now: datetime, every: timedelta) -> Iterator[Note]:
-    latest: dict[str, datetime] = {}
+    """Loops that seem to run beside this one.
+
+    One that has ended was started by cron, as this one may be: only a look from elsewhere that is out of
+    rhythm tells of a second one.
+    """
+    latest: dict[str, dict[str, Any]] = {}
     for entry in record.entries(flag):
         if entry.get("what") == "look" and entry.get("loop") not in (None, "", loop):
-            latest[entry["loop"]] = datetime.fromisoformat(entry["at"])
-    for name, at in latest.items():
-        if now - at < 2 * every:
+            latest[entry["loop"]] = entry
+    for name, entry in latest.items():
+        at = datetime.fromisoformat(entry["at"])
+        is_here = _host(name) == _host(loop)
+        if entry.get("is_last"):
+            runs = not is_here and now - at < every / 2
+        else:
+            runs = now - at < 2 * every and not (is_here and _has_ended(name))
+        if runs:
             yield Note("other_loop", f"another loop ({name}) looked at this flag at {at:%F %R} UTC")
 
 
-def _noted(record: Record, seen: Look, loop: str) -> Look:
+def _host(loop: str) -> str:
+    return loop.rsplit("-", 2)[0]
+
+
+def _has_ended(loop: str) -> bool:
+    """Whether the process of a loop on this machine is gone; False where that cannot be told."""
+    process = loop.rsplit("-", 2)[1:2]
+    if os.name != "posix" or not process or not process[0].isdigit():
+        return False
+    try:
+        os.kill(int(process[0]), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _noted(record: Record, seen: Look, loop: str, is_last: bool) -> Look:
     entry = {"what": "look", "at": seen.at, "flag": seen.flag, "loop": loop, "stage": seen.stage}
+    entry |= {"is_last": True} if is_last else {}
     record.append({**entry, "action": seen.action, "why": seen.why, "verdict": verdict_of(seen.report)})
     return seen

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, Unpack
 from uuid import uuid4
 
 import urllib3
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from canarykit.health import StageReport
     from canarykit.metrics import Guardrail
     from canarykit.plan import RolloutPlan
+    from canarykit.release.options import JudgeOptions
     from canarykit.release.record import Record
     from canarykit.release.store import FlagStore
+    from canarykit.typing import Time
 
 __all__ = ["Project", "message", "notify", "watch"]
 
@@ -46,7 +48,16 @@ class Project(Protocol):
         """What was done."""
         ...
 
-    def judge(self, plan: RolloutPlan, stage: str, guardrails: Any = None, **options: Any) -> StageReport:
+    def judge(
+        self,
+        plan: RolloutPlan,
+        stage: str,
+        guardrails: Sequence[Guardrail] | Guardrail | None = None,
+        *,
+        as_of: Time | None = None,
+        looks: str = "1h",
+        **options: Unpack[JudgeOptions],
+    ) -> StageReport:
         """The verdict on the running stage, on what is new."""
         ...
 
@@ -64,8 +75,9 @@ def watch(
     apply: Allowed = None,
     notify: str | None = None,
     looks: int | None = None,
+    judged_every: str = "1h",
     show: bool | None = None,
-    **options: Any,
+    **options: Unpack[JudgeOptions],
 ) -> Look:
     """Look at a running release again and again: judge it, and roll back or go on where that is allowed.
 
@@ -90,6 +102,8 @@ def watch(
         and Mattermost take.
     looks
         How many; None: until it is stopped.
+    judged_every
+        `looks` of `evaluate_stage`: the rhythm in which the evidence is looked at.
     show
         Whether to show each look in the notebook's cell or on the terminal; by default where a person
         watches.
@@ -105,29 +119,32 @@ def watch(
         raise PlanError(f"apply is {apply!r}; {did_you_mean(str(apply), ('rollback', 'all'))}")
     pause = timedelta(seconds=duration(every, name="every"))
     loop = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+    rhythm = {} if judged_every == "1h" else {"looks": judged_every}
     number = 0
     while True:
+        number += 1
+        is_last = looks is not None and number >= looks
         before = _latest(project.record, plan.flag)
         seen = look(
             project.store,
             project.record,
             plan,
-            lambda stage, at: project.judge(plan, stage, guardrails, as_of=at, **options),
+            lambda stage, at: project.judge(plan, stage, guardrails, as_of=at, **rhythm, **options),
             allowed=apply,
             loop=loop,
             every=pause,
+            is_last=is_last,
             skew=project.skew,
         )
         if notify and (before != (seen.stage, seen.verdict) or seen.outcome is not None):
             seen = _told(seen, notify)
         _show(seen, show)
-        number += 1
-        if looks is not None and number >= looks:
+        if is_last:
             return seen
         time.sleep(pause.total_seconds())
 
 
-def _latest(record: Any, flag: str) -> tuple[Any, Any] | None:
+def _latest(record: Record, flag: str) -> tuple[str | None, str | None] | None:
     looks = [entry for entry in record.entries(flag) if entry.get("what") == "look"]
     if not looks:
         return None

@@ -14,6 +14,13 @@ _OPEN = ExitStack()
 
 def sample_project(folder, *, at, mode="new"):
     """A running server; it ends with the process. `server.key` opens it."""
+    server = _OPEN.enter_context(serving(*sample_state(folder, at=at, mode=mode)))
+    server.key = KEY
+    return server
+
+
+def sample_state(folder, *, at, mode="new"):
+    """The project and its warehouse at one moment."""
     folder, moment = Path(folder).resolve(), _moment(at)
     project = Project(mode, clock=lambda: project.time)
     history = json.loads((folder / "history.json").read_text(encoding="utf-8"))["results"][::-1]
@@ -42,9 +49,7 @@ def sample_project(folder, *, at, mode="new"):
         return people, people
 
     project.count_people = count_people
-    server = _OPEN.enter_context(serving(project, warehouse))
-    server.key = KEY
-    return server
+    return project, warehouse
 
 
 def _moment(text):
