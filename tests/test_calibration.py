@@ -22,14 +22,14 @@ from benchmarks.tables.judged import judged  # noqa: E402
 
 RUNS = {
     "brownian": 1000,
-    "harm_budget": 1000,
+    "harm_budget": 1500,
     "organisations": 100,
     "looks": 200,
     "heavy_tails": 100,
     "several_arms": 200,
-    "logins": 30,
+    "logins": 20,
     "events_to_harm": 40,
-    "agreement": 60,
+    "agreement": 24,
 }
 SEEDS = {"brownian": 34, "ramp": 33}
 
