@@ -331,7 +331,10 @@ def test_the_query_that_is_sent_can_be_read(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("dialect", ["bigquery", "snowflake", "duckdb"])
+@pytest.mark.parametrize(
+    "dialect",
+    ["bigquery", "snowflake", "duckdb", "trino", "athena", "clickhouse", "mysql", "mssql", "postgres"],
+)
 def test_a_warehouse_is_asked_to_filter_project_and_read_json_itself(dialect):
     ibis = pytest.importorskip("ibis")
 
@@ -339,7 +342,7 @@ def test_a_warehouse_is_asked_to_filter_project_and_read_json_itself(dialect):
         "event": "string",
         "timestamp": "timestamp('UTC')",
         "distinct_id": "string",
-        "properties": "string",
+        "properties": "jsonb" if dialect == "postgres" else "string",
     }
     log = ck.EventLog(ibis.table({**schema, "elements": "string"}, name="events"))
     window = {"since": NINE, "until": NINE + pd.Timedelta("1d")}

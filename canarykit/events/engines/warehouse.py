@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -25,14 +26,45 @@ def _bracketed(path: Sequence[str]) -> str:
     return "$" + "".join(f"['{key}']" for key in path)
 
 
-# Functions that give the bare text of a value: strings without quotes, everything else as its JSON.
-_FUNCTIONS: dict[str, tuple[str, Callable[[Sequence[str]], str]]] = {
-    "duckdb": ("json_extract_string", pointer),
-    "bigquery": ("JSON_VALUE", _dotted),
-    "snowflake": ("JSON_EXTRACT_PATH_TEXT", _bare),
-    "trino": ("json_extract_scalar", _dotted),
-    "databricks": ("get_json_object", _bracketed),
-    "pyspark": ("get_json_object", _bracketed),
+_MOST_KEYS = 3
+
+
+@dataclass(frozen=True)
+class _Function:
+    """The function that gives the bare text of a value: strings without quotes, everything else as its JSON.
+
+    Parameters
+    ----------
+    name
+        Its name, which may differ by the type of the column: "json", "jsonb" or "string".
+    say
+        What it takes after the document, from the keys on the way.
+    valid
+        Function that tells whether a text is JSON, where the first one fails on others.
+    """
+
+    name: Mapping[str, str]
+    say: Callable[[Sequence[str]], Sequence[str]]
+    valid: str | None = None
+
+
+def _of_any(name: str, say: Callable[[Sequence[str]], str], valid: str | None = None) -> _Function:
+    return _Function(dict.fromkeys(("json", "jsonb", "string"), name), lambda path: (say(path),), valid)
+
+
+_FUNCTIONS: dict[str, _Function] = {
+    "duckdb": _of_any("json_extract_string", pointer, "json_valid"),
+    "bigquery": _of_any("JSON_VALUE", _dotted),
+    "snowflake": _of_any("JSON_EXTRACT_PATH_TEXT", _bare),
+    "trino": _of_any("json_extract_scalar", _dotted),
+    "athena": _of_any("json_extract_scalar", _dotted),
+    "databricks": _of_any("get_json_object", _bracketed),
+    "pyspark": _of_any("get_json_object", _bracketed),
+    # a text has to be cast to JSON there, and one that is none would end the query: those are read here
+    "postgres": _Function({"json": "json_extract_path_text", "jsonb": "jsonb_extract_path_text"}, list),
+    "clickhouse": _Function({"json": "JSONExtractRaw", "string": "JSONExtractRaw"}, list),
+    "mssql": _of_any("JSON_VALUE", _dotted, "ISJSON"),
+    "mysql": _of_any("JSON_EXTRACT", _dotted, "JSON_VALID"),
 }
 
 
@@ -50,8 +82,14 @@ def can_take(table: Any, part: Json, dialect: str | None) -> bool:
     """Whether the database behind a table can take a value out of JSON itself."""
     if not is_ibis(table):
         return False
-    known = dialect or _dialect(table)
-    return known in _FUNCTIONS and not any('"' in key for key in part.path)
+    function = _FUNCTIONS.get(dialect or _dialect(table) or "")
+    kind = table.schema()[part.column]
+    return (
+        function is not None
+        and _kind(kind) in function.name
+        and len(function.say(part.path)) <= _MOST_KEYS
+        and not any('"' in key for key in part.path)
+    )
 
 
 def readable(table: Any) -> Any:
@@ -69,7 +107,7 @@ def suspects(table: Any, column: str) -> Any:
         text = document.cast("string")
         return table.filter(text.notnull() & ~text.lstrip().startswith("{")).select(**{column: text})
     if kind.is_string() and _dialect(table) == "duckdb":
-        valid = _builtin("json_valid", "string", "boolean")(document) & document.lstrip().startswith("{")
+        valid = (_builtin("json_valid", kind, 0, "int")(document) == 1) & document.lstrip().startswith("{")
         return table.filter(document.notnull() & ~valid).select(column)
     return None
 
@@ -87,15 +125,17 @@ def take_json(
     """
     import ibis
 
-    known = dialect or _dialect(table)
-    function, say = _FUNCTIONS[known or ""]
+    known = dialect or _dialect(table) or ""
+    function = _FUNCTIONS[known]
     taken = {}
     for part, name in parts.items():
         document = table[part.column]
-        kind = "json" if document.type().is_json() else "string"
-        value = _builtin(function, kind)(document, say(part.path))
-        if known == "duckdb" and kind == "string":
-            value = ibis.ifelse(_builtin("json_valid", kind, "boolean")(document), value, ibis.null("string"))
+        keys = function.say(part.path)
+        value = _builtin(function.name[_kind(document.type())], document.type(), len(keys))(document, *keys)
+        value = _bare_text(value, document, keys, known)
+        if function.valid is not None and document.type().is_string():
+            valid = _builtin(function.valid, document.type(), 0, "int")(document) == 1
+            value = ibis.ifelse(valid, value, ibis.null("string"))
         taken[name] = value
     for column, name in odd.items():
         text = table[column].cast("string")
@@ -104,7 +144,7 @@ def take_json(
             if part.column == column:
                 value = taken[value_name]
                 there = text.contains(part.path[-1]) | text.contains("\\")
-                unsure |= (value.isnull() & there) | value.re_search(UNSURE_VALUE)
+                unsure |= (value.isnull() & there) | _is_unsure(value, known)
         taken[name] = ibis.ifelse(unsure.fill_null(True), text, ibis.null("string"))
     return table.select(*columns, **taken)
 
@@ -141,15 +181,45 @@ def _dialect(table: Any) -> str | None:
         return None
 
 
-@cache
-def _builtin(name: str, document: str, returns: str = "string") -> Any:
-    """A function of the database, as ibis wants it declared."""
+def _kind(kind: Any) -> str:
+    """What a column is, as far as functions of JSON differ by it."""
+    if kind.is_json():
+        return "jsonb" if getattr(kind, "binary", False) else "json"
+    return "string" if kind.is_string() else "other"
+
+
+def _is_unsure(value: Any, known: str) -> Any:
+    """Whether a value may be spelled otherwise in its document; without patterns by its first sign."""
+    if known == "mssql":
+        return value.left(1).isin([*'0123456789-[{"NnIi'])
+    return value.re_search(UNSURE_VALUE)
+
+
+def _bare_text(value: Any, document: Any, keys: Sequence[str], known: str) -> Any:
+    """A value as bare text, where the function gives it as JSON; a null is nothing."""
     import ibis
 
-    def take(document: Any, path: Any) -> Any: ...
+    if known == "mysql":
+        return _builtin("JSON_UNQUOTE", value.type(), 0)(value).nullif("null")
+    if known == "clickhouse":
+        text = _builtin("JSONExtractString", document.type(), len(keys))(document, *keys)
+        return ibis.ifelse(value.startswith('"'), text, value.nullif("").nullif("null"))
+    return value
 
-    def check(document: Any) -> Any: ...
 
-    if returns == "string":
-        return ibis.udf.scalar.builtin(take, name=name, signature=((document, "string"), returns))
-    return ibis.udf.scalar.builtin(check, name=name, signature=((document,), returns))
+@cache
+def _builtin(name: str, document: Any, keys: int, returns: str = "string") -> Any:
+    """A function of the database that takes a document and some keys, as ibis wants it declared."""
+    import ibis
+
+    def zero(document: Any) -> Any: ...
+
+    def one(document: Any, first: Any) -> Any: ...
+
+    def two(document: Any, first: Any, second: Any) -> Any: ...
+
+    def three(document: Any, first: Any, second: Any, third: Any) -> Any: ...
+
+    declared = (zero, one, two, three)[keys]
+    signature = ((document, *["string"] * keys), returns)
+    return ibis.udf.scalar.builtin(declared, name=name, signature=signature)
