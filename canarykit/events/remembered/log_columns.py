@@ -101,8 +101,10 @@ class LogColumns:
         """What the documents of every row group tell."""
         found: dict[int, Facts] = {}
         for numbers in self._stretches(range(len(self.blocks))):
-            self._have(numbers, (), facts=True)
-            found |= {number: self._facts[number] for number in numbers}
+            with self._one_at_a_time:
+                self._have(numbers, (), facts=True)
+                found |= {number: self._facts[number] for number in numbers}
+                self._make_room()
         return [found[number] for number in range(len(self.blocks))]
 
     def some_names(self) -> Iterator[tuple[str, ...]]:
@@ -141,6 +143,7 @@ class LogColumns:
             with self._one_at_a_time:
                 self._have(numbers, [part, *self.layout.core], facts=False)
                 parts += [self._columns[number][part].drop_null().to_numpy() for number in numbers]
+                self._make_room()
         hashes = np.sort(np.concatenate(parts))
         return bool((hashes[1:] == hashes[:-1]).any())
 
