@@ -3,7 +3,7 @@
 The oracle is the likelihood ratio of the true effect against no effect, stopped at the same e-value of 20:
 nothing valid without that knowledge is quicker. Events come one by one, the canary's with the chance that
 its share and the effect give; the median over the runs. Rules that count people are given as many as have
-so many events at a rate of 1 %. LaunchDarkly publishes no formula of its sequential test.
+so many events at a rate of 1 %. Of LaunchDarkly no published formula is known to us.
 
 A test that does not know the effect pays for it. How much at least, over a range of effects, is a linear
 programme: along the mean path of the log likelihood ratios, the mixture of alternatives of smallest weight
