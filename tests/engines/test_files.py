@@ -190,6 +190,17 @@ def test_a_file_of_another_kind_among_the_events_is_named(read, tmp_path):
 
 
 @pytest.mark.parametrize("read", READ)
+def test_replay_data_is_counted_where_no_row_lacks_anything(read, tmp_path):
+    rows = events("ada", "bob", "cyd").assign(
+        event=["paid", "$snapshot", "$snapshot"], person_id=["a", "b", "c"]
+    )
+    rows.to_parquet(tmp_path / "events.parquet")
+    log = read(tmp_path / "events.parquet")
+    assert {note.code: note.count for note in log.count_dropped()} == {"snapshots": 2}
+    assert log.event_names() == {"paid": 1}
+
+
+@pytest.mark.parametrize("read", READ)
 def test_shouted_columns_are_read(read, tmp_path):
     events("ada", plan="pro").rename(columns=str.upper).to_parquet(tmp_path / "events.parquet")
     assert read(tmp_path / "events.parquet").select(["person_id", "plan"]).values.tolist() == [["ada", "pro"]]

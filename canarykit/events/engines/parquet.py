@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import isgeneratorfunction
 from os import PathLike
 from pathlib import Path
@@ -28,6 +28,7 @@ from canarykit.events.locations import ExportFile, hive_columns, reason_of
 from canarykit.events.remembered import CacheFolder, LogColumns, cache_folder, layout_of
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.events.text import id_text
+from canarykit.events.unusable import dropping_notes
 
 __all__ = ["ExportFiles", "ParquetEngine", "open_dataset"]
 
@@ -321,8 +322,17 @@ class ParquetEngine(DuckDBEngine):
 
     @_names_files
     def lost(self) -> list[Note]:
-        """As counted; nothing to count where the footers say that no row lacks anything."""
-        return [] if self.groups.misses_nothing(self.mapping) else super().lost()
+        """As counted; replay data alone where the footers say that no row lacks anything."""
+        if not self.groups.misses_nothing(self.mapping):
+            return super().lost()
+        if not self.groups.may_hold(self.mapping["event"], "$snapshot"):
+            return []
+        return dropping_notes({"snapshots": self._snapshots})
+
+    @cached_property
+    def _snapshots(self) -> int:
+        rows = self.connection.rows(f"SELECT count(*) FROM {self.source} WHERE {self.event()} = '$snapshot'")
+        return int(rows[0][0])
 
     def _may_repeat(self) -> bool:
         """Whether any uuid comes twice, by its hash: one pass, so that no question has to compare again."""

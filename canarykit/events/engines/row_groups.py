@@ -211,6 +211,13 @@ class RowGroups:
             map(self.complete, ids)
         )
 
+    def may_hold(self, name: str, value: str) -> bool:
+        """Whether a column of texts may hold a value, as far as the footers tell."""
+        lowest, highest = self._statistics(name, "min"), self._statistics(name, "max")
+        if lowest is None or highest is None or None in lowest or None in highest:
+            return True
+        return any(str(low) <= value <= str(high) for low, high in zip(lowest, highest, strict=True))
+
     def estimated_bytes(self, columns: Sequence[str]) -> float:
         """Bytes of these columns once decoded, at most: the sizes that the footers state."""
         wanted = set(columns)
@@ -287,7 +294,7 @@ class RowGroups:
                 statistics = chunk.statistics if chunk.path_in_schema == name else None
                 if statistics is None or (what == "null_count" and not statistics.has_null_count):
                     return None
-                if what == "min" and not statistics.has_min_max:
+                if what in {"min", "max"} and not statistics.has_min_max:
                     return None
                 found.append(getattr(statistics, what))
         return found

@@ -105,7 +105,7 @@ def rows_of(source: Any) -> Rows:
     if isinstance(source, pd.DataFrame):
         return Rows(source)
     home = type(source).__module__.partition(".")[0]
-    if home == "pyspark":  # asked first: a frame of Spark Connect has every attribute
+    if home in {"pyspark", "sqlframe"}:  # asked first: such a frame may have every attribute
         return Rows(source.toArrow())
     if home == "polars":
         return Rows(_polars_table(source))
