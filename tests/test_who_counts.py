@@ -1,11 +1,14 @@
 """Who counts, in which arm, from when: one question has one number, whoever is asked."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import canarykit as ck
 from canarykit import metrics
+from canarykit.__main__ import main
 from canarykit.exposure.observed import change_points
 from tests.release import FLAG, STAGE, judge, make_release, ramp_plan
 
@@ -45,7 +48,13 @@ def messy_stage(seed, n=300):
     for k in range(n):
         who, minutes = f"u{k}", int(rng.integers(0, 2880))
         value = rng.choice(["true", "false"])
-        rows.append(call(who, value, minutes, person_id=who))
+        session = {"$session_id": f"s-{who}"}
+        rows.append(call(who, value, minutes, person_id=who, **session))
+        rows.append(
+            event(
+                "survey sent", who, minutes + 1, person_id=who, **{"$survey_id": "s", "$survey_response": "5"}
+            )
+        )
         if rng.random() < 0.1:
             other = "false" if value == "true" else "true"
             name = who if rng.random() < 0.2 else f"id-{who}"
@@ -62,7 +71,7 @@ def messy_stage(seed, n=300):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("people", [None, {"country": "de"}])
-def test_the_conversion_of_a_stage_is_one_number_through_every_door(seed, people):
+def test_the_conversion_of_a_stage_is_one_number_through_every_door(seed, people, tmp_path):
     log, plan = messy_stage(seed), half()
     end = plan.window("half")[1]
     share = metrics.FunnelShare(tuple(STEPS), within="1d")
@@ -90,8 +99,45 @@ def test_the_conversion_of_a_stage_is_one_number_through_every_door(seed, people
     exposed = {"true": report.n_canary, "false": report.n_control}
     exceptions = ck.exceptions_by_flag(log, "f", **stage)
     assert dict(board.exposed) == exposed == {"true": exceptions.n_canary, "false": exceptions.n_control}
+    sessions = ck.sessions_by_flag(log, "f", **stage).sessions
+    assert sessions.groupby("variant")["person_id"].nunique().to_dict() == exposed
+    survey = ck.survey_by_flag(log, "s", flag="f", **stage).response.set_index("variant")
+    assert survey["exposed"].to_dict() == exposed
+    for arm, (paid, _) in of_funnel.items():
+        assert len(funnel.people("pay", variant=arm, limit=None).rows) == paid
+    if seed == 0:
+        assert by_command(log, plan, people, share, end, tmp_path) == of_report(report, share.label)
     counted = by_hand(log, people, "open", "pay")
     assert of_report(report, share.label) == counted
+
+
+def by_command(log, plan, people, metric, end, folder):
+    """What the command line answers to the same question, from files."""
+    log.frame.to_parquet(folder / "events.parquet")
+    log.persons.to_parquet(folder / "persons.parquet")
+    (folder / "plan.json").write_text(plan.to_json())
+    guardrails = json.dumps([ck.Guardrail(metric).to_dict()])
+    given = [
+        "--persons",
+        str(folder / "persons.parquet"),
+        "--plan",
+        str(folder / "plan.json"),
+        "--stage",
+        "half",
+    ]
+    given += ["--as-of", end.isoformat(), "--guardrails", guardrails, "--json", str(folder / "report.json")]
+    main(
+        [
+            "evaluate",
+            str(folder / "events.parquet"),
+            *given,
+            *(["--people", json.dumps(people)] if people else []),
+        ]
+    )
+    checks = json.loads((folder / "report.json").read_text())["checks"]
+    (check,) = [check for check in checks if check["check"] == metric.label]
+    arms = {"true": "canary", "false": "control"}
+    return {name: (check[f"{arm}_count"], check[f"{arm}_total"]) for name, arm in arms.items()}
 
 
 def of_report(report, label):

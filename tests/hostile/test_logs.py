@@ -140,4 +140,5 @@ def check_views(answer, seed):
     assert not STRAY.search(markdown), f"log {seed}"
     assert not TAG.search(markdown), f"log {seed}"
     assert not TAG.search(page.replace("</style>", "", page.count("<style"))), f"log {seed}"
-    assert not re.search(r"^(::|##vso|## PROMOTE)", text, re.MULTILINE), f"log {seed}"
+    assert not re.search(r"^(::|##vso|##\[)", text, re.MULTILINE), f"log {seed}"
+    assert not re.search(r"^#", markdown, re.MULTILINE), f"log {seed}"
