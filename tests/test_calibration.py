@@ -65,7 +65,7 @@ def test_rules_without_the_promise_break_it(tables):
         for line in f
     }
     assert shares["ramp", "fixed p<.05", 1] > 0.3
-    assert shares["ramp", "threshold", 1] > 0.95
+    assert shares["ramp", "threshold", 1] > 0.5
     assert shares["baseline rising by 40 %", "p<.05, pooled, one look", 1] > 0.95
     assert shares["events instead of people", "events counted", 1] > 0.5
     assert shares["five guardrails", "each at 5 %", 1] > 0.08

@@ -3,7 +3,10 @@
 1, 5, 10, 25 and 50 %, a day each, 2,000 people an hour, 1 % of them with an error, as large a control, a
 look every hour. Delays are medians over all rollouts, people are means. The references do not say at which
 hour their rollouts begin; `drift` is the phase that agrees with their delays. The e-process has
-alternatives up to seven times the rate (three times its spread of 0.7).
+alternatives up to seven times the rate (three times its spread of 0.7). Four fifths of its error are for the
+ramp as a whole, as `alpha_scope="rollout"` has it, where the reference has all of it: so its delays are not
+held to the reference's. The threshold counts the looks of a stage, where the reference goes on counting
+through the ramp, and is shown beside it.
 """
 
 from collections.abc import Iterator
@@ -95,6 +98,7 @@ def on_ramp(
     settings: dict[str, Any] = {
         "traffic": 2000,
         "on_hold": "go on",
+        "alpha_scope": "rollout",
         "control": "equal",
         "mixture": WIDE,
         "srm": False,
@@ -117,10 +121,12 @@ def ramp(rows: int, rng: int = 21) -> Iterator[dict[str, Any]]:
         found = on_ramp(ratio, rows, drift=drift(), rules=tuple(RAMP), rng=rng)
         for rule, wanted in RAMP.items():
             share, hour, people = wanted[ratio]
+            hour, people = (None, None) if rule == "canarykit" else (hour, people)
             bound = ALPHA if ratio == 1 and rule in ("canarykit", "growthbook", "statsig") else None
             yield judged(
                 "ramp", rule, ratio, rows, found.probability("roll back", rule), share,
                 bound=bound,
+                near=rule != "threshold",
                 reference_rows=4000 if ratio == 1 else 1500,
                 hours=(found.hours_quantile("roll back", 0.5, rule), hour),
                 people=(found.people(rule), people),

@@ -221,7 +221,7 @@ def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
             yield _line(rule, release.ratio, share, 2 * runs, expected[verdict], some, held=not release.delay)
     stages = tuple(Stage(share, 12.0 * i, 12.0 * i + 12) for i, share in enumerate((0.05, 0.25, 0.5)))
     for place, (ratio, scope) in enumerate(product((1.0, 1.5, 2.5), ("rollout", "rollout alone"))):
-        cell = Cell("10% after 0.05 h", stages, 100, 1.02, ratio=ratio, scope=scope)
+        cell = Cell("10% in all after 0.05 h", stages, 100, 1.02, ratio=ratio, scope=scope)
         expected_share = share_of_cell(cell, runs, [rng, place])
         plan = ck.RolloutPlan(
             "new-checkout",

@@ -49,7 +49,7 @@ def spreads(rows: int, rng: int = 22) -> Iterator[dict[str, Any]]:
     found = on_ramp(5, rows, base=0.002, drift=drift(), rng=rng)
     yield judged(
         table, "sd 0.7, base 0.2 %", 5, rows, found.probability("roll back"), 1.0,
-        hours=(found.hours_quantile("roll back"), 32), people=(found.people(), 1415),
+        hours=(found.hours_quantile("roll back"), 32), people=(found.people(), None),
     )  # fmt: skip
 
 
@@ -167,6 +167,7 @@ def _guarded(ratio: float, weights: tuple[float, ...], alpha: float, rows: int, 
         rates=dict.fromkeys(names, 0.01),
         rng=rng,
         on_hold="go on",
+        alpha_scope="rollout",
         control="equal",
         mixture=WIDE,
         srm=False,
