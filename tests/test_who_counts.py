@@ -9,7 +9,7 @@ import pytest
 import canarykit as ck
 from canarykit import metrics
 from canarykit.__main__ import main
-from canarykit.exposure.observed import change_points
+from canarykit.exposure.observed import ObservedStep, change_points
 from tests.release import FLAG, STAGE, judge, make_release, ramp_plan
 
 START = pd.Timestamp("2026-09-07T09:00Z")
@@ -472,6 +472,15 @@ def test_a_release_that_was_set_back_starts_anew():
     assert len(steps.steps) == 5
     assert any(note.code == "set_back" for note in steps.notes)
     assert [stage.share for stage in found.observed_plan().stages] == pytest.approx([10, 50], rel=0.3)
+
+
+@pytest.mark.parametrize(
+    "inside, units, percentage",
+    [(361, 1117, 30), (1667, 5000, 33.3333), (200, 4000, 5), (11, 200, 5), (1, 3500, 0.0286), (26, 50, 50)],
+)
+def test_an_observed_percentage_is_the_round_one_that_the_units_do_not_contradict(inside, units, percentage):
+    start = pd.Timestamp("2026-09-07", tz="UTC")
+    assert ObservedStep(start, None, units, inside).percentage == percentage
 
 
 def test_one_variant_is_compared_with_the_flags_off_side():

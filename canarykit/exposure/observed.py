@@ -28,6 +28,8 @@ __all__ = ["ObservedStep", "ObservedSteps", "change_points", "observed_plan", "o
 
 MOST_BINS = 500
 """Parts of equal size between which cuts are looked for, before each is placed to the unit."""
+WORTH_OF_ROUND = ((10.0, 0.0), (5.0, 1.0), (100 / 3, 1.5), (1.0, 2.0), (0.1, 5.0))
+"""Steps of per cent, and the log odds against a multiple of each: people set round percentages."""
 SMALL_FALL = 0.8
 """A share that keeps more than this part of the one before has not been set back."""
 
@@ -64,6 +66,24 @@ class ObservedStep:
     def share(self) -> float:
         """Part of the units that was in the release."""
         return self.inside / self.units
+
+    @property
+    def percentage(self) -> float:
+        """The percentage that was probably set: a round one that the units do not contradict, or their own.
+
+        A round percentage is taken for likelier beforehand (`WORTH_OF_ROUND`), so few units do not make an
+        odd one that the returning people of the step then seem to contradict, and many do.
+        """
+        seen = 100 * self.share
+        error = 100 * (max(self.share * (1 - self.share), 1e-9) / self.units) ** 0.5
+        best, best_cost = seen, 8.0
+        for step, cost in WORTH_OF_ROUND:
+            near = step * round(seen / step)
+            if 0 < near < 100:
+                cost += ((seen - near) / error) ** 2 / 2
+                if cost < best_cost:
+                    best, best_cost = near, cost
+        return round(best, 4)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -146,8 +166,8 @@ def observed_plan(found: Exposures) -> RolloutPlan:
     observed = observed_steps(found)
     stages: list[Stage] = []
     for step in observed.steps[observed.begins :]:
-        percent = 100 * step.share
-        name = f"observed {_percent(step.share).replace(' %', '%')}"
+        percent = step.percentage
+        name = f"observed {_percent(percent / 100).replace(' %', '%')}"
         same = sum(stage.name.split(" (")[0] == name for stage in stages)
         name = f"{name} ({same + 1})" if same else name
         window: dict[str, Any] = {"starts_at": step.starts_at, "ends_at": step.ends_at}
