@@ -10,7 +10,7 @@ import canarykit as ck
 from canarykit.health.decision import Evidence, Row, Rules, decide, first_decision
 from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.metrics import Average, Conversion, ErrorShare, Ratio, Retention, Total
-from canarykit.simulate import Effect
+from canarykit.simulate import Effect, Fault
 from canarykit.simulate.decisions.schedule import schedule
 from canarykit.simulate.decisions.stage_rates import stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
@@ -388,3 +388,15 @@ def test_a_rate_that_belongs_to_no_guardrail_is_refused_with_the_labels():
         ck.simulate_decisions(
             plan, None, ck.Guardrail("$exception"), 1, traffic=9, rates={"$exception": 0.05}
         )
+
+
+def test_what_simulated_counts_do_not_have_is_said():
+    plan = ck.RolloutPlan(
+        "f", (ck.Stage.for_share("half", 50, dwell="1d"),), starts_at="2026-09-07T09:00:00Z"
+    )
+    scenario = ck.Scenario(
+        effects=[Effect("errors", 2, fades_after=3), Effect("sessions", 0.9)], faults=[Fault("late data")]
+    )
+    found = ck.simulate_decisions(plan, scenario, n_runs=10, traffic=50, rng=1, progress=False)
+    assert [(note.code, note.count) for note in found.notes] == [("at_full_size", 1), ("no_faults", 1)]
+    assert ck.simulate_decisions(plan, n_runs=10, traffic=50, rng=1, progress=False).notes == ()

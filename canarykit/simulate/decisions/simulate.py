@@ -24,7 +24,7 @@ from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleR
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
-from canarykit.simulate.decisions.truth import require_labels, require_variants, truth_of
+from canarykit.simulate.decisions.truth import not_simulated, require_labels, require_variants, truth_of
 from canarykit.simulate.log.streams import Seed, Streams, as_seed
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
@@ -189,6 +189,7 @@ def simulate_decisions(
         harmful=any(harm > 1 + 1e-9 for harm in worst),
         beyond_margin=any(harm >= margin - 1e-9 for harm, margin in zip(worst, margins, strict=True)),
         settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
+        notes=not_simulated(scenario),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.display import Note
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.evidence.settle import ANY_LOSS
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
@@ -236,6 +237,18 @@ def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
                 f"the effect on {effect.quantity!r} is for variant {effect.variant!r}; "
                 f"{did_you_mean(effect.variant, known)}"
             )
+
+
+def not_simulated(scenario: Scenario) -> tuple[Note, ...]:
+    """What a scenario says and simulated counts do not have."""
+    changing = sum(item.fades_after is not None or item.grows_over is not None for item in scenario.effects)
+    left_out = (
+        Note(
+            "at_full_size", "effects that fade or grow with a person's days are taken at full size", changing
+        ),
+        Note("no_faults", "faults of assignment and data are not in simulated counts", len(scenario.faults)),
+    )
+    return tuple(note for note in left_out if note.count)
 
 
 def share_of(where: Mapping[str, Any], population: Population) -> float:
