@@ -60,8 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _walk(options: argparse.Namespace) -> int:
-    build = Path(options.build).resolve()
-    build.mkdir(parents=True, exist_ok=True)
     own = {
         "EXPORT": options.export,
         "FLAG": options.flag,
@@ -76,9 +74,15 @@ def _walk(options: argparse.Namespace) -> int:
     for name in ("EXPORT", "PERSONS", "GROUPS", "PLAN"):
         own[name] = own[name] and str(_existing(own[name], name))
     folder = Path(options.notebooks)
-    notebooks = [folder / OWN_RELEASE] if own["EXPORT"] else sorted(folder.glob(STAGE_NOTEBOOKS))
+    named = OWN_RELEASE if own["EXPORT"] else STAGE_NOTEBOOKS
+    notebooks = sorted(folder.glob(named))
     if not notebooks:
-        raise DataError(f"{folder} holds no notebook named {STAGE_NOTEBOOKS}")
+        raise DataError(
+            f"no notebook {named} in {folder.resolve()}; pass the folder of the repository's notebooks as "
+            "--notebooks"
+        )
+    build = Path(options.build).resolve()
+    build.mkdir(parents=True, exist_ok=True)
     walked = []
     with _kernel(folder) as kernel:
         for path in notebooks:

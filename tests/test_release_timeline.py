@@ -24,6 +24,16 @@ def reports():
     return [found, later]
 
 
+@pytest.mark.parametrize("own", [[], ["--export", "events.csv", "--flag", "new-checkout"]])
+def test_a_walk_without_its_notebooks_says_how_to_name_their_folder(own, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "events.csv").touch()
+    assert walk.main(own) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: no notebook ") and "--notebooks" in said
+    assert not (tmp_path / "build").exists()
+
+
 def test_the_index_of_a_walk_leads_to_every_report_and_notebook(reports, tmp_path, capsys):
     walk.collect({"reports": reports}, str(tmp_path), "13_stages")
     lines = [json.loads(line.removeprefix(walk.MARK)) for line in capsys.readouterr().out.splitlines()]
