@@ -15,7 +15,7 @@ from canarykit.assign import evaluate_flag
 from canarykit.audit.shares import expected_shares
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError, UnsupportedFlagError, did_you_mean
+from canarykit.errors import DataError, PlanError, UnsupportedFlagError, did_you_mean
 from canarykit.exposure.calls import tellings
 from canarykit.exposure.shard import UNKNOWN
 from canarykit.flags import Flag, FlagSet
@@ -107,6 +107,11 @@ def flag_overview(
         Stale by PostHog's rule: active and not called for 30 days; or never called, older than 30 days,
         and 100 % for everyone (with variants: and one of them for everyone).
 
+    Raises
+    ------
+    PlanError
+        If `flags` is not a FlagSet.
+
     Examples
     --------
     >>> from canarykit.flags import Condition
@@ -115,6 +120,10 @@ def flag_overview(
     >>> print(flag_overview(flags, as_of="2026-09-28T09:00:00Z")._headline())
     2 flags: 1 active, 1 disabled.
     """
+    if not isinstance(flags, FlagSet):
+        raise PlanError(
+            f"flag_overview takes a FlagSet first, and the events as log=; this is {type(flags).__name__}"
+        )
     moment = to_utc(as_of, name="as_of")
     findings = lint(flags, persons=persons, groups=groups, as_of=moment, distinct_id=distinct_id)
     values = {} if persons is None else _values(flags, persons, groups, moment, distinct_id)

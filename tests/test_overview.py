@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import canarykit as ck
-from canarykit.errors import DataError
+from canarykit.errors import DataError, PlanError
 from canarykit.flags import Condition, Flag, FlagSet, PropertyFilter, Variant
 from canarykit.overview import stage_of, status_of
 from canarykit.times import to_utc
@@ -123,6 +123,11 @@ def test_without_a_log_the_last_call_is_what_the_api_says(world):
     assert rows.loc["half", "status"] == "stale"
     assert overview.in_several is None
     assert rows["share_observed"].isna().all()
+
+
+def test_events_in_the_place_of_the_flags_are_refused_by_what_was_called(world):
+    with pytest.raises(PlanError, match="flag_overview takes a FlagSet first, .* log=; this is EventLog"):
+        ck.flag_overview(world[2], as_of=NOW)
 
 
 def test_a_web_client_starts_with_values_and_decoded_payloads():
