@@ -10,7 +10,7 @@ _ONE = {"people": "person", "persons": "person"} | {
     f"{name}s": name
     for name in (
         "line", "row", "event", "unit", "group", "session", "call", "exposure", "time", "evaluation", "merge",
-        "edit", "score", "result", "flag", "item",
+        "edit", "score", "result", "flag", "item", "step",
     )
 }  # fmt: skip
 _OF = re.compile(r"^(older |exception |distinct |clean-up )?([a-z]+)\b")

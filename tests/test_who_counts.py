@@ -474,6 +474,16 @@ def test_a_release_that_was_set_back_starts_anew():
     assert [stage.share for stage in found.observed_plan().stages] == pytest.approx([10, 50], rel=0.3)
 
 
+def test_a_step_with_only_its_owner_inside_is_said_to_be_no_percentage():
+    rows = [call(f"u{k}", "true" if k == 0 or (k >= 600 and k % 2) else "false", k / 6) for k in range(1200)]
+    steps = ck.exposures(log_of(*rows), "f").observed_steps()
+    assert [step.inside for step in steps.steps] == [1, 300]
+    (note,) = [note for note in steps.notes if note.code == "few_inside"]
+    assert str(note).startswith("1 step with fewer than 5 units inside the release (1)")
+    ramp = ck.exposures(ramp_log((3000, 0.01), (2000, 0.5)), "f").observed_steps()
+    assert "few_inside" not in [note.code for note in ramp.notes]
+
+
 @pytest.mark.parametrize(
     "inside, units, percentage",
     [(361, 1117, 30), (1667, 5000, 33.3333), (200, 4000, 5), (11, 200, 5), (1, 3500, 0.0286), (26, 50, 50)],

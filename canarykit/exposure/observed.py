@@ -32,6 +32,8 @@ WORTH_OF_ROUND = ((10.0, 0.0), (5.0, 1.0), (100 / 3, 1.5), (1.0, 2.0), (0.1, 5.0
 """Steps of per cent, and the log odds against a multiple of each: people set round percentages."""
 SMALL_FALL = 0.8
 """A share that keeps more than this part of the one before has not been set back."""
+FEWEST_INSIDE = 5
+"""Units in the release below which a step is rather its owner or the team than a percentage."""
 
 _COLUMNS = (
     Column("step", "step", "count"),
@@ -148,6 +150,14 @@ def observed_steps(found: Exposures) -> ObservedSteps:
             "plan begins after the last one"
         )
         notes.append(Note("set_back", text, len(falls)))
+    few = [k for k, step in enumerate(steps, start=1) if 0 < step.inside < FEWEST_INSIDE]
+    if few:
+        numbers = ", ".join(map(str, few))
+        text = (
+            f"steps with fewer than {FEWEST_INSIDE} units inside the release ({numbers}): probably its owner "
+            "or the team, not a percentage"
+        )
+        notes.append(Note("few_inside", text, len(few)))
     return ObservedSteps(found.flag, steps, begins, tuple(notes))
 
 
