@@ -91,7 +91,8 @@ def _notes(question: Question, comparison: Comparison) -> tuple[Note, ...]:
             "error_rate",
             f"P(ever rolling back a harmless release {over}) is at most {level:g}, P(ever promoting one at a "
             f"margin) at most {question.rules.alpha_promote:g}, however often one looks; E is the evidence, "
-            "an e-value: how many times likelier the data are with the harm than without",
+            "an e-value: how many times likelier the data are with the harm than without, times the part "
+            "of the error that its guardrail has",
         )
     )
     return tuple(notes)

@@ -107,7 +107,8 @@ def _meaning_of_e(report: StageReport) -> str:
         return ""
     needed = format_value(compared[0].thresholds["roll back"], "number")
     return (
-        "E is the evidence of harm: how many times likelier the data are with the harm than without. "
+        "E is the evidence of harm: how many times likelier the data are with the harm than without, "
+        "times the part of the error that its guardrail has. "
         f"From E = {needed} on a guardrail rolls back."
     )
 
