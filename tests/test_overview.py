@@ -126,7 +126,7 @@ def test_without_a_log_the_last_call_is_what_the_api_says(world):
 
 
 def test_events_in_the_place_of_the_flags_are_refused_by_what_was_called(world):
-    with pytest.raises(PlanError, match="flag_overview takes a FlagSet first, .* log=; this is EventLog"):
+    with pytest.raises(PlanError, match=r"flag_overview takes a FlagSet first, .* log=; this is EventLog"):
         ck.flag_overview(world[2], as_of=NOW)
 
 

@@ -30,7 +30,8 @@ def test_a_walk_without_its_notebooks_says_how_to_name_their_folder(own, tmp_pat
     (tmp_path / "events.csv").touch()
     assert walk.main(own) == 1
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("error: no notebook ") and "--notebooks" in said
+    assert said.startswith("error: no notebook ")
+    assert "--notebooks" in said
     assert not (tmp_path / "build").exists()
 
 
