@@ -26,6 +26,7 @@ from canarykit.events.engines.row_groups import RowGroups
 from canarykit.events.fields import Query
 from canarykit.events.locations import ExportFile, hive_columns, reason_of
 from canarykit.events.remembered import CacheFolder, LogColumns, cache_folder, layout_of
+from canarykit.events.remembered.layout import Layout
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.events.text import id_text
 from canarykit.events.unusable import dropping_notes
@@ -186,8 +187,9 @@ class ParquetEngine(DuckDBEngine):
     def __init__(self, *arguments: Any, groups: RowGroups, cache: Path | None = None, **options: Any) -> None:
         self._narrow: LogColumns | None = None
         super().__init__(*arguments, **options)
-        self.groups, self.cache = groups, cache
-        self.layout = layout_of(self.mapping, groups.schema, self.zone)
+        self.groups: RowGroups = groups
+        self.cache: Path | None = cache
+        self.layout: Layout | None = layout_of(self.mapping, groups.schema, self.zone)
         self.identify(self.identities)
 
     def identify(self, identities: Identities) -> None:

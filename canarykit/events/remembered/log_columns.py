@@ -65,11 +65,14 @@ class LogColumns:
         folder: CacheFolder | None,
         room: float,
     ) -> None:
-        self.files, self.seen, self.blocks = tuple(files), tuple(seen), tuple(blocks)
-        self.layout, self.schema = layout, schema
+        self.files: tuple[ExportFile, ...] = tuple(files)
+        self.seen: tuple[Fingerprint | None, ...] = tuple(seen)
+        self.blocks: tuple[Block, ...] = tuple(blocks)
+        self.layout: Layout = layout
+        self.schema: pa.Schema = schema
         self.folder = folder
         self.room = room
-        self.rows = sum(block.rows for block in blocks)
+        self.rows: int = sum(block.rows for block in blocks)
         self.rows_read: Counter[str] = Counter()
         self._people = PeopleCodes(layout, identities)
         self._expected: dict[Part, None] = {}

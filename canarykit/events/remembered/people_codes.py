@@ -31,7 +31,7 @@ class PeopleCodes:
 
     def __init__(self, layout: Layout, identities: Identities) -> None:
         self.layout = layout
-        self.identities = identities if layout.distinct_id in layout.ids else None
+        self.identities: Identities = identities if layout.distinct_id in layout.ids else None
         self.texts: pa.Array = pa.array([], _TEXT)
 
     def codes(self, blocks: Sequence[Mapping[Part, pa.Array]]) -> list[np.ndarray]:

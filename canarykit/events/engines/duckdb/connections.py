@@ -29,7 +29,7 @@ class Connections:
     """
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        self.tables = dict(tables)
+        self.tables: dict[str, Any] = dict(tables)
         self._threads = threading.local()
 
     def add(self, name: str, table: Any) -> None:

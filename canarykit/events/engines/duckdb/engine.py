@@ -77,9 +77,9 @@ class DuckDBEngine(Engine):
         self.connection = connection
         self.mapping = mapping
         self.sql_columns = columns
-        self.types = columns.types
+        self.types: Mapping[str, str] = columns.types
         self.columns: tuple[str, ...] = tuple(columns.types)
-        self.zone = columns.zone
+        self.zone: str | None = columns.zone
         self.deduplicate = deduplicate
         self.shard_bytes = shard_bytes
         self.empty_rows = empty_rows

@@ -15,6 +15,7 @@ from canarykit.events.sql import quoted
 from canarykit.events.text import as_text, coalesce, id_text
 
 if TYPE_CHECKING:
+    from canarykit.events.engines.duckdb.columns import Columns
     from canarykit.events.engines.duckdb.engine import DuckDBEngine
 
 __all__ = ["Plan"]
@@ -24,7 +25,9 @@ class Plan:
     """How a question is split: what DuckDB answers, and what is finished here."""
 
     def __init__(self, engine: DuckDBEngine, query: Query) -> None:
-        self.engine, self.query, self.columns = engine, query, engine.sql_columns
+        self.engine: DuckDBEngine = engine
+        self.query: Query = query
+        self.columns: Columns = engine.sql_columns
         read: dict[str, None] = {}
         self.paths: dict[str, list[Json]] = {}
         for field in query.stored():
@@ -44,7 +47,7 @@ class Plan:
         self.expressions: dict[str, str | None] = {
             field.name: self._expression(field) for field in query.stored()
         }
-        self.outer = self._outer()
+        self.outer: list[str] = self._outer()
 
     def place(self, part: Column | Json) -> str:
         """A part of a field as text in the outer SELECT, raw where only Arrow's way is sure."""

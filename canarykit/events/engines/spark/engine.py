@@ -117,7 +117,7 @@ class SparkEngine(Engine):
         self.types: dict[str, str] = dict(frame.dtypes)
         self.columns: tuple[str, ...] = tuple(self.types)
         self.identities = identities
-        self.sql_columns = Columns(self.types, zone)
+        self.sql_columns: Columns = Columns(self.types, zone)
 
     def map(self, query: Query, lookups: Lookups, fn: Callable[[pa.Table], Any]) -> list[Any]:
         """`fn` of every actor shard, in Spark's workers."""
