@@ -61,6 +61,26 @@ def test_answers_are_quoted_with_their_response_rate_in_every_stage(stage):
     assert len(board.figure().axes) == 4  # the panel of a survey without answers keeps its place
 
 
+@pytest.mark.parametrize("n, seed", [(400, 1), (800, 0)])
+def test_an_effect_whose_interval_is_all_harmful_is_not_called_no_harm_while_it_is_not_proven(n, seed):
+    tolerant = ck.Guardrail("$exception", margin_ratio=3.0)
+    report = judge(make_release(n=n, harm=3.0 if n == 400 else 2.5, seed=seed), guardrails=tolerant)
+    line = report.check("people with $exception")
+    assert line.effect_low > 1
+    assert line.evidence < line.needed
+    assert line.meaning.startswith("Looks worse than the control. No")
+    assert "people with $exception looks worse (" in report.headline
+    assert "no harm" not in f"{report.headline} {line.meaning}".lower()
+
+
+def test_an_effect_whose_interval_holds_no_change_shows_no_harm():
+    report = judge(make_release(n=800, harm=2.5, seed=1), guardrails=ck.Guardrail("$exception"))
+    line = report.check("people with $exception")
+    assert line.effect_low < 1 < line.effect
+    assert line.meaning.startswith("No harm shown")
+    assert "no harm shown, but" in report.headline
+
+
 @pytest.mark.parametrize("fades, words", [(True, "it falls"), (False, "not shown")])
 def test_an_effect_that_wears_off_with_the_days_since_exposure_is_named(fades, words):
     """Errors of the canary start at six times the control's and halve from day to day, or stay at twice."""

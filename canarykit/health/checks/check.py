@@ -137,6 +137,15 @@ class Check:
     against: str = ""
 
     @property
+    def looks_worse(self) -> bool:
+        """Whether the effect and its whole interval lie on the harmful side of no change."""
+        numbers = (self.effect, self.effect_low, self.effect_high)
+        seen = [number for number in numbers if number is not None]
+        if len(seen) < len(numbers) or self.hoped is None or self.margin is None:
+            return False
+        return max(seen) < self.hoped if self.margin < self.hoped else min(seen) > self.hoped
+
+    @property
     def effect_text(self) -> str:
         """The effect and its interval as people read them."""
         if self.effect is None and self.effect_low is None and self.effect_high is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from canarykit.stats.one_look.proportions import wilson
 
 __all__ = ["e_value", "guardrail_check", "share_arm"]
 
+NO_HARM, NOT_YET = "No harm shown", "Harm is not shown yet"
 LIMITS = "; each limit is the tightest of all looks, so the estimate need not lie in the middle"
 
 
@@ -90,7 +92,7 @@ def guardrail_check(
         meaning += adjustment_words(values)
     if status not in (Status.UNCLEAR, Status.BREACH):
         meaning += _unwatched_words(judged) + _outside_words(value, low, high)
-    return Check(
+    check = Check(
         name=guardrail.label,
         kind="guardrail",
         status=status,
@@ -112,6 +114,9 @@ def guardrail_check(
         evidence_name="harm E",
         method=method + LIMITS,
     )
+    if status is Status.WAIT and check.looks_worse:
+        return replace(check, meaning=f"Looks worse than the control. {meaning.replace(NO_HARM, NOT_YET)}")
+    return check
 
 
 def _crossing(
@@ -262,7 +267,7 @@ def _guardrail_status(
         return Status.WAIT, (
             f"Nothing shown yet: what was seen does not bound the effect ({margin} is tolerated)."
         )
-    harmless = "No harm shown" if no_change else f"Not shown to be beyond {line}"
+    harmless = NO_HARM if no_change else f"Not shown to be beyond {line}"
     return Status.WAIT, f"{harmless}, and not shown to be safe: at worst {bound}, {margin} is tolerated."
 
 

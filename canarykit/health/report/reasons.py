@@ -91,7 +91,8 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
             return f"{within}; {more}." if more else f"{within}, at every look so far."
     holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD and c.name != "data"]
     if holes:
-        return f"{stage}: no harm shown, but the data are incomplete. " + " ".join(c.meaning for c in holes)
+        meanings = " ".join(c.meaning for c in holes)
+        return f"{stage}: {_harm_so_far(guardrails)} the data are incomplete. {meanings}"
     waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
     if not waiting and data.dwell_left > 0:
         left = format_value(data.dwell_left, "seconds")
@@ -101,7 +102,7 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
     names = _first_names(waiting) or "the guardrails"
     if row is Row.TIME_CAP:
         return f"{stage}: the time is up and {names} cannot be shown to be safe; it is inconclusive."
-    return f"{stage}: no harm shown, but {names} not yet shown to be safe."
+    return f"{stage}: {_harm_so_far(guardrails)} {names} not yet shown to be safe."
 
 
 def comparison_steps(data: DataState, row: Row, settle: Sequence[str]) -> tuple[str, ...]:
@@ -174,6 +175,16 @@ def _unwatched(checks: Sequence[Check]) -> str:
         if limit is not None and (limit > c.hoped if lower else limit < c.hoped):
             said.append(f"{c.name} {'rose' if lower else 'fell'} ({c.effect_text})")
     return f"{listed(said)}, which is not the direction watched" if said else ""
+
+
+def _harm_so_far(guardrails: Sequence[Check]) -> str:
+    """What a hold says of harm before it names what it waits for."""
+    worse = [c for c in guardrails if c.status is Status.WAIT and c.looks_worse]
+    if not worse:
+        return "no harm shown, but"
+    effect = f" ({worse[0].effect_text})" if len(worse) == 1 else ""
+    looks = "looks" if len(worse) == 1 else "look"
+    return f"{_first_names(worse)} {looks} worse{effect}, not shown to be beyond the line of rollback;"
 
 
 def _harm_words(check: Check) -> str:
