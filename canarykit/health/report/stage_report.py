@@ -172,7 +172,10 @@ class StageReport(Result):
         since: Time | None = None,
         until: Time | None = None,
     ) -> pd.DataFrame:
-        """The people behind a count: to whom it happened, and when, earliest first.
+        """The people to whom it happened, and when, earliest first.
+
+        Where lower is worse, these are the ones who did it; those who did not are listed by
+        `funnel_by_flag(...).people(step=..., dropped=True)`.
 
         Parameters
         ----------
