@@ -45,7 +45,10 @@ def test_the_shares_of_a_message_are_those_of_the_report(bad_stage):
 
 def test_a_message_says_how_often_its_rule_is_wrong(bad_stage):
     level = bad_stage.audit["rules"]["alpha_rollback"]
-    assert f"At most {100 * level:.3g} in 100 harmless releases are ever rolled back" in bad_stage.summary()
+    assert (
+        f"At most {100 * level:.3g} in 100 harmless releases are ever rolled back in this stage"
+        in bad_stage.summary()
+    )
 
 
 def test_times_of_a_message_are_in_the_zone_asked_for(bad_stage):

@@ -1,5 +1,7 @@
 """Thousands of random schedules of one release: edits, lost answers, crashes, wrong clocks, two loops."""
 
+import os
+
 import pytest
 
 from tests.schedules import Schedule, run_schedules
@@ -17,7 +19,8 @@ def test_forty_random_schedules_keep_what_a_release_promises(run):
 
 
 @pytest.mark.slow
-def test_two_thousand_random_schedules_keep_what_a_release_promises(run):
-    total = run(range(1000, 3200))
-    assert total["pushes"] > 2000, total
-    assert min(total[kind] for kind in ("roll-backs", "crashes", "edits", "late writes")) > 50, total
+def test_hundreds_of_random_schedules_keep_what_a_release_promises(run):
+    number = int(os.environ.get("CANARYKIT_SCHEDULES", "400"))  # 2,200 take some minutes
+    total = run(range(1000, 1000 + number))
+    assert total["pushes"] > 0.9 * number, total
+    assert min(total[kind] for kind in ("roll-backs", "crashes", "edits", "late writes")) > number / 45, total

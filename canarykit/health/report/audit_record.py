@@ -52,6 +52,7 @@ def audit_record(
             "harm_budget": question.harm_budget,
             "use_limits": question.use_limits,
             "evidence": question.evidence,
+            "stages_of_promise": max(question.rules.stages, question.sharing),
             "known_gaps": [list(gap) for gap in question.known_gaps],
             "judged_until": data.until,
             "max_unusable_share": question.max_unusable_share,

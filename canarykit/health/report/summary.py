@@ -87,10 +87,13 @@ def _sure(report: StageReport) -> str:
     if report.kind == "full" and report.n_control == 0:
         return "Everyone has it, so there is nobody to compare with at the same time."
     rules = report.audit.get("rules", {})
+    stages = report.audit.get("parameters", {}).get("stages_of_promise", 1)
     match report.verdict:
         case Verdict.ROLL_BACK:
             level = rules.get("alpha_rollback")
-            claim = "harmless releases are ever rolled back by this rule"
+            level = None if level is None else level * rules.get("stages", 1)
+            over = "in this stage" if stages == 1 else f"in its {stages} randomised stages"
+            claim = f"harmless releases are ever rolled back {over}"
         case Verdict.PROMOTE:
             level = rules.get("alpha_promote")
             claim = "releases that are worse than is tolerated get through"
