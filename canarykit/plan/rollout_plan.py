@@ -473,6 +473,10 @@ class RolloutPlan(Result):
         ----------
         log, segment, as_of
             The events, a property of people to narrow the picture by, and from when on nothing counts.
+
+        Returns
+        -------
+        View
         """
         from canarykit.widgets.views import explore_plan
 

@@ -381,6 +381,10 @@ class StageReport(Result):
         segment
             A property of `segments` by whose values the picture can be narrowed.
 
+        Returns
+        -------
+        View
+
         Raises
         ------
         ImportError
