@@ -435,9 +435,8 @@ class RolloutPlan(Result):
             )
         else:
             said.append(f"New: {stage.share:g} % of everyone.")
-        if stage.enrollment:
-            said.append("New: people who join the early access themselves.")
-        return tuple(said)
+        joined = ("New: people who join the early access themselves.",) if stage.enrollment else ()
+        return (*said, *joined)
 
     def announcement(self, name: str, *, watch: Sequence[str] = ()) -> str:
         """A short text that says what changes at a stage, when, what to watch, and who decides; Markdown.
@@ -459,20 +458,18 @@ class RolloutPlan(Result):
         until = "" if end is None else f" until {end:%Y-%m-%d %H:%M} UTC"
         kept = f"\nWho had it before keeps it ({', '.join(self.stage_names[:position])})." if position else ""
         lines = "\n".join(f"- {change}" for change in self.changes(name))
-        decides = stage.decides or self.owner
-        look_out = f"\nPlease watch: {', '.join(watch)}." if watch else ""
-        closing = f"{look_out}\nNext step decided by {decides}." if decides else look_out
+        closing = f"\nPlease watch: {', '.join(watch)}." if watch else ""
+        if decides := stage.decides or self.owner:
+            closing += f"\nNext step decided by {decides}."
         return f"**{self.flag}: {name}**{when}{until}\n\n{lines}\n{kept}{closing}".rstrip() + "\n"
 
     def explore(self, log: EventLog, *, segment: str | None = None, as_of: Time | None = None) -> View:
-        """A picture one can click: each stage and variant leads to the people exposed in it.
-
-        `exposures(log, plan.flag, plan=plan).of_stage(stage)` lists the same people.
+        """A picture one can click; `exposures(log, plan.flag, plan=plan).of_stage(stage)` lists its people.
 
         Parameters
         ----------
         log, segment, as_of
-            The events, a property of people to narrow the picture by, and from when on nothing counts.
+            Events; a property of people to narrow the picture by; when to stop counting.
 
         Returns
         -------
