@@ -232,7 +232,7 @@ def test_a_flag_by_organisation_is_judged_by_organisation():
     report = judge(ck.EventLog(events, persons=release.persons), "half", plan=plan, min_units=20)
     assert report.unit == "organization groups"
     assert (report.n_canary, report.n_control) == (100, 100)
-    check = report.check("people with $exception")
+    check = report.check("organization groups with $exception")
     assert check.canary.total == 100
     assert report.verdict is ck.Verdict.HOLD
     few = ck.EventLog(events[org % 200 < 20], persons=release.persons)
