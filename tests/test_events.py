@@ -324,7 +324,7 @@ def test_a_name_where_a_list_belongs_is_refused(bad):
 
 
 def test_a_table_that_is_none_is_refused():
-    with pytest.raises(ck.DataError, match="no table of events"):
+    with pytest.raises(ck.DataError, match="is not a table of events"):
         ck.EventLog(object())
     with pytest.raises(ck.DataError, match="two columns 'event'"):
         ck.EventLog(

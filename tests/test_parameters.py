@@ -14,6 +14,7 @@ import pytest
 import canarykit as ck
 from canarykit import metrics, stats
 from canarykit.display import Note, Result
+from canarykit.health.decision import Rules
 from canarykit.stats import EventMixture, Moments, PairMoments, StratifiedScore
 from tests.release import AS_OF, FLAG, STAGE, make_release, ramp_plan
 
@@ -22,6 +23,7 @@ OTHERS = np.random.default_rng(4).lognormal(size=400)
 FEW, PAIR, NEAR = [2.0, 3, 5, 4, 6, 3], PairMoments.of([1, 0, 2, 4], [2, 1, 3, 4]), [1.0, 2, 4, 4, 5, 3]
 BASE = PairMoments.of([1, 1, 0, 2], [3, 2, 1, 4])
 COUNTS = (12, 9), (20, 18), (1000.0, 900.0), (1000.0, 1100.0)
+LOOSER = (18, 2), (20, 18), (1000.0, 900.0), (1000.0, 1100.0)
 TABLE = [[30, 70], [20, 80]]
 SCORE = StratifiedScore(np.array([3.0, 7.0]), np.array([9.0, 16.0]))
 RATES = 30, 1000.0, 20, 1000.0
@@ -38,6 +40,7 @@ STATISTICS = [
     (stats.eppo_interval, (0.2, 0.1, 6000), {}, "confidence", 0.9),
     (stats.eppo_interval, (0.2, 0.1, 6000), {}, "unit", "ms"),
     (stats.event_ratio_bounds, COUNTS, {}, "confidence", 0.9),
+    (stats.event_ratio_bounds, LOOSER, {}, "running", False),
     (stats.growthbook_interval, (0.2, 0.1, 6000), {}, "confidence", 0.9),
     (stats.growthbook_interval, (0.2, 0.1, 6000), {}, "unit", "ms"),
     (stats.guardrail_power, (0.8, 3), {}, "false_alarms", 0.1),
@@ -429,7 +432,7 @@ def test_a_planned_ramp_is_that_of_the_flag_and_of_the_share_to_be_released():
     assert ramp(flag=FLAG).plan.flag == FLAG
 
 
-def test_the_day_that_rates_swing_by_and_the_mixture_of_the_evidence_change_what_is_decided():
+def test_the_day_that_rates_swing_by_the_mixture_of_the_evidence_and_the_rules_change_what_is_decided():
     half = ck.Stage.for_share("half", 50, dwell="2d")
     plan = ck.RolloutPlan(FLAG, (half,), starts_at="2026-09-07T09:00:00Z")
 
@@ -439,6 +442,7 @@ def test_the_day_that_rates_swing_by_and_the_mixture_of_the_evidence_change_what
         return told(runs.summary())
 
     plain = decided()
-    assert plain == decided(drift=None, mixture=None)
+    assert plain == decided(drift=None, mixture=None, decision=Rules())
+    assert plain != decided(decision=Rules(alpha_rollback=0.5))
     assert plain != decided(mixture=EventMixture(sd=0.05))
     assert plain != decided(drift=[0.5, 3.0])

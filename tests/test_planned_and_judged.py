@@ -162,4 +162,6 @@ def test_the_people_planned_reach_the_power_planned_at_several_looks(
 
 def test_safety_that_does_not_grow_has_no_number_of_people():
     with pytest.raises(ck.DataError, match="does not grow; no number of people"):
+        ck.sample_size(ERRORS, rate=0.02, ratio=1.25, looks=14)
+    with pytest.raises(ck.DataError, match=r"beyond the margin of 1\.25; no number of people"):
         ck.sample_size(ERRORS, rate=0.02, ratio=1.5, looks=14)

@@ -67,6 +67,20 @@ def test_a_look_does_only_what_it_may(release, verdict, allowed, action, left):
     assert seen.exit_code == {"promote": 0, "hold": 10, "roll back": 20, None: 1}[verdict]
 
 
+def test_a_loop_judges_in_the_rhythm_that_it_was_given_and_hourly_without(release):
+    asked = []
+
+    def judge(plan, stage, guardrails, *, as_of, **options):
+        asked.append(options)
+        raise ck.DataError("the export is stale")
+
+    client = release.client
+    project = SimpleNamespace(store=client.store, record=client.record, judge=judge, skew=lambda: timedelta())
+    for rhythm in ({}, {"judged_every": "1h"}, {"judged_every": "daily"}):
+        ck.watch(project, PLAN, looks=1, show=False, **rhythm)
+    assert asked == [{}, {}, {"looks": "daily"}]
+
+
 def test_after_a_roll_back_the_loop_waits_for_a_person(release):
     assert release("promote", allowed="all").action == "went on"
     assert release("roll back", allowed="rollback").action == "rolled back"

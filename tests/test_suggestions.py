@@ -108,5 +108,5 @@ def test_web_vitals_and_rage_clicks_are_found_by_their_names():
 
 
 def test_a_stage_without_a_control_cannot_be_planned_for(log):
-    with pytest.raises(ck.PlanError, match="no percentage stage"):
+    with pytest.raises(ck.PlanError, match="not a percentage stage"):
         ck.suggest_guardrails(log, "new-checkout", PLAN, stage="beta")
