@@ -51,7 +51,7 @@ def run(rows: int) -> Iterator[dict[str, Any]]:
         for road in ("file download", "hogql"):
             done = subprocess.run(
                 [sys.executable, "-c", CLIENT, server.url, folder, f"2026-09-{1 + days:02d}T01:00:00Z", road],
-                check=True, capture_output=True, text=True,
+                check=True, stdout=subprocess.PIPE, text=True,
                 env={**os.environ, "POSTHOG_PERSONAL_API_KEY": KEY}, cwd=Path(__file__).parents[1],
             )  # fmt: skip
             events, took, peak, beyond = json.loads(done.stdout)
