@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -35,8 +37,16 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _SECRET = re.compile(r"://[^/?#@]*:[^/?#@]*@")
 _OPTIONS = re.compile(r"\?[a-z_]+=[^*]*$")
 _BY_ARROW = {"s3": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfss", "hdfs": "hdfs"}
-_REFUSED = re.compile(r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|Forbidden|Unauthorized|\b40[13]\b")
+_REFUSED = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|Forbidden|Unauthorized|authenticate|\b40[13]\b"
+)
 _EMPTY = "__HIVE_DEFAULT_PARTITION__"
+_KEYS = (
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_CONNECTION_STRING or "
+    "AZURE_STORAGE_ACCOUNT_KEY, GOOGLE_APPLICATION_CREDENTIALS"
+)
+GS_RETRY_SECONDS = 30
+"""How long Google's store is asked again where the URL does not say; its library's own: 15 minutes."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +155,12 @@ def reason_of(problem: Exception) -> str:
 
     Examples
     --------
-    >>> print(reason_of(OSError("AWS Error ACCESS_DENIED: No response body.")))
-    AWS Error ACCESS_DENIED: No response body (keys are taken from the environment, such as AWS_ACCESS_KEY_ID)
+    >>> print(reason_of(OSError("AWS Error ACCESS_DENIED: No response body.")))  # doctest: +ELLIPSIS
+    AWS Error ACCESS_DENIED: No response body (keys are taken from the environment: ...)
     """
     reason = str(problem).split("\n")[0].rstrip(".")
     refused = _REFUSED.search(reason)
-    return f"{reason} (keys are taken from the environment, such as AWS_ACCESS_KEY_ID)" if refused else reason
+    return f"{reason} (keys are taken from the environment: {_KEYS})" if refused else reason
 
 
 def is_url(text: str) -> bool:
@@ -178,8 +188,7 @@ def remote_listing(url: str) -> tuple[list[ExportFile], str]:
     if _SECRET.search(url):
         raise ExportFormatError(
             f"the URL {_SECRET.sub('://…@', url)!r} carries a password; leave it out of the URL and put it "
-            "into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_ACCOUNT_KEY, "
-            "GOOGLE_APPLICATION_CREDENTIALS)"
+            f"into the environment ({_KEYS})"
         )
     filesystem, path = _opened(url)
     from pyarrow import fs
@@ -248,8 +257,11 @@ def _opened(url: str) -> tuple[Any, str]:
     if scheme in {"az", "abfs", "abfss", "wasb", "wasbs"}:
         return _azure(url)
     if scheme in _BY_ARROW:
+        rest = _escaped(url[len(scheme) :])
+        if _BY_ARROW[scheme] == "gs" and "retry_limit_seconds=" not in rest:
+            rest += f"{'&' if '?' in rest else '?'}retry_limit_seconds={GS_RETRY_SECONDS}"
         try:
-            return fs.FileSystem.from_uri(_BY_ARROW[scheme] + _escaped(url[len(scheme) :]))
+            return fs.FileSystem.from_uri(_BY_ARROW[scheme] + rest)
         except (OSError, ValueError) as problem:
             raise ExportFormatError(f"{url!r} cannot be reached: {str(problem).splitlines()[0]}") from problem
     return _by_fsspec(url, scheme)
@@ -293,16 +305,36 @@ def _wrapped(filesystem: Any) -> Any:
     class Handler(fs.FSSpecHandler):
         """Files of fsspec whose failures are all of one kind."""
 
+        def get_file_info(self, paths: Any) -> Any:
+            with _one_kind_of_failure():
+                return super().get_file_info(paths)
+
+        def get_file_info_selector(self, selector: Any) -> Any:
+            with _one_kind_of_failure():
+                return super().get_file_info_selector(selector)
+
         def open_input_file(self, path: str) -> Any:
             import pyarrow as pa
 
-            return pa.PythonFile(_File(self.fs.open(path, mode="rb")), mode="r")
+            with _one_kind_of_failure():
+                return pa.PythonFile(_File(self.fs.open(path, mode="rb")), mode="r")
 
     return fs.PyFileSystem(Handler(filesystem))
 
 
+@contextmanager
+def _one_kind_of_failure() -> Iterator[None]:
+    """Libraries behind fsspec have errors of their own for refused keys and cut connections."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as problem:
+        raise OSError(str(problem) or type(problem).__name__) from problem
+
+
 class _File(io.RawIOBase):
-    """A file of fsspec, whose libraries have errors of their own for a connection that was cut."""
+    """A file of fsspec."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -320,12 +352,8 @@ class _File(io.RawIOBase):
         return int(self._file.seek(offset, whence))
 
     def read(self, size: int = -1) -> bytes:
-        try:
+        with _one_kind_of_failure():
             return bytes(self._file.read(size))
-        except OSError:
-            raise
-        except Exception as problem:
-            raise OSError(str(problem) or type(problem).__name__) from problem
 
     def close(self) -> None:
         self._file.close()

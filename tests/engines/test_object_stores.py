@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -135,3 +136,33 @@ def test_a_file_of_a_web_server_is_read_and_one_cut_short_is_told(read, name, we
         people_of(read(f"{web}/{name}"))
     with pytest.raises(ExportFormatError, match="there is no file"):
         read(f"{web}/none.parquet")
+
+
+def test_a_failure_of_any_library_behind_a_url_is_a_sentence():
+    """As with Azure's, whose error for a key that is refused is one of its own."""
+    fsspec = pytest.importorskip("fsspec")
+
+    class RefusedError(Exception):
+        pass
+
+    class Closed(fsspec.AbstractFileSystem):
+        protocol = "closed"
+
+        def info(self, path, **options):
+            raise RefusedError("Server failed to authenticate the request.\nRequestId: 7")
+
+    fsspec.register_implementation("closed", Closed, clobber=True)
+    with pytest.raises(ExportFormatError, match=r"cannot be reached: Server failed.*AZURE_STORAGE") as told:
+        ck.read_posthog("closed://releases/events")
+    assert "RequestId" not in str(told.value)
+
+
+def test_google_s_store_is_not_asked_for_a_quarter_of_an_hour(monkeypatch):
+    from canarykit.events import locations
+
+    monkeypatch.setattr(locations, "GS_RETRY_SECONDS", 0.5)
+    monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", "http://127.0.0.1:9")
+    begun = time.monotonic()
+    with pytest.raises(ExportFormatError, match="'gs://anonymous@releases/events' cannot be reached"):
+        ck.scan_posthog("gs://anonymous@releases/events")
+    assert time.monotonic() - begun < 60
