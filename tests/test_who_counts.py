@@ -553,6 +553,56 @@ def test_the_rule_says_which_arm_a_flag_without_a_value_would_have_had(of_canary
     assert report.verdict.value.replace(" ", "_") == verdict
 
 
+def by_rule(plan, ids):
+    answers = ck.evaluate_flag(plan.flag_at(STAGE), pd.DataFrame({"distinct_id": ids}))
+    return answers["value"].to_numpy(object)
+
+
+@pytest.mark.parametrize(
+    "of_canary, of_control, verdict", [(1.0, 0.0, "hold"), (0.3, 0.3, "promote"), (0.0, 1.0, "promote")]
+)
+def test_people_hit_before_their_flag_call_arrived_hold_the_promotion(of_canary, of_control, verdict):
+    plan = ramp_plan()
+    release = make_release(n=9000, base=0.1).events
+    called = release["event"] == CALLED
+    release.loc[called, "$feature_flag_response"] = by_rule(plan, release.loc[called, "distinct_id"])
+    ids = np.array([f"uncalled{k}" for k in range(400)])
+    rng = np.random.default_rng(4)
+    hit = rng.random(400) < np.where(by_rule(plan, ids) == "true", of_canary, of_control)
+    times = plan.window(STAGE)[0] + pd.to_timedelta(rng.random(400) * 86_400, unit="s")
+    broken = pd.DataFrame(
+        {"event": "$exception", "timestamp": times, "distinct_id": ids, "person_id": ids, "uuid": ids}
+    )
+    log = ck.EventLog(pd.concat([release, broken[hit]], ignore_index=True))
+    report = judge(log, guardrails=ck.Guardrail("$exception", margin_ratio=1.5))
+    assert report.verdict.value == verdict
+    doubted = [check.meaning for check in report.checks if check.name == "flag never called"]
+    assert len(doubted) == (verdict == "hold")
+    if doubted:
+        n = int(hit.sum())
+        assert (
+            f"{n} people count for people with $exception although no call of theirs arrived: by the rule"
+            in doubted[0]
+        )
+        assert f"by the rule {n} of them have the canary (100.0 %, where 25.0 % should)" in doubted[0]
+
+
+def test_people_outside_the_segment_asked_about_are_not_taken_for_uncalled():
+    release = make_release(n=9000, base=0.1)
+    plan, events = ramp_plan(), release.events
+    called = events["event"] == CALLED
+    events.loc[called, "$feature_flag_response"] = by_rule(plan, events.loc[called, "distinct_id"])
+    harmed = by_rule(plan, events["distinct_id"]) == "true"
+    more = events[called & harmed & events["distinct_id"].str.endswith("7")].assign(event="$exception")
+    more["uuid"] = [f"more{k}" for k in range(len(more))]
+    events = pd.concat([events, more], ignore_index=True)
+    events["plan"] = np.where(events["distinct_id"].str.endswith("7"), "pro", "free")
+    persons = events[["distinct_id", "plan"]].drop_duplicates().assign(person_id=lambda f: f["distinct_id"])
+    log = ck.EventLog(events.assign(person_id=events["distinct_id"]), persons=persons)
+    report = judge(log, guardrails=ck.Guardrail("$exception", margin_ratio=1.5), people={"plan": "free"})
+    assert report.verdict is ck.Verdict.PROMOTE
+
+
 def late(release, hours, *, of):
     """An export that knows when each event arrived; exceptions of the arm `of` come `hours` late."""
     events = release.events.copy()

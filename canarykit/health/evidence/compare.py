@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from canarykit.display import Note
 from canarykit.health.data.data_state import DataState
-from canarykit.health.decision import Evidence, Row, decide, log_thresholds
+from canarykit.health.decision import Evidence, Row, Verdict, decide, log_thresholds
 from canarykit.health.evidence.doubts import Doubt, diluted_ratio, find_doubts
 from canarykit.health.evidence.earlier_stages import Earlier, earlier_counts
 from canarykit.health.evidence.event_evidence import (
@@ -34,7 +34,7 @@ from canarykit.health.evidence.value_guardrails import judge_value, past_notes, 
 from canarykit.health.evidence.value_series import ValueSeries
 from canarykit.health.people.cohort import Cohort
 from canarykit.health.people.segment_values import segment_values
-from canarykit.health.people.without_value import without_value
+from canarykit.health.people.without_value import without_call, without_value
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
@@ -189,7 +189,10 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         return data.proven_while_complete(i, again)
 
     unassigned = without_value(question, found.units[used])
-    doubts = find_doubts(data, Row(int(rows[-1])).verdict, found, used, unassigned, judge_again, share)
+    verdict = Row(int(rows[-1])).verdict
+    promoted = verdict is Verdict.PROMOTE  # what they tell only ever speaks against it
+    uncalled = without_call(question, found.units[used], data.until) if promoted else None
+    doubts = find_doubts(data, verdict, found, used, unassigned, uncalled, judge_again, share)
     against = {doubt.against for doubt in doubts}
     tables = segment_tables(found, used, segments)
     segment_harm = find_segment_harm(

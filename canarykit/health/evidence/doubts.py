@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.exposure.crossers import CAUSES
 from canarykit.health.data.data_state import DataState
@@ -63,6 +64,7 @@ def find_doubts(
     found: Outcomes,
     used: Mask,
     unassigned: Unassigned,
+    uncalled: Unassigned | None,
     judge: Judge,
     share: float,
 ) -> tuple[Doubt, ...]:
@@ -78,6 +80,8 @@ def find_doubts(
         Outcomes of the units, and the mask of those compared.
     unassigned
         People whose flag had no value.
+    uncalled
+        People with a guardrail's event and no call, where the rule tells their arm.
     judge
         Computes the evidence of a guardrail over other choices of units.
     share
@@ -93,6 +97,8 @@ def find_doubts(
         doubts.append(_diluted(data, verdict, found, used, judge))
     if len(unassigned.units):
         doubts.append(_without_value(data, verdict, found, used, unassigned, judge, share))
+    if uncalled is not None and len(uncalled.units):
+        doubts.append(_without_call(data, uncalled, share))
     return tuple(doubt for doubt in doubts if doubt is not None)
 
 
@@ -253,6 +259,29 @@ def _without_value(
             meaning = f"{said}. With them {' and '.join(unproven)} is not shown to be safe: not promoted."
             return Doubt(name, meaning, n, of, "promotion")
     return Doubt(name, f"{said}. They did no worse.", n, of, "nothing")
+
+
+def _without_call(data: DataState, uncalled: Unassigned, share: float) -> Doubt | None:
+    """People hit without a call: has the canary, by the rule, more of them than its share?"""
+    from scipy.stats import binomtest
+
+    question, who = data.question, data.question.unit_words
+    units = uncalled.units.assign(leaves_at=data.until)
+    happened = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
+    expected = format_value(share, "share")
+    for guardrail, first in zip(question.guardrails, happened.first, strict=True):
+        if first is None or guardrail.worse != "higher":
+            continue
+        hit, canary = int((first >= 0).sum()), int(happened.canary[first >= 0].sum())
+        level = ALPHA_DIFFERENCE / 10 / len(question.guardrails)
+        if hit and binomtest(canary, hit, share, alternative="greater").pvalue < level:
+            meaning = (
+                f"{counted(hit, f'{who} count for {guardrail.label}')} although no call of theirs arrived: "
+                f"by the rule {canary:,} of them have the canary ({format_value(canary / hit, 'share')}, "
+                f"where {expected} should): not promoted."
+            )
+            return Doubt("flag never called", meaning, hit, hit + len(question.exposures.people), "promotion")
+    return None
 
 
 def _not_safe(

@@ -1,7 +1,8 @@
-"""People whose flag had no value in a stage, and the arm that the rule gives them where it can be told.
+"""People whose flag had no value, or who made no call, and the arm that the rule gives them.
 
 A call that came back empty is in no arm: what failed is not the control. But whom a broken canary keeps from
-ever reporting its value are the very people it harms, so they are looked at beside the arms.
+ever reporting its value are the very people it harms, so they are looked at beside the arms; and so are those
+whose call never arrived, as far as a guardrail's event tells of them.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import pandas as pd
 from canarykit.errors import UnsupportedFlagError
 from canarykit.events.text import among
 from canarykit.health.question import Question
+from canarykit.metrics.guardrail import Guardrail
+from canarykit.metrics.share import ShareMetric
 
-__all__ = ["Unassigned", "without_value"]
+__all__ = ["Unassigned", "without_call", "without_value"]
 
 AGREEMENT = 0.98
 """Share of the people of known value whom the rule must put into their arm, to be believed of the others."""
@@ -67,22 +70,76 @@ def without_value(question: Question, compared: pd.DataFrame) -> Unassigned:
     if units.empty or question.plan.aggregation_group_type_index is not None:
         return Unassigned(units, by_rule=False)
     ids = rows["distinct_id"].reset_index(drop=True)
-    first_ids = found.people.assign(person_id=found.people["person_id"].astype(str))
-    known = compared[~compared["several"].to_numpy(bool)].head(MOST_CHECKED)
-    known = known.merge(first_ids[["person_id", "distinct_id"]], on="person_id")
-    if known.empty:
+    theirs = _arms_by_rule(question, compared, ids)
+    if theirs is None:
         return Unassigned(units, by_rule=False)
-    values = _by_rule(question, pd.concat([known["distinct_id"], ids], ignore_index=True))
-    if values is None:
-        return Unassigned(units, by_rule=False)
-    n, plan = len(known), question.plan
-    expected = np.where(known["canary"].to_numpy(bool), plan.canary, plan.control)
-    if float((values[:n] == expected).mean()) < AGREEMENT:
-        return Unassigned(units, by_rule=False)
-    theirs = values[n:]
+    plan = question.plan
     inside = np.isin(theirs, [plan.canary, plan.control])
     units = units.assign(canary=theirs == plan.canary)[inside].reset_index(drop=True)
     return Unassigned(units, by_rule=True)
+
+
+def without_call(question: Question, compared: pd.DataFrame, until: pd.Timestamp) -> Unassigned | None:
+    """Units with a guardrail's harmful event in the stage and no call of the flag at all.
+
+    Many people never come near a flag, so a missing call is nothing by itself. But the rule would have given
+    the planned share of them the canary, whatever they did since; a release that harms before its call is
+    sent shows as more of them.
+
+    Parameters
+    ----------
+    question
+        What was asked.
+    compared
+        The units of both arms, by which the rule is checked: `person_id`, `canary`.
+    until
+        End of what was judged.
+
+    Returns
+    -------
+    Unassigned or None
+        None where the rule cannot tell their arm, for groups, and for a part of the people.
+    """
+    chosen = any(note.code == "people_filter" for note in question.exposures.notes)
+    events = {e for g in question.guardrails if _counts_harm(g) for e in g.metric.events}
+    if chosen or not events or question.plan.aggregation_group_type_index is not None:
+        return None
+    columns = ["person_id", "distinct_id", "timestamp"]
+    rows = question.log.select(columns, events=sorted(events), since=question.start, until=until)
+    rows = rows.dropna(subset=["person_id", "distinct_id"]).astype({"person_id": str, "distinct_id": str})
+    exposures = question.exposures
+    for called in (exposures.people, exposures.without_value):
+        rows = rows[~among(rows["person_id"], called["person_id"].astype(str))] if len(called) else rows
+    rows = rows.sort_values(["timestamp", "person_id", "distinct_id"]).drop_duplicates("person_id")
+    theirs = None if rows.empty else _arms_by_rule(question, compared, rows["distinct_id"])
+    if theirs is None:
+        return None
+    units = rows[["person_id"]].assign(
+        entered_at=rows["timestamp"], canary=theirs == question.plan.canary, several=False, crossed=False
+    )
+    inside = np.isin(theirs, [question.plan.canary, question.plan.control])
+    return Unassigned(units.assign(returning=False)[inside].reset_index(drop=True), by_rule=True)
+
+
+def _counts_harm(guardrail: Guardrail) -> bool:
+    """Whether the people in whom a guardrail's event happened are those harmed."""
+    return isinstance(guardrail.metric, ShareMetric) and guardrail.worse == "higher"
+
+
+def _arms_by_rule(question: Question, compared: pd.DataFrame, ids: pd.Series) -> Any:
+    """The value that the rule gives each distinct id; None where it cannot, or fails with those it gave."""
+    people = question.exposures.people
+    first_ids = people.assign(person_id=people["person_id"].astype(str))
+    known = compared[~compared["several"].to_numpy(bool)].head(MOST_CHECKED)
+    known = known.merge(first_ids[["person_id", "distinct_id"]], on="person_id")
+    if known.empty:
+        return None
+    values = _by_rule(question, pd.concat([known["distinct_id"], ids], ignore_index=True))
+    if values is None:
+        return None
+    n, plan = len(known), question.plan
+    expected = np.where(known["canary"].to_numpy(bool), plan.canary, plan.control)
+    return values[n:] if float((values[:n] == expected).mean()) >= AGREEMENT else None
 
 
 def _by_rule(question: Question, ids: pd.Series) -> Any:
