@@ -19,6 +19,7 @@ from benchmarks.attacks import events, limits, one_look, values  # noqa: E402
 from benchmarks.attacks.kernels import crossed, log_e_paths  # noqa: E402
 from benchmarks.attacks.people import HAZARDS, HOUR, Stage, draw_releases  # noqa: E402
 from benchmarks.attacks.value_kernel import value_crossed  # noqa: E402
+from benchmarks.calibrate import tails  # noqa: E402
 from canarykit.compiler import can_compile  # noqa: E402
 from canarykit.funnels.answers.compare import _any_look  # noqa: E402
 from canarykit.health.evidence.event_evidence import share_evidence  # noqa: E402
@@ -176,11 +177,31 @@ def test_promises_hold_where_they_are_hardest_to_keep(cell):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["3 % pay, lognormal 2, capped", "rate per session"])
-def test_values_called_before_their_gate_are_rarely_called_worse(name):
-    runs, cell = 300, values.ValueCell(name, 0.1, 30, sign=-1.0)
+@pytest.mark.parametrize(
+    "name, share, traffic",
+    [
+        ("3 % pay, lognormal 2, capped", 0.1, 30),
+        ("rate per session", 0.1, 30),
+        ("100, of one in 100 1,100", 0.05, 600),
+        ("one in five does it once", 0.01, 400),
+    ],
+)
+def test_values_called_before_their_gate_are_rarely_called_worse(name, share, traffic):
+    runs, cell = 300, values.ValueCell(name, share, traffic, sign=-1.0)
     found = values.crossed_in(cell, values.draw_values(np.random.default_rng(7), runs, cell)).mean()
     assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+@needs_compiler
+def test_a_canary_of_5_percent_finds_amounts_that_fell_nearly_as_often_as_who_knows_the_variances():
+    """With the common spread at every size it was .12 and .81 where those who know find .27 and .96."""
+    lines = tails.amounts_that_fell(200)
+    shares = {
+        (line["rule"].split(": ")[1], line["effect"], line["rule"][:5]): line["share"] for line in lines
+    }
+    for name in ("3 % pay, lognormal 2, capped, 1,000 an hour", "one in five does it once, 200 an hour"):
+        factor = 0.6 if name.startswith("3") else 0.75
+        assert shares[name, factor, "canar"] >= shares[name, factor, "knows"] - 0.08
 
 
 def test_intervals_at_any_look_cover_where_few_do_it_and_where_arms_are_small():

@@ -26,6 +26,7 @@ RUNS = {
     "organisations": 100,
     "looks": 200,
     "heavy_tails": 100,
+    "amounts_that_fell": 20,
     "several_arms": 200,
     "logins": 20,
     "events_to_harm": 40,

@@ -188,3 +188,34 @@ def test_a_small_arm_with_heavy_tails_and_many_zeros_keeps_the_level(share):
         judged = value_evidence(*plain, *shifted, guardrail, 1.0, margin=-1.0, gate=24)
         false += bool(np.nanmax(judged.harm_log_e) >= np.log(20))
     assert false / runs <= at_most(ALPHA, runs)
+
+
+def test_the_common_spread_of_both_arms_counts_less_the_larger_and_the_less_skewed_an_arm_is():
+    from canarykit.health.evidence.value_series import value_series
+    from canarykit.metrics import Outcomes, Total
+
+    def parts(values, canary):
+        """The variance of the contrast, by the arms' own spreads, and with the common one."""
+        units = pd.DataFrame({"canary": canary})
+        units["entered_at"] = pd.to_datetime(np.zeros(len(values), int), unit="us", utc=True)
+        metric = Total("paid", "amount", cap_quantile=None)
+        found = Outcomes(units, (metric,), (None,), (values,), (np.ones(len(values)),), (0,))
+        (_,), (variance,) = value_series(found, 0, np.array([10]), 10).contrast(1.0)
+        ours, theirs = values[canary], values[~canary]
+        left = np.concatenate([ours - ours.mean(), theirs - theirs.mean()])
+        n, m = len(ours), len(theirs)
+        common = np.square(left).sum() / (n + m - 2) * (1 / n + 1 / m)
+        skewness = (left**3).mean() / np.square(left).mean() ** 1.5
+        return variance, ours.var(ddof=1) / n + theirs.var(ddof=1) / m, common, n / (1 + skewness**2)
+
+    rng = np.random.default_rng(3)
+    for n, sigma in ((30, 0.5), (1000, 0.5), (1000, 0.1)):
+        canary = np.arange(20 * n) < n
+        values = np.where(canary, 0.5, 1.0) * rng.lognormal(0, sigma, 20 * n)
+        variance, own, common, units = parts(values, canary)
+        assert own < common
+        assert variance == pytest.approx((units * own + 10 * common) / (units + 10))
+        values = np.where(canary, 8, 1) * values
+        variance, own, common, _ = parts(values, canary)
+        assert own > common
+        assert variance == pytest.approx(own)  # a canary that spreads more is taken as it is

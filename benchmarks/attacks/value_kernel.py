@@ -8,14 +8,14 @@ import math
 import numpy as np
 
 from canarykit.compiler import njit
-from canarykit.health.evidence.value_series import MIN_PEOPLE
+from canarykit.health.evidence.value_series import COMMON_SPREAD_UNITS, MIN_PEOPLE
 from canarykit.stats.any_look.sequential import K_AT_GATE
 
 __all__ = ["value_crossed"]
 
 _ROUNDING = 1e-12
-_LARGEST = 256
-"""Largest values of the control that are kept in order: enough for a quantile of 0.995 of 50,000 people."""
+_LARGEST = 512
+"""Largest values of the control that are kept in order: enough for a quantile of 0.995 of 100,000 people."""
 
 
 @njit()
@@ -93,8 +93,11 @@ def value_crossed(
                 sums[arm, 3, look] += value * value
                 sums[arm, 4, look] += value * y[i]
                 sums[arm, 5, look] += y[i] * y[i]
+            skew = _squared_skewness(
+                sums[:, :3, :looks], begin, seen, entered, canary, x, y, call, grows, limit
+            )
             if _any_look(
-                sums, looks, step, gate, min(call / gate, 1.0), factor, sign, needed, evidence, spreads
+                skew, sums, looks, step, gate, min(call / gate, 1.0), factor, sign, needed, evidence, spreads
             ):
                 found[run] = True
                 break
@@ -116,6 +119,7 @@ def _keep(top: np.ndarray, kept: int, value: float) -> int:
 
 @njit()
 def _any_look(
+    skew: float,
     sums: np.ndarray,
     looks: int,
     step: float,
@@ -140,7 +144,9 @@ def _any_look(
         ours, own = _ratio(sums[0, :, look])
         theirs, other = _ratio(sums[1, :, look])
         pooled = ((n - 1) * n * own + (m - 1) * m * other) / (n + m - 2) * (1 / n + factor**2 / m)
-        spread = max(own + factor**2 * other, pooled)
+        separate, units = own + factor**2 * other, min(n, m) / (1 + skew)
+        widest = max(separate, pooled)
+        spread = (units * separate + COMMON_SPREAD_UNITS * widest) / (units + COMMON_SPREAD_UNITS)
         if not spread > 0:
             continue
         z[look], spreads[look] = sign * (ours - factor * theirs) / math.sqrt(spread), spread
@@ -161,6 +167,36 @@ def _any_look(
             ):
                 return True
     return False
+
+
+@njit()
+def _squared_skewness(
+    sums: np.ndarray,
+    begin: int,
+    seen: int,
+    entered: np.ndarray,
+    canary: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    call: float,
+    grows: float,
+    limit: float,
+) -> float:
+    """Squared skewness of the values around their arm's ratio, at the last look of a call."""
+    n, top, bottom = sums[:, 0].sum(axis=1), sums[:, 1].sum(axis=1), sums[:, 2].sum(axis=1)
+    if bottom[0] == 0 or bottom[1] == 0:
+        return 0.0
+    second = third = scale = 0.0
+    for i in range(begin, seen):
+        arm = 0 if canary[i] else 1
+        value = x[i] if grows == 0 else x[i] * min(1.0, (call - entered[i]) / grows)
+        value = min(value, limit * y[i])
+        weight = n[arm] / bottom[arm]
+        left = (value - top[arm] / bottom[arm] * y[i]) * weight
+        second += left * left
+        third += left * left * left
+        scale += (value * weight) ** 2
+    return (third / second) ** 2 * (seen - begin) / second if second > _ROUNDING * scale else 0.0
 
 
 @njit()

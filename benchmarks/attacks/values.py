@@ -54,9 +54,22 @@ VALUES: dict[str, Values] = {
         _mean(lambda rng, n: rng.poisson(rng.gamma(0.2, 5.0, n) * np.where(rng.random(n) < 0.005, 200, 1))),
         most=50,
     ),
+    "100, of one in 20 400": Values(_mean(lambda rng, n: np.where(rng.random(n) < 0.05, 400.0, 100.0))),
+    "100, of one in 100 1,100": Values(_mean(lambda rng, n: np.where(rng.random(n) < 0.01, 1100.0, 100.0))),
+    "one in five does it once": Values(_mean(lambda rng, n: (rng.random(n) < 0.2).astype(float))),
     "rate per session, capped at 20": Values(_sessions, most=20),
     "rate per session": Values(_sessions),
 }
+
+
+SKEWED = (
+    "lognormal 1, capped",
+    "3 % pay, lognormal 1",
+    "100, of one in 20 400",
+    "100, of one in 100 1,100",
+    "one in five does it once",
+)
+"""Of these a small canary sees few of the large values, and seems to lose what it has not met yet."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,10 @@ def values_unchanged(rows: int, rng: int = 80) -> Iterator[dict[str, Any]]:
         for name, share in product(("lognormal 1, capped", "counts, capped at 50"), (0.1, 0.5))
     ]
     cells += [ValueCell("normal", 0.5, 10, every=1 / 12)]
+    cells += [
+        ValueCell(name, share, traffic, sign=-1.0)
+        for name, (share, traffic) in product(SKEWED, ((0.01, 400), (0.05, 600)))
+    ]
     yield from _lines("values that did not change, rolled back", cells, rows, rng)
 
 

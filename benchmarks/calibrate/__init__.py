@@ -25,7 +25,7 @@ from benchmarks.calibrate.promotion import harm_budget, promotion
 from benchmarks.calibrate.ramp import ramp, ramp_plan
 from benchmarks.calibrate.segments import named_segments
 from benchmarks.calibrate.simulated_and_judged import agreement
-from benchmarks.calibrate.tails import heavy_tails
+from benchmarks.calibrate.tails import amounts_that_fell, heavy_tails
 from benchmarks.calibrate.variants import chatty, guardrails, remaining_traffic, rising_baseline, spreads
 from benchmarks.tables.parts import run_parts
 from benchmarks.tables.written import written
@@ -49,6 +49,7 @@ PARTS = (
     sample_ratio,
     organisations,
     heavy_tails,
+    amounts_that_fell,
     logins,
     events_to_harm,
     agreement,

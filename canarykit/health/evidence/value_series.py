@@ -11,7 +11,7 @@ residuals of its own, and both kinds of residuals vary together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ __all__ = ["Adjustment", "ValueSeries", "value_series"]
 Floats = npt.NDArray[np.float64]
 MIN_PEOPLE = 25
 """People below which the moments of an arm are not used."""
+COMMON_SPREAD_UNITS = 10.0
+"""Units, of values without skew, for which the common spread of both arms counts."""
 _ROUNDING = 1e-12
 
 
@@ -51,6 +53,8 @@ class Adjustment:
         Of both within the arms, pooled over them; NaN where one does not vary.
     without
         Units, of those behind the last look, without any such event before exposure.
+    skewness
+        Of what is left of the metric within the arms, at the last look.
     """
 
     window: str
@@ -63,6 +67,7 @@ class Adjustment:
     slope: Floats
     correlation: Floats
     without: int
+    skewness: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,8 @@ class ValueSeries:
         What is taken out of the comparison, or None.
     capped
         Units that had more than the metric's fixed cap.
+    skewness
+        Of the metric within the arms, pooled over them, at the last look.
     """
 
     canary: Floats
@@ -100,17 +107,33 @@ class ValueSeries:
     at_least: int = MIN_PEOPLE
     adjustment: Adjustment | None = None
     capped: int = 0
+    skewness: float = 0.0
 
     def contrast(self, factor: float, *, adjusted: bool = True) -> tuple[Floats, Floats]:
         """Canary minus `factor` times control, and its variance, at each look; NaN below the minimum.
 
         A small arm in which nobody has paid yet has a spread of nearly zero, and would make chance look
-        like proof. So the variance is never less than it would be if both arms had the spread of all people
-        together, and an arm below the minimum says nothing.
+        like proof. So the variance is a weighted mean of two: the one that the arms' own spreads give, and
+        the larger one, if that is larger, of two arms with the spread of all units together. The first counts
+        for the units of the smaller arm over 1 + skewness² (the rarer the large values are, the later an arm
+        has its part of them), the second for `COMMON_SPREAD_UNITS`. An arm below the minimum says nothing.
 
         Both arms are moved to what their common past predicts: the difference of the pasts is taken out
         times the slope, and times the mean of 1 and `factor`, weighted by how far each arm is moved.
         """
+        value, separate, widest = self._spreads(factor, adjusted)
+        before = self.adjustment
+        skewness = before.skewness if before is not None and adjusted else self.skewness
+        units = np.minimum(self.n_canary, self.n_control) / (1 + skewness**2)
+        spread = (units * separate + COMMON_SPREAD_UNITS * widest) / (units + COMMON_SPREAD_UNITS)
+        return value, np.maximum(spread, 0.0)
+
+    def widest_variance(self) -> Floats:
+        """Variance of the difference at each look, never below that of two arms with a common spread."""
+        return self._spreads(1.0, True)[2]
+
+    def _spreads(self, factor: float, adjusted: bool) -> tuple[Floats, Floats, Floats]:
+        """The contrast, its variance from the arms' own spreads, and the largest if the common one counts."""
         n, m = self.n_canary, self.n_control
         value = self.canary - factor * self.control
         own, other = self.canary_variance, self.control_variance
@@ -134,7 +157,8 @@ class ValueSeries:
             spread = (n - 1) * n * own + (m - 1) * m * other
             pooled = spread / (n + m - 2) * (1 / n + factor**2 / m) + past
         enough = (n >= self.at_least) & (m >= self.at_least)
-        return value, np.where(enough, np.maximum(np.maximum(separate, pooled), 0.0), np.nan)
+        separate = np.where(enough, separate, np.nan)
+        return value, separate, np.maximum(np.maximum(separate, pooled), 0.0)
 
     def units(self, factor: float = 1.0) -> Floats:
         """Units behind a comparison: the variance of `contrast` falls as one over this."""
@@ -198,14 +222,18 @@ def value_series(
     kind = _Groups if by_group else _Sums
     arms = [kind.of(place[arm], [column[arm] for column in pairs], len(looks)) for arm in (canary, ~canary)]
     (mean_t, variance_t), (mean_c, variance_c) = (arm.ratio() for arm in arms)
-    adjustment = None
+    adjustment, seen = None, place < len(looks)
+    columns = [[column[arm & seen] for column in pairs] for arm in (canary, ~canary)]
+    skewness = _skewness([_residuals(*two[:2]) for two in columns])
     if u is not None and had is not None:
-        seen = place < len(looks)
         adjustment = _adjustment(str(getattr(spec, "cuped", "")), arms, int((~had[keep])[seen].sum()))
+        slope = float(adjustment.slope[-1])
+        left = [_residuals(*two[:2]) - slope * _residuals(*two[2:]) for two in columns]
+        adjustment = replace(adjustment, skewness=_skewness(left))
     n_t, n_c = (arm.n for arm in arms)
     last = arms[0].last(), arms[1].last()
     return ValueSeries(
-        mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, last, at_least, adjustment, capped
+        mean_t, mean_c, variance_t, variance_c, n_t, n_c, cap, last, at_least, adjustment, capped, skewness
     )
 
 
@@ -324,6 +352,26 @@ def _adjustment(window: str, arms: list[_Sums], without: int) -> Adjustment:
         correlation,
         without,
     )
+
+
+def _residuals(x: Floats, y: Floats) -> Floats:
+    """How far each unit is from its arm's ratio; zeros where only rounding keeps them apart."""
+    total = y.sum()
+    if not total > 0:
+        return np.zeros_like(x)
+    left: Floats = (x - x.sum() / total * y) * (len(y) / total)
+    scale = np.square(x * (len(y) / total)).sum()
+    return left if np.square(left).sum() > _ROUNDING * scale else np.zeros_like(x)
+
+
+def _skewness(arms: list[Floats]) -> float:
+    """Skewness of residuals around the arms' own means, pooled; 0 where nothing varies."""
+    left = np.concatenate(arms)
+    scale = float(np.abs(left).max(initial=0.0))
+    if not scale > 0:
+        return 0.0
+    left = left / scale
+    return float((left**3).sum() * np.sqrt(len(left)) / np.square(left).sum() ** 1.5)
 
 
 def _residual(variance: Floats, covariance: Floats, before: Floats, slope: Floats) -> Floats:

@@ -52,7 +52,7 @@ def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estim
     found = _textbook(values, is_mean=is_mean, by_group=by_group)
     if found is None or found.standard_error is None:
         return found
-    least = float(values.contrast(1.0)[1][-1]) ** 0.5
+    least = float(values.widest_variance()[-1]) ** 0.5
     wider = least / found.standard_error if found.standard_error > 0 and np.isfinite(least) else 1.0
     if not wider > 1 + 1e-9:
         return found
