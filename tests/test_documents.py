@@ -121,3 +121,18 @@ def test_more_different_keys_than_there_is_room_for_are_all_told():
     documents = [json.dumps({f"key {row} {k}": 1 for k in range(50)}) for row in range(200)]
     told = scan.scan_documents(pa.chunked_array([documents]), [], np.ones(200, bool), of=10**6)
     assert len(told.names) == 10_000
+
+
+def test_names_of_one_length_that_differ_in_one_byte_are_told_apart():
+    rng = random.Random(5)
+    names = []
+    for size in (1, 2, 15, 16, 17, 31, 32, 33, 48, 70):
+        usual = "n" * size
+        names += [usual, *{usual[:at] + "x" + usual[at + 1 :] for at in (0, size // 2, size - 1)}]
+    objects = [{name: row for name in rng.sample(names, 6)} for row in range(2_000)]
+    text = pa.chunked_array([[json.dumps(item, separators=(",", ":")) for item in objects]])
+    told = scan.scan_documents(text, [(name,) for name in names], np.ones(2_000, bool), of=10**6)
+    assert told.names == set(names)
+    for name, column in zip(names, told.values, strict=True):
+        expected = [str(item[name]) if name in item else None for item in objects]
+        assert column.to_pylist() == expected, name

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from canarykit.compiler import njit
+from canarykit.compiler import borrowing
 
 __all__ = [
     "CLOSE_BRACE",
@@ -29,6 +29,7 @@ __all__ = [
     "lowest_bit",
     "name_end",
     "quotes_at",
+    "same_sixteen",
     "scalar_end",
     "skip_blanks",
     "string_end",
@@ -105,7 +106,18 @@ def copy_sixteen(typingctx, source, target):
     return types.void(types.int64, types.int64), codegen
 
 
-@njit(forceinline=True)
+@intrinsic
+def same_sixteen(typingctx, one, other):
+    """One bit for each of the 16 bytes at two addresses: whether they are the same."""
+
+    def codegen(context, builder, signature, arguments):
+        same = builder.icmp_unsigned("==", *(_load(builder, at, _PIECE) for at in arguments))
+        return builder.zext(builder.bitcast(same, ir.IntType(PIECE)), _MASK)
+
+    return types.uint64(types.int64, types.int64), codegen
+
+
+@borrowing(forceinline=True)
 def skip_blanks(data, at, stop):
     """First position that is not white space."""
     while at < stop and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
@@ -113,7 +125,7 @@ def skip_blanks(data, at, stop):
     return at
 
 
-@njit()
+@borrowing()
 def string_end(data, address, at, stop):
     """Position of the closing quote of a string whose first byte is `at`, and whether it holds escapes.
 
@@ -154,7 +166,7 @@ def string_end(data, address, at, stop):
     return -1, escaped
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def digits_end(data, at, stop):
     """First position that is not a digit."""
     while at < stop and ZERO <= data[at] <= NINE:
@@ -162,7 +174,7 @@ def digits_end(data, at, stop):
     return at
 
 
-@njit()
+@borrowing()
 def number_end(data, at, stop):
     """First position after a number, and after what is printed of it: -1 where that is not for sure.
 
@@ -207,7 +219,7 @@ def number_end(data, at, stop):
     return at, printed
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def literal_end(data, at, stop):
     """First position after `true`, `false` or `null`; -1 for another word."""
     letter = data[at]
@@ -224,7 +236,7 @@ def literal_end(data, at, stop):
     return -1
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def scalar_end(data, at, stop):
     """First position after a number or a word, and after what is printed of it; see `number_end`."""
     if data[at] == MINUS or ZERO <= data[at] <= NINE:
@@ -233,7 +245,7 @@ def scalar_end(data, at, stop):
     return end, end
 
 
-@njit()
+@borrowing()
 def container_end(data, address, at, stop):
     """First position after the object or list that opens at `at`; -1 where it breaks the grammar."""
     objects = np.uint64(0)  # one bit a level, the innermost lowest: whether it is an object
@@ -281,13 +293,13 @@ def container_end(data, address, at, stop):
             return -1
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def closing(objects):
     """What closes the innermost container."""
     return CLOSE_BRACE if objects & np.uint64(1) else CLOSE_BRACKET
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def name_end(data, address, at, stop):
     """Position of the quote that closes the name which opens at `at`, and whether it holds escapes; or -1."""
     if at >= stop or data[at] != QUOTE:

@@ -201,7 +201,7 @@ def _told(
 ) -> tuple[frozenset[str], int]:
     """The keys of a stretch, and how many of its documents hold no object, of those that count."""
     many, is_full = int(names[-1, 0]), bool(names[-1, 1])
-    found = {bytes(data[start:stop]).decode("utf-8", "replace") for start, stop, _ in names[:many].tolist()}
+    found = {bytes(data[start:stop]).decode("utf-8", "replace") for start, stop in names[:many, :2].tolist()}
     if is_full:
         found = set(reading.document_keys(pa.chunked_array([documents.filter(pa.array(counts))])))
     if not outside.any():
@@ -237,7 +237,7 @@ def _scratch(paths: tuple[tuple[str, ...], ...], rows: int) -> tuple[np.ndarray,
             np.empty(n_keys * rows, np.int64),
             np.empty(n_keys * rows, np.int32),
             np.empty(rows, bool),
-            np.zeros((MOST_NAMES + 1, 3), np.int64),
+            np.zeros((MOST_NAMES + 1, 4), np.int64),
         )
     starts, lengths, outside, names = rooms[paths]
     shape = n_keys, rows

@@ -14,7 +14,7 @@ the next. Documents with escapes, or with white space between their parts, are w
 
 import numpy as np
 
-from canarykit.compiler import njit
+from canarykit.compiler import borrowing, njit
 from canarykit.events.documents.grammar import (
     CLOSE_BRACE,
     COLON,
@@ -30,6 +30,7 @@ from canarykit.events.documents.grammar import (
     lowest_bit,
     name_end,
     quotes_at,
+    same_sixteen,
     scalar_end,
     skip_blanks,
     string_end,
@@ -52,11 +53,14 @@ MISSING, OPEN = -1, -2
 MOST_QUOTES = 4096
 """Quotes of a document that the quick walk has room for."""
 
+WANTED, NOT_YET = 3, -2
+"""Column of `names` with the wanted key that a name is (-1: none), and what stands there at first."""
+
 MOST_NAMES, NAME_SLOTS = 4096, 16384
 """Different names of a stretch that are written down, and places to look for them: a power of two, sparse."""
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def slot_of(data, start, stop):
     """A number below 64 for a name: names in one document seldom share it."""
     size = stop - start
@@ -77,7 +81,7 @@ def slots_of(keys, key_starts):
     return slots
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def wanted_key(data, start, stop, keys, key_starts, slots):
     """Which of the wanted keys stands between two positions; -1 for none."""
     key = slots[slot_of(data, start, stop)]
@@ -93,11 +97,11 @@ def wanted_key(data, start, stop, keys, key_starts, slots):
     return -1
 
 
-@njit()
+@borrowing()
 def note_name(data, start, stop, names, name_slots):
-    """Write down where a name stands that none before it has; `names[-1, 0]` counts them.
+    """Write down where a name stands that none before it has; `names[-1, 0]` counts them. Its number.
 
-    One name more than there is room for sets `names[-1, 1]`.
+    One name more than there is room for sets `names[-1, 1]`, and has -1.
     """
     size = stop - start
     slot = size
@@ -112,18 +116,54 @@ def note_name(data, start, stop, names, name_slots):
             while place < size and data[first + place] == data[start + place]:
                 place += 1
             if place == size:
-                return
+                return known
         slot = (slot + 1) & (NAME_SLOTS - 1)
     many = names[MOST_NAMES, 0]
     if many == MOST_NAMES:
         names[MOST_NAMES, 1] = 1
-        return
+        return -1
     name_slots[slot] = many
     names[many, 0], names[many, 1], names[many, 2] = start, stop, slot
+    names[many, WANTED] = NOT_YET
     names[MOST_NAMES, 0] = many + 1
+    return many
 
 
-@njit()
+@borrowing(forceinline=True)
+def next_name(data, address, start, stop, before, names, name_slots, follows):
+    """The number of a name as `note_name` gives it; the one that followed the last name before comes first.
+
+    Events of one kind have the same names in the same order, so that few have to be looked up.
+    """
+    guess = follows[before]
+    if guess >= 0:
+        first, size = names[guess, 0], stop - start
+        if names[guess, 1] - first == size and same_bytes(data, address, first, start, size):
+            return guess
+    name = note_name(data, start, stop, names, name_slots)
+    if name < 0:
+        return -1
+    follows[before] = name
+    return name
+
+
+@borrowing(forceinline=True)
+def same_bytes(data, address, one, other, size):
+    """Whether so many bytes at two positions are the same."""
+    if max(one, other) + size + PIECE > data.size:
+        place = 0
+        while place < size and data[one + place] == data[other + place]:
+            place += 1
+        return place == size
+    one, other = address + one, address + other
+    while size > PIECE:
+        if same_sixteen(one, other) != 0xFFFF:
+            return False
+        one, other, size = one + PIECE, other + PIECE, size - PIECE
+    return lowest_bit(~same_sixteen(one, other)) >= size
+
+
+@borrowing()
 def forget_names(names, name_slots, many):
     """Take back the newest names down to a number: their document breaks the grammar further on."""
     while names[MOST_NAMES, 0] > many:
@@ -142,9 +182,22 @@ def find_values(data, address, begins, ends, keys, key_starts, starts, lengths, 
     """
     slots = slots_of(keys, key_starts)
     name_slots = np.full(NAME_SLOTS if counted.size else 1, -1, np.int64)
+    follows = np.full(MOST_NAMES + 1 if counted.size else 1, -1, np.int64)
     quotes = np.empty(MOST_QUOTES + WIDTH, np.int64)
     place = np.empty(key_starts.size - 1, np.int64)
     size = np.empty(key_starts.size - 1, np.int64)
+    find_in_rows(
+        data, address, begins, ends, keys, key_starts, starts, lengths, outside, counted, names,
+        slots, name_slots, follows, quotes, place, size,
+    )  # fmt: skip
+
+
+@borrowing()
+def find_in_rows(
+    data, address, begins, ends, keys, key_starts, starts, lengths, outside, counted, names,
+    slots, name_slots, follows, quotes, place, size,
+):  # fmt: skip
+    """What `find_values` does, with the room that it needs."""
     for row in range(begins.size):
         at, stop = begins[row], ends[row]
         for key in range(place.size):
@@ -155,7 +208,7 @@ def find_values(data, address, begins, ends, keys, key_starts, starts, lengths, 
         before = names[MOST_NAMES, 0]
         if many >= 0 and walk_plain(
             data, address, at, stop, quotes, many, keys, key_starts, slots, place, size,
-            noted, names, name_slots,
+            noted, names, name_slots, follows,
         ):  # fmt: skip
             outside[row] = False
         else:
@@ -173,7 +226,7 @@ def find_values(data, address, begins, ends, keys, key_starts, starts, lengths, 
             lengths[key, row] = MISSING if outside[row] else size[key]
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def plain_quotes(data, address, at, stop, quotes):
     """Write down where the quotes of a document stand; their number, or -1 for escapes or too many quotes."""
     if stop + WIDTH > data.size:
@@ -194,10 +247,11 @@ def plain_quotes(data, address, at, stop, quotes):
     return many
 
 
-@njit()
+@borrowing()
 def walk_plain(
-    data, address, at, stop, quotes, many, keys, key_starts, slots, starts, lengths, noted, names, name_slots
-):
+    data, address, at, stop, quotes, many, keys, key_starts, slots, starts, lengths, noted, names, name_slots,
+    follows,
+):  # fmt: skip
     """A document without escapes, and without white space between its parts; False for any other."""
     if at + 2 > stop or data[at] != OPEN_BRACE:
         return False
@@ -205,6 +259,7 @@ def walk_plain(
     if data[at] == CLOSE_BRACE:
         return at + 1 == stop
     quote = 0
+    name = MOST_NAMES
     while True:
         if quote + 1 >= many or quotes[quote] != at:
             return False
@@ -213,8 +268,14 @@ def walk_plain(
         if end + 2 >= stop or data[end + 1] != COLON:
             return False
         if noted:
-            note_name(data, at + 1, end, names, name_slots)
-        key = wanted_key(data, at + 1, end, keys, key_starts, slots)
+            name = next_name(data, address, at + 1, end, name, names, name_slots, follows)
+            key = NOT_YET if name < 0 else names[name, WANTED]
+        else:
+            key = NOT_YET
+        if key == NOT_YET:
+            key = wanted_key(data, at + 1, end, keys, key_starts, slots)
+            if noted and name >= 0:
+                names[name, WANTED] = key
         if key >= 0 and starts[key] >= 0:
             key = -1  # of a name that comes twice, the first counts
         at = end + 2
@@ -244,7 +305,7 @@ def walk_plain(
         at += 1
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def value_end(data, address, at, stop):
     """First position after what is not a string, and after what is printed of it; see `number_end`."""
     if data[at] == OPEN_BRACE or data[at] == OPEN_BRACKET:
@@ -252,7 +313,7 @@ def value_end(data, address, at, stop):
     return scalar_end(data, at, stop)
 
 
-@njit(forceinline=True)
+@borrowing(forceinline=True)
 def note_value(data, at, end, printed, key, starts, lengths):
     """Write down where a value that is not a string stands; null is not there."""
     starts[key] = at
@@ -262,7 +323,7 @@ def note_value(data, at, end, printed, key, starts, lengths):
         lengths[key] = printed - at if printed >= 0 else OPEN - (end - at)
 
 
-@njit()
+@borrowing()
 def walk(data, address, at, stop, keys, key_starts, slots, starts, lengths, noted, names, name_slots):
     """Any document; False where it is not an object by the grammar (DuckDB knows a wider one)."""
     at = skip_blanks(data, at, stop)
@@ -310,7 +371,7 @@ def walk(data, address, at, stop, keys, key_starts, slots, starts, lengths, note
         at = skip_blanks(data, at + 1, stop)
 
 
-@njit()
+@borrowing()
 def text_offsets(lengths, offsets, valid):
     """Where each text of one key begins among all its texts, and one bit a row for whether there is one."""
     at = 0
@@ -323,7 +384,7 @@ def text_offsets(lengths, offsets, valid):
     return at
 
 
-@njit()
+@borrowing()
 def copy_texts(data, address, starts, lengths, offsets, out, out_address):
     """Copy the texts of one key out of the documents, one after another; `out` has a PIECE to spare."""
     for row in range(lengths.size):
