@@ -13,7 +13,10 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 __all__ = ["borrowing", "can_compile", "njit"]
@@ -57,7 +60,8 @@ def can_compile() -> bool:
 def njit(**options: Any) -> Callable[[Function], Function]:
     """`numba.njit`, cached, where it can be; else the function as it stands (also as its own `.py_func`).
 
-    A cache file that cannot be read is compiled anew, one that cannot be written is not kept.
+    A cache file that cannot be read is compiled anew, one that cannot be written is not kept, and one made
+    with other kernels or constants than those that the function uses now is not believed.
     """
 
     def compile_(function: Function) -> Function:
@@ -67,6 +71,8 @@ def njit(**options: Any) -> Callable[[Function], Function]:
         import numba
 
         kernel = numba.njit(cache=True, nogil=True, **options)(function)
+        file = kernel._cache._cache_file
+        file._source_stamp = (file._source_stamp, *_ingredients(function))  # numba looks at one file alone
         _forgive(kernel)
         return kernel
 
@@ -92,6 +98,28 @@ def _finds_a_place(numba: Any) -> bool:
 
 def _probe() -> int:
     return 0
+
+
+def _ingredients(function: Callable[..., Any]) -> list[tuple[str, str]]:
+    """What goes into a function's machine code from outside it: the state of its kernels, its constants."""
+    code, names = function.__code__, set[str]()
+    parts = [code]
+    while parts:
+        part = parts.pop()
+        names.update(part.co_names)
+        parts += [item for item in part.co_consts if isinstance(item, type(code))]
+    used = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
+    kept = []
+    for name, item in used.items():
+        cached = getattr(getattr(item, "_cache", None), "_cache_file", None)
+        written = getattr(item, "_defn", None)  # of an intrinsic
+        if cached is not None:
+            kept.append((name, repr(cached._source_stamp)))
+        elif written is not None:
+            kept.append((name, sha256(Path(written.__code__.co_filename).read_bytes()).hexdigest()))
+        elif not callable(item) and not isinstance(item, ModuleType):
+            kept.append((name, item.tobytes().hex() if hasattr(item, "tobytes") else repr(item)))
+    return kept
 
 
 def _forgive(kernel: Any) -> None:

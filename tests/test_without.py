@@ -82,6 +82,38 @@ def compiled(tmp_path_factory):
     return folder, run(SMALL, NUMBA_CACHE_DIR=str(folder)).stdout
 
 
+KERNELS = {
+    "inner.py": """
+        from canarykit.compiler import njit
+        STEP = {step}
+        @njit()
+        def moved(x):
+            return x + {more}
+    """,
+    "outer.py": """
+        from canarykit.compiler import njit
+        from inner import STEP, moved
+        @njit()
+        def answer(x):
+            return moved(x) * STEP
+    """,
+}
+
+
+def test_compiled_code_is_made_anew_when_a_kernel_or_a_constant_of_another_file_changes(tmp_path):
+    def answer(step, more):
+        for name, text in KERNELS.items():
+            (tmp_path / name).write_text(textwrap.dedent(text.format(step=step, more=more)))
+            os.utime(tmp_path / name, (1, 1))
+        # as after an update that wrote this file alone
+        os.utime(tmp_path / "inner.py", (step * 10 + more, step * 10 + more))
+        return run(
+            "from outer import answer; print(answer(1))", PYTHONPATH=os.pathsep.join([str(tmp_path), "."])
+        ).stdout
+
+    assert [answer(2, 1), answer(2, 5), answer(3, 5), answer(3, 5)] == ["4\n", "12\n", "18\n", "18\n"]
+
+
 @pytest.mark.slow
 def test_without_numba_every_answer_is_the_same_and_the_reader_is_told_once():
     done = run(blocked("numba", "llvmlite"), ROLLOUT)

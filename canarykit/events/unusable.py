@@ -16,7 +16,10 @@ DROPPED = {
 }
 """Reasons why a row is no event that anything could count, in the order in which they are asked."""
 
-UNREADABLE = "events with properties that are not JSON objects: those properties are treated as missing"
+UNREADABLE = (
+    "events with properties that are not JSON objects, or hold a number of hundreds of digits: "
+    "what cannot be read is treated as missing"
+)
 
 LOST = ("no_event_name", "no_time", "no_id", "bad_json", "bad_lines")
 """Codes of notes that count events of which something is lost; replay data and duplicates lose nothing."""

@@ -1,6 +1,7 @@
 """Documents of JSON text: which are read, and what their values are as text."""
 
 from canarykit.events.documents.reading import (
+    LONG_NUMBER,
     ODD_VALUE,
     SUSPECT,
     UNSURE_VALUE,
@@ -16,6 +17,7 @@ from canarykit.events.documents.reading import (
 from canarykit.events.documents.scan import Scanned, json_values, scan_documents
 
 __all__ = [
+    "LONG_NUMBER",
     "ODD_VALUE",
     "SUSPECT",
     "UNSURE_VALUE",

@@ -178,7 +178,8 @@ def digits_end(data, at, stop):
 def number_end(data, at, stop):
     """First position after a number, and after what is printed of it: -1 where that is not for sure.
 
-    (-1, -1) for no number. `12.50` is printed `12.5`, and `12.0` is printed `12`.
+    (-1, -1) for no number, and for one of hundreds of digits, whose document is looked at again. `12.50` is
+    printed `12.5`, and `12.0` is printed `12`.
     """
     start = at
     if data[at] == MINUS:
@@ -216,6 +217,8 @@ def number_end(data, at, stop):
         if at == power:
             return -1, -1
         printed = -1
+    if at - start > 309:
+        return -1, -1
     return at, printed
 
 

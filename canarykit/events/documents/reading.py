@@ -9,6 +9,7 @@ nothing and is counted.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from canarykit.events.values import number_text, value_text
 
 __all__ = [
+    "LONG_NUMBER",
     "ODD_VALUE",
     "SUSPECT",
     "UNSURE_VALUE",
@@ -35,6 +37,8 @@ __all__ = [
 _TEXT = pa.string()
 _MOST_LAYERS = 3
 _MOST_DIGITS = 309  # more than the largest double has
+LONG_NUMBER = "([0-9]{103}){3}"
+"""Pattern of what may be a number that is longer than that; PostgreSQL counts no further than 255."""
 ODD_VALUE = (
     r"^-?[0-9][0-9.]*[eE]|^-?[0-9]+\.0$|^-0$|^-?[0-9]{300}|^-?(NaN|nan|Inf|inf)"
     r"|^[\[{](.|\n)*([0-9]\.0|[0-9][eE]|[0-9]{300}|NaN|nan|Inf|inf|-0|\\u)"
@@ -134,7 +138,7 @@ def patched(
 
 
 def unreadable(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which documents are there but hold no object: neither empty nor `null`."""
+    """Which documents are there (not empty, not `null`) but are no object, or hold too long a number."""
     from canarykit.events.sql import connect, to_arrow
 
     with connect() as connection:
@@ -144,14 +148,15 @@ def unreadable(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 SUSPECT = (
-    "CASE WHEN NOT coalesce(starts_with(ltrim({0}), '{{') AND json_valid({0}), true) "
+    "CASE WHEN NOT coalesce(starts_with(ltrim({0}), '{{') AND json_valid({0}) "
+    "AND (strlen({0}) < 309 OR NOT regexp_matches({0}, '([0-9]{{103}}){{3}}')), true) "
     "AND trim({0}, ' \t\r\n') NOT IN ('', 'null') THEN {0} END"
 )
-"""SQL: a document that DuckDB cannot read as an object, so that `is_unreadable` has to look; else null."""
+"""SQL: a document of which DuckDB may not read everything, so that `is_unreadable` has to look; else null."""
 
 
 def is_unreadable(suspects: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which suspects hold no object by the rule; a null is not a suspect."""
+    """Which suspects hold no object by the rule, or a number of hundreds of digits; a null is no suspect."""
     if suspects.null_count == len(suspects):
         return pa.chunked_array([pa.array([False] * len(suspects), pa.bool_())])
     seen: dict[str, bool] = {}
@@ -159,7 +164,8 @@ def is_unreadable(suspects: pa.ChunkedArray) -> pa.ChunkedArray:
     for text in suspects.to_pylist():
         if text is not None and text not in seen:
             blank = text.strip() in {"", "null"}
-            seen[text] = not blank and read_document(text) is None and not _is_valid(text)
+            lost = read_document(text) is None and not _is_valid(text)
+            seen[text] = not blank and (lost or _has_long_number(text))
         found.append(text is not None and seen[text])
     return pa.chunked_array([pa.array(found, pa.bool_())])
 
@@ -188,6 +194,32 @@ def _is_valid(text: str) -> bool:
             "SELECT json_valid(?)", [text.encode("utf-8", "replace").decode()]
         ).fetchone()
     return bool(row and row[0])
+
+
+def _has_long_number(text: str) -> bool:
+    """Whether a number in a document, outside its texts, is too long to be read."""
+    if not re.search(LONG_NUMBER, text):
+        return False
+    long = False
+
+    def noted(digits: str) -> _Number | None:
+        nonlocal long
+        number = _whole(digits) if digits.lstrip("-").isdigit() else _fraction(digits)
+        long |= number is None and len(digits) > _MOST_DIGITS
+        return number
+
+    decoder = json.JSONDecoder(
+        strict=False, parse_int=noted, parse_float=noted, parse_constant=lambda _: None
+    )
+    content: Any = text.removeprefix("\ufeff")
+    for _ in range(_MOST_LAYERS):
+        try:
+            content = decoder.decode(content)
+        except (ValueError, RecursionError):
+            return False
+        if not isinstance(content, str) or isinstance(content, _Number):
+            break
+    return long
 
 
 def _whole(digits: str) -> _Number | None:

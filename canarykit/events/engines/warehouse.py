@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from canarykit.events.documents import UNSURE_VALUE
+from canarykit.events.documents import LONG_NUMBER, UNSURE_VALUE
 from canarykit.events.fields import PRESENT, Json
 from canarykit.events.text import pointer
 
@@ -100,15 +100,16 @@ def readable(table: Any) -> Any:
 
 
 def suspects(table: Any, column: str) -> Any:
-    """Documents of an ibis table that may hold no object, as a one-column table; None if that needs all."""
+    """Documents of an ibis table that may not be readable, as a one-column table; None if that needs all."""
     kind = table.schema()[column]
     document = table[column]
     if kind.is_json():
         text = document.cast("string")
-        return table.filter(text.notnull() & ~text.lstrip().startswith("{")).select(**{column: text})
+        odd = ~text.lstrip().startswith("{") | text.re_search(LONG_NUMBER)
+        return table.filter(text.notnull() & odd).select(**{column: text})
     if kind.is_string() and _dialect(table) == "duckdb":
         valid = (_builtin("json_valid", kind, 0, "int")(document) == 1) & document.lstrip().startswith("{")
-        return table.filter(document.notnull() & ~valid).select(column)
+        return table.filter(document.notnull() & (~valid | document.re_search(LONG_NUMBER))).select(column)
     return None
 
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from canarykit.display import Note
 from canarykit.errors import DataError
-from canarykit.events.documents import is_unreadable, patched
+from canarykit.events.documents import LONG_NUMBER, is_unreadable, patched
 from canarykit.events.engine import (
     Engine,
     Identities,
@@ -202,7 +202,8 @@ class SparkEngine(Engine):
         name = self.mapping["properties"]
         if self.types.get(name) == "string":
             document = ticked(name)
-            suspect = f"{odd_document(document)} AND btrim({document}) NOT IN ('', 'null')"
+            odd = f"({odd_document(document)} OR {document} RLIKE {literal(LONG_NUMBER)})"
+            suspect = f"{odd} AND btrim({document}) NOT IN ('', 'null')"
             listed = self._once.where(self._usable()).where(suspect).selectExpr(f"{document} AS document")
             counted = listed.groupBy("document").count().toArrow()
             lost = is_unreadable(counted.column("document"))
