@@ -65,7 +65,7 @@ PUBLIC = {
     "assign_cohorts", "audit_assignment", "blast_radius", "bootstrap", "bucket", "compare_flags",
     "dashboard", "evaluate_flag", "evaluate_stage", "exceptions_by_flag", "expected_duration",
     "exposures", "flag_overview", "funnel_by_flag", "lint", "load_sample", "metrics", "plan_ramp", "power",
-    "read_flags", "read_posthog", "replay", "sample_size", "scan_posthog", "sessions_by_flag",
+    "rates_like", "read_flags", "read_posthog", "replay", "sample_size", "scan_posthog", "sessions_by_flag",
     "simulate_decisions", "simulate_rollout", "split", "stats", "suggest_guardrails",
     "survey_by_flag", "trend_by_flag", "typing", "watch",
 }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
-from canarykit.exposure import exposures
+from canarykit.health.people.present import present_units
 from canarykit.health.tellable import Measured, Planned
 from canarykit.metrics.direction import event_direction, has_harm_word, number_direction
 from canarykit.metrics.guardrail import Guardrail
@@ -20,7 +20,6 @@ from canarykit.metrics.values import Metric, Quantile, Total
 from canarykit.times import DAY, duration
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from canarykit.events import EventLog
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SuggestedGuardrails", "suggest_guardrails"]
 
-CONTROLS = ("false", "control")
 MOST = {"error": 3, "time": 2, "money": 1, "conversion": 2}
 """Proposals of each kind at most."""
 HIGHER, LOWER, SLOWER = (
@@ -148,7 +146,7 @@ def suggest_guardrails(
     if end is None:
         raise DataError("the log has no events: there is nothing to propose guardrails from")
     share, seconds, notes = _stage_of(plan, stage, dwell)
-    units, per_day, more = _units(log, flag, plan, seconds, end)
+    units, per_day, more = present_units(log, flag, plan, seconds, end)
     notes += more
     chosen = _candidates(log)
     if not chosen or units.empty:
@@ -206,60 +204,6 @@ def _stage_of(
         seconds = (stop - start).total_seconds() if start is not None and stop is not None else 7 * DAY
     share = float(plan.share(name) or 0.5)
     return share, seconds, [Note("stage", f"planned for the stage {name!r}")]
-
-
-def _units(
-    log: EventLog, flag: str | Flag, plan: RolloutPlan | None, seconds: float, end: Any
-) -> tuple[pd.DataFrame, float, list[Note]]:
-    """Whom the present rates are taken from, how many come in a day, and what that assumes."""
-    import pandas as pd
-
-    notes: list[Note] = []
-    column = "person_id"
-    try:
-        people = exposures(log, flag, plan=plan).people
-    except DataError as problem:  # before the release nothing carries the flag yet
-        people = pd.DataFrame()
-        notes.append(Note("no_flag", str(problem).rstrip(".")))
-    if people.empty or column not in people:
-        parts = log.reduce(["person_id", "timestamp"], _first_seen)
-        people = pd.concat(parts, ignore_index=True)
-        notes.append(
-            Note("nobody_exposed", "nobody called the flag: everybody counts from their first event")
-        )
-    else:
-        controls = {*CONTROLS, plan.control} if plan is not None else set(CONTROLS)
-        control = people["variant"].astype(str).isin(controls)
-        notes.append(
-            Note(
-                "control",
-                "people without the canary, whose rates are taken as the present ones",
-                int(control.sum()),
-            )
-        )
-    first, last = people["exposed_at"].min(), people["exposed_at"].max()
-    per_day = len(people) / max((last - first).total_seconds() / DAY, 1.0)
-    base = people if "variant" not in people else people[control] if control.any() else people
-    span = pd.Timedelta(seconds=seconds)
-    whole = base["exposed_at"] + span <= end
-    if whole.any():
-        base = base[whole]
-    else:
-        notes.append(
-            Note("not_whole", "nobody was seen for as long as the stage lasts: rates are those so far")
-        )
-    leaves = (base["exposed_at"] + span).clip(upper=end + pd.Timedelta(microseconds=1))
-    units = pd.DataFrame({
-        "person_id": base[column].astype(str), "canary": False, "entered_at": base["exposed_at"],
-        "leaves_at": leaves,
-    })  # fmt: skip
-    return units.reset_index(drop=True), per_day, notes
-
-
-def _first_seen(events: pa.Table) -> pd.DataFrame:
-    frame = events.select(["person_id", "timestamp"]).to_pandas()
-    first = frame.groupby("person_id")["timestamp"].min()
-    return first.rename("exposed_at").reset_index()
 
 
 def _candidates(log: EventLog) -> list[tuple[Metric, str, str]]:

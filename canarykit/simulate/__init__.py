@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from canarykit.simulate.decisions.sample_size import expected_duration, power, sample_size
     from canarykit.simulate.decisions.simulate import simulate_decisions
     from canarykit.simulate.log.rollout import simulate_rollout
+    from canarykit.simulate.people.own_traffic import PresentRates, rates_like
     from canarykit.simulate.people.population import Population
     from canarykit.simulate.people.scenario import Effect, Fault, Scenario, Step, Survey
     from canarykit.simulate.sample import Sample, load_sample
@@ -20,6 +21,7 @@ __all__ = [
     "Effect",
     "Fault",
     "Population",
+    "PresentRates",
     "RampPlan",
     "Sample",
     "Scenario",
@@ -30,12 +32,14 @@ __all__ = [
     "load_sample",
     "plan_ramp",
     "power",
+    "rates_like",
     "sample_size",
     "simulate_decisions",
     "simulate_rollout",
 ]
 
 _HOMES = {
+    "canarykit.simulate.people.own_traffic": ("PresentRates", "rates_like"),
     "canarykit.simulate.people.population": ("Population",),
     "canarykit.simulate.people.scenario": ("Effect", "Fault", "Scenario", "Step", "Survey"),
     "canarykit.simulate.log.rollout": ("simulate_rollout",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,7 +12,7 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.metrics import Guardrail
 from canarykit.metrics.share import ErrorShare
-from canarykit.simulate.decisions.truth import require_labels, require_variants, truth_of
+from canarykit.simulate.decisions.truth import Rates, require_labels, require_variants, truth_of
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 
@@ -78,7 +78,7 @@ def blast_radius(
     scenario: Scenario | None = None,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
-    rates: Mapping[str, float] | None = None,
+    rates: Rates | None = None,
     **options: Unpack[EvaluateOptions],
 ) -> BlastRadius:
     """How many people a stage reaches, and how many a bad release would hit among them.

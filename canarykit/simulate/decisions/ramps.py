@@ -14,7 +14,7 @@ from canarykit.metrics import Guardrail
 from canarykit.metrics.share import ErrorShare
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import truth_of
+from canarykit.simulate.decisions.truth import Rates, truth_of
 from canarykit.simulate.log.streams import Seed, as_seed
 from canarykit.simulate.people.scenario import Effect, Scenario
 
@@ -167,7 +167,7 @@ def plan_ramp(
     max_days: float = 14.0,
     min_released: float = 0.8,
     scenario: Scenario | None = None,
-    rates: Mapping[str, float] | None = None,
+    rates: Rates | None = None,
     bad_ratios: Sequence[float] = (1.5, 2.0, 5.0),
     ramps: Sequence[Sequence[float]] = RAMPS,
     dwells: Sequence[str] = DWELLS,

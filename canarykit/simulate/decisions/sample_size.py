@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
@@ -17,7 +17,7 @@ from canarykit.metrics.values import Quantile
 from canarykit.progress import Progress
 from canarykit.simulate.decisions.event_power import EventQuestion, chance_of_showing, people_for
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import Truth, lognormal_quantile
+from canarykit.simulate.decisions.truth import Rates, Truth, lognormal_quantile
 from canarykit.simulate.log.streams import Seed
 from canarykit.simulate.people.scenario import Scenario
 from canarykit.stats.planning import users_needed
@@ -306,7 +306,7 @@ def expected_duration(
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
     scenario: Scenario | None = None,
-    rates: Mapping[str, float] | None = None,
+    rates: Rates | None = None,
     harm_budget: float | None = None,
     min_dwell: str = "1d",
     cap: str = "28d",

@@ -8,7 +8,7 @@ their baseline events, more runs extend old ones, and threads change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +24,13 @@ from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleR
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
-from canarykit.simulate.decisions.truth import not_simulated, require_labels, require_variants, truth_of
+from canarykit.simulate.decisions.truth import (
+    Rates,
+    not_simulated,
+    require_labels,
+    require_variants,
+    truth_of,
+)
 from canarykit.simulate.log.streams import Seed, Streams, as_seed
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
@@ -58,7 +64,7 @@ def simulate_decisions(
     workers: int = 1,
     processes: bool = False,
     progress: Progress = None,
-    rates: Mapping[str, float] | None = None,
+    rates: Rates | None = None,
     drift: Sequence[float] | None = None,
     decision: Rules | None = None,
     min_dwell: str | None = None,
@@ -100,7 +106,8 @@ def simulate_decisions(
         A bar by default on a terminal and in a notebook; False is silent, a callable gets (done,
         total).
     rates
-        The control's rate by guardrail label, over what the scenario says.
+        The control's rate by guardrail label, over what the scenario says: a share of people, or the mean
+        of a value, alone or with its standard deviation. `rates_like` takes them from a log.
     drift
         Factors of all rates by hour since the ramp began (repeated), the same for both arms.
     decision

@@ -23,7 +23,10 @@ from canarykit.times import micros
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Truth", "lognormal_quantile", "require_labels", "require_variants", "truth_of"]
+__all__ = ["Rates", "Truth", "lognormal_quantile", "require_labels", "require_variants", "truth_of"]
+
+Rates = Mapping[str, float | tuple[float, float]]
+"""By a guardrail's label: the control's share of people, its mean, or mean and standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +109,20 @@ class Truth:
         return strength
 
 
-def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Mapping[str, float] | None = None) -> Truth:
+def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Rates | None = None) -> Truth:
     """The truth behind a guardrail; `rates` overrides the control's rate by the guardrail's label.
 
     Rates are per exposed person with one session each, the moment they are exposed; errors are those of the
-    client. A share of people that the scenario knows nothing of can be simulated with the rate given, and
-    no effect touches it.
+    client. What the scenario knows nothing of can be simulated with the rate given (of a value: with mean
+    and standard deviation), and no effect touches it.
     """
     metric = guardrail.metric
-    given = (rates or {}).get(guardrail.label)
+    said = (rates or {}).get(guardrail.label)
+    given, given_spread = said if isinstance(said, tuple) else (said, None)
     if isinstance(metric, ShareMetric):
-        known = _share_truth(metric, guardrail.label, scenario)
+        if given_spread is not None:
+            raise PlanError(f"{guardrail.label}: its rate is {said}; a share of people is one number")
+        known = _share_truth(metric, guardrail.label, scenario, is_given=given is not None)
         if known is None and given is None:
             raise _cannot(guardrail)
         base, quantities = known if known is not None else (0.0, ())
@@ -125,13 +131,21 @@ def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Mapping[str, float
             raise PlanError(f"{guardrail.label}: its rate is {base}; expected a fraction between 0 and 1")
         return Truth(guardrail, base, quantities)
     found = _value_truth(metric, guardrail.label, scenario)
+    if given is not None and given_spread is not None:
+        if not (given > 0 and given_spread > 0):
+            raise PlanError(
+                f"{guardrail.label}: its rate is {said}; expected (mean, standard deviation) above 0"
+            )
+        return Truth(guardrail, given, found[2] if found else (), given_spread)
     if found is None:
         raise _cannot(guardrail)
     mean, spread, quantities = found
     return Truth(guardrail, mean if given is None else given, quantities, spread)
 
 
-def _share_truth(metric: ShareMetric, label: str, scenario: Scenario) -> tuple[float, tuple[str, ...]] | None:
+def _share_truth(
+    metric: ShareMetric, label: str, scenario: Scenario, *, is_given: bool
+) -> tuple[float, tuple[str, ...]] | None:
     """The control's share of people with it, and the quantities behind it."""
     if isinstance(metric, SlowShare):
         return _slow_share(metric, scenario, 1.0), ("load time",)
@@ -141,7 +155,9 @@ def _share_truth(metric: ShareMetric, label: str, scenario: Scenario) -> tuple[f
     if isinstance(metric, Conversion | FunnelShare) or (
         isinstance(metric, ErrorShare) and metric.event in steps
     ):
-        return _path(metric.events[-1], label, scenario)
+        return (
+            None if is_given and metric.events[-1] not in steps else _path(metric.events[-1], label, scenario)
+        )
     if isinstance(metric, ErrorShare):
         return scenario.error_rate, ("errors",)
     return None
@@ -220,7 +236,7 @@ def _cannot(guardrail: Guardrail) -> PlanError:
     )
 
 
-def require_labels(rates: Mapping[str, float] | None, guardrails: Sequence[Guardrail]) -> None:
+def require_labels(rates: Rates | None, guardrails: Sequence[Guardrail]) -> None:
     """Rates are given by a guardrail's label; a rate of none of them would be passed over."""
     labels = [item.label for item in guardrails]
     for name in rates or {}:

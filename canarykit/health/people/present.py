@@ -1,0 +1,86 @@
+"""People without the canary, whose behaviour is taken as the present one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from canarykit.display import Note
+from canarykit.errors import DataError
+from canarykit.exposure import exposures
+from canarykit.times import DAY
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from canarykit.events import EventLog
+    from canarykit.flags import Flag
+    from canarykit.plan import RolloutPlan
+
+__all__ = ["present_units"]
+
+CONTROLS = ("false", "control")
+
+
+def present_units(
+    log: EventLog, flag: str | Flag, plan: RolloutPlan | None, seconds: float, end: Any
+) -> tuple[pd.DataFrame, float, list[Note]]:
+    """Whom the present rates are taken from, how many come in a day, and what that assumes.
+
+    Parameters
+    ----------
+    log, flag, plan
+        The events; who called the flag without getting the canary counts, or before any call everybody.
+    seconds
+        How long each is followed from the exposure on.
+    end
+        Where the log ends.
+    """
+    import pandas as pd
+
+    notes: list[Note] = []
+    column = "person_id"
+    try:
+        people = exposures(log, flag, plan=plan).people
+    except DataError as problem:  # before the release nothing carries the flag yet
+        people = pd.DataFrame()
+        notes.append(Note("no_flag", str(problem).rstrip(".")))
+    if people.empty or column not in people:
+        parts = log.reduce(["person_id", "timestamp"], _first_seen)
+        people = pd.concat(parts, ignore_index=True)
+        notes.append(
+            Note("nobody_exposed", "nobody called the flag: everybody counts from their first event")
+        )
+    else:
+        controls = {*CONTROLS, plan.control} if plan is not None else set(CONTROLS)
+        control = people["variant"].astype(str).isin(controls)
+        notes.append(
+            Note(
+                "control",
+                "people without the canary, whose rates are taken as the present ones",
+                int(control.sum()),
+            )
+        )
+    first, last = people["exposed_at"].min(), people["exposed_at"].max()
+    per_day = len(people) / max((last - first).total_seconds() / DAY, 1.0)
+    base = people if "variant" not in people else people[control] if control.any() else people
+    span = pd.Timedelta(seconds=seconds)
+    whole = base["exposed_at"] + span <= end
+    if whole.any():
+        base = base[whole]
+    else:
+        notes.append(
+            Note("not_whole", "nobody was seen for as long as the stage lasts: rates are those so far")
+        )
+    leaves = (base["exposed_at"] + span).clip(upper=end + pd.Timedelta(microseconds=1))
+    units = pd.DataFrame({
+        "person_id": base[column].astype(str), "canary": False, "entered_at": base["exposed_at"],
+        "leaves_at": leaves,
+    })  # fmt: skip
+    return units.reset_index(drop=True), per_day, notes
+
+
+def _first_seen(events: pa.Table) -> pd.DataFrame:
+    frame = events.select(["person_id", "timestamp"]).to_pandas()
+    first = frame.groupby("person_id")["timestamp"].min()
+    return first.rename("exposed_at").reset_index()
