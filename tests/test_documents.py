@@ -4,11 +4,13 @@ import json
 import random
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from canarykit.events.documents import reading, scan
+from canarykit.events import people
+from canarykit.events.documents import objects, reading, scan
 
 PATHS = [
     ("a",),
@@ -132,7 +134,9 @@ def test_names_of_one_length_that_differ_in_one_byte_are_told_apart():
     names = []
     for size in (1, 2, 15, 16, 17, 31, 32, 33, 48, 70):
         usual = "n" * size
-        names += [usual, *{usual[:at] + "x" + usual[at + 1 :] for at in (0, size // 2, size - 1)}]
+        names += dict.fromkeys(
+            [usual, *(usual[:at] + "x" + usual[at + 1 :] for at in (0, size // 2, size - 1))]
+        )
     objects = [dict.fromkeys(rng.sample(names, 6), row) for row in range(2_000)]
     text = pa.chunked_array([[json.dumps(item, separators=(",", ":")) for item in objects]])
     told = scan.scan_documents(text, [(name,) for name in names], np.ones(2_000, bool), of=10**6)
@@ -140,3 +144,37 @@ def test_names_of_one_length_that_differ_in_one_byte_are_told_apart():
     for name, column in zip(names, told.values, strict=True):
         expected = [str(item[name]) if name in item else None for item in objects]
         assert column.to_pylist() == expected, name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_properties_of_many_persons_are_those_that_are_read_one_by_one(seed, monkeypatch):
+    rng = random.Random(seed)
+    documents = [
+        rng.choice([None, "", float("nan")]) if rng.random() < 0.02 else document(rng) for _ in range(3_000)
+    ]
+    documents += [
+        '{"a":12.0,"b":12.50,"plan":-0.0,"seats":1e3}',
+        '{"a":007}',
+        '{"":1,"é":"ü"}',
+        '"{\\"a\\":1}"',
+    ]
+    frame = pd.DataFrame(
+        {"distinct_id": map(str, range(len(documents))), "properties": pd.Series(documents, dtype=object)}
+    )
+    slow, lost = people._properties(frame, ("properties",), ("distinct_id", "properties"))
+    monkeypatch.setattr(objects, "COMPILED_FROM", 0)
+    monkeypatch.setattr(objects, "STRETCH", 700)
+    quick, lost_too = people._properties(frame, ("properties",), ("distinct_id", "properties"))
+    assert lost == lost_too > 0
+    assert list(slow.columns) == list(quick.columns)
+    assert slow.dtypes.tolist() == quick.dtypes.tolist()
+    for name in slow.columns:
+        assert list(map(repr, slow[name].tolist())) == list(map(repr, quick[name].tolist())), name
+
+
+def test_half_a_character_in_a_person_property_is_replaced_as_in_events():
+    frame = pd.DataFrame(
+        {"distinct_id": ["1", "2"], "properties": ['{"a":"x\\ud800"}', '{"a":"\\ud83d\\ude00"}']}
+    )
+    nested, _ = people._properties(frame, ("properties",), ("distinct_id", "properties"))
+    assert nested["a"].tolist() == ["x\ufffd", "😀"]

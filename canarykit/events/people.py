@@ -12,6 +12,7 @@ import pyarrow as pa
 from canarykit.display import Note
 from canarykit.documents import read_json
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.documents import object_columns
 from canarykit.events.engine import Lookups
 from canarykit.events.engines.rows import Rows
 from canarykit.events.text import as_text, frame_column, id_text
@@ -168,9 +169,16 @@ def _properties(
     found = next((name for name in names if name in frame.columns), None)
     if found is None:
         return flat, 0
-    objects = [_object(value) for value in frame[found].tolist()]
-    lost = sum(item is None for item in objects)
-    nested = _typed(pd.DataFrame([item or {} for item in objects], index=frame.index, dtype=object))
+    documents = frame[found].tolist()
+    columns = object_columns(documents, _object)
+    if columns is None:
+        objects = [_object(value) for value in documents]
+        lost = sum(item is None for item in objects)
+        plain = pd.DataFrame([item or {} for item in objects], index=frame.index, dtype=object)
+    else:
+        lost = columns[1]
+        plain = pd.DataFrame(columns[0], index=frame.index, dtype=object)
+    nested = _typed(plain)
     nested = nested[[name for name in nested.columns if name not in {"person_id", "distinct_id"}]]
     return pd.concat([flat.drop(columns=nested.columns, errors="ignore"), nested], axis=1), lost
 
@@ -193,10 +201,12 @@ def _object(value: Any) -> dict[str, Any] | None:
             break
         if not value.strip():
             return {}
+        may_be_broken = "\\u" in value or not value.isascii()
         try:
             value = read_json(value)
         except ValueError:
             return None
+        value = _whole_characters(value) if may_be_broken else value
     if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
         value = dict(value)
     if isinstance(value, dict):
@@ -205,6 +215,17 @@ def _object(value: Any) -> dict[str, Any] | None:
         value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
     )
     return {} if missing else None
+
+
+def _whole_characters(value: Any) -> Any:
+    """The same with U+FFFD for halves of characters (of a broken emoji), which no column can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(item) for name, item in value.items()}
+    return value
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """Documents of JSON text: which are read, and what their values are as text."""
 
+from canarykit.events.documents.objects import object_columns
 from canarykit.events.documents.reading import (
     LONG_NUMBER,
     ODD_VALUE,
@@ -26,6 +27,7 @@ __all__ = [
     "is_unreadable",
     "json_values",
     "keys_of",
+    "object_columns",
     "odd_document",
     "patched",
     "pointer",

@@ -20,7 +20,7 @@ from canarykit.compiler import can_compile
 from canarykit.events.documents import reading
 from canarykit.parallel import ahead
 
-__all__ = ["Scanned", "json_values", "scan_documents"]
+__all__ = ["COMPILED_FROM", "STRETCH", "Scanned", "buffers", "json_values", "scan_documents", "texts_at"]
 
 COMPILED_FROM = 50_000
 """Documents from which the compiled scan is worth loading."""
@@ -124,7 +124,7 @@ def _scanned(
     documents: pa.Array, paths: Sequence[Sequence[str]], counted: np.ndarray | None = None
 ) -> Scanned:
     """Values of a stretch: what the scan is sure of, and the rest from the documents that it leaves open."""
-    offsets, data = _buffers(documents)
+    offsets, data = buffers(documents)
     rows = len(documents)
     names = _scratch((), 0)[-1]
     names[-1] = 0
@@ -177,7 +177,7 @@ def _walked(
         at, size = starts[place], lengths[place]
         if (key,) in map(tuple, paths):
             is_open |= size <= scan_kernels.OPEN
-            values[(key,)] = _texts(data, at, size)
+            values[(key,)] = texts_at(data, at, size)
         deeper = [tuple(path[1:]) for path in paths if path[0] == key and len(path) > 1]
         if not deeper:
             continue
@@ -211,7 +211,7 @@ def _told(
     return frozenset(found | set(reading.document_keys(odd))), lost
 
 
-def _texts(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> pa.Array:
+def texts_at(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> pa.Array:
     """The values of one key, copied out of the documents."""
     from canarykit.events.documents import scan_kernels
 
@@ -249,7 +249,7 @@ def _scratch(paths: tuple[tuple[str, ...], ...], rows: int) -> tuple[np.ndarray,
     )
 
 
-def _buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (one more than rows), and the whole data buffer they point into."""
     wide = pa.types.is_large_string(texts.type)
     _, offsets, data = texts.buffers()

@@ -1,0 +1,138 @@
+"""A column of JSON objects as a column for each of their keys, with the values as Python has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from canarykit.compiler import can_compile
+from canarykit.documents import read_json
+from canarykit.events.documents.scan import COMPILED_FROM, STRETCH, buffers, texts_at
+
+__all__ = ["object_columns"]
+
+MOST_CELLS = 50_000_000
+"""Keys times documents up to which columns are worth making: beyond, most cells would be empty."""
+
+_QUOTE = 34
+_NUMBER = re.compile(rb"[-0-9][-+.0-9eE]*")
+"""A number as it is written: the walk tells how much of it is printed."""
+
+Reader = Callable[[Any], Mapping[str, Any] | None]
+
+
+def object_columns(documents: list[Any], read: Reader) -> tuple[dict[str, np.ndarray], int] | None:
+    """The values of each key by row (NaN where a document lacks it), and how many documents hold no object.
+
+    Parameters
+    ----------
+    documents
+        JSON texts; anything else, and texts that the walk leaves open, is `read` by itself.
+    read
+        The object that one document holds; None where it holds none.
+
+    Returns
+    -------
+    tuple or None
+        Keys stand in the order in which they are first met. None where there are too few documents, or too
+        many different keys, for a compiled walk.
+    """
+    if len(documents) < COMPILED_FROM or not can_compile():
+        return None
+    try:
+        texts = pa.array(documents, pa.large_string(), from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):  # objects already, or no text at all
+        return None
+    columns: dict[str, np.ndarray] = {}
+    first_met: dict[str, tuple[int, int]] = {}
+    lost = 0
+    for first in range(0, len(texts), STRETCH):
+        stretch = texts.slice(first, STRETCH)
+        names = _names(stretch)
+        if names is None or len({*columns, *names}) * len(documents) > MOST_CELLS:
+            return None
+        values, places, is_open = _values(stretch, names)
+        for name, column, place in zip(names, values, places, strict=True):
+            there = np.flatnonzero((place >= 0) & ~is_open)
+            if len(there):
+                _column(columns, name, len(documents))[first + there] = column[there]
+                met = first + int(there[0]), int(place[there[0]])
+                first_met[name] = min(first_met.get(name, met), met)
+        for row in (first + np.flatnonzero(is_open)).tolist():
+            item = read(documents[row])
+            lost += item is None
+            for place, (name, value) in enumerate((item or {}).items()):
+                _column(columns, name, len(documents))[row] = value
+                first_met[name] = min(first_met.get(name, (row, place)), (row, place))
+    return {name: columns[name] for name in sorted(columns, key=first_met.__getitem__)}, lost
+
+
+def _column(columns: dict[str, np.ndarray], name: str, rows: int) -> np.ndarray:
+    if name not in columns:
+        columns[name] = np.full(rows, np.nan, dtype=object)
+    return columns[name]
+
+
+def _names(texts: pa.Array) -> list[str] | None:
+    """Keys of the documents that the walk reads; None if there are more than it has room for."""
+    from canarykit.events.documents.scan_kernels import MOST_NAMES, find_values
+
+    offsets, data = buffers(texts)
+    rows = len(texts)
+    names = np.zeros((MOST_NAMES + 1, 4), np.int64)
+    nothing = np.empty((0, rows), np.int64)
+    find_values(
+        data, data.ctypes.data, offsets[:-1], offsets[1:], np.zeros(1, np.uint8), np.zeros(1, np.int64),
+        nothing, nothing.astype(np.int32), np.empty(rows, bool), np.ones(rows, bool), names,
+    )  # fmt: skip
+    if names[-1, 1]:
+        return None
+    return [bytes(data[start:stop]).decode() for start, stop in names[: names[-1, 0], :2].tolist()]
+
+
+def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Values of each key, where each stands (-1: nowhere), and which documents have to be read otherwise."""
+    from canarykit.events.documents.scan_kernels import MISSING, MOST_NAMES, OPEN, find_values
+
+    offsets, data = buffers(texts)
+    rows = len(texts)
+    words = [name.encode() for name in names]
+    places = np.empty((len(names), rows), np.int64)
+    sizes = np.empty((len(names), rows), np.int32)
+    outside = np.empty(rows, bool)
+    find_values(
+        data, data.ctypes.data, offsets[:-1], offsets[1:], np.frombuffer(b"".join(words) or b"\0", np.uint8),
+        np.cumsum([0, *map(len, words)]), places, sizes, outside, np.empty(0, bool),
+        np.zeros((MOST_NAMES + 1, 4), np.int64),
+    )  # fmt: skip
+    places[:, outside] = -1
+    is_open = outside | (sizes == OPEN).any(axis=0)
+    values = []
+    view = memoryview(data)  # type: ignore[arg-type]
+    seen: dict[bytes, Any] = {}
+    for place, size in zip(places, sizes, strict=True):
+        is_text = (place > 0) & (size >= 0) & (data[np.maximum(place, 1) - 1] == _QUOTE)
+        column = texts_at(data, place, np.where(is_text, size, MISSING).astype(np.int32))
+        values.append(np.array(column.to_pylist(), dtype=object))
+        other = np.flatnonzero((place >= 0) & (size != MISSING) & ~is_text & ~is_open)
+        for row, start, many in zip(
+            *(part.tolist() for part in (other, place[other], size[other])), strict=True
+        ):
+            number = _NUMBER.match(view, start)
+            stop = number.end() if number else start + (many if many >= 0 else OPEN - many)
+            values[-1][row] = _scalar(bytes(data[start:stop]), seen)
+    return values, places, is_open
+
+
+def _scalar(text: bytes, seen: dict[bytes, Any]) -> Any:
+    """What a value that is no text is in Python; the few that are seen again and again are read once."""
+    if text in seen:
+        return seen[text]
+    value = read_json(text.decode())
+    if not isinstance(value, dict | list) and len(seen) < STRETCH:
+        seen[text] = value
+    return value
