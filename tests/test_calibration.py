@@ -17,8 +17,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import calibrate  # noqa: E402
-from benchmarks.calibrate import oracle  # noqa: E402
+from benchmarks.calibrate import oracle, simulated_and_judged  # noqa: E402
 from benchmarks.tables.judged import judged  # noqa: E402
+from canarykit.compiler import can_compile  # noqa: E402
 
 RUNS = {
     "brownian": 1000,
@@ -74,6 +75,20 @@ def test_rules_without_the_promise_break_it(tables):
     losses = "tuned at 5,000 people: losses, a canary of 5% of 500 an hour"
     assert shares["revenue with heavy tails", losses, 1] > 0.2
     assert shares["organisations assigned", "people, one look: 50 organisations an arm", "ICC .05"] > 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="plain loops over people take minutes")
+@pytest.mark.parametrize("base", [0.3, 0.6])
+def test_harmless_common_conversions_are_rolled_back_as_often_in_simulated_decisions_as_in_fact(base):
+    release = simulated_and_judged.Release(simulated_and_judged.PAID, base, 1.0)
+    runs, simulated = 2_000, 8_000
+    theirs = simulated_and_judged.by_people(release, runs, 5)["roll back"]
+    mine = simulated_and_judged.simulated(release, simulated, 6)["roll back"]
+    pooled = (mine * simulated + theirs * runs) / (simulated + runs)
+    error = (pooled * (1 - pooled) * (1 / simulated + 1 / runs)) ** 0.5
+    assert abs(mine - theirs) <= 3 * error
+    assert 0.005 < mine < 0.025  # a simulator that never rolled back, or often, would be seen
 
 
 def test_a_line_outside_its_tolerance_is_called_off():

@@ -9,9 +9,14 @@ import pytest
 import canarykit as ck
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
 from canarykit.health.evidence.event_evidence import event_mixtures
+from canarykit.health.evidence.over_ramp import rules_in_scope
 from canarykit.metrics import Conversion, ErrorShare
 from canarykit.metrics.risk import risk_sets
 from canarykit.simulate import Effect, Step
+from canarykit.simulate.decisions import stage_runs
+from canarykit.simulate.decisions.schedule import schedule
+from canarykit.simulate.decisions.stage_rates import stage_rates
+from canarykit.simulate.decisions.truth import truth_of
 from canarykit.stats.one_look.srm import sequential_srm_tilt
 
 HOUR = 3_600_000_000
@@ -165,3 +170,83 @@ def test_safety_that_does_not_grow_has_no_number_of_people():
         ck.sample_size(ERRORS, rate=0.02, ratio=1.25, looks=14)
     with pytest.raises(ck.DataError, match=r"beyond the margin of 1\.25; no number of people"):
         ck.sample_size(ERRORS, rate=0.02, ratio=1.5, looks=14)
+
+
+RAMP = ck.RolloutPlan(
+    "new-checkout",
+    tuple(ck.Stage.for_share(f"{share} %", share, dwell="20h") for share in (10, 25, 50)),
+    starts_at=START,
+)
+FAILED = ck.Guardrail("$exception", worse="higher", margin_ratio=1.25)
+
+
+def ramp_of_single_events(rng, ratio):
+    """Forty people come in each hour, exactly the planned part of them with the canary, and one has an error.
+
+    Up to hour 20 of a stage those of an hour are enough for a cohort. The canary's part of those who could
+    have had the event is then the planned one each time: nothing is lost by taking a stage's looks together,
+    and the simulator's counts say all that the people say.
+    """
+    canary, who, stage = [], [], np.repeat([4, 10, 20], 20)
+    for hour, few in enumerate(stage):
+        labels = np.zeros(40, bool)
+        labels[rng.permutation(40)[:few]] = True
+        weight = np.where(labels, ratio, 1.0)
+        canary.append(labels)
+        who.append(40 * hour + rng.choice(40, p=weight / weight.sum()))
+    return stage, np.concatenate(canary), np.array(who)
+
+
+def log_of_ramp(canary, who):
+    names = np.array([f"user-{i}" for i in range(len(canary))])
+    arms = np.where(canary, "true", "false")
+    enter = np.arange(len(canary)) * HOUR // 40
+    events = pd.DataFrame(
+        {
+            "event": ["$feature_flag_called"] * len(canary) + ["$exception"] * len(who),
+            "distinct_id": np.concatenate([names, names[who]]),
+            "timestamp": START
+            + pd.to_timedelta(np.concatenate([enter, (who // 40 + 1) * HOUR - 1]), unit="us"),
+            "$feature_flag": "new-checkout",
+            "$feature_flag_response": np.concatenate([arms, arms[who]]),
+        }
+    )
+    return ck.EventLog(events)
+
+
+@pytest.mark.parametrize("scope", ["stage", "rollout"])
+@pytest.mark.parametrize("ratio", [1.0, 6.0])
+def test_a_ramp_is_simulated_with_the_very_numbers_that_evaluate_stage_has_for_it(ratio, scope, monkeypatch):
+    stage, canary, who = ramp_of_single_events(np.random.default_rng(3), ratio)
+    log, judged = log_of_ramp(canary, who), []
+    monkeypatch.setattr(
+        stage_runs, "decide", lambda evidence, rules: judged.append(evidence) or decide(evidence, rules)
+    )
+    rules, sharing = rules_in_scope(Rules(), 3, "ramp", scope)
+    truths = [truth_of(FAILED, ck.Scenario(error_rate=0.025))]
+    rates = stage_rates(
+        schedule(RAMP, traffic=40), truths, ck.Scenario(), ck.Population(1000), ("false", "true")
+    )
+    judge = stage_runs.Judge(truths, (1.0,), rules, None, True, sharing, compiled=False)
+    earlier, passed = stage_runs.Drawn.before(1, 1), []
+    for place, name in enumerate(RAMP.stage_names):
+        hours = slice(20 * place, 20 * place + 20)
+        ours = canary[who][None, hours].astype(int)
+        people = np.full((1, 20), 40)
+        few = stage[None, hours]
+        drawn = stage_runs.Drawn(few, people - few, (ours,), (1 - ours,), (few / 40,))
+        mine = judge.rows("canarykit", drawn, rates[place], earlier, passed)[0]
+        as_of = RAMP.window(name)[1]
+        report = ck.evaluate_stage(log, RAMP, name, FAILED, as_of=as_of, segments=(), alpha_scope=scope)
+        theirs = report.series.guardrails[0]
+        evidence = judged[-1]
+        assert evidence.harm_log_e[0, 0] == pytest.approx(theirs.weighted_log_e, abs=1e-9)
+        safe = theirs.standing_safe_log_e(math.log(20))
+        assert evidence.safe_log_e[0, 0] == pytest.approx(safe, abs=1e-9)
+        assert evidence.srm_log_e[0] == pytest.approx(
+            np.maximum.accumulate(report.series.srm_log_e), abs=1e-9
+        )
+        assert (mine[:-1] == report.series.rows[:-1]).all()  # the last is also the stage's planned end
+        earlier = stage_runs.Drawn.join([earlier, drawn.total(np.array([19]))])
+        passed.append(rates[place])
+    assert (report.verdict is Verdict.ROLL_BACK) == (ratio > 1)
