@@ -35,8 +35,12 @@ class Guardrail(Noun):
     margin_ratio
         Largest tolerated ratio of the canary to the control: 1.25 tolerates a quarter more errors, 0.95
         a loss of a twentieth of the conversions. Default: 1.25 when higher is worse, 0.95 when lower is.
-        For share metrics it bounds how often the first event comes among people it has not happened to
-        yet (a hazard ratio), within the same time; of common events that is not the ratio of the shares.
+        For share metrics it is compared with how often the first event comes among people it has not
+        happened to yet, within the same time (a hazard ratio). What is proven of promotions is about
+        *shares*: a release of which this many times as many people have the event is promoted with a
+        chance of at most `alpha_promote`. It is no promise about hazards of events that most people have
+        at once: those of 1.25 times make 97.6 % of 95 %, a share well within the margin, and such a
+        release is usually promoted (`docs/proofs/event_evidence.md`, "A ratio other than 1").
     roll_back_ratio
         The line of rollback: the canary is rolled back when it is surely beyond this ratio and not surely
         within the margin. From 1 (no change) up to the margin. Default: a quarter within the margin, and no

@@ -170,6 +170,9 @@ class ShareMetric(MetricSpec):
 class ErrorShare(ShareMetric):
     """Share of people with at least one error after the exposure.
 
+    What a promotion promises is about this share, in people, and not about how soon they have the event
+    (see `margin_ratio` of `Guardrail`).
+
     Parameters
     ----------
     event
@@ -206,6 +209,9 @@ class ErrorShare(ShareMetric):
 @dataclass(frozen=True)
 class Conversion(ShareMetric):
     """Share of people who did `event` within a time after the exposure.
+
+    What a promotion promises is about this share, in people, and not about how soon they have the event
+    (see `margin_ratio` of `Guardrail`).
 
     Parameters
     ----------
