@@ -20,6 +20,7 @@ __all__ = [
     "close_name",
     "did_you_mean",
     "part",
+    "require_kind",
 ]
 
 
@@ -81,6 +82,27 @@ def part(module: str, *, what: str, install: str) -> Any:
         package = str(problem.name or module).partition(".")[0]
         message = f"{what} needs {package}, which is not installed: pip install {install}"
         raise MissingPartError(message, name=package) from problem
+
+
+def require_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Refuse an argument that is something else, and say what to write.
+
+    Raises
+    ------
+    PlanError
+        If it is of another kind.
+
+    Examples
+    --------
+    >>> require_kind("plan", "plan.json", dict, "a mapping")
+    Traceback (most recent call last):
+    ...
+    canarykit.errors.PlanError: plan is 'plan.json'; expected a mapping
+    """
+    if not isinstance(value, kind):
+        plain = value is None or isinstance(value, str | int | float)
+        there = f"{value!r:.80}" if plain else f"a {type(value).__name__}"
+        raise PlanError(f"{name} is {there}; expected {expected}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

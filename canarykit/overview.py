@@ -16,6 +16,7 @@ from canarykit.audit.shares import expected_shares
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError, UnsupportedFlagError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.exposure.calls import tellings
 from canarykit.exposure.shard import UNKNOWN
 from canarykit.flags import Flag, FlagSet
@@ -25,7 +26,7 @@ from canarykit.times import to_utc
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
-    from canarykit.typing import Time
+    from canarykit.typing import Frame, Time
 
 __all__ = ["FlagOverview", "bootstrap", "flag_overview", "stage_of", "status_of"]
 
@@ -81,7 +82,7 @@ class FlagOverview(Result):
 
 def flag_overview(
     flags: FlagSet,
-    log: EventLog | None = None,
+    log: EventLog | Frame | None = None,
     persons: pd.DataFrame | None = None,
     *,
     as_of: Time,
@@ -120,6 +121,7 @@ def flag_overview(
     >>> print(flag_overview(flags, as_of="2026-09-28T09:00:00Z")._headline())
     2 flags: 1 active, 1 disabled.
     """
+    log = None if log is None else as_log(log)
     if not isinstance(flags, FlagSet):
         raise PlanError(
             f"flag_overview takes a FlagSet first, and the events as log=; this is {type(flags).__name__}"

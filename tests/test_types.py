@@ -24,7 +24,7 @@ SLIPS = {
     "ck.stats.no_such_statistic": "is not a known attribute",
     "health.evaluate_release": "is not a known attribute",
     "ck.evaluate_stage(log, plan, 'ramp', as_of=now, guard_rails=[])": 'No parameter named "guard_rails"',
-    "ck.evaluate_stage(frame, plan, 'ramp', as_of=now)": '"log"',
+    "ck.evaluate_stage('events.parquet', plan, 'ramp', as_of=now)": '"log"',
     "ck.evaluate_stage(log, 'new-checkout', 'ramp', as_of=now)": '"plan"',
     "ck.evaluate_stage(log, plan, 'ramp', as_of=20260907)": '"as_of"',
     "ck.funnel_by_flag(log, ['a', 'b'], flag='f', within=14)": '"within"',

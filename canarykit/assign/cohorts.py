@@ -11,6 +11,7 @@ import pandas as pd
 from canarykit.assign.evaluate import evaluate_units, evaluation_clock, text_column
 from canarykit.assign.outcome import arms_of
 from canarykit.flags import FlagSet
+from canarykit.plan.given import as_plan
 from canarykit.targeting.units import read_units
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def assign_cohorts(
     >>> assign_cohorts(persons, plan)["entry_stage"].tolist()
     ['just yourself', 'internal team', 'full release']
     """
+    plan = as_plan(plan)
     units = read_units(
         persons,
         groups=groups,

@@ -20,6 +20,7 @@ from canarykit.audit.result import Audit
 from canarykit.audit.shares import check_shares
 from canarykit.display import Note
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.events.names import check_flag
 from canarykit.exposure.calls import tellings, without_copies
 from canarykit.flags import Flag, FlagSet
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from canarykit.assign.evaluate import Semantics
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Time
+    from canarykit.typing import Frame, Time
 
 __all__ = ["audit_assignment"]
 
@@ -39,7 +40,7 @@ _MISSING = ("", "null", "None", "undefined")
 
 
 def audit_assignment(
-    log: EventLog,
+    log: EventLog | Frame,
     flag: Flag | RolloutPlan,
     persons: pd.DataFrame | None = None,
     *,
@@ -98,6 +99,7 @@ def audit_assignment(
     >>> audit_assignment(log, Flag("simple-flag", (Condition(rollout_percentage=45),))).agreement
     1.0
     """
+    log = as_log(log)
     plan = None if isinstance(flag, Flag) else flag
     key = flag.key if isinstance(flag, Flag) else flag.flag
     definitions = _definitions(flag)

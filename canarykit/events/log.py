@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from canarykit.events.engines.rows import Rows
     from canarykit.typing import Frame, Time, Zone
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "as_log"]
 
 
 _MOST_REMEMBERED = 16
@@ -483,3 +483,8 @@ def _plain(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             table = table.set_column(position, field.name, table.column(position).cast(pa.string()))
     return table
+
+
+def as_log(log: EventLog | Frame) -> EventLog:
+    """The log, or one over a table of events."""
+    return log if isinstance(log, EventLog) else EventLog(log)

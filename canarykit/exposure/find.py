@@ -11,9 +11,11 @@ import numpy as np
 
 from canarykit.display import Note
 from canarykit.errors import PlanError
+from canarykit.events.log import as_log
 from canarykit.events.names import check_flag
 from canarykit.exposure.calls import CALLED, tellings
 from canarykit.exposure.result import Exposures
+from canarykit.plan.given import as_plan
 from canarykit.times import micros
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.funnels.question.people import PeopleFilter
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Filters, Time
+    from canarykit.typing import Filters, Frame, Time
 
 __all__ = ["exposures"]
 
@@ -33,7 +35,7 @@ _OPEN_END = np.iinfo(np.int64).max
 
 
 def exposures(
-    log: EventLog,
+    log: EventLog | Frame,
     flag: str | Flag,
     *,
     plan: RolloutPlan | None = None,
@@ -97,6 +99,7 @@ def exposures(
     """
     from canarykit.exposure.shard import reduce_shard
 
+    log, plan = as_log(log), None if plan is None else as_plan(plan)
     key = flag if isinstance(flag, str) else flag.key
     if plan is not None and plan.flag != key:
         raise PlanError(f"the plan is for flag {plan.flag!r}, not for {key!r}")

@@ -12,12 +12,14 @@ import pandas as pd
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.documents import read_json
+from canarykit.events.log import as_log
 from canarykit.exposure.compared import Compared, listened_units
+from canarykit.plan.given import as_plan
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Filters, Time
+    from canarykit.typing import Filters, Frame, Time
 
 __all__ = ["ExceptionsByFlag", "exceptions_by_flag"]
 
@@ -105,7 +107,7 @@ class ExceptionsByFlag(Result):
 
 
 def exceptions_by_flag(
-    log: EventLog,
+    log: EventLog | Frame,
     flag: str,
     *,
     plan: RolloutPlan | None = None,
@@ -122,7 +124,7 @@ def exceptions_by_flag(
     Parameters
     ----------
     log
-        `EventLog` over any engine.
+        `EventLog` over any engine, or a table of events with its default columns.
     flag
         Key of the flag.
     plan, stage
@@ -160,6 +162,7 @@ def exceptions_by_flag(
     >>> found.new_in_canary["exception"].tolist()
     ['TypeError: x is undefined']
     """
+    log, plan = as_log(log), None if plan is None else as_plan(plan)
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     found = log.select(
         list(dict.fromkeys(["person_id", exposed.unit_column, "timestamp", "session_id", *_PROPERTIES])),

@@ -13,10 +13,12 @@ import pandas as pd
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.clock import as_micros
+from canarykit.events.log import as_log
 from canarykit.events.names import check_events
 from canarykit.events.sql import answer
 from canarykit.exposure.compared import listened_units
 from canarykit.names import names_of
+from canarykit.plan.given import as_plan
 from canarykit.times import duration
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Filters, Time
+    from canarykit.typing import Filters, Frame, Time
 
 __all__ = ["SessionsByFlag", "sessions_by_flag"]
 
@@ -107,7 +109,7 @@ class SessionsByFlag(Result):
 
 
 def sessions_by_flag(
-    log: EventLog,
+    log: EventLog | Frame,
     flag: str,
     *,
     plan: RolloutPlan | None = None,
@@ -124,7 +126,7 @@ def sessions_by_flag(
     Parameters
     ----------
     log
-        `EventLog` over any engine.
+        `EventLog` over any engine, or a table of events with its default columns.
     flag
         Key of the flag.
     plan, stage
@@ -166,6 +168,7 @@ def sessions_by_flag(
     """
     import pyarrow as pa
 
+    log, plan = as_log(log), None if plan is None else as_plan(plan)
     errors, steps = names_of(errors, "errors"), names_of(steps, "steps")
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     units = exposed.units.reset_index(drop=True)

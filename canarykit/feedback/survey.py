@@ -10,6 +10,7 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.exposure.compared import Compared, listened_units
 from canarykit.feedback.questions import (
     SENT,
@@ -21,6 +22,7 @@ from canarykit.feedback.questions import (
     response_names,
     survey_definition,
 )
+from canarykit.plan.given import as_plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
     from canarykit.stats.estimate import Estimate
-    from canarykit.typing import Filters, Time
+    from canarykit.typing import Filters, Frame, Time
 
 __all__ = ["SurveyByFlag", "survey_by_flag"]
 
@@ -137,7 +139,7 @@ class SurveyByFlag(Result):
 
 
 def survey_by_flag(
-    log: EventLog,
+    log: EventLog | Frame,
     survey: str | Mapping[str, Any],
     *,
     flag: str,
@@ -156,7 +158,7 @@ def survey_by_flag(
     Parameters
     ----------
     log
-        `EventLog` over any engine.
+        `EventLog` over any engine, or a table of events with its default columns.
     survey
         Id or name of the survey, or its definition as PostHog's API gives it: then the texts and kinds
         of its questions are known even where the events do not carry them.
@@ -201,6 +203,7 @@ def survey_by_flag(
     >>> found.response[["variant", "shown", "answered"]].to_dict("records")
     [{'variant': 'true', 'shown': 1, 'answered': 1}]
     """
+    log, plan = as_log(log), None if plan is None else as_plan(plan)
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     survey, name, defined = survey_definition(survey)
     names = response_names(log, defined)

@@ -20,6 +20,7 @@ from canarykit.funnels.question.parse import (
 from canarykit.funnels.question.people import PeopleFilter, narrowed, people_of_filters, read_people
 from canarykit.funnels.question.specs import Breakdown, Filter, FilterGroup, FunnelQuery, Order, Step
 from canarykit.names import one_or_more
+from canarykit.plan.given import as_plan
 from canarykit.times import check_zone
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def funnel_by_flag(
     Parameters
     ----------
     log
-        An `EventLog`, or a frame with its default columns.
+        `EventLog` over any engine, or a table of events with its default columns.
     steps
         At least two: event names, None for any event, lists of names (any of them), or mappings with
         `event` or `any_of`, `filters`, `math` ("first_time_for_user"), `name`, `optional`.
@@ -155,8 +156,9 @@ def funnel_by_flag(
     >>> funnel_by_flag(frame, ["signup", "paid"], flag="new-checkout").counts
     {'true': [1, 1], 'false': [1, 0]}
     """
+    plan = None if plan is None else as_plan(plan)
     asked = locals().copy()  # the whole question, to be asked again of fewer people
-    from canarykit.events import EventLog
+    from canarykit.events.log import as_log
     from canarykit.exposure.lookup import exposed_units
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.question.recorded import recorded_notes
@@ -185,7 +187,7 @@ def funnel_by_flag(
         tie_width_seconds=tie_width_seconds,
         limit=limit,
     )
-    events = log if isinstance(log, EventLog) else EventLog(log)
+    events = as_log(log)
     exposed = None
     if query.flag_exposure:
         who = _who(query, people)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.exposure.crossers import CrosserRule
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import MIN_UNITS, Rules
@@ -19,19 +20,20 @@ from canarykit.health.report.release_report import release_report
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.names import names_of
+from canarykit.plan.given import as_plan
 from canarykit.stats.checks import require_choice
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Filters, Time
+    from canarykit.typing import Filters, Frame, Time
 
 __all__ = ["evaluate_stage", "evaluate_stages"]
 
 
 def evaluate_stage(
-    log: EventLog,
+    log: EventLog | Frame,
     plan: RolloutPlan,
     stage: str,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
@@ -71,7 +73,7 @@ def evaluate_stage(
     Parameters
     ----------
     log
-        `EventLog` over any engine.
+        `EventLog` over any engine, or a table of events with its default columns.
     plan
         `RolloutPlan` with windows.
     stage
@@ -177,6 +179,7 @@ def evaluate_stage(
     >>> report.verdict, report.exit_code
     (<Verdict.HOLD: 'hold'>, 10)
     """
+    log, plan = as_log(log), as_plan(plan)
     served = plan.served(stage) or (plan.canary,)
     asked = _asked(variants, served, plan)
     arms = max(len(served), 1)  # of everything that is served, asked for or not: looking is free
@@ -237,7 +240,7 @@ def _asked(
 
 
 def evaluate_stages(
-    log: EventLog,
+    log: EventLog | Frame,
     plan: RolloutPlan,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
@@ -261,6 +264,7 @@ def evaluate_stages(
     PlanError
         If no stage has begun.
     """
+    log, plan = as_log(log), as_plan(plan)
     now = to_utc(as_of, name="as_of")
     windows = {name: end for name, (start, end) in plan.windows().items() if start < now}
     if not windows:

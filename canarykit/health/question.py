@@ -12,9 +12,9 @@ from canarykit.errors import DataError, PlanError
 from canarykit.events.names import check_properties, check_variants
 from canarykit.exposure.crossers import CrosserRule, require_rule
 from canarykit.health.decision import Rules
-from canarykit.metrics.guardrail import Guardrail, guardrail_weights
+from canarykit.metrics.guardrail import Guardrail, guardrail_weights, read_guardrails
 from canarykit.metrics.recorded import recorded_notes
-from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.share import ShareMetric
 from canarykit.periods import moment
 from canarykit.times import check_zone, duration, to_utc
 
@@ -190,16 +190,7 @@ def ask(
     start, end = start.tz_convert(timezone), None if end is None else end.tz_convert(timezone)
     if now <= start:
         raise PlanError(f"stage {stage!r} starts at {start.isoformat()}, after as_of {now.isoformat()}")
-    chosen = (Guardrail(ErrorShare(), critical=True),) if guardrails is None else guardrails
-    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
-    if not chosen:
-        raise PlanError("guardrails is empty; leave it out to watch the share of people with $exception")
-    for item in chosen:
-        if not isinstance(item, Guardrail):
-            raise PlanError(f"guardrails holds {type(item).__name__}; expected Guardrail(metric, ...)")
-    labels = [item.label for item in chosen]
-    if len(set(labels)) < len(labels):
-        raise PlanError(f"guardrails need different names; there is {labels}")
+    chosen = read_guardrails(guardrails)
     if evidence not in ("stage", "ramp"):
         raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
     if not 0 <= max_unusable_share <= 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.health.people.present import present_units
 from canarykit.health.tellable import Measured, Planned
 from canarykit.metrics.direction import event_direction, has_harm_word, number_direction
@@ -17,6 +18,7 @@ from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.share import Conversion, ErrorShare, MetricSpec, ShareMetric
 from canarykit.metrics.unit_outcomes import outcomes
 from canarykit.metrics.values import Metric, Quantile, Total
+from canarykit.plan.given import as_plan
 from canarykit.times import DAY, duration
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Frame
 
 __all__ = ["SuggestedGuardrails", "suggest_guardrails"]
 
@@ -93,7 +96,7 @@ class SuggestedGuardrails(Result):
 
 
 def suggest_guardrails(
-    log: EventLog,
+    log: EventLog | Frame,
     flag: str | Flag,
     plan: RolloutPlan | None = None,
     *,
@@ -140,6 +143,7 @@ def suggest_guardrails(
     >>> [(item.label, item.worse) for item in found.guardrails][:2]
     [('people with $exception', 'higher'), ('95 % quantile of load_ms', 'higher')]
     """
+    log, plan = as_log(log), None if plan is None else as_plan(plan)
     if not 0 < power < 1:
         raise PlanError(f"power is {power}; expected a chance between 0 and 1, such as 0.8")
     end = log.time_range[1]

@@ -11,11 +11,13 @@ import pandas as pd
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
+from canarykit.events.log import as_log
 from canarykit.events.names import check_events, check_survey
 from canarykit.exposure.compared import followed_whole, whole_or_all
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import outcomes
 from canarykit.periods import column_micros, moment
+from canarykit.plan.given import as_plan
 from canarykit.times import check_zone, to_utc
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.feedback import SurveyByFlag
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Filters, Time
+    from canarykit.typing import Filters, Frame, Time
 
 __all__ = ["Dashboard", "dashboard"]
 
@@ -92,7 +94,7 @@ class Dashboard(Result):
 
 
 def dashboard(
-    log: EventLog,
+    log: EventLog | Frame,
     plan: RolloutPlan,
     stage: str,
     *,
@@ -138,6 +140,7 @@ def dashboard(
     from canarykit.exposure.compared import compared_units
     from canarykit.stats.one_look.proportions import wilson
 
+    log, plan = as_log(log), as_plan(plan)
     check_zone(timezone)
     now = to_utc(as_of, name="as_of")
     start, end = plan.window(stage)

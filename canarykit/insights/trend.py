@@ -17,12 +17,14 @@ import numpy as np
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.events.fields import PRESENT
+from canarykit.events.log import as_log
 from canarykit.events.names import check_events, check_properties
 from canarykit.funnels.question.people import PeopleFilter, read_people
 from canarykit.funnels.question.specs import Filter, FilterGroup
 from canarykit.insights.counts import Cohort, count_shard, rate_per_person
 from canarykit.insights.people import TrendPeople, TrendSource, list_people
 from canarykit.periods import Interval, PeriodGrid, column_micros, moment, period_grid
+from canarykit.plan.given import as_plan
 from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Duration, Filters, Time
+    from canarykit.typing import Duration, Filters, Frame, Time
     from canarykit.widgets.view import View
 
 __all__ = ["FlagTrend", "Measure", "Per", "trend_by_flag"]
@@ -200,7 +202,7 @@ class FlagTrend(Result):
 
 
 def trend_by_flag(
-    log: EventLog,
+    log: EventLog | Frame,
     event: str,
     *,
     flag: str,
@@ -280,6 +282,7 @@ def trend_by_flag(
     The intervals are for reading one point at a time. A decision taken by watching the curve needs the
     always-valid evidence of `evaluate_stage`.
     """
+    log, plan = as_log(log), None if plan is None else as_plan(plan)
     asked = locals().copy()  # the whole question, to be asked again of fewer people
     _require_sense(measure, per, within)
     from canarykit.exposure.compared import compared_units

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from canarykit.display import Noun
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.metrics.direction import Direction, event_direction
 from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric, is_number
 from canarykit.metrics.values import Metric, ValueMetric, metric_from_dict
 
-__all__ = ["Guardrail", "guardrail_weights", "roll_back_line"]
+__all__ = ["Guardrail", "guardrail_weights", "read_guardrails", "roll_back_line"]
 
 LARGEST_STEP = 1.25
 """How far the line of rollback may lie within the tolerance, as a ratio."""
@@ -242,6 +242,34 @@ def roll_back_line(tolerated_ratio: float) -> float:
     if tolerated_ratio >= 1:
         return max(1.0, tolerated_ratio / LARGEST_STEP)
     return min(1.0, tolerated_ratio * LARGEST_STEP)
+
+
+def read_guardrails(guardrails: Sequence[Guardrail] | Guardrail | None) -> tuple[Guardrail, ...]:
+    """The guardrails that were given; the share of people with `$exception` where none were.
+
+    Raises
+    ------
+    PlanError
+        If they are empty, of another kind, or two have one name.
+
+    Examples
+    --------
+    >>> [item.label for item in read_guardrails(None)]
+    ['people with $exception']
+    """
+    if guardrails is None:
+        return (Guardrail(ErrorShare(), critical=True),)
+    if isinstance(guardrails, str | Mapping | MetricSpec) or not isinstance(guardrails, Iterable | Guardrail):
+        require_kind("guardrails", guardrails, Guardrail, "Guardrail(metric, ...), or a list of them")
+    chosen = (guardrails,) if isinstance(guardrails, Guardrail) else tuple(guardrails)
+    if not chosen:
+        raise PlanError("guardrails is empty; leave it out to watch the share of people with $exception")
+    for item in chosen:
+        require_kind("one of the guardrails", item, Guardrail, "Guardrail(metric, ...)")
+    labels = [item.label for item in chosen]
+    if len(set(labels)) < len(labels):
+        raise PlanError(f"guardrails need different names; there is {labels}")
+    return chosen
 
 
 def guardrail_weights(guardrails: Sequence[Guardrail]) -> tuple[float, ...]:

@@ -13,18 +13,20 @@ import numpy.typing as npt
 
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
+from canarykit.events.log import as_log
 from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.share import MetricSpec, ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure, outcomes
 from canarykit.metrics.values import Metric, PerPerson, Quantile
 from canarykit.periods import column_micros, moment
+from canarykit.plan.given import as_plan
 from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.exposure.result import Exposures
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Time
+    from canarykit.typing import Frame, Time
 
 __all__ = ["Reduced", "reduce", "unexposed_until"]
 
@@ -82,7 +84,7 @@ class Reduced(Result):
 
 
 def reduce(
-    log: EventLog,
+    log: EventLog | Frame,
     metrics: Sequence[Metric] | Metric,
     exposures: Exposures,
     plan: RolloutPlan,
@@ -101,7 +103,7 @@ def reduce(
     Parameters
     ----------
     log
-        `EventLog` over any engine.
+        `EventLog` over any engine, or a table of events with its default columns.
     metrics
         One spec or several.
     exposures
@@ -133,6 +135,7 @@ def reduce(
     """
     import pandas as pd
 
+    log, plan = as_log(log), as_plan(plan)
     specs = (metrics,) if isinstance(metrics, MetricSpec) else tuple(metrics)
     for spec in specs:
         if isinstance(spec, Quantile):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.metrics.risk import IntervalCounts, RiskSets, interval_counts, risk_sets
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.sql import shard_outcomes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from canarykit.events import EventLog
+    from canarykit.typing import Frame
 
 __all__ = ["Before", "Numbers", "Outcomes", "before_exposure", "outcomes"]
 
@@ -277,14 +279,14 @@ class Outcomes:
 
 
 def outcomes(
-    log: EventLog, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
+    log: EventLog | Frame, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
 ) -> Outcomes:
     """Reduce a log to the first event, or the sums, of each unit and metric.
 
     Parameters
     ----------
     log
-        `EventLog` over any engine.
+        `EventLog` over any engine, or a table of events with its default columns.
     metrics
         Specs of `canarykit.metrics`.
     units
@@ -305,6 +307,7 @@ def outcomes(
     """
     import pyarrow as pa
 
+    log = as_log(log)
     for column in _UNIT_COLUMNS:
         if column not in units:
             raise DataError(f"units lack {column!r}; {did_you_mean(column, units.columns)}")
@@ -336,7 +339,7 @@ def outcomes(
 
 
 def before_exposure(
-    log: EventLog, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
+    log: EventLog | Frame, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
 ) -> tuple[Before | None, ...]:
     """What each unit did in the time before its exposure, for the metrics that say `cuped`.
 
@@ -356,6 +359,7 @@ def before_exposure(
     tuple
         Per metric, `Before` or None.
     """
+    log = as_log(log)
     until = units["unexposed_until" if "unexposed_until" in units else "entered_at"]
     answer: list[Before | None] = [None] * len(metrics)
     spans: dict[float, list[int]] = {}

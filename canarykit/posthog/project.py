@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from canarykit.display import Note
 from canarykit.errors import PlanError
+from canarykit.plan.given import as_plan
 from canarykit.posthog.flag_store import PostHogFlags
 from canarykit.posthog.reading import Reading
 from canarykit.release.keys import Key, find_key, hidden
@@ -264,6 +265,7 @@ class PostHog(Reading):
         """
         from canarykit.posthog.reach import findings_of, reach_of
 
+        plan = as_plan(plan)
         return prepare(
             self._flags,
             self.record,
@@ -307,6 +309,7 @@ class PostHog(Reading):
         Outcome
             Applied, nothing to do, or why not.
         """
+        plan = as_plan(plan)
         return roll_back(self._flags, self.record, plan, to=to, off=off, why=why, report=report)
 
     @property
@@ -344,6 +347,7 @@ class PostHog(Reading):
         """
         from canarykit.posthog.judge import judge
 
+        plan = as_plan(plan)
         moment = self._transport.now() if as_of is None else as_of
         return judge(self, plan, stage, guardrails, as_of=moment, looks=looks, **options)
 
@@ -415,6 +419,7 @@ class PostHog(Reading):
         """
         from canarykit.posthog.around import schedule
 
+        plan = as_plan(plan)
         if not override.strip():
             raise PlanError("a scheduled stage passes no verdict; give override='reason'")
         made = schedule(self._transport, self._base, self.flag(plan.flag), plan, stage, at)

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from canarykit.display import Note
 from canarykit.errors import PlanError, did_you_mean
+from canarykit.plan.given import as_plan
 from canarykit.release.look import Allowed, Look, look
 from canarykit.release.transport import check_host
 from canarykit.times import duration
@@ -115,6 +116,7 @@ def watch(
     Look
         The last one.
     """
+    plan = as_plan(plan)
     if apply not in _ALLOWED:
         raise PlanError(f"apply is {apply!r}; {did_you_mean(str(apply), ('rollback', 'all'))}")
     pause = timedelta(seconds=duration(every, name="every"))

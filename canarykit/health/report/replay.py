@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.health.decision import Verdict, verdict_of
 from canarykit.health.evaluate import evaluate_stage
 from canarykit.health.report.other_rules import OWN_RULE, RULES, compare_rules
 from canarykit.health.report.release_report import ReleaseReport
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.periods import column_micros, moment
+from canarykit.plan.given import as_plan
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.report.stage_report import StageReport
     from canarykit.plan import RolloutPlan
-    from canarykit.typing import Time
+    from canarykit.typing import Frame, Time
 
 __all__ = ["Replay", "replay"]
 
@@ -105,7 +107,7 @@ class Replay(Result):
 
 
 def replay(
-    log: EventLog,
+    log: EventLog | Frame,
     plan: RolloutPlan,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
@@ -163,6 +165,7 @@ def replay(
     >>> first["says"], first["acted_at"] < last["acted_at"], last["later"]
     ('roll back', True, 0)
     """
+    log, plan = as_log(log), as_plan(plan)
     named = RULES if rules is None else (rules,) if isinstance(rules, str) else tuple(dict.fromkeys(rules))
     for name in named:
         if name not in RULES:

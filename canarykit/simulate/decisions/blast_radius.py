@@ -11,7 +11,8 @@ import numpy as np
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.metrics import Guardrail
-from canarykit.metrics.share import ErrorShare
+from canarykit.metrics.guardrail import read_guardrails
+from canarykit.plan.given import as_plan
 from canarykit.simulate.decisions.truth import Rates, require_labels, require_variants, truth_of
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
@@ -114,6 +115,7 @@ def blast_radius(
     """
     from canarykit.assign import evaluate_flag
 
+    plan = as_plan(plan)
     if not len(persons):
         raise DataError("persons is empty: there is nobody to reach")
     if scenario is not None:
@@ -125,8 +127,7 @@ def blast_radius(
         before = plan.flag_at(plan.stage_names[position - 1])
         had = (evaluate_flag(before, persons, **options)["value"] == plan.canary).fillna(False).to_numpy(bool)
     people = int(has.sum())
-    chosen = (Guardrail(ErrorShare()),) if guardrails is None else guardrails
-    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
+    chosen = read_guardrails(guardrails)
     require_labels(rates, chosen)
     harms: list[tuple[Any, ...]] = []
     notes: list[Note] = []

@@ -11,7 +11,7 @@ import numpy as np
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError
 from canarykit.metrics import Guardrail
-from canarykit.metrics.share import ErrorShare
+from canarykit.metrics.guardrail import read_guardrails
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.schedule import Control, Traffic
 from canarykit.simulate.decisions.truth import Rates, truth_of
@@ -225,8 +225,7 @@ def plan_ramp(
     from canarykit.simulate.decisions.simulate import simulate_decisions
 
     healthy = replace(scenario or Scenario(), effects=())
-    chosen = (Guardrail(ErrorShare(), critical=True),) if guardrails is None else guardrails
-    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
+    chosen = read_guardrails(guardrails)
     first = truth_of(chosen[0], healthy, rates)
     quantity, worse = first.quantities[-1], chosen[0].worse
     factors = {1.0: 1.0}

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.health.decision import Row, Rules, Verdict, first_decision
 from canarykit.health.evidence.over_ramp import AlphaScope, rules_in_scope
 from canarykit.metrics import Guardrail, guardrail_weights
-from canarykit.metrics.share import ErrorShare
+from canarykit.metrics.guardrail import read_guardrails
+from canarykit.plan.given import as_plan
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleRuns
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
@@ -148,14 +149,14 @@ def simulate_decisions(
     True
     """
     scenario = Scenario() if scenario is None else scenario
-    chosen = (Guardrail(ErrorShare(), critical=True),) if guardrails is None else guardrails
-    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
+    plan, chosen = as_plan(plan), read_guardrails(guardrails)
+    require_kind("scenario", scenario, Scenario, "Scenario(...)")
     named = (rules,) if isinstance(rules, str) else tuple(rules)
     for name in named:
         if name not in ("canarykit", *RIVALS):
             raise PlanError(f"there is no rule {name!r}; {did_you_mean(name, ('canarykit', *RIVALS))}")
-    if not chosen or not named:
-        raise PlanError("give at least one guardrail and one rule")
+    if not named:
+        raise PlanError("rules is empty; leave it out to simulate those of evaluate_stage")
     if not n_runs >= 1:
         raise PlanError(f"n_runs is {n_runs}; expected at least 1")
     if evidence not in ("stage", "ramp"):

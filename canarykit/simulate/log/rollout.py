@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from canarykit.display import Note
-from canarykit.errors import PlanError
+from canarykit.errors import PlanError, require_kind
 from canarykit.parallel import ahead
+from canarykit.plan.given import as_plan
 from canarykit.progress import Progress, watched
 from canarykit.simulate.log.behaviour import Draft, Memory, draw_week
 from canarykit.simulate.log.compiled_scenario import Clock, Rules
@@ -95,8 +96,11 @@ def simulate_rollout(
     >>> sorted(log.event_names())[:3]
     ['$exception', '$feature_enrollment_update', '$feature_flag_called']
     """
+    plan = as_plan(plan)
     population = Population(int(population)) if isinstance(population, int | np.integer) else population
     scenario = Scenario() if scenario is None else scenario
+    require_kind("population", population, Population, "a number of people or Population(...)")
+    require_kind("scenario", scenario, Scenario, "Scenario(...)")
     if plan.aggregation_group_type_index not in (None, 0):
         raise PlanError(
             f"the plan assigns by {plan.aggregation_group_type}; simulated people belong to the first group "

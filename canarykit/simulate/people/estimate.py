@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.errors import DataError, did_you_mean
+from canarykit.events.log import as_log
 from canarykit.events.names import call_events
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario, Step, Survey
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from canarykit.events import EventLog
+    from canarykit.typing import Frame
 
 __all__ = ["population_like", "scenario_like"]
 
@@ -31,8 +33,9 @@ CONTROLS = ("false", "control")
 _BASE = ("person_id", "timestamp", "session_id")
 
 
-def population_like(log: EventLog, n: int | None) -> Population:
+def population_like(log: EventLog | Frame, n: int | None) -> Population:
     """Rhythm, activity, browsers and organisations of a log's people."""
+    log = as_log(log)
     start, end = _range(log)
     columns = [*_BASE, "$browser", "$group_0"]
     parts = log.reduce(columns, _habits)
@@ -76,8 +79,9 @@ def population_like(log: EventLog, n: int | None) -> Population:
     )
 
 
-def scenario_like(log: EventLog, steps: tuple[str, ...], flag: str | None) -> Scenario:
+def scenario_like(log: EventLog | Frame, steps: tuple[str, ...], flag: str | None) -> Scenario:
     """Step rates, delays, errors and amounts of a log's sessions."""
+    log = as_log(log)
     known = log.event_names()
     for step in steps:
         if step not in known:

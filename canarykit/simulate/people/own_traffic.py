@@ -13,15 +13,17 @@ import numpy.typing as npt
 
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
+from canarykit.events.log import as_log
 from canarykit.exposure.calls import tellings
 from canarykit.health.evidence.value_series import value_series
 from canarykit.health.people.present import present_units
 from canarykit.health.tellable import Measured
 from canarykit.metrics import Guardrail
-from canarykit.metrics.share import ErrorShare
+from canarykit.metrics.guardrail import read_guardrails
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
 from canarykit.metrics.values import Quantile
 from canarykit.periods import column_micros
+from canarykit.plan.given import as_plan
 from canarykit.simulate.people.estimate import population_like
 from canarykit.simulate.people.population import Population
 from canarykit.times import DAY, duration, micros
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
+    from canarykit.typing import Frame
 
 __all__ = ["PresentRates", "rates_like"]
 
@@ -98,7 +101,7 @@ class PresentRates(Result):
 
 
 def rates_like(
-    log: EventLog,
+    log: EventLog | Frame,
     plan: RolloutPlan,
     guardrails: Sequence[Guardrail] | Guardrail | None = None,
     *,
@@ -130,7 +133,7 @@ def rates_like(
     Raises
     ------
     PlanError
-        If the plan's flag assigns groups, or there is no guardrail.
+        If the plan's flag assigns groups, or the guardrails contradict.
     DataError
         If the log has no events, or too few people to tell.
 
@@ -147,10 +150,7 @@ def rates_like(
     >>> ck.simulate_decisions(other, bad, n_runs=100, **mine, rng=7, progress=False).probability("roll back")
     1.0
     """
-    chosen = (Guardrail(ErrorShare(), critical=True),) if guardrails is None else guardrails
-    chosen = (chosen,) if isinstance(chosen, Guardrail) else tuple(chosen)
-    if not chosen:
-        raise PlanError("give at least one guardrail")
+    log, plan, chosen = as_log(log), as_plan(plan), read_guardrails(guardrails)
     if plan.aggregation_group_type_index is not None:
         raise PlanError(
             f"the plan of {plan.flag!r} assigns groups; rates_like measures people, as simulate_decisions "

@@ -15,6 +15,7 @@ from canarykit.simulate.log.streams import BLOCK, Streams, hash_uniform
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
+    from canarykit.typing import Frame
 
 __all__ = ["People", "Population", "draw_people"]
 
@@ -169,7 +170,7 @@ class Population(Noun):
         return np.searchsorted(edges, hash_uniform(ranks + 1, 7), side="right")
 
     @classmethod
-    def like(cls, log: EventLog, *, n: int | None = None) -> Population:
+    def like(cls, log: EventLog | Frame, *, n: int | None = None) -> Population:
         """Estimate rhythm, activity, browsers and organisations from a real log; `notes` say what was not.
 
         Parameters

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from canarykit.events import EventLog
+    from canarykit.typing import Frame
 
 __all__ = ["Effect", "Fault", "Scenario", "Step", "Survey"]
 
@@ -318,7 +319,9 @@ class Scenario(Noun):
         return pd.DataFrame.from_dict(rows, orient="index")
 
     @classmethod
-    def like(cls, log: EventLog, *, steps: tuple[str, ...] | list[str], flag: str | None = None) -> Scenario:
+    def like(
+        cls, log: EventLog | Frame, *, steps: tuple[str, ...] | list[str], flag: str | None = None
+    ) -> Scenario:
         """Estimate steps, delays, errors and amounts from a real log; `notes` say what could not be told.
 
         With `flag`, only sessions without the canary count, so that the baseline is the old version's.

@@ -1,0 +1,156 @@
+"""A log, a plan or a guardrail of another kind is taken where it can be, else refused with what to write."""
+
+import inspect
+
+import pandas as pd
+import pytest
+
+import canarykit as ck
+from canarykit import health, metrics
+from canarykit.errors import CanarykitError
+from tests.release import AS_OF, FLAG, STAGE, make_release, ramp_plan
+
+PLAN = ramp_plan()
+PEOPLE = pd.DataFrame({"distinct_id": ["ada"], "person_id": ["ada"]})
+UNITS = pd.DataFrame({"unit": [], "variant": []})
+ASKED = {"flag": FLAG, "plan": PLAN, "stage": STAGE, "as_of": AS_OF}
+
+# Every public call that takes a log, a plan or guardrails, with the rest of what it needs.
+CALLS = {
+    ck.audit_assignment: {"flag": PLAN},
+    ck.assign_cohorts: {"persons": PEOPLE, "plan": PLAN},
+    ck.blast_radius: {"plan": PLAN, "stage": STAGE, "persons": PEOPLE},
+    ck.dashboard: {"plan": PLAN, "stage": STAGE, "as_of": AS_OF},
+    ck.evaluate_stage: {"plan": PLAN, "stage": STAGE, "as_of": AS_OF},
+    ck.exceptions_by_flag: ASKED,
+    ck.expected_duration: {"plan": PLAN, "traffic": 1000.0},
+    ck.exposures: {"flag": FLAG, "plan": PLAN},
+    ck.flag_overview: {"flags": ck.FlagSet([PLAN.flag_at(STAGE)]), "as_of": AS_OF},
+    ck.funnel_by_flag: {"steps": ["$pageview", "paid"], "plan": PLAN, "stage": STAGE},
+    ck.plan_ramp: {"harm_budget": 50, "traffic": 1000.0},
+    ck.rates_like: {"plan": PLAN},
+    ck.replay: {"plan": PLAN},
+    ck.sessions_by_flag: ASKED,
+    ck.simulate_decisions: {"plan": PLAN, "traffic": 1000.0, "n_runs": 2},
+    ck.simulate_rollout: {"plan": PLAN, "population": 10},
+    ck.suggest_guardrails: {"flag": FLAG, "plan": PLAN, "stage": STAGE},
+    ck.survey_by_flag: {"survey": "nps", **ASKED},
+    ck.trend_by_flag: {"event": "paid", **ASKED},
+    ck.watch: {"plan": PLAN, "project": None},
+    ck.Population.like: {},
+    ck.Scenario.like: {"steps": ("paid",)},
+    PLAN.explore: {"as_of": AS_OF},
+    health.evaluate_stages: {"plan": PLAN, "as_of": AS_OF},
+    metrics.before_exposure: {"metrics": [metrics.ErrorShare()], "units": UNITS},
+    metrics.outcomes: {"metrics": [metrics.ErrorShare()], "units": UNITS},
+    metrics.reduce: {"metrics": metrics.ErrorShare(), "exposures": None, "plan": PLAN},
+}
+OF_A_PROJECT = {
+    "judge",
+    "prepare",
+    "roll_back",
+    "schedule",
+}  # they begin with the same line, before any request
+
+
+def taking(name):
+    return [call for call in CALLS if name in inspect.signature(call).parameters]
+
+
+@pytest.fixture(scope="module")
+def release():
+    return make_release(n=400)
+
+
+def ask(call, log, **given):
+    """The call on a log, with whatever is given in place of what it needs."""
+    asked = {**CALLS[call], **given}
+    if "log" in taking_names(call):
+        asked = {"log": log, **asked}
+    return call(**asked)
+
+
+def taking_names(call):
+    return set(inspect.signature(call).parameters)
+
+
+def name_of(value):
+    return value.__qualname__ if callable(value) and not inspect.isclass(value) else None
+
+
+@pytest.mark.parametrize("call", taking("log"), ids=name_of)
+@pytest.mark.parametrize("log", ["events.parquet", 42, PLAN.stages[0]], ids=["a path", "a number", "a stage"])
+def test_what_is_not_a_log_of_events_is_refused_with_what_to_write(call, log):
+    with pytest.raises(ck.DataError, match=r"use read_posthog\('events|is not a table of events; expected a"):
+        ask(call, log)
+
+
+@pytest.mark.parametrize(
+    "call", [ck.evaluate_stage, ck.exposures, ck.trend_by_flag, ck.funnel_by_flag, ck.dashboard], ids=name_of
+)
+def test_a_table_of_events_is_a_log(call, release):
+    frame = release.events
+    of_log, of_frame = (ask(call, log) for log in (ck.EventLog(frame), frame))
+    assert of_log.to_json() == of_frame.to_json()
+
+
+WRONG_PLANS = {
+    "plan.json": r"RolloutPlan.from_json\('plan.json'\)",
+    "a mapping": r"plan is a dict; expected a RolloutPlan: RolloutPlan.from_json\(values\)",
+    "a stage": r"plan is a Stage; expected a RolloutPlan: RolloutPlan\('my-flag', \(stage,\)",
+    "a flag": r"plan is a Flag; expected a RolloutPlan: .* RolloutPlan.from_history",
+}
+OTHERS = {"a mapping": {"flag": FLAG}, "a stage": PLAN.stages[0], "a flag": PLAN.flag_at(STAGE)}
+
+
+@pytest.mark.parametrize("call", taking("plan"), ids=name_of)
+@pytest.mark.parametrize("plan", WRONG_PLANS)
+def test_what_is_not_a_plan_is_refused_with_how_to_make_one_of_it(call, plan, release):
+    with pytest.raises(ck.PlanError, match=WRONG_PLANS[plan]):
+        ask(call, release.log, plan=OTHERS.get(plan, plan))
+
+
+@pytest.mark.parametrize("call", [c for c in taking("guardrails") if c is not ck.watch], ids=name_of)
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ("$exception", r"guardrails is '\$exception'; expected Guardrail\(metric"),
+        (["$exception"], r"one of the guardrails is '\$exception'; expected Guardrail\(metric"),
+        (metrics.ErrorShare(), r"guardrails is a ErrorShare; expected Guardrail\(metric"),
+        (5, "guardrails is 5"),
+        ([], "guardrails is empty"),
+        ([ck.Guardrail("$exception")] * 2, "need different names"),
+    ],
+    ids=["a name", "names", "a metric", "a number", "none", "one twice"],
+)
+def test_what_is_not_a_guardrail_is_refused_with_how_to_make_one(call, given, message, release):
+    with pytest.raises(ck.PlanError, match=message):
+        ask(call, release.log, guardrails=given)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"scenario": "x"}, r"scenario is 'x'; expected Scenario\(\.\.\.\)"),
+        ({"population": "x"}, r"population is 'x'; expected a number of people or Population\(\.\.\.\)"),
+    ],
+)
+def test_people_and_scenarios_of_another_kind_are_refused(given, message):
+    with pytest.raises(ck.PlanError, match=message):
+        ask(ck.simulate_rollout, None, **given)
+
+
+def test_no_public_call_that_takes_a_log_a_plan_or_guardrails_is_left_out():
+    covered = {call.__qualname__ for call in CALLS} | {f"PostHog.{name}" for name in OF_A_PROJECT}
+    for room in (ck, metrics, health):
+        for name in room.__all__:
+            value = getattr(room, name)
+            calls = [value] if inspect.isfunction(value) else []
+            if inspect.isclass(value) and not issubclass(value, CanarykitError):
+                methods = inspect.getmembers(
+                    value, lambda item: inspect.isfunction(item) or inspect.ismethod(item)
+                )
+                calls = [item for member, item in methods if not member.startswith("_")]
+            for call in calls:
+                if {"log", "plan"} & taking_names(call) and call.__module__.startswith("canarykit"):
+                    assert call.__qualname__ in covered, call
