@@ -10,7 +10,7 @@ _ONE = {"people": "person", "persons": "person"} | {
     f"{name}s": name
     for name in (
         "line", "row", "event", "unit", "group", "session", "call", "exposure", "time", "evaluation", "merge",
-        "edit", "score", "result", "flag", "item", "step",
+        "edit", "score", "result", "flag", "item", "step", "stage", "metric", "file",
     )
 }  # fmt: skip
 _OF = re.compile(r"^(older |exception |distinct |clean-up )?([a-z]+)\b")
@@ -46,6 +46,6 @@ def counted(count: int, text: str) -> str:
     singular = _OF.sub(lambda found: (found[1] or "") + _ONE.get(found[2], found[2]), head)
     if singular == head:
         singular = _GROUPS.sub(r"\1", head)
-    if singular != head or head.startswith("of "):
+    if singular != head or head.startswith(("of ", "have ")):
         singular = _VERB.sub(lambda found: _SINGULAR[found[1]], singular)
     return f"1 {singular}{colon}{rest}"

@@ -8,6 +8,7 @@ import pytest
 
 import canarykit as ck
 from canarykit import metrics
+from canarykit.health.checks.check import Check, Status
 from tests.release import FLAG, STAGE, judge, make_release, ramp_plan
 
 
@@ -104,3 +105,32 @@ def test_an_effect_that_wears_off_with_the_days_since_exposure_is_named(fades, w
     report = judge(log, plan=plan, as_of=start + pd.Timedelta(days=5))
     (section,) = [section for section in report.sections if section.title == "days since exposure"]
     assert f"people with $exception: {words}" in section.text
+
+
+def test_an_interval_with_one_end_says_which():
+    at_least = Check("paid", "limit", Status.INFO, "", effect=1.0, effect_low=0.05, effect_unit="share")
+    assert at_least.effect_text == "100.0 % (5.00 % or more)"
+    at_most = Check("errors", "limit", Status.INFO, "", effect=0.0, effect_high=0.95, effect_unit="share")
+    assert at_most.effect_text == "0.00 % (95.0 % or less)"
+
+
+def test_one_person_is_no_people():
+    rows = [
+        {"event": name, "distinct_id": "u", "timestamp": f"2026-09-07T09:0{k}:00Z", "$session_id": "s"}
+        for k, name in enumerate(["$feature_flag_called", "open", "pay"])
+    ]
+    rows[0] |= {"$feature_flag": "f", "$feature_flag_response": True}
+    log = ck.EventLog(pd.DataFrame(rows))
+    funnel = ck.funnel_by_flag(log, ["open", "pay"], flag="f")
+    plan = ck.RolloutPlan("f", (ck.Stage.for_ids("me", ["u"]),), starts_at="2026-09-07T08:00Z")
+    report = ck.evaluate_stage(log, plan, "me", as_of="2026-09-07T12:00Z")
+    people = funnel.people("pay")
+    said = [
+        log, ck.exposures(log, "f"), funnel, funnel.time_to_convert(), people, report, report.summary(), plan,
+        ck.trend_by_flag(log, "pay", flag="f"), ck.sessions_by_flag(log, "f"), ck.audit_assignment(log, plan),
+        ck.dashboard(log, plan, "me", as_of="2026-09-07T12:00Z"),
+    ]  # fmt: skip
+    for result in said:
+        assert not re.search(
+            r"\b1 (people|persons|sessions|events|stages|calls|steps|groups)\b", str(result)
+        ), result

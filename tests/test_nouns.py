@@ -59,4 +59,4 @@ def test_only_what_differs_from_the_defaults_is_said():
 
 def test_a_flag_set_lists_its_flags_and_a_log_says_where_its_events_are():
     assert "2 flags, 1 of them active" in NOUNS["FlagSet"]._repr_html_()
-    assert "1 events in pandas" in NOUNS["EventLog"]._repr_html_()
+    assert "1 event in pandas" in NOUNS["EventLog"]._repr_html_()

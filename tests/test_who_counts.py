@@ -580,10 +580,8 @@ def test_people_hit_before_their_flag_call_arrived_hold_the_promotion(of_canary,
     assert len(doubted) == (verdict == "hold")
     if doubted:
         n = int(hit.sum())
-        assert (
-            f"{n} people count for people with $exception although no call of theirs arrived: by the rule"
-            in doubted[0]
-        )
+        hit_words = f"{n} people without any flag call are hit (people with $exception)"
+        assert hit_words in doubted[0]
         assert f"by the rule {n} of them have the canary (100.0 %, where 25.0 % should)" in doubted[0]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from canarykit.audit.shares import ShareCheck
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 
 if TYPE_CHECKING:
@@ -82,9 +83,11 @@ class Audit(Result):
     def _headline(self) -> str:
         people = self.people["person_id"].nunique()
         if self.agreement is None:
-            return f"{self.flag}: none of the values of {people:,} people can be checked."
+            return f"{self.flag}: none of the values of {counted(people, 'people')} can be checked."
         shown = f"{100 * self.agreement:.2f}".rstrip("0").rstrip(".")
-        return f"{self.flag}: {shown} % of the evaluations of {people:,} people agree with the rules."
+        return (
+            f"{self.flag}: {shown} % of the evaluations of {counted(people, 'people')} agree with the rules."
+        )
 
     def _table(self) -> Table:
         total = max(int(self.people["calls"].sum()), 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import pandas as pd
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Shown, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.engine import Engine, Lookups, empty_table, finish
@@ -422,8 +423,8 @@ class EventLog(Shown):
         )
 
     def _headline(self) -> str:
-        size = f"{len(self):,} events" if self.engine == "pandas" else "events"
-        known = "" if self.persons is None else f", {self.persons['person_id'].nunique():,} persons"
+        size = counted(len(self), "events") if self.engine == "pandas" else "events"
+        known = "" if self.persons is None else f", {counted(self.persons['person_id'].nunique(), 'persons')}"
         return f"{size} in {self.engine}{known}"
 
     def _table(self) -> Table:

@@ -17,7 +17,7 @@ DROPPED = {
 """Reasons why a row is no event that anything could count, in the order in which they are asked."""
 
 UNREADABLE = (
-    "events with properties that are not JSON objects, or hold a number of hundreds of digits: "
+    "events with properties that are not JSON objects, or with a number of hundreds of digits: "
     "what cannot be read is treated as missing"
 )
 

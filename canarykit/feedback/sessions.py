@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.clock import as_micros
@@ -88,7 +89,8 @@ class SessionsByFlag(Result):
 
     def _headline(self) -> str:
         errors = int((self.sessions["errors"] > 0).sum())
-        return f"{errors:,} of {len(self.sessions):,} sessions after the exposure to {self.flag} had errors"
+        sessions = counted(len(self.sessions), "sessions")
+        return f"{errors:,} of {sessions} after the exposure to {self.flag} had errors"
 
     def _table(self) -> Table:
         rows = []

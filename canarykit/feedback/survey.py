@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.log import as_log
@@ -83,7 +84,7 @@ class SurveyByFlag(Result):
         answered = int(self.response["answered"].sum())
         gap = self.response_gap
         name = self.survey if self.name == self.survey else f"{self.name!r}"
-        words = f"{answered:,} of {asked:,} people who were asked answered {name}"
+        words = f"{answered:,} of {counted(asked, 'people who were asked')} answered {name}"
         if gap is None:
             return f"{words}; response rates cannot be compared"
         if gap.low > 0 or gap.high < 0:

@@ -7,6 +7,7 @@ from copy import deepcopy
 from os import PathLike
 from typing import Any, TypeVar, overload
 
+from canarykit.counting import counted
 from canarykit.display import Column, Shown, Table
 from canarykit.documents import read_document
 from canarykit.errors import ExportFormatError, PlanError, did_you_mean
@@ -84,7 +85,7 @@ class FlagSet(Shown, Mapping[str, Flag]):
 
     def _headline(self) -> str:
         active = sum(flag.active for flag in self.values())
-        return f"{len(self)} flags, {active} of them active"
+        return f"{counted(len(self), 'flags')}, {active} of them active"
 
     def _table(self) -> Table:
         columns = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.events.log import as_log
@@ -165,7 +166,7 @@ def suggest_guardrails(
     notes.append(
         Note(
             "traffic",
-            f"about {people:,} people come into the stage in {format_value(seconds, 'seconds')}, "
+            f"about {counted(people, 'people')} come into the stage in {format_value(seconds, 'seconds')}, "
             f"{format_value(share, 'share')} of them into the canary; the arms are what they are now",
         )
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.clock import as_micros
@@ -97,9 +98,9 @@ class TrendPeople(Result):
     def _headline(self) -> str:
         whom = "" if self.variant is None else f" of {self.variant}"
         recorded = sum(row["session_id"] is not None for row in self.rows)
-        people = "person" if len(self.rows) == 1 else "people"
+        people = counted(len(self.rows), "people")
         when = format_value(self.start, "time")
-        said = f"{len(self.rows):,} {people}{whom} with {self.event} in the interval from {when}"
+        said = f"{people}{whom} with {self.event} in the interval from {when}"
         return f"{said}, {recorded:,} with a session to watch"
 
     def _table(self) -> Table:

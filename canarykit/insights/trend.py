@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.events.fields import PRESENT
@@ -101,18 +102,17 @@ class FlagTrend(Result):
             whole = [row for row in self.followed if row["variant"] == variant]
             if self.measure == "users" and whole:
                 share = format_value(whole[0]["share"], "share")
-                parts.append(
-                    f"{share} of {whole[0]['people']:,} people followed for the whole time ({variant})"
-                )
+                followed = counted(whole[0]["people"], "people followed for the whole time")
+                parts.append(f"{share} of {followed} ({variant})")
                 continue
             if self.per == "exposure cohort":
                 people = sum(row["exposed"] for row in mine)
             if self.measure == "share":
                 share = format_value(mine[-1]["value"], "share")
-                parts.append(f"{share} of {people:,} people ({variant})")
+                parts.append(f"{share} of {counted(people, 'people')} ({variant})")
             else:
                 events = sum(row["events"] for row in mine)
-                parts.append(f"{events:,} from {people:,} people exposed ({variant})")
+                parts.append(f"{events:,} from {counted(people, 'people')} exposed ({variant})")
         return f"{self.event} by {self.flag}: " + (", ".join(parts) or "nobody was exposed")
 
     def _headline(self) -> str:

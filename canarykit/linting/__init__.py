@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from canarykit.counting import counted
 from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.flags import Flag, FlagSet
@@ -65,7 +66,7 @@ def lint(
     known = flags if flags is not None else FlagSet()
     clock = Clock(None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime(warn=False), timezone)
     if isinstance(flag_or_plan, FlagSet):
-        known, checked = flag_or_plan, f"{len(flag_or_plan)} flags"
+        known, checked = flag_or_plan, counted(len(flag_or_plan), "flags")
         people = read_people(persons, known, groups=groups, clock=clock, distinct_id=distinct_id)
         findings = [found for flag in known.values() for found in check_definition(flag, known, people)]
         findings += check_correlation(list(known.values()), people or stand_in_people(known))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.assign.evaluate import evaluate_flag
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Condition, Flag, FlagSet
@@ -81,10 +82,11 @@ class FlagChange(Result):
             if count := self.count(change):  # type: ignore[arg-type]
                 parts.append(f"{count:,} {words}")
         if not parts:
-            return f"{self.key}: nothing changes for any of {total:,} people."
+            return f"{self.key}: nothing changes for any of {counted(total, 'people')}."
         share = f"{100 * self.affected / total:.1f} %"
         return (
-            f"{self.key}: {self.affected:,} of {total:,} people ({share}) are affected: {', '.join(parts)}."
+            f"{self.key}: {self.affected:,} of {counted(total, 'people')} ({share}) "
+            f"{'is' if self.affected == 1 else 'are'} affected: {', '.join(parts)}."
         )
 
     def _table(self) -> Table:

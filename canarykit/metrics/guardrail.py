@@ -53,8 +53,9 @@ class Guardrail(Noun):
         Absolute level that the canary must keep (a service level objective): a fraction for share
         metrics, the metric's unit for value metrics. It judges stages that have no control.
     critical
-        Critical guardrails share one half of the rollback error, the others the second half; a critical
-        metric without data after the grace period rolls back.
+        Critical guardrails share one half of the rollback error, the others the second half. A critical
+        metric whose event the export does not have at all rolls a stage back that after the grace period
+        still has no fresh data or too few people in an arm; a stage that has enough of both it holds.
     weight
         Own part of the rollback error instead, in (0, 1]; then give one to every guardrail.
     name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
 from canarykit.events.log import as_log
@@ -76,8 +77,9 @@ class Reduced(Result):
     columns: tuple[Column, ...] = _COUNTS + _MOMENTS[:2]
 
     def _headline(self) -> str:
-        metrics = len({row[0] for row in self.rows})
-        return f"{metrics} metrics by stage, {self.interval} interval and variant: {len(self.rows)} rows"
+        metrics = counted(len({row[0] for row in self.rows}), "metrics")
+        rows = counted(len(self.rows), "rows")
+        return f"{metrics} by stage, {self.interval} interval and variant: {rows}"
 
     def _table(self) -> Table:
         return Table(self.columns, self.rows)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Flag, Holdout, Variant
@@ -480,7 +481,8 @@ class RolloutPlan(Result):
         return explore_plan(self, log, segment=segment, as_of=as_of)
 
     def _headline(self) -> str:
-        return f"{self.flag}: {len(self.stages)} stages, from {self.stages[0].name} to {self.stages[-1].name}"
+        stages = counted(len(self.stages), "stages")
+        return f"{self.flag}: {stages}, from {self.stages[0].name} to {self.stages[-1].name}"
 
     def _table(self) -> Table:
         rows = []

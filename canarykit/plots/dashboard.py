@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.plots.health import wilson_limits
 from canarykit.plots.style import (
@@ -65,7 +66,7 @@ def plot_shares(board: Dashboard, *, ax: Axes | None = None, kind: str | None = 
         low = np.array([np.nan if by_what[w][5] is None else by_what[w][5] for w in whats], dtype=float)
         high = np.array([np.nan if by_what[w][6] is None else by_what[w][6] for w in whats], dtype=float)
         people = by_what[whats[0]][2] if whats else 0
-        label = f"{variant_label(variant)}, {people:,} people"
+        label = f"{variant_label(variant)}, {counted(people, 'people')}"
         ax.bar(at, shares, width * 0.94, label=label, **bar_style(styles[variant]))
         ax.errorbar(at, shares, yerr=[shares - low, high - shares], fmt="none", ecolor=INK, capsize=3)
     names = [f"{k}. {w.split(' > ')[-1]}" if kind == "funnel" else w for k, w in enumerate(whats, start=1)]

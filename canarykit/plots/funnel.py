@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.plots.style import (
     INK,
@@ -156,7 +157,7 @@ def _whiskers(ax: Axes, at: list[float], rows: Sequence[Mapping[str, Any]]) -> N
 
 
 def _named(variant: Any, rows: Sequence[Mapping[str, Any]]) -> str:
-    people = f" ({rows[0]['people']:,} people)" if rows else ""
+    people = f" ({counted(rows[0]['people'], 'people')})" if rows else ""
     return _legend(variant) + people
 
 

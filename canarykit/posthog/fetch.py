@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.files import beside, write_whole
@@ -84,9 +85,8 @@ class Fetched(Result):
         return log
 
     def _headline(self) -> str:
-        return (
-            f"{self.folder}: {self.events:,} events in {len(self.files)} files, {self.fetched:,} fetched now"
-        )
+        events, files = counted(self.events, "events"), counted(len(self.files), "files")
+        return f"{self.folder}: {events} in {files}, {self.fetched:,} fetched now"
 
     def _table(self) -> Table:
         rows = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.flags import FlagSet, read_flags
 from canarykit.plan import RolloutPlan
@@ -77,8 +78,8 @@ class Sample(Result):
     notes: tuple[Note, ...] = ()
 
     def _headline(self) -> str:
-        people = self.log.frame["person_id"].nunique()
-        return f"A release of {self.plan.flag}: {len(self.log):,} events of {people:,} people"
+        people = counted(self.log.frame["person_id"].nunique(), "people")
+        return f"A release of {self.plan.flag}: {counted(len(self.log), 'events')} of {people}"
 
     def _table(self) -> Table:
         columns = (

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import Result, Table, format_value, to_jsonable
 from canarykit.errors import DataError, did_you_mean
 from canarykit.widgets.picture import Picture, Segments
@@ -170,7 +171,7 @@ def _shown(behind: Result | pd.DataFrame) -> dict[str, Any]:
         }
     rows = to_jsonable([tuple(row) for row in behind.head(MOST_SHOWN).itertuples(index=False)])
     return {
-        "title": f"{len(behind):,} people",
+        "title": counted(len(behind), "people"),
         "columns": [{"label": str(name), "is_link": False} for name in behind.columns],
         "rows": [["–" if cell is None else str(cell) for cell in row] for row in rows],
         "events": [],

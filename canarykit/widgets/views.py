@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.widgets.explorer import Explorer
@@ -95,7 +96,7 @@ def _trend_picture(trend: FlagTrend, *, host: str | None, project_id: int | str 
                 continue
             when = format_value(row["start"], "time")
             part = f"{variant}/{when}"
-            said = f"{format_value(row['value'], kind)} ({row['users']:,} people)"
+            said = f"{format_value(row['value'], kind)} ({counted(row['users'], 'people')})"
             label = f"{trend.interval} from {when}" + (", not complete" if row["incomplete"] else "")
             width = (row["value"] or 0) / most
             bars.append(Bar(label, variant, variant, (Part(part, label, said, width, tone(variant)),)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.funnels.answers.labels import blank_name, label_text
@@ -77,7 +78,7 @@ class FunnelCorrelations(Result):
 
     def _headline(self) -> str:
         whom = "" if self.variant is None else f" of {label_text(self.variant, self.blank)}"
-        base = f"{self.successes:,} people{whom} converted and {self.failures:,} did not"
+        base = f"{counted(self.successes, 'people')}{whom} converted and {self.failures:,} did not"
         sure = [row for row in self.rows if row["p_holm"] < 1 - self.confidence]
         if not self.rows:
             return f"{base}: nothing to tell them apart by"

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import QUIET, Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.escaping import html_text, one_line
@@ -88,9 +89,8 @@ class FunnelPeople(Result):
         whom = "" if self.variant is None else f" of {label_text(self.variant, self.blank)}"
         did = "lost before" if self.dropped else "who did"
         recorded = sum(row["session_id"] is not None for row in self.rows)
-        n = len(self.rows)
-        people = "person" if n == 1 else "people"
-        return f"{n:,} {people}{whom} {did} {self.step}, {recorded:,} with a session to watch"
+        people = counted(len(self.rows), "people")
+        return f"{people}{whom} {did} {self.step}, {recorded:,} with a session to watch"
 
     def _table(self) -> Table:
         columns = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.funnels.answers.labels import blank_name, label_text
 from canarykit.funnels.engine.runs import FunnelRun, Label, TrendRun
@@ -148,7 +149,7 @@ class ConversionTimes(Result):
             return f"Nobody went from {self.from_name} to {self.to_name}"
         medians = [
             f"{format_value(row['median_seconds'], 'seconds')} ({label_text(row['variant'], self.blank)}, "
-            f"{row['converted']:,} people)"
+            f"{counted(row['converted'], 'people')})"
             for row in self.by_variant
             if row["converted"]
         ]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.counting import counted
 from canarykit.display import Column, Table, format_value
 from canarykit.health.checks.check import Check, Section, Status
 from canarykit.health.checks.guardrail_lines import share_arm
@@ -125,7 +126,7 @@ def change_check(change: Change, *, who: str) -> Check:
     """One line: the change of the canary's people relative to the others'."""
     n, before, after = change.canary
     status = Status.HOLD if change.got_worse else Status.INFO
-    words = f"{before:,} of {n:,} {who} before, {after:,} after"
+    words = f"{before:,} of {counted(n, who)} before, {after:,} after"
     if change.others[0]:
         words += f"; of the others likewise {_of_others(change)}. "
         if change.ratio is not None:

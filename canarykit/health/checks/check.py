@@ -161,6 +161,8 @@ class Check:
             value += f" {self.against}"
         if self.effect_low is None and self.effect_high is None:
             return value
+        if self.effect_low is None or self.effect_high is None:
+            return f"{value} ({high} or less)" if self.effect_low is None else f"{value} ({low} or more)"
         return f"{value} ({low} to {high})"
 
     @property

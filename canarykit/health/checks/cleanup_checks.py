@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.exposure.calls import tellings, without_copies
 from canarykit.flags.definition import STALE_AFTER_DAYS
@@ -35,10 +36,12 @@ def _left_behind(data: DataState) -> Check:
     words = {
         Status.UNCLEAR: "Nobody was seen at full release.",
         Status.OPEN: (
-            f"{without:,} of {total:,} {question.unit_words} still got another value after full release: "
-            "look for old clients, bootstrapped values, opt-outs, or a second place that decides."
+            f"{without:,} of {counted(total, question.unit_words)} still got another value after full "
+            "release: look for old clients, bootstrapped values, opt-outs, or a second place that decides."
         ),
-        Status.OK: f"All {total:,} {question.unit_words} seen since then have the feature.",
+        Status.OK: f"All {total:,} {question.unit_words} seen since then have the feature."
+        if total != 1
+        else "The one seen since then has the feature.",
     }[status]
     return Check(
         name="everybody has it",
@@ -64,8 +67,8 @@ def _still_asked(data: DataState) -> Check:
             told = "calls" if telling.are_calls else "events with its value"
             break
     words = (
-        f"{count:,} {told} in the last 7 days: the code still asks for the flag. Remove it from the code, "
-        "deploy, disable the flag, then delete it."
+        f"{counted(count, told)} in the last 7 days: the code still asks for the flag. Remove it from the "
+        "code, deploy, disable the flag, then delete it."
         if count
         else "The code no longer asks for the flag: disable it, then delete it."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.checks.data_checks import log_checks
@@ -131,18 +132,18 @@ def _crosser_check(question: Question, comparison: Comparison) -> Check:
     units = comparison.found.units[comparison.used]
     several = int((units["cause"] == "flicker").sum()) if len(units) else 0
     share = several / len(units) if len(units) else None
-    limit, who = question.rules.max_crosser_share, question.unit_words
+    limit = question.rules.max_crosser_share
+    seen = f"{several:,} of {counted(len(units), question.unit_words)}"
     if share is None:
         status, meaning = Status.UNCLEAR, "Nobody to count."
     elif share < limit:
         status = Status.OK
-        meaning = f"{several:,} of {len(units):,} {who} saw both variants under one id within the stage."
+        meaning = f"{seen} saw both variants under one id within the stage."
     else:
         status = Status.HOLD
         meaning = (
-            f"{several:,} of {len(units):,} {who} saw both variants under one id within the stage: they "
-            "cannot be put down to either arm, and a flag that flickers is a fault of its own. Comparisons "
-            "are off."
+            f"{seen} saw both variants under one id within the stage: they cannot be put down to either arm, "
+            "and a flag that flickers is a fault of its own. Comparisons are off."
         )
     return Check(
         name="both variants seen",

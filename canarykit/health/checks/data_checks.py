@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from canarykit.counting import counted
 from canarykit.display import Note, format_value
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.data.data_state import DataState
@@ -92,8 +93,9 @@ def _arm_words(question: Question, item: ArmSilence) -> str:
     other, unit = "control" if item.arm == "canary" else "canary", question.unit_words
     return (
         f"Nobody of the {item.arm} was seen {_when(question, item.silence)}, "
-        f"while {item.others:,} {unit} of the "
-        f"{other} were; with those, {item.silence.expected:,.0f} would be usual."
+        f"while {counted(item.others, unit)} of the "
+        f"{other} {'was' if item.others == 1 else 'were'}; with those, "
+        f"{item.silence.expected:,.0f} would be usual."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.counting import counted
 from canarykit.display import Column, Table, format_value
 from canarykit.health.checks.before_and_after import Change
 from canarykit.health.checks.check import Arm, Check, Section, Status
@@ -126,7 +127,7 @@ def _words(
     if status is Status.UNCLEAR:
         names = ", ".join(guardrail.metric.events)
         return f"The export has no event {names} at all: nothing was measured. Is it recorded?"
-    had = f"{x:,} of {n:,} {who}"
+    had = f"{x:,} of {counted(n, who)}"
     could = format_value(worst, "share")
     side = "as few as" if guardrail.worse == "lower" else "as many as"
     if status is Status.BREACH:

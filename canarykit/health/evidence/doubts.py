@@ -166,8 +166,8 @@ def _diluted(data: DataState, verdict: Verdict, found: Outcomes, used: Mask, jud
     who = data.question.unit_words
     why = ", ".join(f"{int(counts[cause]):,} {said}" for cause, said in CAUSES.items() if cause in counts)
     meaning = (
-        f"{several:,} of {len(units):,} {who} saw both variants within the stage ({why}); they count in the "
-        "arm of their first exposure, which can only hide an effect, never make one."
+        f"{several:,} of {counted(len(units), who)} saw both variants within the stage ({why}); they count "
+        "in the arm of their first exposure, which can only hide an effect, never make one."
     )
     if verdict is not Verdict.PROMOTE:
         return Doubt("changed variant", meaning, several, len(units), "nothing")
@@ -186,7 +186,7 @@ def _set_apart(
 ) -> Doubt:
     """People set apart: does the verdict stand whichever arm each of them belongs to?"""
     who, n = data.question.unit_words, int(apart.sum())
-    meaning = f"{n:,} {who} saw both variants within the stage and are set apart."
+    meaning = counted(n, f"{who} saw both variants within the stage and are set apart.")
     of = int(used.sum()) + n
     everybody = used | apart
     if verdict is Verdict.PROMOTE:
@@ -229,7 +229,7 @@ def _without_value(
     who, n = question.unit_words, len(units)
     of = n + int(used.sum())
     happened = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
-    name, said = "flag without a value", f"For {n:,} of {of:,} {who} the flag had no value"
+    name, said = "flag without a value", f"For {n:,} of {counted(of, who)} the flag had no value"
     if unassigned.by_rule:
         canary = int(happened.canary.sum())
         said += f"; by the rule {canary:,} of them have the canary, {n - canary:,} the control"
@@ -276,8 +276,8 @@ def _without_call(data: DataState, uncalled: Unassigned, share: float) -> Doubt 
         level = ALPHA_DIFFERENCE / 10 / len(question.guardrails)
         if hit and binomtest(canary, hit, share, alternative="greater").pvalue < level:
             meaning = (
-                f"{counted(hit, f'{who} count for {guardrail.label}')} although no call of theirs arrived: "
-                f"by the rule {canary:,} of them have the canary ({format_value(canary / hit, 'share')}, "
+                f"{counted(hit, f'{who} without any flag call are hit')} ({guardrail.label}): by the rule "
+                f"{canary:,} of them have the canary ({format_value(canary / hit, 'share')}, "
                 f"where {expected} should): not promoted."
             )
             return Doubt("flag never called", meaning, hit, hit + len(question.exposures.people), "promotion")

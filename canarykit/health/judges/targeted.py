@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import Note, format_value
 from canarykit.health.checks.before_and_after import change_check, changes_section, find_change
 from canarykit.health.checks.check import Arm, Check, Section, Status
@@ -141,7 +142,7 @@ def _reason(data: DataState, row: Row, checks: list[Check], n_canary: int, sessi
         return f"{stage}: {held[0].name}: {held[0].meaning}" + (
             f" (and {len(held) - 1} more)" if len(held) > 1 else ""
         )
-    seen = f"{n_canary:,} {who}" + (f" in {sessions:,} sessions" if sessions else "")
+    seen = f"{counted(n_canary, who)}" + (f" in {counted(sessions, 'sessions')}" if sessions else "")
     if data.dwell_left > 0:
         left = format_value(data.dwell_left, "seconds")
         return f"{stage}: nothing seen against going on ({seen}); the minimum stay has {left} to go."

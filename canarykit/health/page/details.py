@@ -10,6 +10,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.errors import part
 from canarykit.escaping import html_text, one_line
@@ -167,8 +168,9 @@ def _pictures(report: StageReport) -> str:
         for judged, sets in zip(series.guardrails, series.risk_sets, strict=True):
             if sets is not None and sets.events.sum():
                 label, happened = judged.guardrail.label, sets.by_interval
-                words = f"{label} by hour and variant: {int(happened.events_canary.sum())} people with it in "
-                words += f"the canary, {int(happened.events_control.sum())} in the control"
+                with_it = counted(int(happened.events_canary.sum()), "people with it")
+                words = f"{label} by hour and variant: {with_it} in the canary,"
+                words += f" {int(happened.events_control.sum())} in the control"
                 pictures.append(figure_html(lambda label=label: plot_rate(report, label), words))
         counts = f"{int(series.units_canary[-1]):,} canary and {int(series.units_control[-1]):,} control"
         pictures.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.escaping import html_text
 from canarykit.health.checks.check import Arm, Check, Status
@@ -189,7 +190,8 @@ def who_is_hit(report: StageReport, *, links: bool = True) -> list[str]:
         items += [_segment_words(segment, before) for segment in one.harmed_segments]
     if not items:
         without = "without" if report.kind == "percentage" else "without it"
-        counts = f"{report.n_canary:,} {report.unit} have it, {report.n_control:,} are {without}."
+        counts = counted(report.n_canary, f"{report.unit} have it")
+        counts += f", {report.n_control:,} {'is' if report.n_control == 1 else 'are'} {without}."
         known = report.checks and not any(check.status in _AGAINST_THE_DATA for check in report.checks)
         said = "Nobody is shown to be hit." if known else "It cannot be told from these data."
         items = [f"{said} {html_text(counts)}"]
@@ -206,7 +208,7 @@ def _hit_words(check: Check, unit: str, before: str, anchor: str | None) -> str:
     assert arm is not None
     text = html_text(f"{before}{check.name}: {arm}")
     if arm.count is not None and arm.total is not None:
-        counts = f"{arm.count:,} of {arm.total:,} {unit}"
+        counts = f"{arm.count:,} of {counted(arm.total, unit)}"
         text = f"<b>{html_text(counts)}</b> with it: {html_text(before + check.name)}"
         if other is not None and other.value is not None and check.kind == "guardrail":
             apart = arm.count - other.value * arm.total

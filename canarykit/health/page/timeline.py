@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.escaping import html_text
 from canarykit.health.decision import Verdict
@@ -75,7 +76,7 @@ def _item(line: Mapping[str, Any], first: datetime, last: datetime) -> str:
     verdict = Verdict(line["verdict"])
     kind = kind_of_verdict(verdict.value)
     unit = line["unit"]
-    who = f"{line['n_canary']:,} {unit} with it, {line['n_control']:,} without"
+    who = f"{counted(line['n_canary'], unit)} with it, {line['n_control']:,} without"
     time = f"{line['start']} to {line['end']}; judged as of {line['as_of']}"
     bar = _bar(_moment(line["starts_at"]), _moment(line["ends_at"]), first, last, kind)
     return (

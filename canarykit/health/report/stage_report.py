@@ -134,7 +134,7 @@ class StageReport(Result):
         Parameters
         ----------
         name
-            Name of the check, as in `checks`; another is a `PlanError`.
+            Name of the check, as in `checks`; another is a `DataError` that says which there are.
 
         Returns
         -------
@@ -340,7 +340,7 @@ class StageReport(Result):
         Parameters
         ----------
         title
-            Title of a section, as in `sections`; another is a `PlanError`.
+            Title of a section, as in `sections`; another is a `DataError`.
 
         Returns
         -------

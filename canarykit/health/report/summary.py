@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from canarykit.counting import counted
 from canarykit.display import format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.checks.check import Arm, Check, Status
@@ -75,7 +76,7 @@ def _where(report: StageReport, tz: str | None) -> str:
     without = "others" if report.kind == "targeted" else "without"
     return (
         f"{report.stage}{share}; {format_value(start, 'time')} to {format_value(now, 'time')}; "
-        f"{report.n_canary:,} {report.unit} with it, {report.n_control:,} {without}."
+        f"{counted(report.n_canary, report.unit)} with it, {report.n_control:,} {without}."
     )
 
 
@@ -141,10 +142,11 @@ def _release_note(report: StageReport, tz: str | None) -> Message:
     else:
         title = f"{report.flag} is on for {report.stage}"
         chosen = "chosen " if report.share is None else f"{format_value(report.share, 'share')} of "
-        lines = [("Who has it", f"{chosen}{report.unit}; {report.n_canary:,} have used it so far.")]
+        used = counted(report.n_canary, "have used it so far")
+        lines = [("Who has it", f"{chosen}{report.unit}; {used}.")]
     watched = [check.name for check in report.checks if check.kind == "guardrail"]
     if watched and report.verdict is Verdict.PROMOTE:
-        people = f"{report.n_canary:,} {report.unit}"
+        people = counted(report.n_canary, report.unit)
         lines.append(("Checked", f"{', '.join(watched)}: within what was agreed, measured on {people}."))
     lines.append(("As of", today))
     return Message(title, tuple(lines))

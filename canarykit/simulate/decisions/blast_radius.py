@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.metrics import Guardrail
@@ -61,8 +62,8 @@ class BlastRadius(Result):
 
     def _headline(self) -> str:
         return (
-            f"{self.stage}: {self.people:,} of {self.total:,} people have it ({self.share:.1%}), "
-            f"{self.new:,} of them new"
+            f"{self.stage}: {self.people:,} of {counted(self.total, 'people')} "
+            f"{'has' if self.people == 1 else 'have'} it ({self.share:.1%}), {self.new:,} of them new"
         )
 
     def _table(self) -> Table:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from canarykit.counting import counted
 from canarykit.errors import DataError
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.checks import require_count, require_counts, require_number, require_numbers
@@ -229,5 +230,5 @@ def _arms(counts: ArrayLike, shares: ArrayLike) -> tuple[np.ndarray, np.ndarray,
     if used.sum() < 2:
         raise DataError(f"shares is {weights.tolist()}; expected at least two arms with a share above 0")
     dropped = int(observed[..., ~used].sum())
-    notes = (f"{dropped:,} units in arms with an expected share of 0 left out",) if dropped else ()
+    notes = (f"{counted(dropped, 'units')} in arms with an expected share of 0 left out",) if dropped else ()
     return observed[..., used], weights[used] / weights[used].sum(), notes
