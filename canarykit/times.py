@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from canarykit.errors import DataError, NaiveTimestampError, PlanError, did_you_mean
 
@@ -31,9 +31,12 @@ _SECONDS = {
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
 
 
+Moment = TypeVar("Moment", bound=date)
 _DAY = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})")
 LONGEST = 200 * 366 * DAY
 """No rollout lasts longer; times stay within what a time column holds."""
+YEARS = (1678, 2261)
+"""First and last whole year whose moments can be counted in nanoseconds, as pandas does."""
 
 
 def read_day(value: Any, *, name: str = "day") -> date | None:
@@ -42,7 +45,8 @@ def read_day(value: Any, *, name: str = "day") -> date | None:
     Raises
     ------
     DataError
-        For a text that is neither a day nor a moment to the minute: "2026-09", "September".
+        For a text that is neither a day nor a moment to the minute: "2026-09", "September"; for a day
+        beyond the years that can be counted.
 
     Examples
     --------
@@ -50,7 +54,7 @@ def read_day(value: Any, *, name: str = "day") -> date | None:
     (datetime.date(2026, 9, 7), datetime.date(2026, 9, 7), None)
     """
     if isinstance(value, date) and not isinstance(value, datetime):
-        return value
+        return _counted_year(value, value, name)
     if not isinstance(value, str):
         return None
     match = _DAY.fullmatch(value.strip())
@@ -62,9 +66,10 @@ def read_day(value: Any, *, name: str = "day") -> date | None:
             "'2026-09-07T09:00:00Z'"
         )
     try:
-        return date(int(match[1]), int(match[3]), int(match[4]))
+        day = date(int(match[1]), int(match[3]), int(match[4]))
     except ValueError as problem:
         raise DataError(f"{name} is {value!r}, which is not a day of the calendar: {problem}") from None
+    return _counted_year(day, value, name)
 
 
 def day_start(day: date, timezone: str) -> pd.Timestamp:
@@ -132,9 +137,19 @@ def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
             )
         moment = local
     try:
-        return moment.tz_convert("UTC").as_unit("us")
+        return _counted_year(moment.tz_convert("UTC").as_unit("us"), value, name)
     except (ValueError, OverflowError):
-        raise DataError(f"{name} is {str(value)!r}, which is beyond the years that can be counted") from None
+        raise _beyond_years(value, name) from None
+
+
+def _counted_year(moment: Moment, value: Any, name: str) -> Moment:
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise _beyond_years(value, name)
+    return moment
+
+
+def _beyond_years(value: Any, name: str) -> DataError:
+    return DataError(f"{name} is {str(value)!r}; times are counted from the year {YEARS[0]} to {YEARS[1]}")
 
 
 def micros(value: Any, *, name: str = "time") -> int:

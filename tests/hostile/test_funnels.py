@@ -100,7 +100,9 @@ def test_a_day_is_the_whole_day_however_it_is_written(day):
 
 @pytest.mark.parametrize("day, message", [
     ("2026-09", "expected a day"), ("September", "expected a day"), ("2026", "expected a day"),
-    ("2026-02-30", "not a day of the calendar"), ("20260230", "not a day of the calendar"), ("now", "expected a day"),
+    ("2026-02-30", "not a day of the calendar"), ("20260230", "not a day of the calendar"),
+    ("0001-01-01", "counted from the year 1678"), ("9999-12-31", "counted from the year 1678 to 2261"),
+    ("9999-12-31T00:00Z", "counted from"), (datetime.date(9999, 12, 31), "counted from"), ("now", "expected a day"),
     ("today", "expected a day"), (5, "expected a time"), ("99:99", "expected a time"),
 ])  # fmt: skip
 def test_what_is_neither_a_day_nor_a_moment_is_refused(day, message):
