@@ -430,10 +430,8 @@ class RolloutPlan(Result):
         elif before and before[-1] == stage.share:
             said.append(f"The share of everyone stays at {before[-1]:g} %.")
         elif before:
-            said.append(
-                f"The share of everyone grows from {before[-1]:g} % to {stage.share:g} %; "
-                f"the {before[-1]:g} % keep it."
-            )
+            growth = f"from {before[-1]:g} % to {stage.share:g} %; the {before[-1]:g} % keep it."
+            said.append(f"The share of everyone grows {growth}")
         else:
             said.append(f"New: {stage.share:g} % of everyone.")
         joined = ("New: people who join the early access themselves.",) if stage.enrollment else ()
