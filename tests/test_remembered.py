@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -236,6 +237,42 @@ def test_little_memory_costs_reading_again_and_changes_nothing(export):
     assert answer(log) == by_duckdb(export)
 
 
+def repeated(export, seed):
+    """Events that came again: the same, later, or with other properties, in any file; some of no use."""
+    rng = random.Random(seed)
+    tables = [pq.read_table(path) for path in sorted(export.iterdir())]
+    for path, table in zip(sorted(export.iterdir()), tables, strict=True):
+        rows = [{**row} for source in tables for row in rng.sample(source.to_pylist(), 15)]
+        for row in rows:
+            if rng.random() < 0.4:
+                row["properties"] = rng.choice(
+                    [None, "{broken", '{"again":1,"plan":"late"}', row["properties"]]
+                )
+            if rng.random() < 0.3:
+                row["timestamp"] += pd.Timedelta(minutes=rng.choice([-90, 5]))
+            if rng.random() < 0.1:
+                row["uuid"] = rng.choice([None, "", " "])
+            if rng.random() < 0.1:
+                row["event"] = None
+        pq.write_table(
+            pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)]), path, row_group_size=GROUP
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_log_with_repeated_events_is_remembered_and_says_what_duckdb_says(export, tmp_path, seed):
+    repeated(export, seed)
+    first = answer(opened(export, tmp_path / "cache"))
+    assert first == by_duckdb(export)
+    assert any(note.code == "duplicates" and note.count > 50 for note in first[3])
+    again = opened(export, tmp_path / "cache")
+    assert answer(again) == first
+    assert "properties" not in rows_read(again)
+    assert rows_read(again) == {}
+    copy = pickle.loads(pickle.dumps(again._engine._narrow))
+    assert copy.event_names() == again.event_names()
+
+
 LOOK = """
 import sys, random, pathlib
 sys.path.insert(0, {tests!r})
@@ -297,7 +334,7 @@ for number in range({kills}):
     time.sleep({longest} * rng.random())
     os.kill(look, signal.SIGKILL)
     assert os.WIFSIGNALED(os.waitpid(look, 0)[1]), "the look came to an end by itself"
-    broken += sum(t.folder._read(path) is None for path in t.kept(cache))
+    broken += sum(t.folder._read_batch(path) is None for path in t.kept(cache))
     left = list(cache.rglob("*.tmp"))
     halves += len(left)
     for path in left:

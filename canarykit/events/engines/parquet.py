@@ -22,6 +22,7 @@ from canarykit.events.engines.duckdb import DuckDBEngine, open_duckdb
 from canarykit.events.engines.duckdb.connections import Connections
 from canarykit.events.engines.duckdb.engine import row_bytes
 from canarykit.events.engines.json_lines import JsonLines
+from canarykit.events.engines.repeats import ORDER
 from canarykit.events.engines.row_groups import RowGroups
 from canarykit.events.fields import Query
 from canarykit.events.locations import ExportFile, hive_columns, reason_of
@@ -200,6 +201,7 @@ class ParquetEngine(DuckDBEngine):
         assert self.layout is not None
         assert self.groups.schema is not None
         kept = self.cache is not None and self.groups.n_rows >= KEPT_FROM
+        before = self._narrow
         self._narrow = LogColumns(
             self.groups.files,
             self.groups.seen,
@@ -210,6 +212,8 @@ class ParquetEngine(DuckDBEngine):
             folder=CacheFolder(self.cache, self.layout) if self.cache and kept else None,
             room=self.shard_bytes / 2,
         )
+        if before is not None:
+            self._narrow.repeated = before.repeated
 
     @_names_files
     def shards(self, query: Query) -> Iterator[pa.Table]:
@@ -295,7 +299,8 @@ class ParquetEngine(DuckDBEngine):
         if not self._is_narrow():
             return super()._unreadable()
         assert self._narrow is not None
-        return sum(facts.n_unreadable for facts in self._narrow.facts())
+        unreadable = sum(facts.n_unreadable for facts in self._narrow.facts())
+        return unreadable - self._narrow.repeated.n_unreadable
 
     def _parts(self, query: Query) -> Any:
         """What to take out of the row groups for a question; None where SQL answers it."""
@@ -306,8 +311,34 @@ class ParquetEngine(DuckDBEngine):
         return self.layout.parts(query, self.groups.schema)
 
     def _is_narrow(self) -> bool:
-        """Whether narrow columns say what the files say: no event comes twice, and no file has changed."""
-        return self._narrow is not None and not self._repeats and self._narrow.is_current()
+        """Whether narrow columns say what the files say: they know of repeats, and no file has changed."""
+        if self._narrow is None or self._repeats != self._narrow.repeated.count:
+            return False
+        return self._narrow.is_current()
+
+    @cached_property
+    def _repeats(self) -> int:
+        """How many rows repeat an event: by the hashes of narrow columns, else as DuckDB counts them."""
+        narrow = self._narrow
+        if (
+            narrow is None
+            or not self.deduplicate
+            or "uuid" not in self.types
+            or self._is_too_long_to_compare
+            or not narrow.is_current()
+        ):
+            return super()._repeats
+        order = [self.mapping.get(name, name) for name in ORDER[1:]]
+        repeated = narrow.find_repeats("uuid", [name for name in order if name in self.types])
+        if repeated.count:
+            self.connection.add("canarykit_twice", pa.table({"uuid": repeated.uuids.unique()}))
+        return repeated.count
+
+    @property
+    def _is_too_long_to_compare(self) -> bool:
+        """Whether the hashes of all uuids are too many to hold, or uuids are no text."""
+        too_many = 8 * self.groups.n_rows > self.shard_bytes
+        return too_many or self.types["uuid"] != "VARCHAR" or self.groups.schema is None
 
     def is_complete(self, column: str) -> bool:
         """Whether the footers say that a column of whole numbers misses no value."""
@@ -338,12 +369,8 @@ class ParquetEngine(DuckDBEngine):
 
     def _may_repeat(self) -> bool:
         """Whether any uuid comes twice, by its hash: one pass, so that no question has to compare again."""
-        if 8 * self.groups.n_rows > self.shard_bytes:
-            return True  # too many to hold: DuckDB counts them
-        if self.types["uuid"] != "VARCHAR" or self.groups.schema is None:
+        if self._is_too_long_to_compare:
             return True
-        if self._narrow is not None and self._narrow.is_current():
-            return self._narrow.repeats("uuid")
         from canarykit.hashing import hash_ids
 
         # SHA-1, since DuckDB's own hash is the same for some uuids that differ.

@@ -16,17 +16,19 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from canarykit.events.locations import ExportFile, Fingerprint
 from canarykit.events.remembered.block import Facts, Taken
 from canarykit.events.remembered.layout import Layout, part_name, part_of
+from canarykit.events.remembered.repeated import Repeated
 
 __all__ = ["CACHE_ENV", "CacheFolder", "cache_folder"]
 
@@ -88,21 +90,57 @@ class CacheFolder:
         parts = sorted(map(part_name, taken.columns))
         digest = hashlib.sha256(repr((parts, taken.facts is None)).encode()).hexdigest()[:16]
         path = shelf / f"{group:06d}-{digest}.arrow"
+        if not _is_still(file, seen) or not self._put(path, lambda temporary: _write(temporary, taken)):
+            return taken  # it changed while it was read, or there is no room
+        return _read(path, checked=False) or taken
+
+    def load_repeated(self, files: Sequence[tuple[ExportFile, Fingerprint | None]]) -> Repeated | None:
+        """Which rows of all these files repeat an event, if that is kept."""
+        path = self._repeated_path(files)
+        batch = None if path is None else _read_batch(path)
+        if batch is None:
+            return None
+        number, row, uuid = (batch.column(at) for at in range(3))
+        lost = int(batch.schema.metadata[b"unreadable"])
+        return Repeated.of(number.to_numpy(), row.to_numpy(), uuid, lost)
+
+    def keep_repeated(
+        self, files: Sequence[tuple[ExportFile, Fingerprint | None]], repeated: Repeated
+    ) -> None:
+        """Write down which rows of all these files repeat an event."""
+        path = self._repeated_path(files)
+        if path is None or self.problem or not all(_is_still(file, seen) for file, seen in files):
+            return
+        nothing = np.empty(0, np.int64)
+        numbers = [np.full(len(rows), number) for number, rows in repeated.rows.items()]
+        rows = np.concatenate([nothing, *repeated.rows.values()])
+        columns = [np.concatenate([nothing, *numbers]), rows, repeated.uuids]
+        batch = pa.record_batch([pa.array(column) for column in columns], names=["number", "row", "uuid"])
+        batch = batch.replace_schema_metadata({"unreadable": str(repeated.n_unreadable)})
+        self._put(path, lambda temporary: _write_batch(temporary, batch))
+
+    def _repeated_path(self, files: Sequence[tuple[ExportFile, Fingerprint | None]]) -> Path | None:
+        shelves = [self._shelf(*pair) for pair in files]
+        if None in shelves:
+            return None
+        name = hashlib.sha256(repr([shelf.name for shelf in shelves if shelf]).encode()).hexdigest()[:32]
+        return self.root / name[:2] / name / "repeated.arrow"
+
+    def _put(self, path: Path, write: Callable[[Path], None]) -> bool:
+        """Write a file that appears whole under its name or not at all; whether it does."""
         temporary = path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}.tmp")
         try:
-            shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if file.fingerprint() != seen:
-                return taken  # it changed while it was read
-            _write(temporary, taken)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write(temporary)
             temporary.replace(path)
         except OSError as problem:
             with suppress(OSError):
                 temporary.unlink()
             self.problem = f"columns could not be kept in {self.root} ({problem.strerror or problem})"
-            return taken
+            return False
         self.written += 1
-        self._listings.pop(shelf, None)
-        return _read(path, checked=False) or taken
+        self._listings.pop(path.parent, None)
+        return True
 
     def tidy(self) -> None:
         """Remove the files that nobody used for longest, down to the size that the folder may have."""
@@ -160,6 +198,14 @@ def cache_folder(wanted: bool | str | os.PathLike[str]) -> Path | None:
     return None
 
 
+def _is_still(file: ExportFile, seen: Fingerprint | None) -> bool:
+    """Whether a file is the one that was opened."""
+    try:
+        return file.fingerprint() == seen
+    except OSError:
+        return False
+
+
 def _listed(shelf: Path) -> Mapping[int, tuple[str, ...]]:
     """Names of what is kept of a file, by row group."""
     found: dict[int, list[str]] = {}
@@ -200,7 +246,10 @@ def _write(path: Path, taken: Taken) -> None:
         told = {"facts": json.dumps([taken.facts.names, taken.facts.n_unreadable])}
     names = [part_name(part) for part in taken.columns]
     batch = pa.record_batch(list(taken.columns.values()), names=names)
-    batch = batch.replace_schema_metadata(told or None)
+    _write_batch(path, batch.replace_schema_metadata(told or None))
+
+
+def _write_batch(path: Path, batch: pa.RecordBatch) -> None:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -211,6 +260,22 @@ def _write(path: Path, taken: Taken) -> None:
 
 
 def _read(path: Path, *, checked: bool = True) -> Taken | None:
+    """What a file of columns holds; None where it is not whole."""
+    batch = _read_batch(path, checked=checked)
+    if batch is None:
+        return None
+    try:
+        columns = {part_of(name): batch.column(at) for at, name in enumerate(batch.schema.names)}
+    except ValueError:
+        return None
+    told = (batch.schema.metadata or {}).get(b"facts")
+    if told is None:
+        return Taken(columns)
+    names, n_unreadable = json.loads(told)
+    return Taken(columns, Facts(tuple(names), n_unreadable))
+
+
+def _read_batch(path: Path, *, checked: bool = True) -> pa.RecordBatch | None:
     """What a file holds, mapped into memory; None where it is not whole."""
     try:
         with pa.memory_map(str(path)) as mapped:
@@ -220,14 +285,9 @@ def _read(path: Path, *, checked: bool = True) -> Taken | None:
         if magic != _MAGIC or content.size != size or (checked and zlib.crc32(content) != checksum):
             return None
         batch = pa.ipc.open_stream(content).read_next_batch()
-        columns = {part_of(name): batch.column(at) for at, name in enumerate(batch.schema.names)}
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > LEFT_OVER:
                 os.utime(path)  # used lately: others go first
     except (OSError, ValueError, struct.error, StopIteration, pa.ArrowException):
         return None
-    told = (batch.schema.metadata or {}).get(b"facts")
-    if told is None:
-        return Taken(columns)
-    names, n_unreadable = json.loads(told)
-    return Taken(columns, Facts(tuple(names), n_unreadable))
+    return batch

@@ -18,10 +18,11 @@ from canarykit.events.engine import Identities
 from canarykit.events.engines.answer import answer, utc_time
 from canarykit.events.fields import Column, Json, Query
 from canarykit.events.locations import ExportFile, Fingerprint
-from canarykit.events.remembered.block import Block, Facts, Taken, take
+from canarykit.events.remembered.block import Block, Facts, Taken, is_usable, take
 from canarykit.events.remembered.folder import CacheFolder
 from canarykit.events.remembered.layout import Digest, Layout, Part
 from canarykit.events.remembered.people_codes import PeopleCodes
+from canarykit.events.remembered.repeated import Candidates, Repeated, repeated_hashes, repeated_rows
 from canarykit.parallel import ahead
 
 __all__ = ["LogColumns"]
@@ -74,6 +75,7 @@ class LogColumns:
         self.room = room
         self.rows: int = sum(block.rows for block in blocks)
         self.rows_read: Counter[str] = Counter()
+        self.repeated = Repeated()
         self._people = PeopleCodes(layout, identities)
         self._expected: dict[Part, None] = {}
         self._columns: OrderedDict[int, dict[Part, pa.Array]] = OrderedDict()
@@ -138,17 +140,62 @@ class LogColumns:
             ends += [int(at.min()), int(at.max())] if len(at) else []
         return (min(ends), max(ends)) if ends else None
 
-    def repeats(self, column: str) -> bool:
-        """Whether any id of a column comes twice, by its hash."""
-        part = Digest(column)
-        parts = [np.empty(0, np.uint64)]
+    def find_repeats(self, uuid: str, order: Sequence[str]) -> Repeated:
+        """Find the rows that repeat an event by its uuid; no answer has them from now on.
+
+        Parameters
+        ----------
+        uuid
+            Column of the uuid.
+        order
+            Columns that decide which of several rows of one time stays.
+        """
+        files = list(zip(self.files, self.seen, strict=True))
+        repeated = None if self.folder is None else self.folder.load_repeated(files)
+        if repeated is None:
+            repeated = Repeated()
+            found = self._candidates(uuid, order)
+            if found:
+                times = pa.concat_tables([part.table.select([self.layout.time]) for part in found])
+                time = utc_time(times.column(0), self.layout.time, "UTC")
+                repeated = repeated_rows(found, uuid, time, order, self.layout.properties)
+            if self.folder is not None:
+                self.folder.keep_repeated(files, repeated)
+        with self._one_at_a_time:
+            self.repeated = repeated
+            self._codes.clear()
+        return repeated
+
+    def _candidates(self, uuid: str, order: Sequence[str]) -> list[Candidates]:
+        """Usable rows of the uuids whose hash comes twice, with what decides which of them stays."""
+        hashes = self._hashes(Digest(uuid))
+        twice = repeated_hashes([of_block[of_block != 0] for of_block in hashes])
+        names = list(dict.fromkeys([uuid, self.layout.time, *order]))
+        found: list[Candidates] = []
+        for block, number, of_block in zip(self.blocks, range(len(hashes)), hashes, strict=True):
+            if not len(twice):
+                break
+            near = np.minimum(np.searchsorted(twice, of_block), len(twice) - 1)
+            rows = np.flatnonzero(twice[near] == of_block)
+            if len(rows):
+                file = _opened(self.files[block.file], [])
+                table = file.read_row_group(block.group, columns=names, use_threads=False)
+                self.rows_read.update(dict.fromkeys(names, block.rows))
+                found.append(Candidates(number, rows, table.take(pa.array(rows))))
+        return found
+
+    def _hashes(self, part: Digest) -> list[np.ndarray]:
+        """The hash of every row by row group; 0 for rows without an id, or of no use."""
+        hashes = []
         for numbers in self._stretches(range(len(self.blocks))):
             with self._one_at_a_time:
                 self._have(numbers, [part, *self.layout.core], facts=False)
-                parts += [self._columns[number][part].drop_null().to_numpy() for number in numbers]
+                for number in numbers:
+                    has = self._columns[number]
+                    kept = is_usable(has, self.layout) & pc.is_valid(has[part]).to_numpy(zero_copy_only=False)
+                    hashes.append(np.where(kept, np.maximum(pc.fill_null(has[part], 0).to_numpy(), 1), 0))
                 self._make_room()
-        hashes = np.sort(np.concatenate(parts))
-        return bool((hashes[1:] == hashes[:-1]).any())
+        return hashes
 
     def estimated_rows(self, query: Query) -> int:
         """Rows that a question may look at."""
@@ -270,7 +317,10 @@ class LogColumns:
         new = [number for number in numbers if number not in self._codes]
         if new:
             codes = self._people.codes([self._columns[number] for number in new])
-            self._codes |= zip(new, codes, strict=True)
+            for number, of_block in zip(new, codes, strict=True):
+                if number in self.repeated.rows:
+                    of_block[self.repeated.rows[number]] = -1  # nobody's: no answer has it
+                self._codes[number] = of_block
 
     def _make_room(self) -> None:
         """Forget the columns that were used longest ago, where more are in memory than there is room for."""
@@ -344,10 +394,12 @@ class LogColumns:
     def __getstate__(self) -> dict[str, Any]:
         """A copy for another process begins without anything in memory."""
         made = (self.files, self.seen, self.blocks, self.layout, self.schema, self._people.identities)
-        return {"made": made, "kept": {"folder": self.folder, "room": self.room}}
+        kept = {"folder": self.folder, "room": self.room}
+        return {"made": made, "kept": kept, "repeated": self.repeated}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(*state["made"], **state["kept"])  # type: ignore[misc]
+        self.repeated = state["repeated"]
 
 
 def _filled(indices: pa.Array, missing: int) -> np.ndarray:

@@ -117,7 +117,7 @@ class DuckDBEngine(Engine):
         """First and last time, from the files' statistics where they have them."""
         time = self.sql_columns.time(self.mapping["timestamp"])
         low, high = self.connection.rows(
-            f"SELECT epoch_us(min({time})), epoch_us(max({time})) FROM {self.source} WHERE {self._usable()}"
+            f"SELECT epoch_us(min({time})), epoch_us(max({time})) FROM {self._once} WHERE {self._usable()}"
         )[0]
         if low is None:
             return None, None
