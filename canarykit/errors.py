@@ -84,13 +84,20 @@ def part(module: str, *, what: str, install: str) -> Any:
         raise MissingPartError(message, name=package) from problem
 
 
-def require_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+def require_kind(
+    name: str,
+    value: object,
+    kind: type | tuple[type, ...],
+    expected: str,
+    *,
+    error: type[CanarykitError] = PlanError,
+) -> None:
     """Refuse an argument that is something else, and say what to write.
 
     Raises
     ------
     PlanError
-        If it is of another kind.
+        If it is of another kind; `error` where another is given.
 
     Examples
     --------
@@ -102,7 +109,7 @@ def require_kind(name: str, value: object, kind: type | tuple[type, ...], expect
     if not isinstance(value, kind):
         plain = value is None or isinstance(value, str | int | float)
         there = f"{value!r:.80}" if plain else f"a {type(value).__name__}"
-        raise PlanError(f"{name} is {there}; expected {expected}")
+        raise error(f"{name} is {there}; expected {expected}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -128,6 +128,88 @@ def test_what_is_not_a_guardrail_is_refused_with_how_to_make_one(call, given, me
         ask(call, release.log, guardrails=given)
 
 
+FLAGGED = [
+    ck.exceptions_by_flag, ck.exposures, ck.funnel_by_flag, ck.sessions_by_flag, ck.suggest_guardrails,
+    ck.survey_by_flag, ck.trend_by_flag,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", FLAGGED, ids=name_of)
+def test_a_flag_may_stand_for_its_key_and_nothing_else_may(call, release):
+    log = release.log
+    if call is not ck.survey_by_flag:  # the log has none
+        by_key, by_flag = (ask(call, log, flag=flag) for flag in (FLAG, PLAN.flag_at(STAGE)))
+        assert by_key.to_json() == by_flag.to_json()
+    for other in (5, ""):
+        with pytest.raises(ck.PlanError, match=r"flag is .*; expected the key of a flag, such as"):
+            ask(call, log, flag=other)
+
+
+@pytest.mark.parametrize("other", ["new-checkout", 5, None])
+def test_what_is_audited_is_a_flag_or_a_plan(other, release):
+    with pytest.raises(ck.PlanError, match=r"flag is .*; expected a Flag or a RolloutPlan"):
+        ck.audit_assignment(release.log, other)
+
+
+@pytest.mark.parametrize(
+    "persons", ["p.parquet", 5, ["ada"], [{"distinct_id": "ada"}], {"distinct_id": ["ada"]}]
+)
+def test_what_is_not_a_table_of_persons_is_refused(persons):
+    flag = PLAN.flag_at(STAGE)
+    for call in (
+        lambda: ck.assign_cohorts(persons, PLAN),
+        lambda: ck.blast_radius(PLAN, STAGE, persons),
+        lambda: ck.lint(flag, persons=persons),
+        lambda: ck.flag_overview(ck.FlagSet([flag]), as_of=AS_OF, persons=persons),
+    ):
+        with pytest.raises(ck.DataError, match=r"persons is .*; expected a pandas frame"):
+            call()
+    with pytest.raises(ck.DataError, match=r"persons? is|cannot be read as Parquet|one of the persons is"):
+        ck.evaluate_flag(flag, persons)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"steps": 3}, "steps is 3; expected a list of steps"),
+        ({"steps": None}, "steps is None; expected a list of steps"),
+        ({"steps": UNITS}, "steps is a DataFrame; expected a list of steps"),
+        ({"breakdown": 5}, "breakdown is 5; expected the name of a property"),
+        ({"limit": "x"}, "the breakdown limit is 'x'; expected 1 or more"),
+        ({"filters": {"plan": None}}, "'plan' has the value None; .*'is_not_set'"),
+    ],
+    ids=["a number", "no steps", "a table", "a number as breakdown", "a text as limit", "no value"],
+)
+def test_what_a_funnel_cannot_be_asked_is_refused(given, message, release):
+    asked = {"steps": ["$pageview", "paid"], "breakdown": "$browser", **given}
+    with pytest.raises(ck.PlanError, match=message):
+        ck.funnel_by_flag(release.log, **asked)
+
+
+def test_steps_may_be_any_list(release):
+    names = ["$pageview", "paid"]
+    answers = [ck.funnel_by_flag(release.log, steps).counts for steps in (names, tuple(names), iter(names))]
+    assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (
+            {"rate": 0.9, "ratio": 1.5},
+            r"rate is 0\.9 and ratio 1\.5; a share of people, and ratio times it",
+        ),
+        ({"rate": 5, "ratio": 1.5}, r"rate is 5 and ratio 1\.5"),
+        ({"rate": 0.1, "ratio": 0}, "ratio is 0; expected a finite number above 0"),
+        ({"rate": "x", "ratio": 2}, "rate"),
+    ],
+    ids=["too high together", "no share", "no ratio", "a text"],
+)
+def test_a_share_that_cannot_be_is_refused_by_the_names_it_was_given_under(given, message):
+    with pytest.raises(ck.DataError, match=message):
+        ck.sample_size(ck.Guardrail("$exception"), goal="harm", **given)
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

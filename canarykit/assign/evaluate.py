@@ -12,7 +12,7 @@ from canarykit.assign.outcome import CODE, FIRST_VARIANT, Outcome, Reason, arms_
 from canarykit.assign.sdk import SdkEvaluation
 from canarykit.assign.server import ServerEvaluation
 from canarykit.assign.shards import evaluate_shards
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.flags import Flag, FlagSet
 from canarykit.targeting.dates import Clock
 from canarykit.targeting.units import INITIAL_OF, Units, read_units
@@ -123,6 +123,7 @@ def evaluate_flag(
     known = flags if isinstance(flags, FlagSet) else FlagSet((flags or {}).values())
     if isinstance(flag, str):
         flag = known[flag]
+    require_kind("flag", flag, Flag, "a Flag, or the key of one in flags=")
     if semantics not in ("server", "sdk"):
         raise PlanError(f"semantics is {semantics!r}; {did_you_mean(semantics, ['server', 'sdk'])}")
     clock = evaluation_clock(as_of, timezone)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from canarykit.errors import DataError
+from canarykit.errors import DataError, require_kind
 
 __all__ = ["SHARD_ROWS", "evaluate_shards", "is_spark"]
 
@@ -76,6 +76,8 @@ def _frames(persons: Any, needed: Callable[[Iterable[str]], list[str]]) -> Itera
         if isinstance(batch, pd.DataFrame):
             yield batch.reset_index(drop=True)
         else:
+            expected = "Arrow batches or pandas frames"
+            require_kind("one of the persons", batch, pa.RecordBatch, expected, error=DataError)
             yield batch.select(needed(batch.schema.names)).to_pandas()
 
 

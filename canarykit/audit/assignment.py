@@ -19,11 +19,12 @@ from canarykit.audit.reasons import count_flips, reasons_of, with_properties
 from canarykit.audit.result import Audit
 from canarykit.audit.shares import check_shares
 from canarykit.display import Note
-from canarykit.errors import DataError, did_you_mean
+from canarykit.errors import DataError, did_you_mean, require_kind
 from canarykit.events.log import as_log
 from canarykit.events.names import check_flag
 from canarykit.exposure.calls import tellings, without_copies
 from canarykit.flags import Flag, FlagSet
+from canarykit.plan import RolloutPlan
 from canarykit.times import micros, to_utc
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from canarykit.assign.evaluate import Semantics
     from canarykit.events import EventLog
-    from canarykit.plan import RolloutPlan
     from canarykit.typing import Frame, Time
 
 __all__ = ["audit_assignment"]
@@ -100,6 +100,7 @@ def audit_assignment(
     1.0
     """
     log = as_log(log)
+    require_kind("flag", flag, (Flag, RolloutPlan), "a Flag or a RolloutPlan")
     plan = None if isinstance(flag, Flag) else flag
     key = flag.key if isinstance(flag, Flag) else flag.flag
     definitions = _definitions(flag)

@@ -15,6 +15,7 @@ from canarykit.events.log import as_log
 from canarykit.events.names import check_flag
 from canarykit.exposure.calls import CALLED, tellings
 from canarykit.exposure.result import Exposures
+from canarykit.flags.given import key_of
 from canarykit.plan.given import as_plan
 from canarykit.times import micros
 
@@ -100,7 +101,7 @@ def exposures(
     from canarykit.exposure.shard import reduce_shard
 
     log, plan = as_log(log), None if plan is None else as_plan(plan)
-    key = flag if isinstance(flag, str) else flag.key
+    key = key_of(flag)
     if plan is not None and plan.flag != key:
         raise PlanError(f"the plan is for flag {plan.flag!r}, not for {key!r}")
     index = group_type_index

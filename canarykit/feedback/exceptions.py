@@ -14,10 +14,12 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.documents import read_json
 from canarykit.events.log import as_log
 from canarykit.exposure.compared import Compared, listened_units
+from canarykit.flags.given import key_of
 from canarykit.plan.given import as_plan
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
+    from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
@@ -108,7 +110,7 @@ class ExceptionsByFlag(Result):
 
 def exceptions_by_flag(
     log: EventLog | Frame,
-    flag: str,
+    flag: str | Flag,
     *,
     plan: RolloutPlan | None = None,
     stage: str | None = None,
@@ -126,7 +128,7 @@ def exceptions_by_flag(
     log
         `EventLog` over any engine, or a table of events with its default columns.
     flag
-        Key of the flag.
+        Key of the flag, or the flag itself.
     plan, stage
         Only people exposed within a stage of this plan, and what they met within it. Of a percentage
         stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note. With
@@ -162,7 +164,7 @@ def exceptions_by_flag(
     >>> found.new_in_canary["exception"].tolist()
     ['TypeError: x is undefined']
     """
-    log, plan = as_log(log), None if plan is None else as_plan(plan)
+    log, flag, plan = as_log(log), key_of(flag), None if plan is None else as_plan(plan)
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     found = log.select(
         list(dict.fromkeys(["person_id", exposed.unit_column, "timestamp", "session_id", *_PROPERTIES])),

@@ -18,6 +18,7 @@ from canarykit.events.log import as_log
 from canarykit.events.names import check_events
 from canarykit.events.sql import answer
 from canarykit.exposure.compared import listened_units
+from canarykit.flags.given import key_of
 from canarykit.names import names_of
 from canarykit.plan.given import as_plan
 from canarykit.times import duration
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from canarykit.events import EventLog
+    from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
@@ -112,7 +114,7 @@ class SessionsByFlag(Result):
 
 def sessions_by_flag(
     log: EventLog | Frame,
-    flag: str,
+    flag: str | Flag,
     *,
     plan: RolloutPlan | None = None,
     stage: str | None = None,
@@ -130,7 +132,7 @@ def sessions_by_flag(
     log
         `EventLog` over any engine, or a table of events with its default columns.
     flag
-        Key of the flag.
+        Key of the flag, or the flag itself.
     plan, stage
         Only people exposed within a stage of this plan, and sessions within it. Of a percentage
         stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note. With
@@ -170,7 +172,7 @@ def sessions_by_flag(
     """
     import pyarrow as pa
 
-    log, plan = as_log(log), None if plan is None else as_plan(plan)
+    log, flag, plan = as_log(log), key_of(flag), None if plan is None else as_plan(plan)
     errors, steps = names_of(errors, "errors"), names_of(steps, "steps")
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     units = exposed.units.reset_index(drop=True)

@@ -23,12 +23,14 @@ from canarykit.feedback.questions import (
     response_names,
     survey_definition,
 )
+from canarykit.flags.given import key_of
 from canarykit.plan.given import as_plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from canarykit.events import EventLog
+    from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
     from canarykit.stats.estimate import Estimate
     from canarykit.typing import Filters, Frame, Time
@@ -143,7 +145,7 @@ def survey_by_flag(
     log: EventLog | Frame,
     survey: str | Mapping[str, Any],
     *,
-    flag: str,
+    flag: str | Flag,
     plan: RolloutPlan | None = None,
     stage: str | None = None,
     as_of: Time | None = None,
@@ -164,7 +166,7 @@ def survey_by_flag(
         Id or name of the survey, or its definition as PostHog's API gives it: then the texts and kinds
         of its questions are known even where the events do not carry them.
     flag
-        Key of the flag.
+        Key of the flag, or the flag itself.
     plan, stage
         Only people exposed within a stage of this plan, and their answers within it. Of a percentage
         stage whoever has the flag by choice (owner, team, beta, enrolled) is set apart, with a note. With
@@ -204,7 +206,7 @@ def survey_by_flag(
     >>> found.response[["variant", "shown", "answered"]].to_dict("records")
     [{'variant': 'true', 'shown': 1, 'answered': 1}]
     """
-    log, plan = as_log(log), None if plan is None else as_plan(plan)
+    log, flag, plan = as_log(log), key_of(flag), None if plan is None else as_plan(plan)
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
     survey, name, defined = survey_definition(survey)
     names = response_names(log, defined)

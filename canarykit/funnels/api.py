@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
+from canarykit.flags.given import key_of
 from canarykit.funnels.engine.breakdowns import breakdown_columns
 from canarykit.funnels.question.parse import (
     read_breakdown,
@@ -25,6 +26,7 @@ from canarykit.times import check_zone
 
 if TYPE_CHECKING:
     from canarykit.events import EventLog
+    from canarykit.flags import Flag
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.question.specs import Attribution, Exclusion, FilterGroup
     from canarykit.plan import RolloutPlan
@@ -39,7 +41,7 @@ def funnel_by_flag(
     log: EventLog | Frame,
     steps: Sequence[str | Sequence[str] | Mapping[str, Any] | Step | None],
     *,
-    flag: str | None = None,
+    flag: str | Flag | None = None,
     breakdown: str | Sequence[str] | Mapping[str, Any] | Breakdown | None = None,
     within: Duration | Mapping[str, Any] | None = "14d",
     order: Order = "ordered",
@@ -72,8 +74,8 @@ def funnel_by_flag(
         At least two: event names, None for any event, lists of names (any of them), or mappings with
         `event` or `any_of`, `filters`, `math` ("first_time_for_user"), `name`, `optional`.
     flag
-        Key of a flag: people are split by its variant (`$feature/<flag>` on the events; with
-        `attribution="exposure"` by what they were first exposed to).
+        Key of a flag, or the flag itself: people are split by its variant (`$feature/<flag>` on the
+        events; with `attribution="exposure"` by what they were first exposed to).
     breakdown
         Split by a property instead, or beside the flag: its name (`"$browser"`, `"person.plan"`,
         `"group0.plan"`), a list of names, or a mapping in PostHog's words. Beside the flag a row is the
@@ -157,6 +159,7 @@ def funnel_by_flag(
     {'true': [1, 1], 'false': [1, 0]}
     """
     plan = None if plan is None else as_plan(plan)
+    flag = None if flag is None else key_of(flag)
     asked = locals().copy()  # the whole question, to be asked again of fewer people
     from canarykit.events.log import as_log
     from canarykit.exposure.lookup import exposed_units
@@ -212,7 +215,7 @@ def _of_segment(asked: dict[str, Any], name: str, value: str) -> Funnel:
 def funnel_query(
     steps: Sequence[str | Sequence[str] | Mapping[str, Any] | Step | None],
     *,
-    flag: str | None = None,
+    flag: str | Flag | None = None,
     breakdown: str | Sequence[str] | Mapping[str, Any] | Breakdown | None = None,
     within: Duration | Mapping[str, Any] | None = "14d",
     order: Order = "ordered",
@@ -235,8 +238,10 @@ def funnel_query(
     >>> funnel_query(["signup", "paid"], within="1 month").window_us // 86_400_000_000
     31
     """
-    if isinstance(steps, str):
-        raise PlanError(f"steps is {steps!r}; expected a list of steps")
+    if isinstance(steps, str | Mapping) or hasattr(steps, "columns") or not isinstance(steps, Iterable):
+        require_kind("steps", steps, (), "a list of steps")
+    steps = tuple(steps)
+    flag = None if flag is None else key_of(flag)
     check_zone(timezone)
     read = tuple(read_step(step, position=k) for k, step in enumerate(steps))
     marked = [k for k, step in enumerate(steps) if isinstance(step, dict) and step.get("optional")]

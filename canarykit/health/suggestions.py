@@ -12,6 +12,7 @@ from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.events.log import as_log
+from canarykit.flags.given import key_of
 from canarykit.health.people.present import present_units
 from canarykit.health.tellable import Measured, Planned
 from canarykit.metrics.direction import event_direction, has_harm_word, number_direction
@@ -151,7 +152,7 @@ def suggest_guardrails(
     if end is None:
         raise DataError("the log has no events: there is nothing to propose guardrails from")
     share, seconds, notes = _stage_of(plan, stage, dwell)
-    units, per_day, more = present_units(log, flag, plan, seconds, end)
+    units, per_day, more = present_units(log, key_of(flag), plan, seconds, end)
     notes += more
     chosen = _candidates(log)
     if not chosen or units.empty:

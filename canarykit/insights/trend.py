@@ -20,6 +20,7 @@ from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.events.fields import PRESENT
 from canarykit.events.log import as_log
 from canarykit.events.names import check_events, check_properties
+from canarykit.flags.given import key_of
 from canarykit.funnels.question.people import PeopleFilter, read_people
 from canarykit.funnels.question.specs import Filter, FilterGroup
 from canarykit.insights.counts import Cohort, count_shard, rate_per_person
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from canarykit.events import EventLog
+    from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Duration, Filters, Frame, Time
     from canarykit.widgets.view import View
@@ -205,7 +207,7 @@ def trend_by_flag(
     log: EventLog | Frame,
     event: str,
     *,
-    flag: str,
+    flag: str | Flag,
     plan: RolloutPlan | None = None,
     stage: str | None = None,
     measure: Measure = "events",
@@ -229,7 +231,7 @@ def trend_by_flag(
     event
         The event name, e.g. "$exception".
     flag
-        The flag key; people belong to the variant of their first exposure to it.
+        Key of the flag, or the flag itself; people belong to the variant of their first exposure to it.
     plan
         The rollout plan, where there is one.
     stage
@@ -282,7 +284,7 @@ def trend_by_flag(
     The intervals are for reading one point at a time. A decision taken by watching the curve needs the
     always-valid evidence of `evaluate_stage`.
     """
-    log, plan = as_log(log), None if plan is None else as_plan(plan)
+    log, flag, plan = as_log(log), key_of(flag), None if plan is None else as_plan(plan)
     asked = locals().copy()  # the whole question, to be asked again of fewer people
     _require_sense(measure, per, within)
     from canarykit.exposure.compared import compared_units

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.bucketing import posthog_hash01
-from canarykit.errors import DataError
+from canarykit.errors import DataError, require_kind
 from canarykit.hashing.arrow_texts import text_chunks, well_formed
 from canarykit.parallel import in_halves
 from canarykit.targeting.matcher import Matcher
@@ -207,6 +207,7 @@ def read_units(
     server: bool,
 ) -> Units:
     """Read the rows of an evaluation from frames."""
+    require_kind("persons", persons, pd.DataFrame, "a pandas frame with one row a person", error=DataError)
     tables = group_tables(groups, group_types)
     ids = Ids(
         _cut(id_texts(require_column(persons, distinct_id, "the distinct id")), server), empty_is_zero=server

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.funnels.question.specs import (
     FOURTEEN_DAYS_US,
     Breakdown,
@@ -179,6 +179,11 @@ def _read_filter(value: Any, where: str) -> Filter | FilterGroup:
         return FilterGroup(tuple(_read_filter(item, where) for item in value["values"]), value["type"])
     if name is None:
         for key, item in value.items():
+            if item is None:
+                raise PlanError(
+                    f"{where}: filter on {key!r} has the value None; where it is missing is asked for by "
+                    f"{{'property': {key!r}, 'operator': 'is_not_set'}}"
+                )
             _refuse_no_value(key, item, where)
         return FilterGroup(tuple(Filter(str(key), item) for key, item in value.items()))
     wanted = value.get("value")
@@ -232,6 +237,8 @@ def read_breakdown(
     if isinstance(value, str):
         prefix, name, index = _split_name(value)
         return Breakdown((name,), prefix, mode, number, limit, group_type_index=index)
+    if not isinstance(value, Iterable):
+        require_kind("breakdown", value, (), "the name of a property, a list of names, or a mapping")
     if not isinstance(value, Mapping):
         return Breakdown(tuple(str(item) for item in value), "event", mode, number, limit)
     _known_keys("breakdown", value, BREAKDOWN_KEYS)

@@ -333,9 +333,9 @@ def _refuse_breakdown(query: FunnelQuery) -> None:
     _choice("attribution", breakdown.attribution, get_args(Attribution))
     if not breakdown.properties:
         raise PlanError("the breakdown names no property")
-    if breakdown.limit is not None and breakdown.limit < 1:
+    if breakdown.limit is not None and not (isinstance(breakdown.limit, int) and breakdown.limit >= 1):
         raise PlanError(
-            f"the breakdown limit is {breakdown.limit}; expected 1 or more, or None for all values"
+            f"the breakdown limit is {breakdown.limit!r}; expected 1 or more, or None for all values"
         )
     if breakdown.attribution == "step":
         k = breakdown.attribution_step

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
+import pandas as pd
 
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError
+from canarykit.errors import DataError, require_kind
 from canarykit.metrics import Guardrail
 from canarykit.metrics.guardrail import read_guardrails
 from canarykit.plan.given import as_plan
@@ -19,8 +20,6 @@ from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from canarykit.assign.evaluate import EvaluateOptions
     from canarykit.plan import RolloutPlan
 
@@ -117,6 +116,7 @@ def blast_radius(
     from canarykit.assign import evaluate_flag
 
     plan = as_plan(plan)
+    require_kind("persons", persons, pd.DataFrame, "a pandas frame with one row a person", error=DataError)
     if not len(persons):
         raise DataError("persons is empty: there is nobody to reach")
     if scenario is not None:

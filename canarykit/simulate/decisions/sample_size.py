@@ -20,6 +20,7 @@ from canarykit.simulate.decisions.schedule import Control, Traffic
 from canarykit.simulate.decisions.truth import Rates, Truth, lognormal_quantile
 from canarykit.simulate.log.streams import Seed
 from canarykit.simulate.people.scenario import Scenario
+from canarykit.stats.checks import require_number
 from canarykit.stats.planning import users_needed
 from canarykit.stats.planning.users_needed import Effect, MeanEffect, PowerAnswer, ProportionEffect
 
@@ -236,7 +237,13 @@ def _effect_of(
         raise PlanError(f"goal is {goal!r}; expected 'safe' or 'harm'")
     if rate is None:
         raise PlanError(f"{question.label}: give rate=, the control's share (or mean)")
+    rate, ratio = require_number("rate", rate), require_number("ratio", ratio, above=0.0)
     is_share = isinstance(question.metric, ShareMetric)
+    if is_share and not (0 < rate < 1 and rate * ratio < 1):
+        raise DataError(
+            f"{question.label}: rate is {rate:g} and ratio {ratio:g}; a share of people, and ratio times it, "
+            "lie between 0 and 1"
+        )
     is_quantile = isinstance(question.metric, Quantile)
     tolerated = Truth(question, rate, ()).margin_ratio
     null = question.roll_back_beyond(tolerated) if goal == "harm" else tolerated
