@@ -282,8 +282,8 @@ def _reduce(
     names, codes = _codes(table.column(actor))
     at = as_micros(table.column("timestamp")).to_numpy()
     bins = (at - origin) // QUARTER
-    called = pc.is_in(table.column("event").cast(pa.string()), value_set=pa.array(call_names, pa.string()))
-    calls = pc.fill_null(called, False).to_numpy(zero_copy_only=False)
+    event_names, event = _codes(table.column("event"))
+    calls = _named(event_names, call_names)[event]
     arms = nothing, nothing
     inside = canary = np.zeros(len(at), dtype=bool)
     if units is not None:
@@ -306,11 +306,10 @@ def _reduce(
             last_arrival = int(created.max())
             happened, arrived = (at[known] - origin) // HOUR, (created - origin) // HOUR
             arrivals = Arrivals.of(happened, arrived)
-            names_of = table.column("event").cast(pa.string())
             for kind in kinds:
-                mine = pc.is_in(names_of, value_set=pa.array(kind, pa.string()))
-                of_kind = mine.to_numpy(zero_copy_only=False)[known]
-                for some in (of_kind, of_kind & canary[known], of_kind & (inside & ~canary)[known]):
+                rows = np.flatnonzero(_named(event_names, kind)[event[known]])
+                of_canary, of_both = canary[known][rows], inside[known][rows]
+                for some in (rows, rows[of_canary], rows[of_both & ~of_canary]):
                     own.append(Arrivals.of(happened[some], arrived[some]))
     counts = np.bincount(codes[at >= start], minlength=len(names) + 1)[: len(names)]
     many = np.flatnonzero(counts >= BUSY_FROM)
@@ -344,6 +343,11 @@ def _per_quarter(codes: Counts, bins: Counts, n_bins: int, *, again: bool = Fals
         np.bincount(quarter, minlength=n_bins).astype(np.int64),
         np.bincount(quarter[begins], minlength=n_bins).astype(np.int64),
     )
+
+
+def _named(names: pa.Array, wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Whether each name is wanted; the last place, of rows without one, is not."""
+    return np.array([*(name in wanted for name in names.to_pylist()), False])
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Counts]:

@@ -106,12 +106,15 @@ def first_values(
 ) -> dict[str, npt.NDArray[Any]]:
     """The first known value of several properties per unit within the stage, or None; in one pass."""
     actor = question.actor
-    parts = question.log.reduce(
-        [actor, "timestamp", *columns],
-        partial(_first_known, columns=columns, actor=actor),
-        since=question.start,
-        until=until,
-        actor=actor,
+    parts = question.log.remember(
+        ("first values", actor, columns, question.start, until),
+        lambda: question.log.reduce(
+            [actor, "timestamp", *columns],
+            partial(_first_known, columns=columns, actor=actor),
+            since=question.start,
+            until=until,
+            actor=actor,
+        ),
     )
     who = units["person_id"].astype(str).to_numpy(object)
     wanted = set(who)
