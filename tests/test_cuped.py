@@ -409,8 +409,8 @@ def test_the_past_is_part_of_the_fingerprint():
             "cuped='14d' stands in a part of a ratio; give it to the ratio",
         ),
         (
-            lambda: metrics.metric_from_dict({"metric": "conversion", "event": "paid", "cuped": "14d"}),
-            "a conversion metric has no 'cuped'",
+            lambda: metrics.metric_from_dict({"metric": "retention", "event": "paid", "cuped": "14d"}),
+            "a retention metric has no 'cuped'",
         ),
     ],
 )

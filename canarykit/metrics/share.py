@@ -1,8 +1,8 @@
 """Share metrics: of each person, whether something happened after the exposure.
 
 One first event per person, which the event engine judges within entry cohorts at every look; people exposed
-a moment ago count for the moment they were observed. Counts leave no room for adjusting by the past
-(`cuped`), which value metrics have.
+a moment ago count for the moment they were observed. Where a metric says `cuped`, cohorts are of people with
+the same past.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from canarykit.errors import PlanError
 from canarykit.metrics.direction import Direction, has_harm_word
@@ -119,6 +119,12 @@ class MetricSpec:
         within = getattr(self, "within", None)
         return 0.0, math.inf if within is None else duration(within, name="within")
 
+    def unlimited(self) -> Self:
+        """The same metric over whatever time it is given: what is read from before the exposure."""
+        plain = {"within": None, "cuped": None}
+        mine = {spec.name for spec in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{key: value for key, value in plain.items() if key in mine})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `metric_from_dict` reads back."""
         content: dict[str, Any] = {"metric": self.kind}
@@ -183,6 +189,10 @@ class ErrorShare(ShareMetric):
         Exact matches on event properties, such as `{"$browser": "Safari"}`.
     name
         Text on reports instead of the label made from the fields; empty: that label.
+    cuped
+        Compare people with those who had the event as well, or as little, in the time before exposure, such
+        as "14d": entry cohorts are then of one kind each. Harm is found the sooner the more the past tells of
+        the present; worth it for conversions that many people have had before. None turns it off.
 
     Examples
     --------
@@ -195,6 +205,7 @@ class ErrorShare(ShareMetric):
     within: str | None = None
     where: Mapping[str, Any] | Filters = ()
     name: str = ""
+    cuped: str | None = field(default=None, kw_only=True)
 
     def _words(self) -> str:
         limit = f" within {self.within}" if self.within else ""
@@ -223,6 +234,10 @@ class Conversion(ShareMetric):
         Exact matches on event properties.
     name
         Text on reports instead of the label made from the fields; empty: that label.
+    cuped
+        Compare people with those who had the event as well, or as little, in the time before exposure, such
+        as "14d": entry cohorts are then of one kind each. Harm is found the sooner the more the past tells of
+        the present; worth it for conversions that many people have had before. None turns it off.
 
     Examples
     --------
@@ -235,6 +250,7 @@ class Conversion(ShareMetric):
     within: str | None = "7d"
     where: Mapping[str, Any] | Filters = ()
     name: str = ""
+    cuped: str | None = field(default=None, kw_only=True)
 
     def _words(self) -> str:
         return f"{self.event} within {self.within}" if self.within else self.event

@@ -20,7 +20,7 @@ from canarykit.events.log import as_log
 from canarykit.metrics.risk import IntervalCounts, RiskSets, interval_counts, risk_sets
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.sql import shard_outcomes
-from canarykit.metrics.values import Metric, Quantile, ValueMetric
+from canarykit.metrics.values import Metric, Quantile
 from canarykit.periods import column_micros, moment
 from canarykit.times import duration
 
@@ -42,7 +42,8 @@ class Before:
     Parameters
     ----------
     sums, weights
-        The sum per unit, and the number of events (or the denominator) behind it; 0 where there was none.
+        The sum per unit, and the number of events (or the denominator) behind it; 0 where there was none. Of
+        a share metric both are 1 where the unit had the event.
     """
 
     sums: npt.NDArray[np.float64]
@@ -160,7 +161,8 @@ class Outcomes:
         """Events of share metric `i` within entry cohorts, over all units or those of a mask.
 
         People who were seen in an earlier stage form cohorts of their own: how many of them have the canary
-        follows from the shares of two stages.
+        follows from the shares of two stages. So do, for metrics with `cuped`, those who had the event before
+        they were exposed.
 
         Parameters
         ----------
@@ -183,14 +185,17 @@ class Outcomes:
         RiskSets
         """
         mask = slice(None) if where is None else where
-        returning = self.units["returning"].to_numpy(np.int64)[mask] if "returning" in self.units else None
+        kinds = [self.units["returning"].to_numpy(np.int64)] if "returning" in self.units else []
+        before = self.before[i] if self.before else None
+        if before is not None:
+            kinds.append(2 * (before.weights > 0).astype(np.int64))
         return risk_sets(
             *self._moments(i, mask),
             origin=origin,
             step=step,
             n_intervals=n_intervals,
             until=until,
-            strata=returning,
+            strata=np.sum(kinds, axis=0)[mask] if kinds else None,
         )
 
     def interval_counts(
@@ -371,9 +376,12 @@ def before_exposure(
         import pandas as pd
 
         earlier = units.assign(entered_at=until - pd.Timedelta(seconds=seconds), leaves_at=until)
-        specs = [spec.unlimited() for spec in (metrics[i] for i in places) if isinstance(spec, ValueMetric)]
-        found = outcomes(log, specs, earlier, actor=actor)
-        for i, sums, weights in zip(places, found.sums, found.weights, strict=True):
+        found = outcomes(log, [metrics[i].unlimited() for i in places], earlier, actor=actor)
+        for i, first, sums, weights in zip(places, found.first, found.sums, found.weights, strict=True):
+            if first is not None:
+                had = (first >= 0).astype(float)
+                answer[i] = Before(had, had)
+                continue
             assert sums is not None
             assert weights is not None
             answer[i] = Before(sums, weights)

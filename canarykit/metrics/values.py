@@ -51,12 +51,6 @@ class ValueMetric(MetricSpec):
         """Most that one person counts with (per unit of the denominator); None for no cap."""
         return getattr(self, "cap_at", None)
 
-    def unlimited(self) -> Self:
-        """The same metric over whatever time it is given: what is read from before the exposure."""
-        plain = {"within": None, "cuped": None}
-        mine = {spec.name for spec in dataclasses.fields(self)}
-        return dataclasses.replace(self, **{key: value for key, value in plain.items() if key in mine})
-
 
 @dataclass(frozen=True)
 class PerPerson(ValueMetric):

@@ -141,6 +141,14 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
                     "enough have come in with them to compare them with"
                 )
                 notes.append(Note("waiting", text, risk.waiting))
+            past = found.before[i] if found.before else None
+            if past is not None:
+                window = getattr(guardrail.metric, "cuped", None)
+                text = (
+                    f"{question.unit_words} who had it in the {window} before exposure, and are compared "
+                    f"among themselves in {guardrail.label}"
+                )
+                notes.append(Note("cuped_cohorts", text, int((past.weights[used] > 0).sum())))
             judged.append(_judge_share(data, risk, found, i, used, missing, earlier))
         else:
             sets.append(None)

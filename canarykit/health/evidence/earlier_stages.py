@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.events.text import among
+from canarykit.health.evidence.value_guardrails import with_past
 from canarykit.health.people.cohort import stage_cohort
 from canarykit.health.question import Question
 from canarykit.metrics.risk import RiskSets
@@ -61,7 +62,7 @@ def earlier_counts(question: Question) -> Earlier:
     for name in chain:
         begin, end = windows[name]
         cohort = stage_cohort(question, name, until=end)
-        found = outcomes(question.log, metrics, cohort.units, actor=question.actor)
+        found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
         used = cohort.used
         people = cohort.units["person_id"].to_numpy(object)
         n_intervals = -(-int((end - begin).value // 1000) // question.step)
