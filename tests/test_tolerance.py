@@ -65,8 +65,12 @@ def test_the_table_tells_the_evidence_of_now_and_when_it_crossed(nearly_twice_th
 def test_a_guardrail_that_moved_far_in_the_unwatched_direction_says_so():
     report = judge(released("paid", 0.5), ck.Guardrail("paid", worse="higher"))
     assert report.verdict is ck.Verdict.PROMOTE
-    assert "It fell (0.5" in report.check("people with paid").meaning
+    check = report.check("people with paid")
+    assert "It fell (0.5" in check.meaning
     assert "which is not the direction watched" in report.headline
+    canary, control = (f"{100 * arm.value:.1f} %" for arm in (check.canary, check.control))
+    assert f"; people with paid fell, which is not the direction watched: {canary}" in report.summary()
+    assert f"with it, {control}" in report.summary()
     assert judge(released("paid", 0.5), ck.Guardrail(metrics.Conversion("paid"))).verdict is (
         ck.Verdict.ROLL_BACK
     )

@@ -10,7 +10,7 @@ from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
 from canarykit.health.evidence.segment_harm import SegmentHarm
 
-__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed", "segment_steps"]
+__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed", "moved_unwatched", "segment_steps"]
 
 _NOT_ABOUT_EFFECTS = (
     Row.TOO_LITTLE,
@@ -164,16 +164,21 @@ def _first_names(checks: Sequence[Check]) -> str:
     return listed(names if len(names) < 3 else [names[0], f"{len(names) - 1} others"])
 
 
-def _unwatched(checks: Sequence[Check]) -> str:
-    """What moved, beyond chance, in the direction that nobody watches."""
-    said = []
+def moved_unwatched(checks: Sequence[Check]) -> list[tuple[Check, str]]:
+    """Guardrails that moved, beyond chance, in the direction that nobody watches: "rose" or "fell"."""
+    moved = []
     for c in checks:
         if c.hoped is None or c.margin is None:
             continue
         lower = c.margin < c.hoped
         limit = c.effect_low if lower else c.effect_high
         if limit is not None and (limit > c.hoped if lower else limit < c.hoped):
-            said.append(f"{c.name} {'rose' if lower else 'fell'} ({c.effect_text})")
+            moved.append((c, "rose" if lower else "fell"))
+    return moved
+
+
+def _unwatched(checks: Sequence[Check]) -> str:
+    said = [f"{check.name} {moved} ({check.effect_text})" for check, moved in moved_unwatched(checks)]
     return f"{listed(said)}, which is not the direction watched" if said else ""
 
 

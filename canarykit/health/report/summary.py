@@ -9,6 +9,7 @@ from canarykit.display import format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.decision import Verdict
+from canarykit.health.report.reasons import moved_unwatched
 from canarykit.messages import Message
 from canarykit.times import check_zone
 
@@ -64,7 +65,11 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
     if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
         names = ", ".join(check.name for check in guardrails[:3])
         rest = f" and {len(guardrails) - 3} more" if len(guardrails) > 3 else ""
-        return f"Nothing that is watched ({names}{rest}) got worse than is tolerated."
+        other = "".join(
+            f"; {check.name} {moved}, which is not the direction watched: {_arms(check)}"
+            for check, moved in moved_unwatched(guardrails)
+        )
+        return f"Nothing that is watched ({names}{rest}) got worse than is tolerated{other}."
     reason = report.reason.removeprefix(f"{report.stage}: ")
     return reason[:1].upper() + reason[1:]
 
