@@ -57,6 +57,8 @@ STATISTICS = [
     (ck.Scenario().truth, (), {}, "variants", ("control", "test")),
     (metrics.Quantile, ("paid", "amount"), {}, "name", "amount"),
     (metrics.Quantile, ("paid", "amount"), {}, "where", {"$browser": "Safari"}),
+    (metrics.TimeToEvent, ("paid",), {}, "name", "until they pay"),
+    (metrics.TimeToEvent, ("paid",), {}, "cuped", "14d"),
     (metrics.SlowShare, ("load", "ms"), {"slower_than": 900}, "name", "slow"),
     (metrics.SlowShare, ("load", "ms"), {"slower_than": 900}, "where", {"$browser": "Safari"}),
     (metrics.Total, ("paid",), {}, "property_name", "amount"),

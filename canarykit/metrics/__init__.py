@@ -14,6 +14,7 @@ from canarykit.metrics.share import (
     SlowShare,
     SurveyResponse,
 )
+from canarykit.metrics.time_to_event import TimeToEvent
 from canarykit.metrics.values import (
     Average,
     Count,
@@ -48,6 +49,7 @@ __all__ = [
     "SlowShare",
     "SurveyResponse",
     "SurveyScore",
+    "TimeToEvent",
     "Total",
     "ValueMetric",
     "before_exposure",

@@ -18,6 +18,8 @@ __all__ = ["Guardrail", "guardrail_weights", "read_guardrails", "roll_back_line"
 
 LARGEST_STEP = 1.25
 """How far the line of rollback may lie within the tolerance, as a ratio."""
+ANY_LOSS = 0.01
+"""Margin as a ratio where any loss is tolerated: a ratio of 0 has no logarithm."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +48,8 @@ class Guardrail(Noun):
         within the margin. From 1 (no change) up to the margin. Default: a quarter within the margin, and no
         further than 1, so that margins up to 1.25 (or down to 0.8) roll back any proven loss.
     margin_pp
-        The margin in percentage points of people instead, for share metrics; positive.
+        The margin in percentage points of people instead, for share metrics; positive. Of a time to event:
+        of people who have it within its time.
     margin
         The margin in the metric's own unit instead, for value metrics; positive.
     limit
@@ -140,6 +143,11 @@ class Guardrail(Noun):
             return "margin_pp is for shares of people; use margin= or margin_ratio="
         if self.margin_pp is not None and not 0 < self.margin_pp < 100:
             return f"margin_pp is {self.margin_pp}; expected percentage points between 0 and 100"
+        if isinstance(self.metric, ShareMetric) and self.metric.by_age:
+            if self.margin_pp is not None and math.isinf(self.metric.window[1]):
+                return "margin_pp needs a time within which people have it; give the metric within="
+            if self.limit is not None:
+                return "a time to event has no limit; use Conversion or ErrorShare with within= for a limit"
         if self.margin is not None and is_share:
             return "margin is for values per person; use margin_pp= or margin_ratio="
         if self.margin is not None and not 0 < self.margin < math.inf:
@@ -160,6 +168,32 @@ class Guardrail(Noun):
         if self.margin_ratio is not None:
             return self.margin_ratio
         return 1.25 if self.worse == "higher" else 0.95
+
+    def margin_at(self, level: float) -> float:
+        """The margin as canary over control, where the control has this level.
+
+        Parameters
+        ----------
+        level
+            The control's share of people with the event, or its mean; only margins in points or units
+            depend on it.
+
+        Returns
+        -------
+        float
+            Points or units beyond the level tolerate any loss.
+
+        Examples
+        --------
+        >>> Guardrail("$exception", margin_pp=0.5).margin_at(0.02)
+        1.25
+        """
+        points = self.margin_pp / 100 if self.margin_pp is not None else self.margin
+        if points is None:
+            return self.tolerated_ratio
+        if self.worse == "higher":
+            return self.metric.ratio_of(level, level + points)
+        return max(self.metric.ratio_of(level, max(level - points, 0.0)), ANY_LOSS)
 
     def roll_back_beyond(self, tolerated_ratio: float | None = None) -> float:
         """The line of rollback as canary over control, where the margin stands for this ratio.

@@ -172,6 +172,7 @@ def risk_sets(
     n_intervals: int,
     until: int | None = None,
     strata: npt.NDArray[np.int64] | None = None,
+    by_age: bool = False,
 ) -> RiskSets:
     """Compare each person's first event with the people who came in with them and are left.
 
@@ -193,6 +194,9 @@ def risk_sets(
         default it is over.
     strata
         Kind of each person, such as returning or not; different kinds are in different cohorts.
+    by_age
+        Compare people at the same time since they came in, instead of at the same moment: each clock of a
+        cohort is set to that of its last member, so an event counts once everybody has been there as long.
 
     Examples
     --------
@@ -214,6 +218,11 @@ def risk_sets(
     cohort, closes = _cohorts(enter, None if strata is None else strata[present], n_intervals, complete, step)
     had = first >= 0
     when = np.where(had, first, stops - 1)
+    if by_age:
+        last = np.zeros(cohort.max(initial=-1) + 1, np.int64)
+        np.maximum.at(last, cohort, starts)
+        when = when - starts + last[cohort]
+        had = had & (when < (origin + n_intervals * step if until is None else until))
     look = np.maximum(np.clip((when - origin) // step, 0, n_intervals - 1), closes)
     order = np.lexsort((when, cohort))
     cohort, when, look = cohort[order], when[order], look[order]

@@ -125,6 +125,36 @@ class MetricSpec:
         mine = {spec.name for spec in dataclasses.fields(self)}
         return dataclasses.replace(self, **{key: value for key, value in plain.items() if key in mine})
 
+    def ratio_of(self, level: float, other: float) -> float:
+        """What a margin compares: the canary's level over the control's.
+
+        Parameters
+        ----------
+        level, other
+            The control's and the canary's: a fraction of people, or the metric's unit.
+
+        Returns
+        -------
+        float
+        """
+        return other / level
+
+    def level_at(self, level: float, ratio: float) -> float:
+        """The canary's level where it has this ratio to the control's: `ratio_of` the other way round.
+
+        Parameters
+        ----------
+        level
+            The control's: a fraction of people, or the metric's unit.
+        ratio
+            Canary over control.
+
+        Returns
+        -------
+        float
+        """
+        return level * ratio
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `metric_from_dict` reads back."""
         content: dict[str, Any] = {"metric": self.kind}
@@ -170,6 +200,11 @@ class ShareMetric(MetricSpec):
     def threshold(self) -> tuple[str, float] | None:
         """(property, limit) when only events whose property is above the limit count."""
         return None
+
+    @property
+    def by_age(self) -> bool:
+        """Whether people are compared at the same time since their exposure, instead of the same moment."""
+        return False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from canarykit.events import EventLog
+    from canarykit.stats.one_look.survival import WaitingTimes
     from canarykit.typing import Frame
 
 __all__ = ["Before", "Numbers", "Outcomes", "before_exposure", "outcomes"]
@@ -148,6 +149,51 @@ class Outcomes:
         entered, leaves = column_micros(self.units["entered_at"]), column_micros(self.units["leaves_at"])
         return np.asarray(entered + round(window * 1e6) <= leaves)
 
+    def waiting_times(self, i: int, where: npt.NDArray[np.bool_]) -> WaitingTimes:
+        """Seconds from the exposure to the event of share metric `i`, for a mask of units.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+        where
+            Mask of the units that count.
+
+        Returns
+        -------
+        WaitingTimes
+        """
+        from canarykit.stats.one_look.survival import waiting_times
+
+        starts, stops, first, _ = self._moments(i, where)
+        present = starts < stops
+        starts, stops, first = starts[present], stops[present], first[present]
+        return waiting_times((np.where(first >= 0, first, stops) - starts) / 1e6, first >= 0)
+
+    def share_told(self, i: int, where: npt.NDArray[np.bool_]) -> float | None:
+        """The share of units that margins in points of share metric `i` start from.
+
+        Parameters
+        ----------
+        i
+            Which metric, counting from 0.
+        where
+            Mask of the units that count.
+
+        Returns
+        -------
+        float or None
+            Of a time to event the share within its time, None while nobody was followed for so
+            long; of other metrics the share so far. None where there are no units.
+        """
+        metric, first = self.metrics[i], self.first[i]
+        assert first is not None
+        if not where.any():
+            return None
+        if isinstance(metric, ShareMetric) and metric.by_age:
+            return self.waiting_times(i, where).share_by(metric.window[1])
+        return float((first[where] >= 0).mean())
+
     def risk_sets(
         self,
         i: int,
@@ -159,6 +205,8 @@ class Outcomes:
         where: npt.NDArray[np.bool_] | None = None,
     ) -> RiskSets:
         """Events of share metric `i` within entry cohorts, over all units or those of a mask.
+
+        A metric that is `by_age` compares people at the same time since their exposure.
 
         People who were seen in an earlier stage form cohorts of their own: how many of them have the canary
         follows from the shares of two stages. So do, for metrics with `cuped`, those who had the event before
@@ -196,6 +244,7 @@ class Outcomes:
             n_intervals=n_intervals,
             until=until,
             strata=np.sum(kinds, axis=0)[mask] if kinds else None,
+            by_age=getattr(self.metrics[i], "by_age", False),
         )
 
     def interval_counts(

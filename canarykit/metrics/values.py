@@ -22,6 +22,7 @@ from canarykit.metrics.share import (
     SurveyResponse,
     is_number,
 )
+from canarykit.metrics.time_to_event import TimeToEvent
 
 __all__ = [
     "Average",
@@ -388,6 +389,7 @@ _KINDS: dict[str, type[MetricSpec]] = {
         Retention,
         SurveyResponse,
         FunnelShare,
+        TimeToEvent,
         Total,
         Count,
         Average,

@@ -18,11 +18,13 @@ from canarykit.health.evidence.compare import Comparison
 from canarykit.health.evidence.event_evidence import GuardrailEvidence
 from canarykit.health.evidence.value_guardrails import adjustment_words
 from canarykit.health.question import Question
+from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.values import PerPerson, Quantile
 from canarykit.periods import column_micros
 from canarykit.stats.checks import Z_95
 from canarykit.stats.one_look.proportions import wilson
+from canarykit.stats.one_look.survival import WaitingTimes
 
 __all__ = ["e_value", "guardrail_check", "share_arm"]
 
@@ -72,8 +74,10 @@ def guardrail_check(
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
         where = "harm also over the ramp so far, stratified by stage; " if "ramp" in judged.counts else ""
+        by_age = isinstance(guardrail.metric, ShareMetric) and guardrail.metric.by_age
+        clock = " by the time since exposure" if by_age else ""
         method = (
-            "event e-process within entry cohorts, one first event per person, every look valid; "
+            f"event e-process within entry cohorts{clock}, one first event per person, every look valid; "
             f"{where}{weight}"
         )
     else:
@@ -141,6 +145,8 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
         starts, stops = found.time_at_risk(i)
         whole = used & (stops > starts)
         words = f"{metric.label}: {who} to whom it happened after their exposure"
+        if metric.by_age:
+            words = _time_words(comparison, i, metric, who)
         over = _time_over(comparison, metric)
         if over is not None:
             counted = whole_or_all(over, used & found.canary, used & ~found.canary)
@@ -171,6 +177,30 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
     )
     arms_found = [_value_arm(int(n[-1]), float(v[-1]), float(s[-1])) for n, v, s in pairs]
     return arms_found[0], arms_found[1], words
+
+
+def _time_words(comparison: Comparison, i: int, metric: ShareMetric, who: str) -> str:
+    """What is told of a time to event: the share by a time, and how long the same part of each arm takes."""
+    found, used = comparison.found, comparison.used
+    by = "" if math.isinf(metric.window[1]) else f" within {format_value(metric.window[1], 'seconds')}"
+    words = f"{metric.label}: {who} who had it{by} after their exposure"
+    times = [found.waiting_times(i, used & arm) for arm in (found.canary, ~found.canary)]
+    reached = [part for part in (0.5, 0.25, 0.1) if any(each.time_of(part) is not None for each in times)]
+    if not reached or not all(each.followed for each in times):
+        return words
+    canary, control = (_after(each, reached[0]) for each in times)
+    share = format_value(reached[0], "share")
+    return f"{words}; {share} had it after {canary} with the canary and {control} without (Kaplan-Meier)"
+
+
+def _after(times: WaitingTimes, share: float) -> str:
+    """How long it took until this share of an arm had it, or that it takes longer than anybody was seen."""
+    time = times.time_of(share)
+    return (
+        f"more than {format_value(times.followed, 'seconds')}"
+        if time is None
+        else format_value(time, "seconds")
+    )
 
 
 def _time_over(comparison: Comparison, metric: ShareMetric) -> npt.NDArray[np.bool_] | None:
@@ -234,7 +264,7 @@ def _guardrail_status(
             f"The export has no event {names} at all: nothing was measured. Is it recorded?",
         )
     if judged.counts.get("missing"):
-        return Status.UNCLEAR, "The margin cannot be computed: nobody in the control had it yet."
+        return Status.UNCLEAR, _no_margin(guardrail)
     if unmeasured:
         return Status.UNCLEAR, unmeasured
     kind: Kind = "ratio" if judged.unit == "ratio" else "number"
@@ -269,6 +299,15 @@ def _guardrail_status(
         )
     harmless = NO_HARM if no_change else f"Not shown to be beyond {line}"
     return Status.WAIT, f"{harmless}, and not shown to be safe: at worst {bound}, {margin} is tolerated."
+
+
+def _no_margin(guardrail: Guardrail) -> str:
+    metric = guardrail.metric
+    nobody = "nobody in the control had it yet"
+    if isinstance(metric, ShareMetric) and metric.by_age:
+        by = format_value(metric.window[1], "seconds")
+        nobody = f"nobody in the control had it yet, or was followed for {by}"
+    return f"The margin cannot be computed: {nobody}."
 
 
 def _unwatched_words(judged: GuardrailEvidence) -> str:

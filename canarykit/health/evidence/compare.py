@@ -29,7 +29,7 @@ from canarykit.health.evidence.segment_harm import (
     find_segment_harm,
     segment_tables,
 )
-from canarykit.health.evidence.settle import ANY_LOSS, stage_margin_ratio
+from canarykit.health.evidence.settle import stage_margin_ratio
 from canarykit.health.evidence.value_guardrails import judge_value, past_notes, value_moments, with_past
 from canarykit.health.evidence.value_series import ValueSeries
 from canarykit.health.people.cohort import Cohort
@@ -343,10 +343,10 @@ def margin_ratio(
     share = float((first[control] >= 0).mean()) if n_control else 0.0
     own = guardrail.tolerated_ratio
     if guardrail.margin_pp is not None:
-        if not share > 0:
+        level = found.share_told(i, control)
+        if not level:
             return None
-        points = guardrail.margin_pp / 100
-        own = 1 + points / share if guardrail.worse == "higher" else max(1 - points / share, ANY_LOSS)
+        own = guardrail.margin_at(level)
     following = question.next_stage
     if question.harm_budget is None or following is None or question.plan.stage(following).kind == "full":
         return own

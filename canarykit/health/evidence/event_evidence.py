@@ -204,7 +204,7 @@ def share_evidence(
     part
         Part of the evidence of harm, in (0, 1], that this sequence has where several share it.
     """
-    from canarykit.stats.any_look.event_bounds import event_ratio_bounds
+    from canarykit.stats.any_look.event_bounds import cohort_estimates, event_ratio_bounds
 
     lower_is_worse = guardrail.worse == "lower"
     oriented = sets.swapped() if lower_is_worse else sets
@@ -226,6 +226,8 @@ def share_evidence(
     harmed = np.maximum.accumulate(harm_log_e) + math.log(weight) >= -math.log(alpha_rollback)
     lost = lost_safety(safe_log_e)
     value, low, high = below.value, below.low, standing_limit(above.high, tolerated, lost, harmed)
+    if getattr(guardrail.metric, "by_age", False):
+        value = cohort_estimates(oriented.events_canary, oriented.cohorts)
     if lower_is_worse:
         with np.errstate(divide="ignore"):
             value, low, high = 1 / value, 1 / high, 1 / low

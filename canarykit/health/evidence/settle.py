@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from canarykit.health.decision import log_thresholds
+from canarykit.metrics.guardrail import ANY_LOSS
 
 if TYPE_CHECKING:
     from canarykit.health.data.data_state import DataState
@@ -14,16 +15,12 @@ if TYPE_CHECKING:
     from canarykit.metrics.risk import RiskSets
 
 __all__ = [
-    "ANY_LOSS",
     "events_to_safety",
     "settle_lines",
     "settle_share",
     "settle_value",
     "stage_margin_ratio",
 ]
-
-ANY_LOSS = 0.01
-"""Margin as a ratio where any loss is tolerated: a ratio of 0 has no logarithm."""
 
 
 def events_to_safety(

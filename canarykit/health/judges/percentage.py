@@ -14,7 +14,7 @@ from canarykit.health.checks.who_is_missing import missing_sections
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
 from canarykit.health.evidence.compare import Comparison, compare
-from canarykit.health.evidence.settle import ANY_LOSS, settle_lines
+from canarykit.health.evidence.settle import settle_lines
 from canarykit.health.judges.conclude import conclude
 from canarykit.health.question import Question
 from canarykit.health.report.planned_look import planned_sections
@@ -23,6 +23,7 @@ from canarykit.health.report.segments import segment_sections
 from canarykit.health.report.sensitivity import busiest_section, novelty_sections, sensitivity_sections
 from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
+from canarykit.metrics.guardrail import ANY_LOSS
 
 __all__ = ["comparison_report", "judge_percentage"]
 

@@ -73,7 +73,8 @@ def sample_size(
     rate
         For a guardrail: the control's share of people with the event, its mean, or its quantile.
     ratio
-        The canary's over the control's, in truth.
+        The canary's over the control's, in truth; of a time to event that of the hazards, where `rate` is
+        the share of people who have it by then.
     sd
         For a value guardrail: standard deviation over people. For a quantile: that of the natural
         logarithm of the values, which are taken as lognormal (approximate: 0.5 to 1 for most load times);
@@ -215,6 +216,7 @@ def _event_question(
         return None
     assert rate is not None
     truth = Truth(question, rate, ())
+    ratio = question.metric.level_at(rate, ratio) / rate
     return EventQuestion(truth, ratio, goal, canary_share, options.get("alpha", 0.05), looks)
 
 
@@ -254,9 +256,10 @@ def _effect_of(
             f"{question.label}: a ratio of {ratio:g} in truth is {where} of {null:g}; "
             f"no number of people shows {goal!r}"
         )
-    margin = rate * (null - 1)
+    margin = question.metric.level_at(rate, null) - rate
     if is_share:
-        return ProportionEffect(control=rate, canary=rate * ratio, margin=margin)
+        canary = question.metric.level_at(rate, ratio)
+        return ProportionEffect(control=rate, canary=canary, margin=margin)
     if sd is None:
         what = "the natural logarithm of the values" if is_quantile else "the values over people"
         raise PlanError(f"{question.label}: give sd=, the standard deviation of {what}")

@@ -12,9 +12,10 @@ import numpy as np
 
 from canarykit.display import Note
 from canarykit.errors import PlanError, did_you_mean
-from canarykit.health.evidence.settle import ANY_LOSS
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
+from canarykit.metrics.direction import event_direction
 from canarykit.metrics.share import ErrorShare, ShareMetric
+from canarykit.metrics.time_to_event import TimeToEvent
 from canarykit.metrics.values import Average, Count, Quantile, SurveyScore, Total
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Effect, Scenario
@@ -59,13 +60,7 @@ class Truth:
     @property
     def margin_ratio(self) -> float:
         """The guardrail's own margin as canary over control; points beyond the rate tolerate any loss."""
-        item = self.guardrail
-        points = item.margin_pp / 100 if item.margin_pp is not None else item.margin
-        if points is None:
-            return item.tolerated_ratio
-        if item.worse == "higher":
-            return 1 + points / self.base
-        return max(1 - points / self.base, ANY_LOSS)
+        return self.guardrail.margin_at(self.base)
 
     @property
     def margin_harm(self) -> float:
@@ -74,7 +69,8 @@ class Truth:
 
     def harm(self, control: np.ndarray, canary: np.ndarray) -> float:
         """Largest ratio in the bad direction, 1 or less where there is none."""
-        ratio = canary / control
+        metric = self.guardrail.metric
+        ratio = np.array([metric.ratio_of(float(a), float(b)) for a, b in zip(control, canary, strict=True)])
         return float(np.max(ratio if self.guardrail.worse == "higher" else 1 / np.maximum(ratio, 1e-12)))
 
     def extra(self, control: np.ndarray, canary: np.ndarray) -> np.ndarray:
@@ -153,12 +149,13 @@ def _share_truth(
         return scenario.base("survey answers"), ("survey answers",)
     steps = {step.event for step in scenario.steps}
     if isinstance(metric, Conversion | FunnelShare) or (
-        isinstance(metric, ErrorShare) and metric.event in steps
+        isinstance(metric, ErrorShare | TimeToEvent) and metric.event in steps
     ):
         return (
             None if is_given and metric.events[-1] not in steps else _path(metric.events[-1], label, scenario)
         )
-    if isinstance(metric, ErrorShare):
+    timed_error = isinstance(metric, TimeToEvent) and event_direction(metric.event) == "higher"
+    if isinstance(metric, ErrorShare) or timed_error:
         return scenario.error_rate, ("errors",)
     return None
 

@@ -15,7 +15,7 @@ from canarykit.stats.any_look.event_process import EventMixture, event_intervals
 from canarykit.stats.checks import require_choice, require_share
 from canarykit.stats.estimate import ConfidenceSequence, Sided
 
-__all__ = ["event_ratio_bounds", "event_ratio_estimate"]
+__all__ = ["cohort_estimates", "event_ratio_bounds", "event_ratio_estimate"]
 
 _EDGE = 30.0  # limits beyond exp(+-30) are reported as 0 or infinite
 _NODES = _EDGE * np.sinh(np.linspace(-6.0, 6.0, 97)) / math.sinh(6.0)  # dense around a ratio of 1
@@ -240,16 +240,55 @@ def _estimates(x: np.ndarray, n: np.ndarray, canary: np.ndarray, control: np.nda
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = seen / (total - seen) * np.exp(-log_odds[told][:1].sum())
     else:
-        expected = np.cumsum(n / (1 + np.exp(-_NODES[:, None] - log_odds)), axis=1)
-        last = np.clip((expected < seen).sum(axis=0) - 1, 1, len(_NODES) - 3)
-        around = last[:, None] + np.arange(-1, 3)
-        nodes, values = _NODES[around], expected[around, np.arange(x.size)[:, None]]
-        low, high = nodes[:, 1], nodes[:, 2]
-        for _ in range(50):
-            middle = (low + high) / 2
-            fewer = (_through(nodes, middle) * values).sum(axis=1) < seen
-            low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
-        ratio = np.exp((low + high) / 2)
+        ratio = _solved(seen, np.cumsum(n / (1 + np.exp(-_NODES[:, None] - log_odds)), axis=1))
+    ratio = np.where(seen == 0, 0.0, np.where(seen == total, np.inf, ratio))
+    return np.where(total > 0, ratio, np.nan)
+
+
+def _solved(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The ratio at which as many events are expected as were seen; `expected` has a row for each node."""
+    last = np.clip((expected < seen).sum(axis=0) - 1, 1, len(_NODES) - 3)
+    around = last[:, None] + np.arange(-1, 3)
+    nodes, values = _NODES[around], expected[around, np.arange(seen.size)[:, None]]
+    low, high = nodes[:, 1], nodes[:, 2]
+    for _ in range(50):
+        middle = (low + high) / 2
+        fewer = (_through(nodes, middle) * values).sum(axis=1) < seen
+        low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
+    return np.exp((low + high) / 2)
+
+
+def cohort_estimates(x: ArrayLike, cohorts: CohortEvents) -> np.ndarray:
+    """The ratio that fits the events one by one after each look: Cox regression stratified by cohort.
+
+    Parameters
+    ----------
+    x
+        Events of the canary at each look.
+    cohorts
+        The events one by one, with the canary's part of those of their cohort who were left.
+
+    Returns
+    -------
+    numpy.ndarray
+        Canary over control; NaN before an event could have been of either arm, 0 or infinite where all that
+        could have been are of one.
+
+    References
+    ----------
+    Cox (1975), doi:10.1093/biomet/62.2.269, with Breslow's treatment of ties.
+
+    Examples
+    --------
+    >>> events = CohortEvents(np.array([0, 0, 1]), np.array([0.5, 0.5, 0.5]), 2)
+    >>> cohort_estimates([1, 1], events).round(6).tolist()
+    [1.0, 2.0]
+    """
+    open_ = (cohorts.share > 0) & (cohorts.share < 1)
+    told = CohortEvents(cohorts.look[open_], cohorts.share[open_], cohorts.n_looks)
+    certain = np.bincount(cohorts.look[cohorts.share >= 1], minlength=cohorts.n_looks)
+    seen, total = np.cumsum(np.asarray(x) - certain), np.cumsum(told.n)
+    ratio = _solved(seen, np.cumsum(told.n * told.expected(np.exp(_NODES)), axis=1))
     ratio = np.where(seen == 0, 0.0, np.where(seen == total, np.inf, ratio))
     return np.where(total > 0, ratio, np.nan)
 
