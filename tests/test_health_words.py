@@ -13,15 +13,19 @@ from tests.release import FLAG, STAGE, judge, make_release, ramp_plan
 
 
 def test_a_mean_says_what_would_settle_it_and_about_that_many_people_do():
-    """The promise is an expectation: three times what was said settles it, a third of it does not."""
+    """The promise is an expectation: three times what was said settles it, a third of it mostly does not."""
     guardrail = ck.Guardrail(metrics.Total("paid", "amount"), worse="lower", margin=3.0)
-    few = judge(make_release(n=1500, seed=3), guardrails=guardrail)
-    (step,) = [step for step in few.next_steps if "more people settle it" in step]
-    more = int(re.search(r"some ([\d,]+) more people", step)[1].replace(",", ""))
-    assert 500 < more < 60_000
-    assert judge(make_release(n=1500 + more // 3, seed=3), guardrails=guardrail).verdict is ck.Verdict.HOLD
-    later = judge(make_release(n=1500 + 3 * more, seed=3, days=0.9), guardrails=guardrail)
-    assert later.check("sum of amount per person").status.value == "ok"
+    soon, later = [], []
+    for seed in (5, 6, 7):
+        few = judge(make_release(n=1500, seed=seed), guardrails=guardrail)
+        (step,) = [step for step in few.next_steps if "more people settle it" in step]
+        more = int(re.search(r"some ([\d,]+) more people", step)[1].replace(",", ""))
+        assert 200 < more < 60_000
+        soon.append(judge(make_release(n=1500 + more // 3, seed=seed), guardrails=guardrail).verdict)
+        last = judge(make_release(n=1500 + 3 * more, seed=seed, days=0.9), guardrails=guardrail)
+        later.append(last.check("sum of amount per person").status.value)
+    assert soon.count(ck.Verdict.HOLD) >= 2
+    assert later == ["ok"] * 3
 
 
 def test_a_margin_as_large_as_the_rate_itself_tolerates_any_loss_and_says_so():
