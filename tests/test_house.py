@@ -242,6 +242,34 @@ def test_the_statistics_know_nothing_of_events_or_frames():
             assert not module.startswith("pandas"), f"{path.name}:{line} imports pandas"
 
 
+def _names_in(tree):
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return names | {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def test_every_piece_of_the_statistics_is_public_or_has_a_user_in_another_room():
+    own, names = {}, set(ck.stats.__all__)
+    for path in FILES.values():
+        tree = ast.parse(path.read_text())
+        if PACKAGE / "stats" not in path.parents:
+            names |= _names_in(tree)
+            continue
+        for node in tree.body:
+            targets = getattr(node, "targets", [getattr(node, "target", node)])
+            for name in (getattr(target, "name", getattr(target, "id", None)) for target in targets):
+                if name is not None and name != "__all__" and not isinstance(node, ast.If):
+                    own.setdefault(name, set()).update(_names_in(node))
+    used, new = set(), names & set(own)
+    while new:
+        used |= new
+        new = set().union(*(own[name] for name in new)) & set(own) - used
+    assert sorted(set(own) - used) == []
+    assert len(used) > 200
+
+
 def test_the_public_names_are_these_and_every_one_can_be_used():
     assert set(ck.__all__) == PUBLIC
     for name in PUBLIC:

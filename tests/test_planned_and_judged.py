@@ -10,7 +10,7 @@ import canarykit as ck
 from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
 from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.health.evidence.over_ramp import rules_in_scope
-from canarykit.metrics import Conversion, ErrorShare
+from canarykit.metrics import Conversion, ErrorShare, Total
 from canarykit.metrics.risk import risk_sets
 from canarykit.simulate import Effect, Step
 from canarykit.simulate.decisions import stage_runs
@@ -250,3 +250,61 @@ def test_a_ramp_is_simulated_with_the_very_numbers_that_evaluate_stage_has_for_i
         earlier = stage_runs.Drawn.join([earlier, drawn.total(np.array([19]))])
         passed.append(rates[place])
     assert (report.verdict is Verdict.ROLL_BACK) == (ratio > 1)
+
+
+BY_GROUP = ck.RolloutPlan(
+    "new-checkout", (ck.Stage.for_share("half", 50, dwell=f"{HOURS}h"),),
+    starts_at=START, aggregation_group_type="organization",
+)  # fmt: skip
+
+
+def verdict_on_groups(rng, base, ratio, per_hour):
+    """What the rows of a report on organisations, each of up to five people, come to first."""
+    enter, canary, first = people(rng, base, ratio, 0.5, per_hour)
+    keys = np.array([f"org-{i}" for i in range(len(enter))])
+    arms = np.where(canary, "true", "false")
+    had = first >= 0
+    members = rng.integers(1, 6, len(enter))
+    place = np.repeat(np.arange(len(enter)), members)
+    who = np.array([f"{keys[i]}-{j}" for i, j in zip(place, np.arange(len(place)), strict=True)])
+    events = pd.DataFrame(
+        {
+            "event": ["$feature_flag_called"] * len(place) + ["$exception"] * int(had.sum()),
+            "distinct_id": np.concatenate([who, who[np.cumsum(members) - 1][had]]),
+            "timestamp": START + pd.to_timedelta(np.concatenate([enter[place], first[had]]), unit="us"),
+            "$feature_flag": "new-checkout",
+            "$feature_flag_response": np.concatenate([arms[place], arms[had]]),
+            "$group_0": np.concatenate([keys[place], keys[had]]),
+        }
+    )
+    log = ck.EventLog(events, group_types={"organization": 0})
+    report = ck.evaluate_stage(
+        log, BY_GROUP, "half", ERRORS, as_of=START + pd.Timedelta(hours=HOURS), segments=()
+    )
+    row, look = first_decision(report.series.rows[None])
+    return Row(int(row[0])).verdict if look[0] >= 0 else Verdict.HOLD
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.6])
+def test_decisions_about_organisations_fall_as_often_as_on_logs_of_organisations(ratio):
+    runs, rng = 40, np.random.default_rng(21)
+    back = sum(verdict_on_groups(rng, 0.25, ratio, 25) is Verdict.ROLL_BACK for _ in range(runs)) / runs
+    rates = {ERRORS.label: 0.25}
+    scenario = ck.Scenario(effects=[Effect("errors", ratio)])
+    expected = ck.simulate_decisions(
+        BY_GROUP, scenario, ERRORS, 2000, traffic=25, rates=rates, rng=12
+    ).probability("roll back")
+    assert abs(back - expected) <= 3 * math.sqrt(max(expected * (1 - expected), 1 / runs) / runs) + 0.03
+
+
+@pytest.mark.parametrize(
+    "guardrail, options, message",
+    [
+        (ERRORS, {"traffic": ck.Population(1000)}, "a Population counts people; give traffic= as new groups"),
+        (ERRORS, {"traffic": 20}, "a scenario's rates are those of people; give rates="),
+        (ck.Guardrail(Total("paid", "amount")), {"traffic": 20}, "since groups differ in size; simulate"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_of_organisations_is_asked_for(guardrail, options, message):
+    with pytest.raises(ck.PlanError, match=message):
+        ck.simulate_decisions(BY_GROUP, None, guardrail, 10, **options)

@@ -29,6 +29,7 @@ from canarykit.simulate.decisions.truth import (
     Rates,
     not_simulated,
     require_labels,
+    require_units,
     require_variants,
     truth_of,
 )
@@ -92,7 +93,7 @@ def simulate_decisions(
         Rollouts simulated.
     traffic
         People exposed for the first time: a number an hour, a list by hour (repeated), or a `Population`
-        whose people return in each stage at their own pace.
+        whose people return in each stage at their own pace. Of a plan that assigns groups: new groups.
     looks
         "hourly", "daily", another interval like "6h", or the times themselves.
     rules
@@ -163,6 +164,7 @@ def simulate_decisions(
         raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
     require_variants(scenario, plan)
     require_labels(rates, chosen)
+    require_units(plan, chosen, rates, traffic)
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates) for item in chosen]

@@ -24,7 +24,15 @@ from canarykit.times import micros
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Rates", "Truth", "lognormal_quantile", "require_labels", "require_variants", "truth_of"]
+__all__ = [
+    "Rates",
+    "Truth",
+    "lognormal_quantile",
+    "require_labels",
+    "require_units",
+    "require_variants",
+    "truth_of",
+]
 
 Rates = Mapping[str, float | tuple[float, float]]
 """By a guardrail's label: the control's share of people, its mean, or mean and standard deviation."""
@@ -241,6 +249,29 @@ def require_labels(rates: Rates | None, guardrails: Sequence[Guardrail]) -> None
             raise PlanError(f"rates has {name!r}, the label of no guardrail; {did_you_mean(name, labels)}")
 
 
+def require_units(
+    plan: RolloutPlan, guardrails: Sequence[Guardrail], rates: Rates | None, traffic: Any
+) -> None:
+    """A plan that assigns groups is simulated by groups: a scenario has the traffic and rates of people."""
+    if plan.aggregation_group_type_index is None:
+        return
+    unit = plan.aggregation_group_type
+    what = f"the plan of {plan.flag!r} assigns by {unit}"
+    if isinstance(traffic, Population):
+        raise PlanError(f"{what}, and a Population counts people; give traffic= as new groups an hour")
+    for item in guardrails:
+        if not isinstance(item.metric, ShareMetric):
+            raise PlanError(
+                f"{what}: {item.label} cannot be simulated from rates, since groups differ in size; simulate "
+                "events with simulate_rollout and judge them with evaluate_stage"
+            )
+        if item.label not in (rates or {}):
+            raise PlanError(
+                f"{what}, and a scenario's rates are those of people; give rates={{{item.label!r}: ...}}, "
+                "the share of groups with the event"
+            )
+
+
 def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
     """Effects must be for variants that the plan has: "true" is none of a plan with other names."""
     known = sorted({plan.control, plan.canary, "false", *(item.key for item in plan.variants)})
@@ -255,11 +286,17 @@ def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
 def not_simulated(scenario: Scenario) -> tuple[Note, ...]:
     """What a scenario says and simulated counts do not have."""
     changing = sum(item.fades_after is not None or item.grows_over is not None for item in scenario.effects)
+    faults = ", ".join(dict.fromkeys(item.kind for item in scenario.faults))
     left_out = (
         Note(
             "at_full_size", "effects that fade or grow with a person's days are taken at full size", changing
         ),
-        Note("no_faults", "faults of assignment and data are not in simulated counts", len(scenario.faults)),
+        Note(
+            "no_faults",
+            f"faults ({faults}) are not in simulated counts; simulate events with simulate_rollout and judge "
+            "them with evaluate_stage",
+            len(scenario.faults),
+        ),
     )
     return tuple(note for note in left_out if note.count)
 

@@ -94,11 +94,6 @@ class CohortEvents:
         """The arms changed over."""
         return CohortEvents(self.look, 1 - self.share, self.n_looks)
 
-    def upto(self, n_looks: int) -> CohortEvents:
-        """The first looks only."""
-        seen = self.look < n_looks
-        return CohortEvents(self.look[seen], self.share[seen], n_looks)
-
     @classmethod
     def joined(cls, parts: list[CohortEvents]) -> CohortEvents:
         """Looks one after the other."""
