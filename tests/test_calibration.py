@@ -32,6 +32,7 @@ RUNS = {
     "logins": 20,
     "events_to_harm": 40,
     "agreement": 24,
+    "people_to_a_mismatch": 40,
 }
 SEEDS = {"brownian": 34, "ramp": 33}
 
@@ -89,6 +90,13 @@ def test_harmless_common_conversions_are_rolled_back_as_often_in_simulated_decis
     error = (pooled * (1 - pooled) * (1 / simulated + 1 / runs)) ** 0.5
     assert abs(mine - theirs) <= 3 * error
     assert 0.005 < mine < 0.025  # a simulator that never rolled back, or often, would be seen
+
+
+def test_a_wrong_sample_ratio_takes_few_more_people_than_who_knows_the_odds(tables):
+    """One mixture for odds of 1.05 to 1.5 times: about twice as many at the far end, never three times."""
+    lines = tables["people_to_a_mismatch"]
+    for known, ours in zip(lines[::2], lines[1::2], strict=True):
+        assert known["people"] < ours["people"] < 3 * known["people"]
 
 
 def test_a_line_outside_its_tolerance_is_called_off():

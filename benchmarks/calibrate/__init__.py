@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.calibrate.arms import several_arms
-from benchmarks.calibrate.assignment import organisations, sample_ratio
+from benchmarks.calibrate.assignment import organisations, people_to_a_mismatch, sample_ratio
 from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.crossers import logins
 from benchmarks.calibrate.looks import looks
@@ -47,6 +47,7 @@ PARTS = (
     promotion,
     harm_budget,
     sample_ratio,
+    people_to_a_mismatch,
     organisations,
     heavy_tails,
     amounts_that_fell,

@@ -24,7 +24,7 @@ from canarykit.stats import (
     srm_chi_square,
 )
 
-__all__ = ["organisations", "sample_ratio"]
+__all__ = ["organisations", "people_to_a_mismatch", "sample_ratio"]
 
 BLOCK = 1000
 LOOKS = 10
@@ -103,6 +103,30 @@ def _tilt(counts: np.ndarray, level: float) -> np.ndarray:
     test = sequential_srm_tilt(counts, [0.5, 0.5])
     assert test is not None
     return test.log_e >= -np.log(level)
+
+
+def people_to_a_mismatch(rows: int, rng: int = 75) -> Iterator[dict[str, Any]]:
+    """People seen until the evidence is 100, as a multiple of a sequential test that knows the odds."""
+    runs, needed, pieces = min(rows, 400), np.log(100), 40
+    for share in (0.5, 0.05):
+        table = f"people until a wrong sample ratio is found, canary {share:.0%}"
+        for place, odds in enumerate((1.05, 1.1, 1.2, 1.3, 1.5)):
+            actual = share * odds / (share * odds + 1 - share)
+            gain, loss = np.log(actual / share), np.log((1 - actual) / (1 - share))
+            step = max(1, round(needed / (actual * gain + (1 - actual) * loss) / pieces))
+            canary = np.random.default_rng([rng, place]).binomial(step, actual, (runs, 6 * pieces))
+            counts = np.stack([canary, step - canary], axis=-1)
+            test = sequential_srm_tilt(counts, [share, 1 - share])
+            assert test is not None
+            known = np.cumsum(counts @ np.array([gain, loss]), axis=-1)
+            ours, theirs = (
+                step
+                * float(np.median(np.where((e >= needed).any(axis=1), (e >= needed).argmax(axis=1) + 1, 1e9)))
+                for e in (test.log_e, known)
+            )
+            yield judged(table, "knows the odds", odds, runs, None, people=(theirs, None))
+            rule = f"canarykit: {ours / theirs:.2f} times as many"
+            yield judged(table, rule, odds, runs, None, people=(ours, None))
 
 
 def organisations(rows: int, rng: int = 29) -> Iterator[dict[str, Any]]:
