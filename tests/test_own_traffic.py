@@ -118,9 +118,9 @@ def test_what_cannot_be_told_is_said_and_mistakes_are_refused(log):
     with pytest.raises(ck.DataError, match="has 2 people without the canary; expected at least 10"):
         ck.rates_like(few, OTHER)
     groups = plan_of(20, "3d", aggregation_group_type="organization")
-    with pytest.raises(ck.PlanError, match="assigns groups"):
+    with pytest.raises(ck.PlanError, match="assigns groups; rates_like measures people"):
         ck.rates_like(log, groups)
-    with pytest.raises(ck.PlanError, match="at least one guardrail"):
+    with pytest.raises(ck.PlanError, match="guardrails is empty; leave it out"):
         ck.rates_like(log, OTHER, [])
 
 

@@ -12,7 +12,7 @@ from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.health.evidence.over_ramp import rules_in_scope
 from canarykit.metrics import Conversion, ErrorShare, Total
 from canarykit.metrics.risk import risk_sets
-from canarykit.simulate import Effect, Step
+from canarykit.simulate import Effect, Fault, Step
 from canarykit.simulate.decisions import stage_runs
 from canarykit.simulate.decisions.schedule import schedule
 from canarykit.simulate.decisions.stage_rates import stage_rates
@@ -166,7 +166,7 @@ def test_the_people_planned_reach_the_power_planned_at_several_looks(
 
 
 def test_safety_that_does_not_grow_has_no_number_of_people():
-    with pytest.raises(ck.DataError, match="does not grow; no number of people"):
+    with pytest.raises(ck.DataError, match="the truth is at the margin: no number of people"):
         ck.sample_size(ERRORS, rate=0.02, ratio=1.25, looks=14)
     with pytest.raises(ck.DataError, match=r"beyond the margin of 1\.25; no number of people"):
         ck.sample_size(ERRORS, rate=0.02, ratio=1.5, looks=14)
@@ -250,6 +250,44 @@ def test_a_ramp_is_simulated_with_the_very_numbers_that_evaluate_stage_has_for_i
         earlier = stage_runs.Drawn.join([earlier, drawn.total(np.array([19]))])
         passed.append(rates[place])
     assert (report.verdict is Verdict.ROLL_BACK) == (ratio > 1)
+
+
+def test_a_report_on_late_events_is_that_of_a_log_without_them_as_much_earlier():
+    """So that simulated decisions may move each verdict by the delay, and change none."""
+    late = Fault("late data", share=0.3, delay="6h")
+    truths = [ck.Scenario(effects=[Effect("errors", 5)], faults=faults) for faults in ((), (late,))]
+    crowd = ck.Population(3000, sessions_per_week=5)
+    logs = [ck.simulate_rollout(plan_of(0.5, 72), crowd, each, rng=7, progress=False) for each in truths]
+    verdicts = []
+    for hours in (30, 40, 50, 60):
+        now, earlier = (START + pd.Timedelta(hours=h) for h in (hours, hours - 6))
+        arrived = logs[1].frame[logs[1].frame["created_at"] < now]
+        there = ck.evaluate_stage(
+            ck.EventLog(arrived, persons=logs[1].persons), plan_of(0.5, 72), "half", ERRORS, as_of=now
+        )
+        here = ck.evaluate_stage(logs[0], plan_of(0.5, 72), "half", ERRORS, as_of=earlier)
+        assert there.series.looks.tolist() == here.series.looks.tolist()
+        assert there.series.guardrails[0].harm_log_e == pytest.approx(here.series.guardrails[0].harm_log_e)
+        assert there.verdict is here.verdict
+        verdicts.append(here.verdict)
+    assert Verdict.ROLL_BACK in verdicts
+
+
+def test_simulated_decisions_on_late_events_are_the_same_as_much_later():
+    options = {"guardrails": ERRORS, "n_runs": 200, "traffic": 100, "rng": 7}
+    late = Fault("late data", share=0.3, delay="6h")
+    effects = [Effect("errors", 3)]
+    plain, waiting = (
+        ck.simulate_decisions(plan_of(0.5), ck.Scenario(effects=effects, faults=faults), **options)
+        for faults in ((), (late,))
+    )
+    assert waiting.probability("roll back") == plain.probability("roll back") > 0.5
+    assert waiting.hours_quantile("roll back", 0.5) == plain.hours_quantile("roll back", 0.5) + 6
+    assert waiting.people() > plain.people()
+    assert not waiting.notes
+    one_arm = Fault("late data", share=0.3, delay="6h", variant="true")
+    told = ck.simulate_decisions(plan_of(0.5), ck.Scenario(faults=[one_arm]), **options).notes
+    assert "faults (late data) are not in simulated counts" in told[0].text
 
 
 BY_GROUP = ck.RolloutPlan(

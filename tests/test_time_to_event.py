@@ -315,6 +315,8 @@ def test_planned_people_answer_the_question_about_hazards():
         150, "safe", per_hour=plan.total / 24, hours=25, share=0.5, delay=by_share(0.6, 0.05), margin=0.8
     )
     assert abs(reached - 0.8) <= 3 * math.sqrt(0.8 * 0.2 / 150) + 0.03
+    worse = ck.Guardrail(metrics.TimeToEvent("$exception"))
+    assert ck.sample_size(worse, rate=0.6, ratio=2.0, goal="harm").n_canary < 200  # of hazards, not of shares
     points = ck.Guardrail(STARTED, margin_pp=12)
     as_ratio = ck.Guardrail(STARTED, margin_ratio=math.log(1 - 0.48) / math.log(1 - 0.6))
     assert ck.sample_size(points, rate=0.6).n_canary == ck.sample_size(as_ratio, rate=0.6).n_canary

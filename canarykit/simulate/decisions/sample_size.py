@@ -241,7 +241,7 @@ def _effect_of(
         raise PlanError(f"{question.label}: give rate=, the control's share (or mean)")
     rate, ratio = require_number("rate", rate), require_number("ratio", ratio, above=0.0)
     is_share = isinstance(question.metric, ShareMetric)
-    if is_share and not (0 < rate < 1 and rate * ratio < 1):
+    if is_share and not (0 < rate < 1 and question.metric.level_at(rate, ratio) < 1):
         raise DataError(
             f"{question.label}: rate is {rate:g} and ratio {ratio:g}; a share of people, and ratio times it, "
             "lie between 0 and 1"

@@ -27,6 +27,7 @@ from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
 from canarykit.simulate.decisions.truth import (
     Rates,
+    hours_late,
     not_simulated,
     require_labels,
     require_units,
@@ -86,7 +87,8 @@ def simulate_decisions(
     plan
         A plan with times; its percentage stages are simulated, the others are not randomised.
     scenario
-        The truth. Its rates are taken per exposed person, the moment the person is exposed.
+        The truth. Its rates are taken per exposed person, the moment the person is exposed. Where all
+        events come late (the fault "late data" of more than 5 % of them), each verdict comes that much later.
     guardrails
         As for `evaluate_stage`; the share of people with an exception if left out.
     n_runs
@@ -184,7 +186,8 @@ def simulate_decisions(
     )
     weights = guardrail_weights(chosen)
     judge = Judge(truths, weights, decided_by, mixture, srm, sharing, compiled=size >= COMPILED_FROM)
-    walk = _Walk(list(table), judge, named, on_hold == "go on", evidence == "ramp", as_seed(rng), n_runs)
+    ships_on, carries, late = on_hold == "go on", evidence == "ramp", hours_late(scenario)
+    walk = _Walk(list(table), judge, named, ships_on, carries, as_seed(rng), n_runs, late)
     blocks = range(-(-n_runs // RUNS_PER_BLOCK))
     done = _each(walk, blocks, workers, processes)
     results = list(watched(done, progress, total=len(blocks), unit="blocks of runs"))
@@ -214,6 +217,7 @@ class _Walk:
     carries: bool
     seed: np.random.SeedSequence
     n_runs: int
+    late: float
 
     def __call__(self, block: int) -> dict[str, RuleRuns]:
         runs = min(RUNS_PER_BLOCK, self.n_runs - block * RUNS_PER_BLOCK)
@@ -251,10 +255,12 @@ class _Walk:
         place = stage.looks.position
         verdict = np.where(back, 2, np.where(going | self.ships_on, 0, 1))
         worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
-        total = _up_to(drawn.canary, last)
-        extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(drawn.canary * worse, last)
+        hours = stage.looks.hours[last] + self.late  # who comes while a look waits for its events has it too
+        met = np.minimum(np.searchsorted(stage.looks.hours, hours - 1e-9), rows.shape[1] - 1)
+        total = _up_to(drawn.canary, met)
+        extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(drawn.canary * worse, met)
         columns = (runs.verdicts, runs.hours, runs.people, runs.extra)
-        for column, values in zip(columns, (verdict, stage.looks.hours[last], total, extra), strict=True):
+        for column, values in zip(columns, (verdict, hours, total, extra), strict=True):
             column[alive, place] = values[alive]
         return np.asarray(~back & (going | self.ships_on)), last
 

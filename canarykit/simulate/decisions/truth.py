@@ -18,8 +18,8 @@ from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.metrics.time_to_event import TimeToEvent
 from canarykit.metrics.values import Average, Count, Quantile, SurveyScore, Total
 from canarykit.simulate.people.population import Population
-from canarykit.simulate.people.scenario import Effect, Scenario
-from canarykit.times import micros
+from canarykit.simulate.people.scenario import Effect, Fault, Scenario
+from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
@@ -283,10 +283,34 @@ def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
             )
 
 
+SEEN_LATE = 0.05
+"""Part of the events from which on a report waits for those that come late."""
+
+
+def hours_late(scenario: Scenario) -> float:
+    """Hours that a report is behind the clock, because it waits for events that come late to both arms.
+
+    Examples
+    --------
+    >>> from canarykit.simulate import Fault
+    >>> hours_late(Scenario(faults=[Fault("late data", share=0.3, delay="6h")]))
+    6.0
+    """
+    waits = [duration(fault.delay, name="delay") / 3600 for fault in scenario.faults if _is_waited_for(fault)]
+    return float(math.ceil(max(waits, default=0.0)))
+
+
+def _is_waited_for(fault: Fault) -> bool:
+    """Whether a fault is only that all events come late, which moves every verdict and changes none."""
+    always = fault.variant is None and fault.since is None and fault.until is None
+    return fault.kind == "late data" and always and fault.share > SEEN_LATE
+
+
 def not_simulated(scenario: Scenario) -> tuple[Note, ...]:
     """What a scenario says and simulated counts do not have."""
     changing = sum(item.fades_after is not None or item.grows_over is not None for item in scenario.effects)
-    faults = ", ".join(dict.fromkeys(item.kind for item in scenario.faults))
+    kinds = [item.kind for item in scenario.faults if not _is_waited_for(item)]
+    faults = ", ".join(dict.fromkeys(kinds))
     left_out = (
         Note(
             "at_full_size", "effects that fade or grow with a person's days are taken at full size", changing
@@ -295,7 +319,7 @@ def not_simulated(scenario: Scenario) -> tuple[Note, ...]:
             "no_faults",
             f"faults ({faults}) are not in simulated counts; simulate events with simulate_rollout and judge "
             "them with evaluate_stage",
-            len(scenario.faults),
+            len(kinds),
         ),
     )
     return tuple(note for note in left_out if note.count)

@@ -153,8 +153,8 @@ def rates_like(
     log, plan, chosen = as_log(log), as_plan(plan), read_guardrails(guardrails)
     if plan.aggregation_group_type_index is not None:
         raise PlanError(
-            f"the plan of {plan.flag!r} assigns groups; rates_like measures people, as simulate_decisions "
-            "simulates them"
+            f"the plan of {plan.flag!r} assigns groups; rates_like measures people. Give simulate_decisions "
+            "traffic= and rates= of groups"
         )
     begin, end = log.time_range
     if begin is None or end is None:
