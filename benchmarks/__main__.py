@@ -3,7 +3,7 @@
 `all` runs every benchmark at its usual size, each in a process of its own. `--table` writes the lines of
 `calibrate`, `attacks` and `day` as Markdown too; `--table -` prints that instead of the lines. `--keep` is a
 folder for the finished parts of `calibrate` and `attacks`, so that a run can be taken up again. `--people` is
-another way to say the size of `day`, and `--only` names the sources and questions of it that are asked.
+another way to say the size of `day`, and `--only` names its sources, questions and peers that are asked.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", choices=[*names(), "all"])
     parser.add_argument("--rows", type=int, help="size of the measured input (default: the benchmark's own)")
     parser.add_argument("--people", type=int, help="people in the measured export (day only)")
-    parser.add_argument("--only", nargs="+", help="sources and questions that are asked (day only)")
+    parser.add_argument("--only", nargs="+", help="sources, questions and peers that are asked (day only)")
     parser.add_argument("--table", help="file to write as Markdown, - to print it (calibrate, attacks, day)")
     parser.add_argument("--keep", help="folder of finished parts, read instead of run (calibrate, attacks)")
     options = parser.parse_args(arguments)

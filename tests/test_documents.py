@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import canarykit as ck
 from canarykit.events import people
 from canarykit.events.documents import objects, reading, scan
 
@@ -178,3 +179,25 @@ def test_half_a_character_in_a_person_property_is_replaced_as_in_events():
     )
     nested, _ = people._properties(frame, ("properties",), ("distinct_id", "properties"))
     assert nested["a"].tolist() == ["x\ufffd", "😀"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_long_frame_tells_names_and_unreadable_documents_by_one_walk(seed, monkeypatch):
+    rng = random.Random(seed)
+    documents = [None if rng.random() < 0.02 else document(rng) for _ in range(2_000)]
+    frame = pd.DataFrame(
+        {
+            "event": rng.choices(["paid", "seen"], k=2_000),
+            "timestamp": pd.date_range("2026-09-07", periods=2_000, freq="min", tz="UTC"),
+            "distinct_id": [f"person {rng.randrange(9)}" for _ in range(2_000)],
+            "properties": documents,
+        }
+    )
+    slow = ck.EventLog(frame)
+    monkeypatch.setattr(scan, "COMPILED_FROM", 0)
+    quick = ck.EventLog(frame)
+    assert quick._engine._walked is not None
+    assert slow._engine._walked is None
+    assert quick.property_names() == slow.property_names() != ()
+    assert quick.notes == slow.notes
+    assert any(note.code == "bad_json" for note in quick.notes)

@@ -22,7 +22,7 @@ COSTS = ("cold_cpu_s", "cold_s", "again_cpu_s", "again_s", "peak_mb")
 
 
 def run(rows: int, people: int | None = None, only: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """One line for each source and question; `only` names the sources and questions that are asked."""
+    """One line for each source and question; `only` names the sources, questions and peers that are asked."""
     from benchmarks.day import by_hand, peers, steps
     from benchmarks.day.export import EVENTS_PER_PERSON, export_of
 
@@ -37,6 +37,7 @@ def run(rows: int, people: int | None = None, only: Sequence[str] = ()) -> Itera
     for step in asked:
         named = list(by_hand.DIALECTS) if step in by_hand.QUERIES else []
         named += [who for who, answered in peers.PEERS.items() if step in answered]
+        named = [who for who in named if who in only or not {*by_hand.DIALECTS, *peers.PEERS} & {*only}]
         others[step] = {who: _child(export, who, step)[0] for who in named}
         for who, line in others[step].items():
             yield {**shared, "step": step, "source": f"{who} by hand", **_costs(line, bare)}

@@ -1,20 +1,13 @@
 """Databases behind ibis: a PostgreSQL server on loopback with JSON columns, ClickHouse in this process."""
 
-import contextlib
-import glob
 import json
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import canarykit as ck
+from tests.engines.postgres_server import NoServerError, serving
 
 ibis = pytest.importorskip("ibis")
 pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # it asks pandas so
@@ -49,47 +42,25 @@ def values_of(log, **narrow):
     return found.sort_values("timestamp").astype(object).where(found.notna(), None).to_dict("records")
 
 
-def program(name):
-    """A program of the server, where Debian or the search path has it."""
-    return shutil.which(name) or max(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), default=None)
-
-
 @pytest.fixture(scope="module")
 def postgres():
     """A server with a folder of its own, on a free port of this machine; gone with the tests."""
     psycopg = pytest.importorskip("psycopg")
-    initdb, control = program("initdb"), program("pg_ctl")
-    if initdb is None or control is None:
-        pytest.skip("no PostgreSQL server is installed")
-    base = Path(tempfile.mkdtemp())  # other users cannot look into folders of pytest's
-    data, as_user = base / "data", []
-    if os.getuid() == 0:  # it refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(base, "postgres")
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": base}
-    prepare = [*as_user, initdb, "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run(prepare, **quiet)
-    server = [*as_user, control, "-D", str(data), "-w", "-l", str(base / "log")]
-    subprocess.run([*server, "-o", options, "start"], **quiet)
     try:
-        where = {"host": "127.0.0.1", "port": port, "user": "postgres"}
-        with psycopg.connect(**where, dbname="postgres") as connection:
-            connection.execute(
-                "CREATE TABLE events (event text, timestamp timestamptz, distinct_id text, "
-                "properties jsonb, as_json json, as_text text)"
-            )
-            rows = [(*row, row[-1], row[-1]) for row in random_events(400).itertuples(index=False)]
-            with connection.cursor() as cursor:
-                cursor.executemany("INSERT INTO events VALUES (%s, %s, %s, %s, %s, %s)", rows)
-        backend = ibis.postgres.connect(**where, database="postgres")
-        yield backend
-        backend.disconnect()
-    finally:
-        subprocess.run([*server, "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(base)
+        with serving() as where:
+            with psycopg.connect(**where, dbname="postgres") as connection:
+                connection.execute(
+                    "CREATE TABLE events (event text, timestamp timestamptz, distinct_id text, "
+                    "properties jsonb, as_json json, as_text text)"
+                )
+                rows = [(*row, row[-1], row[-1]) for row in random_events(400).itertuples(index=False)]
+                with connection.cursor() as cursor:
+                    cursor.executemany("INSERT INTO events VALUES (%s, %s, %s, %s, %s, %s)", rows)
+            backend = ibis.postgres.connect(**where, database="postgres")
+            yield backend
+            backend.disconnect()
+    except NoServerError as problem:
+        pytest.skip(str(problem))
 
 
 @pytest.mark.slow

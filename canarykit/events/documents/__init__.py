@@ -15,7 +15,7 @@ from canarykit.events.documents.reading import (
     read_document,
     unreadable,
 )
-from canarykit.events.documents.scan import Scanned, json_values, scan_documents
+from canarykit.events.documents.scan import Scanned, is_walked, json_values, scan_documents
 
 __all__ = [
     "LONG_NUMBER",
@@ -25,6 +25,7 @@ __all__ = [
     "Scanned",
     "document_keys",
     "is_unreadable",
+    "is_walked",
     "json_values",
     "keys_of",
     "object_columns",

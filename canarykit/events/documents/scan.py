@@ -20,7 +20,16 @@ from canarykit.compiler import can_compile
 from canarykit.events.documents import reading
 from canarykit.parallel import ahead
 
-__all__ = ["COMPILED_FROM", "STRETCH", "Scanned", "buffers", "json_values", "scan_documents", "texts_at"]
+__all__ = [
+    "COMPILED_FROM",
+    "STRETCH",
+    "Scanned",
+    "buffers",
+    "is_walked",
+    "json_values",
+    "scan_documents",
+    "texts_at",
+]
 
 COMPILED_FROM = 50_000
 """Documents from which the compiled scan is worth loading."""
@@ -53,7 +62,7 @@ def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[p
     >>> [values.to_pylist() for values in json_values(column, [("plan",), ("seats",)])]
     [['pro', None, None], ['3', None, None]]
     """
-    if not _is_walked(text, len(text)):
+    if not is_walked(text, len(text)):
         return reading.json_values(text, paths)
     stretches = _stretches(text)
     pieces = list(ahead(lambda number: _scanned(stretches[number], paths).values, len(stretches), None))
@@ -93,7 +102,7 @@ def scan_documents(
     of
         Documents of the whole log: from a number of them on, the compiled walk is worth loading.
     """
-    if not _is_walked(text, of):
+    if not is_walked(text, of):
         mask = pa.array(counted)
         some = text.filter(mask)
         lost = int(pc.sum(reading.unreadable(some)).as_py() or 0) if len(some) else 0
@@ -111,7 +120,8 @@ def scan_documents(
     )
 
 
-def _is_walked(text: pa.ChunkedArray, of: int) -> bool:
+def is_walked(text: pa.ChunkedArray, of: int) -> bool:
+    """Whether the compiled walk reads a column, in a log of so many documents."""
     plain = pa.types.is_string(text.type) or pa.types.is_large_string(text.type)
     return of >= COMPILED_FROM and plain and can_compile()
 

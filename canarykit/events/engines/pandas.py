@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from canarykit.display import Note
 from canarykit.events.clock import epoch_micros, read_times
-from canarykit.events.documents import document_keys, unreadable
+from canarykit.events.documents import Scanned, document_keys, is_walked, scan_documents, unreadable
 from canarykit.events.engine import Engine, Identities, Opened, check_columns, matches, merges
 from canarykit.events.engines.answer import IDS, identified
 from canarykit.events.engines.repeats import ORDER, first_of_each, repeats_note
@@ -69,15 +70,33 @@ class FrameEngine(Engine):
         return self.rows.frame
 
     def event_properties(self) -> tuple[str, ...]:
-        """Keys in the JSON of all events."""
+        """Keys in the JSON of all events, found once."""
+        return self._property_names
+
+    @cached_property
+    def _property_names(self) -> tuple[str, ...]:
+        if self._walked is not None:
+            return tuple(sorted(self._walked.names))
         name = self._mapping["properties"]
         return document_keys(self._document(name)) if name in self.columns else ()
+
+    @cached_property
+    def _walked(self) -> Scanned | None:
+        """What one walk tells of all documents; None where they are few, or no text."""
+        name = self._mapping["properties"]
+        if name not in self.columns or pa.types.is_nested(self.rows.column(name).type):
+            return None
+        texts = self._document(name)
+        every = np.ones(len(texts), dtype=bool)
+        return scan_documents(texts, [], every, of=len(texts)) if is_walked(texts, len(texts)) else None
 
     def count_unreadable(self) -> int:
         """How many events have properties that hold no object."""
         name = self._mapping["properties"]
         if name not in self.columns or pa.types.is_nested(self.rows.column(name).type):
             return 0
+        if self._walked is not None:
+            return self._walked.n_unreadable
         return int(pc.sum(unreadable(self._document(name))).as_py() or 0)
 
     def shards(self, query: Query) -> Iterator[pa.Table]:
