@@ -358,3 +358,16 @@ def test_a_time_to_event_survives_its_plain_form_and_knows_which_way_is_harm():
 def test_what_cannot_be_meant_is_refused_by_its_name(build, message):
     with pytest.raises(ck.CanarykitError, match=message):
         build()
+
+
+def test_a_conversion_that_only_comes_later_is_told_apart_by_those_whose_time_is_over():
+    """Everybody takes thirty times as long: concurrent shares differ for hours, whole ones do not."""
+    slower = judge(
+        release(Effect("delay", 30)), ck.Guardrail(metrics.Conversion("signup finished", within="12h"))
+    )
+    table = next(part for part in slower.sections if part.title == "other choices of people").table
+    rows = {row["who"]: row for row in table.to_dicts()}
+    whole, so_far = rows["people whose whole time is over"], rows["everybody compared"]
+    assert whole["canary_people"] < so_far["canary_people"]
+    assert whole["low"] < 0 < whole["high"]
+    assert so_far["difference"] < whole["difference"]

@@ -22,6 +22,7 @@ from canarykit.stats.checks import Z_95
 
 __all__ = ["busiest_section", "novelty_sections", "sensitivity_sections"]
 
+WHOLE_TIME = "people whose whole time is over"
 _DAY = 86_400_000_000
 
 
@@ -50,7 +51,9 @@ def sensitivity_sections(
         if first is None:
             continue
         shown: list[npt.NDArray[np.bool_]] = []
-        for words, mask in choices:
+        over = used & found.time_is_over(i)
+        matured = [(WHOLE_TIME, over)] if over.any() else []
+        for words, mask in [*choices, *matured]:
             if any(np.array_equal(mask, other) for other in shown):
                 continue
             shown.append(mask)
@@ -77,6 +80,11 @@ def sensitivity_sections(
         "planned look: not for stopping. People who changed arm are canary people only, so leaving out just "
         "them favours neither honesty nor the release; those first seen in this stage are the clean choice."
     )
+    if any(row[1] == WHOLE_TIME for row in rows):
+        text += (
+            " Where people come to it later and no fewer do, the shares of those whose whole time is over "
+            "agree; the evidence compares everybody at the same moment, and says that it is slower."
+        )
     return (Section("other choices of people", text, Table.of(table, rows)),)
 
 
