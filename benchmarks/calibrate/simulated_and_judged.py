@@ -34,7 +34,7 @@ ERRORS = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
 PAID = ck.Guardrail(Conversion("paid"), worse="lower", margin_ratio=0.95)
 REVENUE = ck.Guardrail(Total("paid", "amount"), worse="lower", margin_ratio=0.9)
 TABLE = "simulate_decisions beside people judged one by one"
-MOST = 1000
+MOST = 2000
 DWELL = 24
 
 
@@ -216,9 +216,9 @@ def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
     for place, release in enumerate(releases()):
         some = runs // 4 if release.guardrail is REVENUE else runs
         expected = by_people(release, some, rng + place)
-        for verdict, share in simulated(release, 2 * runs, 1000 + rng + place).items():
+        for verdict, share in simulated(release, 4 * runs, 1000 + rng + place).items():
             rule = f"{verdict}: {release.words}"
-            yield _line(rule, release.ratio, share, 2 * runs, expected[verdict], some, held=not release.delay)
+            yield _line(rule, release.ratio, share, 4 * runs, expected[verdict], some, held=not release.delay)
     stages = tuple(Stage(share, 12.0 * i, 12.0 * i + 12) for i, share in enumerate((0.05, 0.25, 0.5)))
     for place, (ratio, scope) in enumerate(product((1.0, 1.5, 2.5), ("rollout", "rollout alone"))):
         cell = Cell("10% in all after 0.05 h", stages, 100, 1.02, ratio=ratio, scope=scope)
@@ -232,7 +232,7 @@ def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
             plan,
             ck.Scenario(error_rate=0.1, effects=[Effect("errors", ratio)]),
             ck.Guardrail(ErrorShare(), margin_ratio=1.02),
-            2 * runs,
+            4 * runs,
             traffic=100.0,
             on_hold="go on",
             evidence="stage" if scope.endswith("alone") else "ramp",
@@ -242,7 +242,7 @@ def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
             progress=False,
         )
         share = found.probability("roll back")
-        yield _line(f"roll back: {cell.words}", ratio, share, 2 * runs, expected_share, runs)
+        yield _line(f"roll back: {cell.words}", ratio, share, 4 * runs, expected_share, runs)
 
 
 def _line(
