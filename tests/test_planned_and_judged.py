@@ -323,7 +323,7 @@ def verdict_on_groups(rng, base, ratio, per_hour):
     return Row(int(row[0])).verdict if look[0] >= 0 else Verdict.HOLD
 
 
-@pytest.mark.parametrize("ratio", [1.0, 1.6])
+@pytest.mark.parametrize("ratio", [1.0, 1.25])
 def test_decisions_about_organisations_fall_as_often_as_on_logs_of_organisations(ratio):
     runs, rng = 40, np.random.default_rng(21)
     back = sum(verdict_on_groups(rng, 0.25, ratio, 25) is Verdict.ROLL_BACK for _ in range(runs)) / runs

@@ -431,7 +431,7 @@ def metric_from_dict(content: Mapping[str, Any]) -> Metric:
     Examples
     --------
     >>> metric_from_dict({"metric": "conversion", "event": "paid", "within": "3d"})
-    Conversion(event='paid', within='3d', where=(), name='')
+    Conversion(event='paid', within='3d', where=(), name='', cuped=None)
     """
     if not isinstance(content, Mapping):
         raise PlanError(f"a metric is {content!r}; expected an object such as {{'metric': 'error share'}}")

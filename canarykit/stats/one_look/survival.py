@@ -85,7 +85,7 @@ def waiting_times(observed: ArrayLike, happened: ArrayLike) -> WaitingTimes:
     Examples
     --------
     >>> times = waiting_times([1, 2, 2, 3, 5], [True, True, False, False, True])
-    >>> times.share_by(2), times.time_of(0.5)
+    >>> round(times.share_by(2), 6), times.time_of(0.5)
     (0.4, 5.0)
     """
     observed, happened = np.asarray(observed, float), np.asarray(happened, bool)
