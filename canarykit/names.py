@@ -1,13 +1,13 @@
-"""Lists of names as a caller may write them: one bare text is one name, never its letters."""
+"""Lists of names: as a caller may write them (one bare text is one name, never its letters), and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from canarykit.errors import PlanError
 
-__all__ = ["names_of", "one_or_more"]
+__all__ = ["listed", "names_of", "one_or_more"]
 
 
 def one_or_more(given: Any) -> tuple[Any, ...]:
@@ -49,3 +49,16 @@ def names_of(given: Any, what: str) -> tuple[str, ...]:
         if not isinstance(name, str) or not name.strip():
             raise PlanError(f"{what} holds {name!r}; expected names, each a text that is not blank")
     return names
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["errors"]), listed(["errors", "payments", "speed"])
+    ('errors', 'errors, payments and speed')
+    """
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + f" and {names[-1]}"

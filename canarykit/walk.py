@@ -30,7 +30,7 @@ __all__ = ["collect", "main"]
 
 STAGE_NOTEBOOKS = "1[0-9]_*.ipynb"
 OWN_RELEASE = "90_your_release.ipynb"
-MARK = "canarykit-walk:"
+MARK, ASSUMED = "canarykit-walk:", "canarykit-assumed:"
 COLUMNS = (
     Column("stage", "stage"),
     Column("share", "share", "share"),
@@ -48,6 +48,7 @@ class Walked:
     name: str
     page: Path
     lines: tuple[dict[str, Any], ...]
+    assumed: tuple[str, ...] = ()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,6 +91,11 @@ def _walk(options: argparse.Namespace) -> int:
             walked.append(_run(path, build, own, kernel))
     lines = [line for notebook in walked for line in notebook.lines]
     print(Table.of(COLUMNS, [_shown(line) for line in lines]).to_text())
+    assumed = [text for notebook in walked for text in notebook.assumed]
+    if assumed:
+        print(
+            "\nAssumed, to be read before the verdict is used:" + "".join(f"\n  {text}" for text in assumed)
+        )
     index = _write_index(walked, build)
     print(f"\nReports and executed notebooks: open {_relative(index)}")
     return 0
@@ -101,10 +107,26 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
 
     found = namespace.get("reports") or [namespace["report"]]
     reports: list[StageReport] = list(found.values()) if isinstance(found, dict) else list(found)
+    for text in _assumed(namespace):
+        print(ASSUMED + text)
     for number, report in enumerate(reports, start=1):
         page = Path(build) / f"{stem}_report{f'_{number}' if len(reports) > 1 else ''}.html"
         report.to_html(page)
         print(MARK + json.dumps(stage_line(report, page.name)))
+
+
+def _assumed(namespace: dict[str, Any]) -> list[str]:
+    """What an own release was judged by without having been given it: the steps, and the guardrails."""
+    lines = []
+    if "PLAN" in namespace and not namespace["PLAN"]:
+        lines.append(
+            "no PLAN=: the steps of the ramp were found in the events; people who were chosen or enrolled "
+            "themselves are not told from the randomised ones"
+        )
+    suggested = namespace.get("suggested")
+    for label, worse, *_, tolerated in ([row[0], row[1], row[4]] for row in getattr(suggested, "rows", ())):
+        lines.append(f"proposed from the events: {label}, {worse} is worse, tolerated {tolerated}")
+    return [one_line(line) for line in (*lines, *getattr(suggested, "notes", ()))]
 
 
 def forget() -> None:
@@ -161,7 +183,8 @@ def _run(path: Path, build: Path, own: dict[str, str], kernel: Any) -> Walked:
     page = build / f"{path.stem}.html"
     write_whole(page, exporter.from_notebook_node(notebook)[0])
     lines = tuple(json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK))
-    return Walked(path.stem, page, lines)
+    assumed = [line.removeprefix(ASSUMED) for line in said.splitlines() if line.startswith(ASSUMED)]
+    return Walked(path.stem, page, lines, tuple(assumed))
 
 
 def _notebook_part(name: str) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 import canarykit as ck
 from canarykit.__main__ import main
+from canarykit.simulate import Effect
 from tests.release import make_release, ramp_plan
 
 AS_OF = "2026-09-20T09:00:00Z"
@@ -78,6 +79,35 @@ def test_guardrails_come_from_the_plan_file_or_their_own(files, tmp_path, capsys
     assert "paid within 1d" in capsys.readouterr().out
     assert run((events, persons, plan), "--guardrails", '["$exception"]') == 10
     assert "people with $exception" in capsys.readouterr().out
+
+
+def test_without_a_plan_the_ramp_is_found_in_the_events_and_said(tmp_path, capsys):
+    log = found_ramp(tmp_path / "export")
+    asked = ["evaluate", log, "--flag", "new-checkout", "--as-of", "2026-09-10T09:00:00Z"]
+    assert main(asked) == 20
+    said = capsys.readouterr()
+    assert "stage: observed 50% (percentage; canary share 50.0 %)" in said.out
+    assert "no --plan: the ramp of new-checkout was found in the events (observed 10% from" in said.err
+    assert "judged on people with $exception alone" in said.err
+    assert main([*asked, "--guardrails", "proposed"]) == 20
+    said = capsys.readouterr()
+    assert "95 % quantile of load_ms" in said.out
+    assert "ck.Guardrail(ck.metrics.Conversion('paid'" in said.err
+
+
+def test_neither_a_plan_nor_a_flag_asks_for_one(files, capsys):
+    events, _, _ = files(n=200)
+    assert main(["evaluate", events, "--as-of", AS_OF]) == 1
+    assert "neither --plan nor --flag is given" in capsys.readouterr().err
+
+
+def found_ramp(path):
+    """The export of a release from 10 to 50 %, with five times the errors."""
+    stages = (ck.Stage.for_share("a", 10, dwell="2d"), ck.Stage.for_share("b", 50, dwell="2d"))
+    plan = ck.RolloutPlan("new-checkout", stages, starts_at="2026-09-07T09:00:00Z")
+    scenario = ck.Scenario(effects=[Effect("errors", 5.0)], error_rate=0.05)
+    ck.simulate_rollout(plan, ck.Population(4000), scenario, rng=7, path=path, progress=False)
+    return str(path / "events.parquet")
 
 
 def test_github_actions_get_a_summary_outputs_and_an_annotation(files, tmp_path, monkeypatch, capsys):

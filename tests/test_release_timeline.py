@@ -8,7 +8,9 @@ import pytest
 
 import canarykit as ck
 from canarykit import walk
+from canarykit.display import Note
 from canarykit.health.page.timeline import release_page, stage_line
+from canarykit.health.suggestions import SuggestedGuardrails
 from tests.release import make_release, ramp_plan
 from tests.test_report import Page
 
@@ -48,6 +50,18 @@ def test_the_index_of_a_walk_leads_to_every_report_and_notebook(reports, tmp_pat
         assert f"{report.verdict.icon} {report.verdict.value}" in text
     assert "width=device-width" in text
     assert "prefers-color-scheme:dark" in text
+
+
+def test_what_a_walk_assumed_of_an_own_release_is_told_on_the_terminal(reports, tmp_path, capsys):
+    rows = (("paid", "lower", "12.0 %", 300, "down to 0.9 times", 0.9, "0.8 times", "a reason"),)
+    proposed = SuggestedGuardrails((), rows, (Note("assumed", "chosen by names"),))
+    walk.collect({"report": reports[0], "PLAN": "", "suggested": proposed}, str(tmp_path), "90")
+    marked = [line for line in capsys.readouterr().out.splitlines() if line.startswith(walk.ASSUMED)]
+    said = [line.removeprefix(walk.ASSUMED) for line in marked]
+    assert said[0].startswith("no PLAN=: the steps of the ramp were found in the events")
+    assert said[1:] == [
+        "proposed from the events: paid, lower is worse, tolerated down to 0.9 times", "chosen by names"
+    ]  # fmt: skip
 
 
 def test_bars_of_the_timeline_lie_where_the_stages_were_in_time(reports):

@@ -32,7 +32,11 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     assert report.verdict is Verdict.ROLL_BACK
     assert "where $browser is Safari " in report.headline
     assert "x, elsewhere 1" in report.headline
-    assert "split over 20 segments; they differ, p < 0.001, Holm" in report.headline
+    assert "(split over 20 segments)." in report.headline
+    (note,) = (note for note in report.notes if note.code == "segment")
+    assert "split over 20 segments; E = " in str(note)
+    assert "they differ, p < 0.001, Holm)" in str(note)
+    assert " Above all where $browser is Safari." in report.summary()
     assert report.next_steps[-1] == (
         "Judge that segment alone with people={'$browser': 'Safari'}, and look at its sessions."
     )
@@ -45,6 +49,24 @@ def test_what_the_others_thin_out_is_not_promoted(safari):
     assert report.verdict is Verdict.HOLD
     assert "got worse where $browser is Safari" in report.reason
     assert "it is not promoted while that stands" in report.reason
+
+
+def test_the_worst_segment_is_shown_where_harm_in_it_is_not_proven():
+    report = judge(released({"browser": "Safari"}, ratio=3.0), 1.25)
+    assert not report.harmed_segments
+    assert "Safari" not in report.headline
+    (note,) = (note for note in report.notes if note.code == "segment_unproven")
+    table = report.section("by $browser").to_frame().set_index("segment")
+    here = table.loc["Safari", "people with $exception, ratio"]
+    assert here == table["people with $exception, ratio"].max()
+    assert f"worst where $browser is Safari, {here:.3g}x, elsewhere " in str(note)
+    for view in (repr(report), report.to_markdown(), report._repr_html_(), report.to_html()):
+        assert "browser is Safari" in view.replace("\\", "")
+
+
+def test_no_segment_is_singled_out_where_nothing_looks_worse():
+    report = judge(released({}, ratio=1.0), 1.25)
+    assert not [note for note in report.notes if note.code.startswith("segment")]
 
 
 def test_judging_one_segment_is_one_argument(safari):

@@ -12,6 +12,7 @@ from canarykit.metrics.guardrail import roll_back_line
 from canarykit.metrics.risk import IntervalCounts, RiskSets
 from canarykit.simulate import Effect
 from canarykit.stats.any_look.cohort_events import CohortEvents
+from tests.release import STAGE, make_release, ramp_plan
 
 PLAN = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50, dwell="2d"),), starts_at="2026-09-07T09:00:00Z")
 END = "2026-09-09T09:00:00Z"
@@ -49,6 +50,26 @@ def test_the_same_harm_rolls_back_where_it_is_not_tolerated(nearly_twice_the_err
     tight = judge(nearly_twice_the_errors, ck.Guardrail("$exception", margin_ratio=1.25))
     assert tight.verdict is ck.Verdict.ROLL_BACK
     assert "rolled back beyond 1x, tolerated up to 1.25x" in tight.to_markdown()
+
+
+def test_where_lower_is_worse_the_lines_are_below_and_down_to(nearly_twice_the_errors):
+    guardrails = [
+        ck.Guardrail(metrics.Conversion("paid", within="1d"), margin_ratio=0.8),
+        ck.Guardrail(metrics.Total("paid", "amount"), margin_ratio=0.8),
+    ]
+    report = judge(nearly_twice_the_errors, guardrails)
+    share, money = (report.check(guardrail.label) for guardrail in guardrails)
+    assert share.margin_text == "rolled back below 1x, tolerated down to 0.8x, hoped for 1x"
+    assert money.margin_text.startswith("rolled back below 0, tolerated down to -")
+    assert "beyond" not in "".join(check.meaning for check in (share, money))
+
+
+def test_who_came_in_last_is_said_once_for_all_guardrails():
+    guardrails = [ck.Guardrail(metric) for metric in ("$exception", metrics.Conversion("paid", within="1d"))]
+    log, plan = make_release(n=3000).log, ramp_plan()
+    report = ck.evaluate_stage(log, plan, STAGE, guardrails, as_of="2026-09-19T12:07:00Z")
+    (said,) = [str(note) for note in report.notes if note.code == "waiting"]
+    assert "what they do counts for people with $exception and paid within 1d once" in said
 
 
 def test_the_table_tells_the_evidence_of_now_and_when_it_crossed(nearly_twice_the_errors):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from canarykit.commands.shared import append, guardrails_of, or_complain, say
+from canarykit.commands.shared import append, guardrails_of, note, or_complain, say
 from canarykit.documents import parse_document
 from canarykit.errors import PlanError
 from canarykit.escaping import one_line, workflow_text
@@ -51,15 +51,20 @@ class _Described(click.Command):
 
 @click.command(cls=_Described)
 @click.argument("export")
-@click.option("--plan", required=True, help="JSON of the plan, as RolloutPlan.to_json writes it")
+@click.option(
+    "--plan",
+    help="JSON of the plan, as RolloutPlan.to_json writes it; without it, the steps of the ramp of --flag "
+    "are found in the events up to --as-of",
+)
 @click.option("--stage", help="name of the stage; default: the one running up to --as-of")
 @click.option("--as-of", required=True, help="moment of the evaluation, e.g. 2026-09-20T09:00:00Z")
-@click.option("--flag", help="key of the flag, to make sure that the plan is the one meant")
+@click.option("--flag", help="key of the flag; with --plan, to make sure that the plan is the one meant")
 @click.option("--persons", help="persons export")
 @click.option("--groups", help="groups export")
 @click.option(
     "--guardrails",
-    help="JSON list of guardrails, or a file of it (below); default: those of the plan file, else errors",
+    help="JSON list of guardrails, or a file of it (below), or the word `proposed`: those that "
+    "ck.suggest_guardrails finds in the events; default: those of the plan file, else exceptions",
 )
 @click.option("--scan", is_flag=True, help="leave large Parquet files on disk")
 @click.option("--format", help="kind of export, where its columns do not say so")
@@ -110,8 +115,12 @@ def evaluate(**given: Any) -> int:
 def _evaluate(options: dict[str, Any]) -> int:
     import canarykit as ck
 
-    plan = ck.RolloutPlan.from_json(options["plan"])
-    if options["flag"] and options["flag"] != plan.flag:
+    plan = None if options["plan"] is None else ck.RolloutPlan.from_json(options["plan"])
+    if plan is None and not options["flag"]:
+        raise PlanError(
+            "neither --plan nor --flag is given: name the flag whose ramp is to be found in the events"
+        )
+    if plan is not None and options["flag"] and options["flag"] != plan.flag:
         raise PlanError(f"the plan is for flag {plan.flag!r}, not for {options['flag']!r}")
     read = ck.scan_posthog if options["scan"] else ck.read_posthog
     log = read(
@@ -121,11 +130,14 @@ def _evaluate(options: dict[str, Any]) -> int:
         format=options["format"],
         tz=options["tz"],
     )
+    plan = _observed_plan(log, options) if plan is None else plan
+    stage = options["stage"] or _stage_up_to(plan, options["as_of"])
+    guardrails = _guardrails(log, plan, stage, options)
     report = ck.evaluate_stage(
         log,
         plan,
-        options["stage"] or _stage_up_to(plan, options["as_of"]),
-        guardrails_of(options["guardrails"], options["plan"]),
+        stage,
+        guardrails,
         as_of=options["as_of"],
         harm_budget=options["harm_budget"],
         max_unusable_share=options["max_unusable_share"],
@@ -135,6 +147,8 @@ def _evaluate(options: dict[str, Any]) -> int:
         crossers=options["crossers"].replace("-", " "),
         people=parse_document(options["people"], "the text of --people") if options["people"] else None,
     )
+    if guardrails is None:
+        note("no guardrails were given: judged on people with $exception alone (see --guardrails proposed)")
     markdown = report.to_markdown()
     say(one_line(report.headline) if options["markdown"] else markdown.rstrip("\n"))
     if options["markdown"]:
@@ -145,6 +159,33 @@ def _evaluate(options: dict[str, Any]) -> int:
         or_complain(lambda: report.to_json(options["json"], indent=1))
     _tell_github(report, markdown)
     return int(report.exit_code)
+
+
+def _observed_plan(log: Any, options: dict[str, Any]) -> Any:
+    """The plan that the first exposures show, which is said on stderr."""
+    import canarykit as ck
+
+    plan = ck.exposures(log, options["flag"], as_of=options["as_of"]).observed_plan()
+    steps = ", ".join(
+        f"{name} from {start:%Y-%m-%d %H:%M} UTC" for name, (start, _) in plan.windows().items()
+    )
+    note(
+        f"no --plan: the ramp of {plan.flag} was found in the events ({steps}). People who were chosen or "
+        "enrolled themselves are not told from the randomised ones; a plan tells them"
+    )
+    return plan
+
+
+def _guardrails(log: Any, plan: Any, stage: str, options: dict[str, Any]) -> list[Any] | None:
+    """What is judged, None for the default; proposals are said on stderr."""
+    import canarykit as ck
+
+    if options["guardrails"] == "proposed":
+        drawn = stage if plan.stage(stage).kind == "percentage" else None
+        proposed = ck.suggest_guardrails(log, plan.flag, plan, stage=drawn)
+        note(f"proposed from the events, to be read and kept: {proposed.code}")
+        return list(proposed.guardrails) or None
+    return guardrails_of(options["guardrails"], options["plan"])
 
 
 def _stage_up_to(plan: Any, as_of: str) -> str:

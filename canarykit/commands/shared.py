@@ -19,6 +19,7 @@ __all__ = [
     "connect",
     "connection",
     "guardrails_of",
+    "note",
     "or_complain",
     "say",
     "show",
@@ -48,8 +49,8 @@ def connect(host: str, project: int | None, record: str) -> Any:
     import canarykit as ck
 
     made = ck.PostHog(host, project, record=record)
-    for note in made.notes:
-        click.echo(f"note: {note}", err=True)
+    for item in made.notes:
+        note(str(item))
     return made
 
 
@@ -58,11 +59,13 @@ def show(result: Any, as_json: bool) -> None:
     say(result.to_json(indent=1) if as_json else result.to_markdown().rstrip("\n"))
 
 
-def guardrails_of(guardrails: str | None, plan: str) -> list[Any] | None:
+def guardrails_of(guardrails: str | None, plan: str | None) -> list[Any] | None:
     """Guardrails of an option, else of the plan file; None where neither has any."""
     from canarykit.metrics import Guardrail
 
     source = guardrails or plan
+    if source is None:
+        return None
     if source.lstrip().startswith(("{", "[")):
         content = parse_document(source, "the text of --guardrails")
     else:
@@ -90,6 +93,11 @@ def or_complain(write: Callable[[], Any]) -> None:
         write()
     except CanarykitError as problem:
         complain(str(problem))
+
+
+def note(text: str) -> None:
+    """What was assumed, in one line on stderr."""
+    print(f"note: {one_line(text)}", file=sys.stderr)
 
 
 def complain(problem: str) -> None:

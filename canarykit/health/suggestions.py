@@ -74,7 +74,7 @@ class SuggestedGuardrails(Result):
         Column("worse", "worse when"),
         Column("now", "now"),
         Column("people", "people measured", "count"),
-        Column("tolerated", "tolerated up to"),
+        Column("tolerated", "tolerated"),
         Column("safe", "shown safe in time, if harmless", "share"),
         Column("seen", "harm seen in time from"),
         Column("because", "because"),
@@ -317,7 +317,8 @@ def _proposal(
     critical = isinstance(metric, ErrorShare) and metric.event == "$exception"
     guardrail = Guardrail(metric, margin_ratio=margin, critical=critical)
     now = format_value(base.value, "share" if isinstance(metric, ShareMetric) else "number")
-    row = (guardrail.label, worse, now, base.people, f"{margin:g} times", safe, seen, why)
+    tolerated = f"{'down' if worse == 'lower' else 'up'} to {margin:g} times"
+    row = (guardrail.label, worse, now, base.people, tolerated, safe, seen, why)
     return guardrail, row
 
 

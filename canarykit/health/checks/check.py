@@ -112,6 +112,8 @@ class Check:
         How the interval and the evidence were computed.
     against
         What the effect is relative to, where that is not what stands beside it.
+    by_ramp
+        Whether harm is shown by the whole ramp so far, and not by this stage alone.
     """
 
     name: str
@@ -135,6 +137,12 @@ class Check:
     evidence_name: str = "E"
     method: str = ""
     against: str = ""
+    by_ramp: bool = False
+
+    @property
+    def lower_is_worse(self) -> bool:
+        """Whether what is tolerated lies below what is hoped for; False where either is unknown."""
+        return self.margin is not None and self.hoped is not None and self.margin < self.hoped
 
     @property
     def looks_worse(self) -> bool:
@@ -143,7 +151,7 @@ class Check:
         seen = [number for number in numbers if number is not None]
         if len(seen) < len(numbers) or self.hoped is None or self.margin is None:
             return False
-        return max(seen) < self.hoped if self.margin < self.hoped else min(seen) > self.hoped
+        return max(seen) < self.hoped if self.lower_is_worse else min(seen) > self.hoped
 
     @property
     def effect_text(self) -> str:
@@ -175,7 +183,8 @@ class Check:
         )
         if self.roll_back is None or self.hoped is None:
             return margin
-        return f"rolled back beyond {beyond}, tolerated up to {margin}, hoped for {hoped}"
+        past, up_to = ("below", "down to") if self.lower_is_worse else ("beyond", "up to")
+        return f"rolled back {past} {beyond}, tolerated {up_to} {margin}, hoped for {hoped}"
 
     @property
     def evidence_text(self) -> str:

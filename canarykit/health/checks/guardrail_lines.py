@@ -70,6 +70,9 @@ def guardrail_check(
         status, meaning = Status.BREACH, f"Beyond the limit of {limit} for sure, while the control keeps it."
     elif comparisons_off and status is not Status.UNCLEAR:
         status, meaning = Status.UNCLEAR, f"Not judged, because the comparison is not valid. ({meaning})"
+    by_ramp = status in (Status.HARM, Status.TOLERATED) and judged.is_shown_by_ramp_alone(roll_back)
+    if by_ramp:
+        meaning += " The evidence is that of the whole ramp so far; this stage alone does not show it."
     crossed_at, crossed_with = _crossing(question, comparison, i, roll_back)
     weight = f"weight {judged.weight:.3g}"
     if judged.unit == "ratio":
@@ -117,6 +120,7 @@ def guardrail_check(
         crossed_with=crossed_with,
         evidence_name="harm E",
         method=method + LIMITS,
+        by_ramp=by_ramp,
     )
     if status is Status.WAIT and check.looks_worse:
         return replace(check, meaning=f"Looks worse than the control. {meaning.replace(NO_HARM, NOT_YET)}")
@@ -279,6 +283,7 @@ def _guardrail_status(
         )
     is_safe = safe >= promote
     line = format_value(judged.roll_back, kind)
+    beyond = "below" if lower else "beyond"
     no_change = judged.roll_back == (1.0 if judged.unit == "ratio" else 0.0)
     if harm >= roll_back and not is_safe:
         than = "chance explains" if no_change else f"the line of rollback of {line} allows"
@@ -287,7 +292,9 @@ def _guardrail_status(
             f"stay within the tolerated {margin}. {_effect_words(judged, who)}."
         )
     if harm >= roll_back:
-        than = "Worse than the control" if no_change else f"Beyond the line of rollback of {line}"
+        than = (
+            "Worse than the control" if no_change else f"{beyond.capitalize()} the line of rollback of {line}"
+        )
         return Status.TOLERATED, (
             f"{than}, and shown to be within the tolerated {margin}: at worst {bound}. It is not rolled back."
         )
@@ -297,7 +304,7 @@ def _guardrail_status(
         return Status.WAIT, (
             f"Nothing shown yet: what was seen does not bound the effect ({margin} is tolerated)."
         )
-    harmless = NO_HARM if no_change else f"Not shown to be beyond {line}"
+    harmless = NO_HARM if no_change else f"Not shown to be {beyond} {line}"
     return Status.WAIT, f"{harmless}, and not shown to be safe: at worst {bound}, {margin} is tolerated."
 
 

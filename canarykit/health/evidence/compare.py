@@ -40,6 +40,7 @@ from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
+from canarykit.names import listed
 from canarykit.stats.one_look.srm import sequential_srm_tilt
 
 __all__ = ["Comparison", "compare", "margin_ratio"]
@@ -129,6 +130,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
     sets: list[RiskSets | None] = []
+    waiting: dict[int, list[str]] = {}
     values = value_moments(data, found, used)
     notes += past_notes(question, values, found.only(used))
     for i, guardrail in enumerate(question.guardrails):
@@ -136,11 +138,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             risk = _risk_sets(data, found, used, i)
             sets.append(risk)
             if risk.waiting:
-                text = (
-                    f"{question.unit_words} who came in last: what they do counts for {guardrail.label} once "
-                    "enough have come in with them to compare them with"
-                )
-                notes.append(Note("waiting", text, risk.waiting))
+                waiting.setdefault(risk.waiting, []).append(guardrail.label)
             past = found.before[i] if found.before else None
             if past is not None:
                 window = getattr(guardrail.metric, "cuped", None)
@@ -154,6 +152,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             sets.append(None)
             weight = question.weights[i] / question.sharing
             judged.append(judge_value(question, guardrail, weight, values[i], seconds=_seconds(data)))
+    notes += [_waiting_note(question, count, labels) for count, labels in waiting.items()]
     judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     breached = broken_limits(question, found, used) if question.use_limits else ()
@@ -246,6 +245,15 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
         segment_harm=segment_harm,
         notes=tuple(notes),
     )
+
+
+def _waiting_note(question: Question, count: int, labels: list[str]) -> Note:
+    """Who came in too late to be compared yet, said once for all guardrails with the same number."""
+    text = (
+        f"{question.unit_words} who came in last: what they do counts for {listed(labels)} once enough have "
+        "come in with them to compare them with"
+    )
+    return Note("waiting", text, count)
 
 
 def _seconds(data: DataState) -> float:

@@ -61,6 +61,8 @@ class GuardrailEvidence:
         "ratio", or "value" for a difference in the metric's unit.
     counts
         What the evidence can be recomputed from.
+    stage_log_e
+        Evidence of harm of this stage alone, where that of the ramp before it counts too; else None.
     """
 
     guardrail: Guardrail
@@ -74,6 +76,13 @@ class GuardrailEvidence:
     unit: str
     counts: dict[str, Any]
     roll_back: float = 1.0
+    stage_log_e: Floats | None = None
+
+    def is_shown_by_ramp_alone(self, log_rollback: float) -> bool:
+        """Whether harm is shown, but not by what happened in this stage."""
+        if self.stage_log_e is None or self.weighted_log_e[-1] < log_rollback:
+            return False
+        return bool(self.stage_log_e.max() + math.log(self.weight) < log_rollback)
 
     @property
     def weighted_log_e(self) -> Floats:

@@ -87,4 +87,4 @@ def joined_evidence(own: GuardrailEvidence, whole: GuardrailEvidence, parts: Ram
     }
     names = ("interval", "events_canary", "events_control", "at_risk_canary", "at_risk_control")
     ramp = {name: whole.counts[name] for name in names} | {"parts": [parts.whole, parts.own]}
-    return replace(own, **changed, counts={**own.counts, "ramp": ramp})
+    return replace(own, **changed, stage_log_e=own.harm_log_e, counts={**own.counts, "ramp": ramp})

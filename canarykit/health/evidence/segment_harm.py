@@ -62,15 +62,20 @@ class SegmentHarm:
     p_value: float
 
     @property
-    def words(self) -> str:
-        """Where, how much there and elsewhere, and by what evidence."""
+    def where(self) -> str:
+        """Where, how much there and elsewhere, and out of how many segments: short enough for a headline."""
         here, elsewhere = (format_value(ratio, "ratio") for ratio in (self.here, self.elsewhere))
+        return (
+            f"where {self.name} is {self.segment} {here}, elsewhere {elsewhere} (split over {self.segments} "
+            "segments)"
+        )
+
+    @property
+    def words(self) -> str:
+        """Where and how much, and by what evidence."""
         p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         reached = format_value(self.evidence, "p")
-        return (
-            f"where {self.name} is {self.segment} {here}, elsewhere {elsewhere} (E = {reached} of "
-            f"{self.needed:,.0f}, split over {self.segments} segments; they differ, {p}, Holm)"
-        )
+        return f"{self.where.removesuffix(')')}; E = {reached} of {self.needed:,.0f}; they differ, {p}, Holm)"
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,17 @@ class SegmentTable:
         """The same over all other segments together."""
         others = [table for k, table in enumerate(self.tables[i]) if k != place]
         return _share_ratio(np.sum(others, axis=0).tolist()) if others else None
+
+    def worst(self, i: int, *, lower: bool) -> int | None:
+        """Position of the segment with the most harmful ratio, of those with enough events to tell one."""
+        ratios = {
+            k: ratio
+            for k, table in enumerate(self.tables[i])
+            if _informative(table) and (ratio := _share_ratio(table)) is not None
+        }
+        if len(ratios) < 2:
+            return None
+        return (min if lower else max)(ratios, key=lambda k: ratios[k])
 
 
 def segment_tables(

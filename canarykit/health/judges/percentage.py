@@ -18,8 +18,13 @@ from canarykit.health.evidence.settle import settle_lines
 from canarykit.health.judges.conclude import conclude
 from canarykit.health.question import Question
 from canarykit.health.report.planned_look import planned_sections
-from canarykit.health.report.reasons import comparison_reason, comparison_steps, segment_steps
-from canarykit.health.report.segments import segment_sections
+from canarykit.health.report.reasons import (
+    comparison_reason,
+    comparison_steps,
+    ramp_steps,
+    segment_steps,
+)
+from canarykit.health.report.segments import segment_notes, segment_sections
 from canarykit.health.report.sensitivity import busiest_section, novelty_sections, sensitivity_sections
 from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
@@ -59,6 +64,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         checks=(*checks, *more),
         steps=(
             *comparison_steps(data, row, settle_lines(data, series)),
+            *ramp_steps(checks),
             *segment_steps(comparison.segment_harm),
         ),
         sections=sections,
@@ -66,7 +72,10 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         outcomes=comparison.found,
         judged=comparison.found.only(comparison.used),
         series=series,
-        notes=_notes(question, comparison),
+        notes=(
+            *segment_notes(question.guardrails, comparison.segment_tables, checks, comparison.segment_harm),
+            *_notes(question, comparison),
+        ),
         harmed_segments=comparison.segment_harm,
         segments={name: values[comparison.used] for name, values in comparison.segments.items()},
     )

@@ -188,6 +188,7 @@ def who_is_hit(report: StageReport, *, links: bool = True) -> list[str]:
             if check.status in _HIT or (uncompared and arm.count and is_bad):
                 items.append(_hit_words(check, one.unit, before, places.get(before + check.name)))
         items += [_segment_words(segment, before) for segment in one.harmed_segments]
+        items += [html_text(f"{before}{note}.") for note in one.notes if note.code == "segment_unproven"]
     if not items:
         without = "without" if report.kind == "percentage" else "without it"
         counts = counted(report.n_canary, f"{report.unit} have it")

@@ -9,8 +9,16 @@ from canarykit.health.checks.check import Check, Status
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
 from canarykit.health.evidence.segment_harm import SegmentHarm
+from canarykit.names import listed
 
-__all__ = ["GAP_STEP", "comparison_reason", "comparison_steps", "listed", "moved_unwatched", "segment_steps"]
+__all__ = [
+    "GAP_STEP",
+    "comparison_reason",
+    "comparison_steps",
+    "moved_unwatched",
+    "ramp_steps",
+    "segment_steps",
+]
 
 _NOT_ABOUT_EFFECTS = (
     Row.TOO_LITTLE,
@@ -23,32 +31,28 @@ _NOT_ABOUT_EFFECTS = (
 GAP_STEP = "Find out what the gaps are; load what is missing, or name the time in known_gaps."
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
-
-    Examples
-    --------
-    >>> listed(["errors"]), listed(["errors", "payments", "speed"])
-    ('errors', 'errors, payments and speed')
-    """
-    if len(names) < 2:
-        return "".join(names)
-    return ", ".join(names[:-1]) + f" and {names[-1]}"
-
-
 def comparison_reason(
     data: DataState, row: Row, checks: Sequence[Check], segments: Sequence[SegmentHarm] = ()
 ) -> str:
     """One sentence for a randomised stage; a segment in which it got worse is named in it."""
-    plain = _reason(data, row, checks)
     if not segments or row in _NOT_ABOUT_EFFECTS:
-        return plain
+        return _reason(data, row, checks)
     worst = segments[0]
-    if row is Row.HARM:
-        return f"{plain.rstrip('.')}; {worst.label} {worst.words}."
-    return (
-        f"{data.question.stage}: {worst.label} got worse {worst.words}; it is not promoted while that stands."
-    )
+    if row is not Row.HARM:
+        return (
+            f"{data.question.stage}: {worst.label} got worse {worst.where}; it is not promoted while that "
+            "stands."
+        )
+    plain = _reason(data, row, checks).rstrip(".")
+    same = plain.startswith(f"{data.question.stage}: {worst.label} ")
+    return f"{plain}; {worst.where if same else f'{worst.label} {worst.where}'}."
+
+
+def ramp_steps(checks: Sequence[Check]) -> tuple[str, ...]:
+    """What to do where the harm is that of earlier stages, which may have been mended since."""
+    if not any(check.by_ramp for check in checks):
+        return ()
+    return ("If the feature was changed since the ramp began, judge this stage alone with evidence='stage'.",)
 
 
 def segment_steps(segments: Sequence[SegmentHarm]) -> tuple[str, ...]:
@@ -170,7 +174,7 @@ def moved_unwatched(checks: Sequence[Check]) -> list[tuple[Check, str]]:
     for c in checks:
         if c.hoped is None or c.margin is None:
             continue
-        lower = c.margin < c.hoped
+        lower = c.lower_is_worse
         limit = c.effect_low if lower else c.effect_high
         if limit is not None and (limit > c.hoped if lower else limit < c.hoped):
             moved.append((c, "rose" if lower else "fell"))
@@ -189,18 +193,20 @@ def _harm_so_far(guardrails: Sequence[Check]) -> str:
         return "no harm shown, but"
     effect = f" ({worse[0].effect_text})" if len(worse) == 1 else ""
     looks = "looks" if len(worse) == 1 else "look"
-    return f"{_first_names(worse)} {looks} worse{effect}, not shown to be beyond the line of rollback;"
+    return f"{_first_names(worse)} {looks} worse{effect}, not shown to be past the line of rollback;"
 
 
 def _harm_words(check: Check) -> str:
     """That a guardrail got worse, with numbers that say so."""
     arms = f"{check.canary} with the canary, {check.control} without"
     hoped = 0.0 if check.hoped is None else check.hoped
-    lower = check.margin is not None and check.margin < hoped
+    lower = check.lower_is_worse
     if check.effect is not None and (check.effect > hoped if lower else check.effect < hoped):
         when = "" if check.crossed_at is None else f" on {format_value(check.crossed_at, 'time')}"
         return f"{check.name} was shown to be worse{when}; since then the effect faded ({check.effect_text})"
     ours, theirs = (None if arm is None else arm.value for arm in (check.canary, check.control))
     if ours is not None and theirs is not None and (ours > theirs if lower else ours < theirs):
         return f"{check.name} got worse among those it had not happened to yet ({check.effect_text})"
+    if check.by_ramp:
+        return f"{check.name} got worse over the ramp so far (in this stage {arms})"
     return f"{check.name} got worse ({arms})"

@@ -10,8 +10,8 @@ from canarykit.display import Column, Note, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.health.checks.check import Status
 from canarykit.health.decision import Row, Verdict
-from canarykit.health.report.reasons import listed
 from canarykit.health.report.stage_report import COLUMNS, StageReport, recompute
+from canarykit.names import listed
 
 if TYPE_CHECKING:
     import pandas as pd

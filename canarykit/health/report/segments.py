@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy.typing as npt
 
-from canarykit.display import Column, Table
-from canarykit.health.checks.check import Section
-from canarykit.health.evidence.segment_harm import SegmentTable
+from canarykit.display import Column, Note, Table, format_value
+from canarykit.health.checks.check import Check, Section, Status
+from canarykit.health.evidence.segment_harm import SegmentHarm, SegmentTable
 from canarykit.health.people.segment_values import largest
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["segment_sections", "where_sections"]
+__all__ = ["segment_notes", "segment_sections", "where_sections"]
+
+DIFFER = 0.05
+"""From which p-value on (Holm) segments are said to differ in a table or a note."""
+_HARMED = (Status.HARM, Status.BREACH, Status.TOLERATED)
 
 
 def where_sections(
@@ -78,6 +82,38 @@ def segment_sections(guardrails: Sequence[Guardrail], tables: Sequence[SegmentTa
     return tuple(sections)
 
 
+def segment_notes(
+    guardrails: Sequence[Guardrail],
+    tables: Sequence[SegmentTable],
+    checks: Sequence[Check],
+    harmed: Sequence[SegmentHarm],
+) -> tuple[Note, ...]:
+    """Where a guardrail is worst, one sentence each: by what evidence it is named, or that none is proven.
+
+    Said of guardrails that got worse, look worse, or differ between segments.
+    """
+    by_name = {check.name: check for check in checks}
+    notes = []
+    for i, guardrail in enumerate(guardrails):
+        label, check = guardrail.label, by_name.get(guardrail.label)
+        proven = [harm for harm in harmed if harm.label == label]
+        if proven:
+            notes.append(Note("segment", f"{label}: {proven[0].words}"))
+            continue
+        told = [(p, table) for table in tables if (p := table.p_values.get(i)) is not None]
+        if check is None or not told:
+            continue
+        p, table = min(told, key=lambda item: item[0])
+        worst = table.worst(i, lower=guardrail.worse == "lower")
+        if worst is None or not (check.status in _HARMED or check.looks_worse or p < DIFFER):
+            continue
+        here, rest = (format_value(ratio, "ratio") for ratio in (table.ratio(i, worst), table.rest(i, worst)))
+        text = f"{label}: worst where {table.name} is {table.segments[worst]}, {here}, elsewhere {rest}"
+        than = "but harm there is not proven by itself" if p < DIFFER else "so this may be chance"
+        notes.append(Note("segment_unproven", f"{text}; {_interaction(p)}, {than}"))
+    return tuple(notes)
+
+
 def _interaction(p: float) -> str:
-    verdict = "they differ" if p < 0.05 else "no difference shown"
+    verdict = "they differ" if p < DIFFER else "no difference shown"
     return f"{verdict} (p = {p:.3f}, Holm)" if p >= 0.001 else f"{verdict} (p < 0.001, Holm)"

@@ -61,7 +61,9 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
     bad = [check for check in guardrails if check.status in (Status.HARM, Status.BREACH)]
     if report.verdict is Verdict.ROLL_BACK and bad:
         more = f" {len(bad) - 1} more got worse." if len(bad) > 1 else ""
-        return f"{bad[0].name}: {_arms(bad[0])}.{more}"
+        proven = [harm for harm in report.harmed_segments if harm.label == bad[0].name]
+        where = f" Above all where {proven[0].name} is {proven[0].segment}." if proven else ""
+        return f"{bad[0].name}: {_arms(bad[0])}.{where}{more}"
     if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
         names = ", ".join(check.name for check in guardrails[:3])
         rest = f" and {len(guardrails) - 3} more" if len(guardrails) > 3 else ""
