@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from canarykit.lazy import imported
+
 __all__ = ["borrowing", "can_compile", "njit"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,7 +34,7 @@ def can_compile() -> bool:
     temporary folder until the process ends.
     """
     try:
-        numba: Any = import_module("numba")
+        numba: Any = imported("numba")
     except (ImportError, OSError, SystemError) as problem:
         _say(f"numba cannot be used ({problem}); large inputs take the plain, slower form of everything")
         return False

@@ -6,12 +6,16 @@ A room says each name three times, and `tests/test_types.py` keeps the three in 
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
-__all__ = ["lazy_names"]
+__all__ = ["held_back", "imported", "lazy_names"]
 
 
 def lazy_names(
@@ -38,9 +42,9 @@ def lazy_names(
 
     def load(name: str) -> Any:
         if name in home_of:
-            value = getattr(import_module(home_of[name]), name)
+            value = getattr(imported(home_of[name]), name)
         elif name in modules:
-            value = import_module(f"{room}.{name}")
+            value = imported(f"{room}.{name}")
         else:  # name and obj are what "Did you mean" is made of
             message = f"module {room!r} has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=sys.modules[room])
@@ -51,3 +55,36 @@ def lazy_names(
         return sorted({*vars(sys.modules[room]).get("__all__", ()), *home_of, *modules})
 
     return load, names
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """What stands inside is finished first: an interrupt that comes meanwhile is raised at its end.
+
+    Where somebody else handles interrupts, or in another thread than the main one, nothing is changed.
+    """
+    usual = signal.default_int_handler
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if came:
+            raise KeyboardInterrupt
+
+
+def imported(name: str) -> ModuleType:
+    """A module, imported whole: one that was broken off half-way could not be imported again.
+
+    Examples
+    --------
+    >>> imported("json").loads("[1]")
+    [1]
+    """
+    with held_back():
+        return import_module(name)

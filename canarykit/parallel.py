@@ -23,13 +23,16 @@ def ahead(make: Callable[[int], _Made], count: int, workers: int | None) -> Iter
         yield from map(make, range(count))
         return
     waiting: deque[Future[_Made]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for number in range(count):
             waiting.append(pool.submit(make, number))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:  # who was interrupted waits for what is being made, and not for what has not begun
+        pool.shutdown(cancel_futures=True)
 
 
 def in_halves(rows: int, work: Callable[[int, int], None]) -> None:

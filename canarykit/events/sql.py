@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from canarykit.lazy import imported
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["answer", "connect", "glob_quoted", "quoted", "to_arrow"]
+__all__ = ["answer", "as_interrupt", "asking", "connect", "glob_quoted", "quoted", "to_arrow"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A connection of its own, with UTC as its zone; what is registered on it, it alone sees."""
+    imported("duckdb")
     import duckdb
 
     connection = _database(os.getpid()).cursor()
@@ -24,6 +27,24 @@ def connect() -> duckdb.DuckDBPyConnection:
     with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to hide
         connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+@contextmanager
+def as_interrupt() -> Iterator[None]:
+    """DuckDB's own error for an interrupted question becomes what it is: a KeyboardInterrupt."""
+    try:
+        yield
+    except RuntimeError as problem:
+        if "Query interrupted" not in str(problem):
+            raise
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def asking() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for some questions, closed after them; one that is interrupted says so."""
+    with as_interrupt(), connect() as connection:
+        yield connection
 
 
 def answer(statement: str, parameters: Sequence[Any] = (), *, fetch: str = "fetchall", **tables: Any) -> Any:
@@ -35,7 +56,7 @@ def answer(statement: str, parameters: Sequence[Any] = (), *, fetch: str = "fetc
     >>> answer("SELECT sum(n) FROM counts WHERE n > ?", [1], counts=pa.table({"n": [1, 2, 3]}))
     [(5,)]
     """
-    with connect() as connection:
+    with asking() as connection:
         for name, table in tables.items():
             connection.register(name, table)
         return getattr(connection.execute(statement, list(parameters)), fetch)()
@@ -74,4 +95,5 @@ def glob_quoted(path: str) -> str:
 def to_arrow(relation: Any) -> pa.Table:
     """All rows of a relation as one Arrow table."""
     read = getattr(relation, "to_arrow_table", None) or relation.fetch_arrow_table
-    return read()
+    with as_interrupt():
+        return read()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.events.clock import as_micros
+from canarykit.events.sql import as_interrupt
 from canarykit.metrics.share import FunnelShare, MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, Quantile, Ratio
 
@@ -45,8 +46,7 @@ def shard_outcomes(
     if actor != "person_id":
         kept = [name for name in events.column_names if name != "person_id"]
         events = events.select(kept).rename_columns([n if n != actor else "person_id" for n in kept])
-    connection = duckdb.connect()
-    try:
+    with as_interrupt(), duckdb.connect() as connection:
         connection.register("arrow_events", events)
         connection.register("units", units)
         connection.execute("SET preserve_insertion_order = false")
@@ -64,8 +64,6 @@ def shard_outcomes(
             if isinstance(spec, Quantile):
                 answer["numbers"][i] = _numbers_of(connection, spec, stored)
         return answer
-    finally:
-        connection.close()
 
 
 def _plain(

@@ -85,11 +85,11 @@ def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[p
     >>> [values.to_pylist() for values in json_values(column, [("plan",), ("seats",)])]
     [['pro', None, None], ['3', None, None]]
     """
-    from canarykit.events.sql import connect, quoted, to_arrow
+    from canarykit.events.sql import asking, quoted, to_arrow
 
     listed = ", ".join(quoted(pointer(path), "'") for path in paths)
     chosen = ", ".join(f"taken[{position + 1}] AS c{position}" for position in range(len(paths)))
-    with connect() as connection:
+    with asking() as connection:
         connection.register("documents", pa.table({"document": text.cast(_TEXT)}))
         result = to_arrow(
             connection.sql(
@@ -139,9 +139,9 @@ def patched(
 
 def unreadable(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Which documents are there (not empty, not `null`) but are no object, or hold too long a number."""
-    from canarykit.events.sql import connect, to_arrow
+    from canarykit.events.sql import asking, to_arrow
 
-    with connect() as connection:
+    with asking() as connection:
         connection.register("documents", pa.table({"document": texts.cast(_TEXT)}))
         suspects = to_arrow(connection.sql(f"SELECT {SUSPECT.format('document')} AS suspect FROM documents"))
     return is_unreadable(suspects.column("suspect"))
@@ -187,9 +187,9 @@ def _is_valid(text: str) -> bool:
     """Whether DuckDB reads a document as an object: it lets more pass, a comma at the end for one."""
     if not text.lstrip().startswith("{"):
         return False
-    from canarykit.events.sql import connect
+    from canarykit.events.sql import asking
 
-    with connect() as connection:
+    with asking() as connection:
         row = connection.execute(
             "SELECT json_valid(?)", [text.encode("utf-8", "replace").decode()]
         ).fetchone()
@@ -249,9 +249,9 @@ _DECODER = json.JSONDecoder(
 
 def document_keys(texts: pa.ChunkedArray) -> tuple[str, ...]:
     """Keys of all documents of a column, in the order of the alphabet."""
-    from canarykit.events.sql import connect
+    from canarykit.events.sql import asking
 
-    with connect() as connection:
+    with asking() as connection:
         connection.register("documents", pa.table({"document": texts.cast(_TEXT)}))
         return keys_of(lambda sql: connection.sql(sql).fetchall(), "documents", "document")
 

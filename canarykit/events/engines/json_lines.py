@@ -17,7 +17,7 @@ import pyarrow as pa
 from canarykit.errors import DataError, ExportFormatError
 from canarykit.events.documents import ODD_VALUE, pointer, read_document
 from canarykit.events.engines.duckdb.columns import scalar_text
-from canarykit.events.sql import connect, glob_quoted, quoted, to_arrow
+from canarykit.events.sql import asking, glob_quoted, quoted, to_arrow
 from canarykit.events.values import value_text
 
 __all__ = ["JsonLines"]
@@ -72,7 +72,7 @@ class JsonLines:
         first = name or Path(paths[0]).name
         listed = ", ".join(glob_quoted(path) for path in paths)
         try:
-            with connect() as connection:
+            with asking() as connection:
                 counted = connection.execute(
                     "SELECT unnest(CASE WHEN json_type(json) = 'OBJECT' AND len(json_keys(json)) > 0 "
                     "THEN json_keys(json) ELSE [NULL] END) AS key, count(*) "
@@ -134,7 +134,7 @@ class JsonLines:
             return pa.table({})
         filled = " OR ".join(f"{quoted(key)} IS NOT NULL" for key in self.keys) if self.n_empty else "true"
         try:
-            with connect() as connection:
+            with asking() as connection:
                 for name, table in self.tables.items():
                     connection.register(name, table)
                 return to_arrow(connection.sql(f"SELECT * FROM {self.sql} WHERE {filled}"))
@@ -150,7 +150,7 @@ def _odd_values(listed: str, keys: Sequence[str]) -> tuple[frozenset[str], pa.Ta
         return frozenset(), None, frozenset()
     objects = f"read_ndjson_objects([{listed}], ignore_errors = true)"
     pointers = ", ".join(quoted(pointer([key]), "'") for key in asked)
-    with connect() as connection:
+    with asking() as connection:
         kinds = connection.execute(
             f"SELECT DISTINCT json_type(json, [{pointers}]) FROM {objects} WHERE json_type(json) = 'OBJECT'"
         ).fetchall()
@@ -174,7 +174,7 @@ def _odd_values(listed: str, keys: Sequence[str]) -> tuple[frozenset[str], pa.Ta
 
 def _mended(path: str) -> Iterator[dict[str, str | None]]:
     """Objects of the lines that DuckDB does not read."""
-    with connect() as connection:
+    with asking() as connection:
         for lines in _batches(path):
             connection.register("lines", pa.table({"line": pa.array(lines, _TEXT)}))
             left = connection.execute(

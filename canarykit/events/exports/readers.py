@@ -20,6 +20,7 @@ from canarykit.events.engines.json_lines import JsonLines
 from canarykit.events.engines.rows import Rows
 from canarykit.events.exports.files import find_files, kind_of
 from canarykit.events.locations import ExportFile, hive_columns
+from canarykit.progress import LONG_READ, watched
 
 __all__ = ["Read", "read_file", "read_files", "rows_of_answer"]
 
@@ -96,7 +97,7 @@ def _read_parquet(file: ExportFile) -> tuple[Rows, list[Note]]:
             opened = pq.ParquetFile(stream)
             names = opened.schema_arrow.names
             wanted = [name for name in names if name.lower() not in _UNUSED]
-            table = opened.read(columns=wanted) if len(set(names)) == len(names) else opened.read()
+            table = _by_row_groups(opened, wanted if len(set(names)) == len(names) else None)
     except (pa.ArrowException, OSError) as problem:
         reason = str(problem).split("\n")[0]
         raise ExportFormatError(
@@ -106,6 +107,15 @@ def _read_parquet(file: ExportFile) -> tuple[Rows, list[Note]]:
     if position >= 0 and pa.types.is_string(table.schema.field(position).type):
         table = table.set_column(position, "event", table.column(position).dictionary_encode())
     return Rows(table), []
+
+
+def _by_row_groups(opened: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
+    """All rows, a row group at a time where they are many: so they can be watched, and interrupted."""
+    rows = [opened.metadata.row_group(k).num_rows for k in range(opened.num_row_groups)]
+    if sum(rows) < LONG_READ or len(rows) < 2:
+        return opened.read(columns=columns)
+    parts = (opened.read_row_group(k, columns=columns) for k in range(len(rows)))
+    return pa.concat_tables(watched(parts, None, total=sum(rows), unit="events", sizes=rows))
 
 
 def _read_lines(file: ExportFile) -> tuple[Rows, list[Note]]:

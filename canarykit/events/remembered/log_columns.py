@@ -24,6 +24,7 @@ from canarykit.events.remembered.layout import Digest, Layout, Part
 from canarykit.events.remembered.people_codes import PeopleCodes
 from canarykit.events.remembered.repeated import Candidates, Repeated, repeated_hashes, repeated_rows
 from canarykit.parallel import ahead
+from canarykit.progress import LONG_READ, watched
 
 __all__ = ["LogColumns"]
 
@@ -275,6 +276,9 @@ class LogColumns:
                 raise AssertionError("facts come with the documents")
         local = threading.local()
         results = ahead(lambda at: self._take(*lacking[at], local), len(lacking), None)
+        sizes = [self.blocks[number].rows for number, _ in lacking]
+        shown = None if sum(sizes) >= LONG_READ else False
+        results = watched(results, shown, total=sum(sizes), unit="events", sizes=sizes)
         for (number, _), taken in zip(lacking, results, strict=True):
             self._add(number, taken)
         if facts and not self.layout.properties:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from canarykit.errors import DataError
-from canarykit.events.sql import connect, to_arrow
+from canarykit.events.sql import as_interrupt, connect, to_arrow
 
 __all__ = ["Connections", "UserRelation"]
 
@@ -38,7 +38,8 @@ class Connections:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of an answer."""
-        return list(self._connection().sql(sql).fetchall())
+        with as_interrupt():
+            return list(self._connection().sql(sql).fetchall())
 
     def arrow(self, sql: str) -> pa.Table:
         """An answer as one table."""
@@ -46,7 +47,7 @@ class Connections:
 
     def stream(self, sql: str) -> Iterator[pa.Table]:
         """An answer a million rows at a time; other questions may come between."""
-        with self._new() as connection:
+        with as_interrupt(), self._new() as connection:
             relation = connection.sql(sql)
             read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
             for batch in read(_BATCH_ROWS):
@@ -92,7 +93,7 @@ class UserRelation:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of an answer."""
-        with self._one_at_a_time:
+        with self._one_at_a_time, as_interrupt():
             return list(self._ask(sql).fetchall())
 
     def arrow(self, sql: str) -> pa.Table:
