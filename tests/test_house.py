@@ -100,7 +100,6 @@ CIRCLES = {
     frozenset(
         {"simulate.people.estimate", "simulate.people.population", "simulate.people.scenario"}
     ),  # .like
-    frozenset({"health.report.release_report", "health.report.stage_report"}),  # .release()
 }
 # A name stands once in a room, but where the folder makes the difference plain.
 SAME_NAME = {

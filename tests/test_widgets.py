@@ -83,6 +83,30 @@ def test_every_arm_of_a_report_leads_to_the_people_it_happened_to(report):
     assert view.table["total"] == arm.count
 
 
+def test_where_lower_is_worse_the_people_who_did_not_are_listed_under_a_title_that_says_so(stage):
+    log, plan, name = stage
+    paid = ck.Guardrail(ck.metrics.Conversion("paid", within="1d"), margin_ratio=0.9)
+    report = ck.evaluate_stage(log, plan, name, paid, as_of=plan.window(name)[1])
+    arm = report.check("paid within 1d").canary
+    view = report.explore().choose("paid within 1d/canary")
+    assert (
+        view.table["title"] == f"paid within 1d: people who did not, canary: {arm.total - arm.count} people"
+    )
+    lacking = report.people("paid within 1d", happened=False)
+    assert view.people["person_id"].tolist() == lacking["person_id"].tolist()
+    assert len(lacking) == arm.total - arm.count
+    assert not set(lacking["person_id"]) & set(report.people("paid within 1d")["person_id"])
+    assert f"{arm.total - arm.count} of {arm.total}" in view._repr_mimebundle_()[0]["text/html"]
+    safari = report.explore(segment="$browser").narrow("Safari").choose("paid within 1d/canary").people
+    assert 0 < len(safari) < len(lacking)
+    assert set(safari["person_id"]) < set(lacking["person_id"])
+    page = report.to_html()
+    assert "paid within 1d: people who did not" in page
+    assert "happened=False)" in page
+    with pytest.raises(ck.DataError, match="they have not a time"):
+        report.people("paid within 1d", happened=False, since="2026-09-14T09:00:00Z")
+
+
 def test_the_intervals_of_a_check_hold_everybody_once(report):
     view = report.explore()
     name = "people with $exception"

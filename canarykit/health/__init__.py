@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from canarykit.health.checks.check import Check
     from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide, first_decision
     from canarykit.health.evaluate import evaluate_stage, evaluate_stages
+    from canarykit.health.report.audit_record import recompute
     from canarykit.health.report.release_report import ReleaseReport
     from canarykit.health.report.replay import replay
-    from canarykit.health.report.stage_report import StageReport, recompute
+    from canarykit.health.report.stage_report import StageReport
     from canarykit.insights.dashboard import Dashboard, dashboard
 
 __all__ = [
@@ -37,7 +38,8 @@ _HOMES = {
     "canarykit.health.checks.check": ("Check",),
     "canarykit.health.report.release_report": ("ReleaseReport",),
     "canarykit.health.report.replay": ("replay",),
-    "canarykit.health.report.stage_report": ("StageReport", "recompute"),
+    "canarykit.health.report.audit_record": ("recompute",),
+    "canarykit.health.report.stage_report": ("StageReport",),
     "canarykit.insights.dashboard": ("Dashboard", "dashboard"),
 }
 

@@ -126,7 +126,8 @@ class Explorer(anywidget.AnyWidget):
             self._chosen, self.table = None, {}
             return
         self._chosen = self._picture.behind(part)
-        self.table = _shown(self._chosen)
+        (label,) = (one.label for bar in self._picture.bars for one in bar.parts if one.id == part)
+        self.table = _shown(self._chosen, label)
 
     def _narrowed(self, change: Mapping[str, Any]) -> None:
         value = change["new"]
@@ -157,8 +158,8 @@ def _drawn(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _shown(behind: Result | pd.DataFrame) -> dict[str, Any]:
-    """The first rows of a list of people as text, with its columns and how many there are."""
+def _shown(behind: Result | pd.DataFrame, label: str) -> dict[str, Any]:
+    """The first rows of the people behind a part as text, with the columns and how many there are."""
     if isinstance(behind, Result):
         table, title = behind._table(), behind._headline()
         columns = [{"label": c.label, "is_link": c.kind == "link"} for c in table.columns]
@@ -171,7 +172,7 @@ def _shown(behind: Result | pd.DataFrame) -> dict[str, Any]:
         }
     rows = to_jsonable([tuple(row) for row in behind.head(MOST_SHOWN).itertuples(index=False)])
     return {
-        "title": counted(len(behind), "people"),
+        "title": f"{label}: {counted(len(behind), 'people')}",
         "columns": [{"label": str(name), "is_link": False} for name in behind.columns],
         "rows": [["–" if cell is None else str(cell) for cell in row] for row in rows],
         "events": [],

@@ -9,7 +9,7 @@ import pandas as pd
 from canarykit.display import format_value
 from canarykit.errors import DataError, did_you_mean
 from canarykit.health.page.tiles import by_variant
-from canarykit.health.people.listed import of_segment
+from canarykit.health.people.listed import had_their_time, of_segment
 from canarykit.widgets.explorer import Explorer
 from canarykit.widgets.picture import Bar, Part, Picture, Segments
 
@@ -25,7 +25,10 @@ _ARMS = (("canary", True), ("control", False))
 
 
 def explore_report(report: StageReport, *, segment: str | None) -> View:
-    """A bar per check and arm, and for each check one per interval of the stage."""
+    """A bar per check and arm, and for each check one per interval of the stage.
+
+    Where lower is worse, the bars of the arms are those to whom it did not happen.
+    """
     if segment is None:
         return Explorer(_picture(report, {}))
     known = {name: values for one in _parts(report).values() for name, values in one.segments.items()}
@@ -58,11 +61,14 @@ def _picture(report: StageReport, segment: dict[str, str]) -> Picture:
     for name, who, count, total in counted:
         if not total:
             continue
+        lacking = report.is_lower_worse(name)
+        heading = f"{name}: people who did not" if lacking else name
         said = f"{count:,} of {total:,} ({format_value(count / total, 'share')})"
         part = f"{name}/{who}"
-        one = Part(part, f"{name}, {who}", said, count / total / largest, who)
-        bars.append(Bar(who, name, who, (one,)))
-        behind[part] = {"name": name, "canary": who == "canary", "segment": segment}
+        one = Part(part, f"{heading}, {who}", said, count / total / largest, who)
+        bars.append(Bar(who, heading, who, (one,)))
+        asked = {"name": name, "canary": who == "canary", "segment": segment}
+        behind[part] = {**asked, "happened": not lacking}
     for name in dict.fromkeys(name for name, *_ in counted):
         for part, bar, asked in _over_time(report, name, segment):
             bars.append(bar)
@@ -77,15 +83,18 @@ def _picture(report: StageReport, segment: dict[str, str]) -> Picture:
 
 
 def _counts(report: StageReport, name: str, is_canary: bool, segment: dict[str, str]) -> tuple[int, int]:
-    """To how many of an arm it happened, and of how many."""
+    """To how many of an arm it happened (or did not, where lower is worse), and of how many."""
     found = report.found
     assert found is not None
-    happened = len(report.people(name, canary=is_canary, segment=segment))
-    arm = (report.check(name).canary if is_canary else report.check(name).control) if not segment else None
-    if arm is not None and arm.total is not None and arm.count == happened:
-        return happened, arm.total
+    lacking = report.is_lower_worse(name)
+    count = len(report.people(name, canary=is_canary, segment=segment, happened=not lacking))
+    arm = report.check(name).canary if is_canary else report.check(name).control
+    if not segment and not lacking and arm is not None and arm.total is not None and arm.count == count:
+        return count, arm.total
     inside = of_segment(found, report.segments, segment) & (found.canary == is_canary)
-    return happened, int(inside.sum())
+    if lacking:
+        inside &= had_their_time(found, report._judged.index(name))
+    return count, int(inside.sum())
 
 
 def _over_time(report: StageReport, name: str, segment: dict[str, str]) -> list[tuple[str, Bar, Any]]:

@@ -12,7 +12,7 @@ import pytest
 
 import canarykit as ck
 from canarykit.errors import CanarykitError, DataError, ExportFormatError, PlanError
-from canarykit.health.report.stage_report import recompute
+from canarykit.health import recompute
 
 JUNK = [
     None, True, False, 0, 1, -1, 7, 5.5, 1e308, 10**400, float("nan"), float("inf"), "", "x", "no", "2026-02-30",

@@ -198,21 +198,27 @@ def _people(report: StageReport) -> str:
     )
     blocks = []
     for name, anchor in anchors(report).items():
-        rows = report.people(name, canary=None).sort_values(
-            ["canary", "happened_at", "person_id"], ascending=[False, True, True], kind="stable"
+        lacking = report.is_lower_worse(name)
+        rows = report.people(name, canary=None, happened=not lacking).sort_values(
+            ["canary", "exposed_at" if lacking else "happened_at", "person_id"],
+            ascending=[False, True, True],
+            kind="stable",
         )
         shown = rows.groupby("canary", sort=False).head(MOST_PEOPLE // 2)
         for moment in ("exposed_at", "happened_at"):
             if getattr(shown[moment].dtype, "tz", None) is not None:
                 shown = shown.assign(**{moment: shown[moment].dt.tz_convert(report.as_of.tz)})
-        table = Table.of(columns, shown[[column.key for column in columns]].itertuples(index=False))
+        title = f"{name}: people who did not" if lacking else name
+        these = columns[:3] if lacking else columns
+        table = Table.of(these, shown[[column.key for column in these]].itertuples(index=False))
         more = len(rows) - len(shown)
         words = f"{len(rows):,} in all." if len(rows) else "Nobody."
         if more:
-            call = f"report.people({name!r}, canary=None)"
+            which = ", happened=False" if lacking else ""
+            call = f"report.people({name!r}, canary=None{which})"
             words = f"The first {len(shown):,} of {len(rows):,}; everybody: {call}"
         blocks.append(
-            f'<h3 id="{anchor}">{html_text(name)}</h3><p class="quiet">{html_text(words)}</p>'
+            f'<h3 id="{anchor}">{html_text(title)}</h3><p class="quiet">{html_text(words)}</p>'
             + (_wide(name, table.to_html()) if len(rows) else "")
         )
     return "".join(blocks)

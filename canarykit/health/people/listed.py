@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.errors import DataError, did_you_mean
+from canarykit.exposure.compared import whole_or_all
 from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.times import to_utc
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from canarykit.typing import Time
 
-__all__ = ["listed_people", "of_segment"]
+__all__ = ["had_their_time", "listed_people", "of_segment"]
 
 _COLUMNS = ["person_id", "variant", "canary", "exposed_at", "happened_at"]
 
@@ -31,11 +32,17 @@ def listed_people(
     *,
     since: Time | None,
     until: Time | None,
+    happened: bool = True,
 ) -> pd.DataFrame:
     """To whom something happened; see `StageReport.people`. Without a metric: who saw both variants."""
     import pandas as pd
 
     mask = of_segment(found, values, segment)
+    if not happened:
+        if metric is None or since is not None or until is not None:
+            what = "both variants" if metric is None else "a time (since=, until=)"
+            raise DataError(f"happened=False lists people to whom nothing happened; they have not {what}")
+        return _lacking(found, metric, canary, mask)
     if metric is None:
         chosen = mask & found.units["several"].to_numpy(bool)
         chosen = chosen if canary is None else chosen & (found.canary == canary)
@@ -47,6 +54,23 @@ def listed_people(
     if until is not None:
         rows = rows[rows["happened_at"] < to_utc(until, name="until")]
     return rows.reset_index(drop=True)
+
+
+def _lacking(found: Outcomes, metric: int, canary: bool | None, mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """To whom it has not happened, of those who had their whole time for it."""
+    import pandas as pd
+
+    first = found.first[metric]
+    assert first is not None
+    chosen = mask & had_their_time(found, metric) & (first < 0)
+    chosen = chosen if canary is None else chosen & (found.canary == canary)
+    rows = found.units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
+    return rows.assign(happened_at=pd.Series(pd.NaT, index=rows.index))[_COLUMNS]
+
+
+def had_their_time(found: Outcomes, metric: int) -> npt.NDArray[np.bool_]:
+    """Whom a share counts: who had the whole time for it, or everybody where an arm has none of them."""
+    return whole_or_all(found.time_is_over(metric), found.canary, ~found.canary)
 
 
 def of_segment(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from canarykit.display import to_jsonable
+from canarykit.documents import parse_document
+from canarykit.errors import DataError
 from canarykit.health.data.data_state import DataState
-from canarykit.health.decision import Evidence, Row
+from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
 from canarykit.health.evidence.event_evidence import EvidenceSeries
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["audit_record", "fingerprint"]
+__all__ = ["audit_record", "fingerprint", "recompute"]
 
 
 def audit_record(
@@ -116,3 +119,56 @@ def _last(value: Any) -> Any:
         return array.item()
     last = array[..., -1]
     return last.item() if last.ndim == 0 else last.tolist()
+
+
+def recompute(audit: str | Mapping[str, Any]) -> tuple[Verdict, Row]:
+    """The verdict from an audit record alone (a mapping or JSON text).
+
+    Raises
+    ------
+    DataError
+        If the record lacks the evidence or the rules.
+
+    Examples
+    --------
+    >>> record = {"rules": {}, "evidence": {"units_canary": 9, "units_control": 9,
+    ...           "harm_log_e": [0.0], "safe_log_e": [0.0]}}
+    >>> recompute(record)
+    (<Verdict.HOLD: 'hold'>, <Row.TOO_LITTLE_AFTER_GRACE: 20>)
+    """
+    record = parse_document(audit, "the audit record", error=DataError) if isinstance(audit, str) else audit
+    if not isinstance(record, Mapping):
+        raise DataError(f"the audit record is a {type(record).__name__}; expected an object")
+    record = record.get("audit", record)
+    if not isinstance(record, Mapping):
+        raise DataError(f"the audit record is {record!r}; expected an object")
+    if "variants" in record:  # several variants against one control
+        return _recompute_release(record)
+    for name in ("evidence", "rules"):
+        if name not in record:
+            raise DataError(f"the audit record has no {name!r}; it has {sorted(map(str, record))}")
+    try:
+        fields = {key: _numbers(value) for key, value in record["evidence"].items()}
+        for name in ("harm_log_e", "safe_log_e"):
+            fields[name] = [[value] for value in fields[name]]
+        (code,) = decide(Evidence(**fields), Rules(**record["rules"])).reshape(-1)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as problem:
+        raise DataError(f"the audit record does not hold what `to_json` writes: {problem}") from None
+    row = Row(int(code))
+    return row.verdict, row
+
+
+def _recompute_release(record: Mapping[str, Any]) -> tuple[Verdict, Row]:
+    """The verdict on several variants from an audit record alone, and the row that stands behind it."""
+    from canarykit.health.report.release_report import release_verdict
+
+    found = {key: recompute(audit) for key, audit in record["variants"].items()}
+    verdict = release_verdict({key: verdict for key, (verdict, _) in found.items()}, record["critical_harm"])
+    return verdict, next((row for one, row in found.values() if one is verdict), Row.GO_ON)
+
+
+def _numbers(value: Any) -> Any:
+    """JSON keeps no NaN: a null is evidence that does not exist, and proves nothing."""
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float("nan") if value is None else value

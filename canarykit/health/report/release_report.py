@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from canarykit.display import Column, Note, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.health.checks.check import Status
 from canarykit.health.decision import Row, Verdict
-from canarykit.health.report.stage_report import COLUMNS, StageReport, recompute
+from canarykit.health.report.stage_report import COLUMNS, StageReport
 from canarykit.names import listed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from canarykit.typing import Time
 
-__all__ = ["ReleaseReport", "recompute_release", "release_report", "release_verdict"]
+__all__ = ["ReleaseReport", "release_report", "release_verdict"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -52,12 +52,22 @@ class ReleaseReport(StageReport):
         segment: Mapping[str, str] | None = None,
         since: Time | None = None,
         until: Time | None = None,
+        happened: bool = True,
     ) -> pd.DataFrame:
         """The people behind a count of one variant, as in `StageReport.people`."""
+        one, plain = self._of_variant(name)
+        return one.people(plain, canary=canary, segment=segment, since=since, until=until, happened=happened)
+
+    def is_lower_worse(self, name: str) -> bool:
+        """As in `StageReport.is_lower_worse`, of one variant."""
+        one, plain = self._of_variant(name)
+        return one.is_lower_worse(plain)
+
+    def _of_variant(self, name: str) -> tuple[StageReport, str]:
+        """Whose check it is, and what it is called there."""
         for key, one in self.by_variant.items():
             if name.startswith(f"{key}: "):
-                plain = name.removeprefix(f"{key}: ")
-                return one.people(plain, canary=canary, segment=segment, since=since, until=until)
+                return one, name.removeprefix(f"{key}: ")
         raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
 
     def plot_evidence(self, *, ax: Axes | None = None) -> Axes:
@@ -100,13 +110,6 @@ def release_verdict(verdicts: Mapping[str, Verdict], critical: Mapping[str, bool
         return Verdict.ROLL_BACK
     kinds = set(verdicts.values())
     return kinds.pop() if len(kinds) == 1 else Verdict.HOLD
-
-
-def recompute_release(record: Mapping[str, Any]) -> tuple[Verdict, Row]:
-    """The verdict on several variants from an audit record alone, and the row that stands behind it."""
-    found = {key: recompute(audit) for key, audit in record["variants"].items()}
-    verdict = release_verdict({key: verdict for key, (verdict, _) in found.items()}, record["critical_harm"])
-    return verdict, next((row for one, row in found.values() if one is verdict), Row.GO_ON)
 
 
 def release_report(reports: Mapping[str, StageReport], *, control: str, arms: int) -> ReleaseReport:

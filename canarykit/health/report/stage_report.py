@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Column, Note, Result, Table, format_value
-from canarykit.documents import parse_document
 from canarykit.errors import DataError, did_you_mean
 from canarykit.escaping import markdown_text, one_line
 from canarykit.files import write_whole
 from canarykit.health.checks.check import Check, Section, raw_check
-from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
+from canarykit.health.decision import Row, Verdict
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from canarykit.typing import Time
     from canarykit.widgets.view import View
 
-__all__ = ["COLUMNS", "StageReport", "recompute"]
+__all__ = ["COLUMNS", "StageReport"]
 
 
 SEVERAL = "both variants seen"
@@ -171,11 +170,12 @@ class StageReport(Result):
         segment: Mapping[str, str] | None = None,
         since: Time | None = None,
         until: Time | None = None,
+        happened: bool = True,
     ) -> pd.DataFrame:
-        """The people to whom it happened, and when, earliest first.
+        """The people to whom it happened, and when, earliest first; or those to whom it did not.
 
-        Where lower is worse, these are the ones who did it; those who did not are listed by
-        `funnel_by_flag(...).people(step=..., dropped=True)`.
+        Where lower is worse, such as with payments, the harm is with those to whom it did not happen
+        (`happened=False`); who was lost at which step, `funnel_by_flag(...).people(dropped=True)` tells.
 
         Parameters
         ----------
@@ -187,11 +187,19 @@ class StageReport(Result):
             Only people with these values, by property: `{"$browser": "Safari"}`.
         since, until
             Only those to whom it first happened in this time (half-open).
+        happened
+            False: those to whom it has not happened, of those whose time for it is over (all, where it has
+            no end, or is over for nobody in an arm).
 
         Returns
         -------
         pandas.DataFrame
             person_id, variant, canary, exposed_at, happened_at (missing where there is no such moment).
+
+        Raises
+        ------
+        DataError
+            If the report has no such list, or those to whom it did not happen are asked for a time of it.
         """
         from canarykit.health.people.listed import listed_people
 
@@ -199,8 +207,24 @@ class StageReport(Result):
             raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
         metric = None if name == SEVERAL else self._judged.index(name)
         return listed_people(
-            self.found, metric, canary, self.segments, segment or {}, since=since, until=until
-        )
+            self.found, metric, canary, self.segments, segment or {},
+            since=since, until=until, happened=happened,
+        )  # fmt: skip
+
+    def is_lower_worse(self, name: str) -> bool:
+        """Whether the harm of a listed check is with those to whom it did not happen.
+
+        Parameters
+        ----------
+        name
+            Name of a check, as in `listed`.
+
+        Returns
+        -------
+        bool
+        """
+        specs = dict(zip(self._judged, self.audit.get("guardrails", ()), strict=False))
+        return bool(specs.get(name, {}).get("worse") == "lower")
 
     def _headline(self) -> str:
         return f"{self.verdict.icon} {self.verdict.value.upper()}: {self.reason}"
@@ -431,49 +455,3 @@ class StageReport(Result):
         from canarykit.health.report.other_rules import compare_rules
 
         return compare_rules(self)
-
-
-def recompute(audit: str | Mapping[str, Any]) -> tuple[Verdict, Row]:
-    """The verdict from an audit record alone (a mapping or JSON text).
-
-    Raises
-    ------
-    DataError
-        If the record lacks the evidence or the rules.
-
-    Examples
-    --------
-    >>> record = {"rules": {}, "evidence": {"units_canary": 9, "units_control": 9,
-    ...           "harm_log_e": [0.0], "safe_log_e": [0.0]}}
-    >>> recompute(record)
-    (<Verdict.HOLD: 'hold'>, <Row.TOO_LITTLE_AFTER_GRACE: 20>)
-    """
-    record = parse_document(audit, "the audit record", error=DataError) if isinstance(audit, str) else audit
-    if not isinstance(record, Mapping):
-        raise DataError(f"the audit record is a {type(record).__name__}; expected an object")
-    record = record.get("audit", record)
-    if not isinstance(record, Mapping):
-        raise DataError(f"the audit record is {record!r}; expected an object")
-    if "variants" in record:  # several variants against one control
-        from canarykit.health.report.release_report import recompute_release
-
-        return recompute_release(record)
-    for name in ("evidence", "rules"):
-        if name not in record:
-            raise DataError(f"the audit record has no {name!r}; it has {sorted(map(str, record))}")
-    try:
-        fields = {key: _numbers(value) for key, value in record["evidence"].items()}
-        for name in ("harm_log_e", "safe_log_e"):
-            fields[name] = [[value] for value in fields[name]]
-        (code,) = decide(Evidence(**fields), Rules(**record["rules"])).reshape(-1)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as problem:
-        raise DataError(f"the audit record does not hold what `to_json` writes: {problem}") from None
-    row = Row(int(code))
-    return row.verdict, row
-
-
-def _numbers(value: Any) -> Any:
-    """JSON keeps no NaN: a null is evidence that does not exist, and proves nothing."""
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    return float("nan") if value is None else value
