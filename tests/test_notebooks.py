@@ -62,7 +62,7 @@ def test_a_notebook_asks_one_question(notebook):
 def test_cells_are_short_and_hold_no_magic(notebook):
     for cell in code_cells(notebook):
         lines = cell.source.splitlines()
-        assert len(lines) <= 24, cell.source
+        assert len(lines) <= 12, cell.source
         assert not any(line.lstrip().startswith(("!", "%")) for line in lines), cell.source
         assert not cell.source.rstrip().endswith(";"), cell.source
         assert not re.search(r"^class ", cell.source, flags=re.MULTILINE), "classes belong to the library"
