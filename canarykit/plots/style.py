@@ -301,7 +301,12 @@ def title_finding(ax: Axes, text: str, *, width: int = 66) -> None:
     from textwrap import wrap
 
     whole = text.replace(" %", "\u00a0%").replace(" pp", "\u00a0pp")  # a number stays with its unit
-    ax.set_title("\n".join(wrap(whole, width)), loc="left", fontsize=10.5, color=INK)
+    lines = wrap(whole, width)
+    even = (wrap(whole, narrower) for narrower in range(len(whole) // max(len(lines), 1), width))
+    lines = next(
+        (parts for parts in even if len(parts) == len(lines)), lines
+    )  # no word alone in the last one
+    ax.set_title("\n".join(lines), loc="left", fontsize=10.5, color=INK)
 
 
 def time_axis(ax: Axes, which: Literal["x", "y"] = "x", *, timezone: str = "UTC") -> None:

@@ -181,9 +181,8 @@ class Funnel(Result):
         breakdown = self.query.breakdown
         if breakdown is not None:
             mode = breakdown.attribution
-            parts.append(
-                f"step {breakdown.attribution_step + 1}" if mode == "step" else mode.replace("_", " ")
-            )
+            by = f"step {breakdown.attribution_step + 1}" if mode == "step" else mode.replace("_", " ")
+            parts.append(f"variant by {by}" if self.query.flag is not None else by)
         if self.query.date_from is not None:
             parts.append(f"from {self._local(self.query.date_from)}")
         if self.query.date_to is not None:  # the last microsecond before a full minute reads as that minute

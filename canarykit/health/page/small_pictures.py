@@ -70,7 +70,8 @@ def effect_picture(check: Check) -> str:
     if check.roll_back is not None:
         x = at(check.roll_back)
         parts.append(f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="15" y2="46"/>')
-        parts.append(_label(x, 11, f"roll back beyond {text(check.roll_back)}"))
+        past = "below" if check.lower_is_worse else "beyond"
+        parts.append(_label(x, 11, f"roll back {past} {text(check.roll_back)}"))
     if check.margin is not None:
         x = at(check.margin)
         parts.append(f'<line class="line dashed" x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="50"/>')

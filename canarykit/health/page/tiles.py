@@ -184,9 +184,10 @@ def who_is_hit(report: StageReport, *, links: bool = True) -> list[str]:
             arm = check.canary
             if check.kind not in ("guardrail", "limit") or arm is None:
                 continue
-            is_bad = specs.get(check.name, {}).get("worse") == "higher"
-            if check.status in _HIT or (uncompared and arm.count and is_bad):
-                items.append(_hit_words(check, one.unit, before, places.get(before + check.name)))
+            worse = specs.get(check.name, {}).get("worse")
+            if check.status in _HIT or (uncompared and arm.count and worse == "higher"):
+                place = places.get(before + check.name)
+                items.append(_hit_words(check, one.unit, before, place, lacking=worse == "lower"))
         items += [_segment_words(segment, before) for segment in one.harmed_segments]
         items += [html_text(f"{before}{note}.") for note in one.notes if note.code == "segment_unproven"]
     if not items:
@@ -204,15 +205,19 @@ def _panel_of_hit(report: StageReport) -> str:
     return f'<section class="panel"><h2>Who is hit</h2>{body}</section>'
 
 
-def _hit_words(check: Check, unit: str, before: str, anchor: str | None) -> str:
+def _hit_words(check: Check, unit: str, before: str, anchor: str | None, *, lacking: bool) -> str:
+    """How many are hit, to whom it happened or (`lacking`) did not; and how many more than in the control."""
     arm, other = check.canary, check.control
     assert arm is not None
     text = html_text(f"{before}{check.name}: {arm}")
     if arm.count is not None and arm.total is not None:
-        counts = f"{arm.count:,} of {counted(arm.total, unit)}"
-        text = f"<b>{html_text(counts)}</b> with it: {html_text(before + check.name)}"
+        hit = arm.total - arm.count if lacking else arm.count
+        did = " did not" if lacking else ""
+        text = f"<b>{hit:,} of {html_text(counted(arm.total, unit))}</b> with it{did}: "
+        text += html_text(before + check.name)
         if other is not None and other.value is not None and check.kind == "guardrail":
-            apart = arm.count - other.value * arm.total
+            share = 1 - other.value if lacking else other.value
+            apart = hit - share * arm.total
             word = "more" if apart > 0 else "fewer"
             text += f"; some {abs(apart):,.0f} {word} than at the control's share"
     return f'{text} (<a href="#{anchor}">list them</a>).' if anchor else f"{text}."

@@ -19,6 +19,8 @@ __all__ = ["segment_notes", "segment_sections", "where_sections"]
 
 DIFFER = 0.05
 """From which p-value on (Holm) segments are said to differ in a table or a note."""
+ALIKE = 0.5
+"""From which p-value on no segment is singled out: the worst of them would be no news."""
 _HARMED = (Status.HARM, Status.BREACH, Status.TOLERATED)
 
 
@@ -109,6 +111,11 @@ def segment_notes(
             continue
         here, rest = (format_value(ratio, "ratio") for ratio in (table.ratio(i, worst), table.rest(i, worst)))
         text = f"{label}: worst where {table.name} is {table.segments[worst]}, {here}, elsewhere {rest}"
+        if p >= ALIKE:
+            names = " or ".join(table.name for _, table in told)
+            text = f"{label}: no segment by {names} stands out (p = {p:.3f}, Holm)"
+            notes.append(Note("segments_alike", text))
+            continue
         than = "but harm there is not proven by itself" if p < DIFFER else "so this may be chance"
         notes.append(Note("segment_unproven", f"{text}; {_interaction(p)}, {than}"))
     return tuple(notes)
