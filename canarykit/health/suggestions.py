@@ -317,6 +317,7 @@ def _proposal(
     critical = isinstance(metric, ErrorShare) and metric.event == "$exception"
     guardrail = Guardrail(metric, margin_ratio=margin, critical=critical)
     now = format_value(base.value, "share" if isinstance(metric, ShareMetric) else "number")
+    now = now.replace(" ", "\u00a0")  # a number stays with its unit
     tolerated = f"{'down' if worse == 'lower' else 'up'} to {margin:g} times"
     row = (guardrail.label, worse, now, base.people, tolerated, safe, seen, why)
     return guardrail, row

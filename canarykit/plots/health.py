@@ -92,7 +92,8 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
             ax.plot([value], [y], marker="o", color=INK, markersize=6, zorder=4)
         if margin is not None and margin > 0:
             ax.plot([margin, margin], [y - 0.32, y + 0.32], color=INK, linewidth=2, linestyle="--", zorder=3)
-            side = "left" if margin > 1 else "right"
+            room = math.log(margin / left if margin < 1 else right / margin) / math.log(right / left)
+            side = "left" if (margin > 1) == (room > _MARGIN_LABEL) else "right"  # towards the middle
             ax.text(
                 margin, y + 0.36, f" tolerated {margin:.3g}x ", fontsize=8, ha=side, va="bottom", color=INK
             )
@@ -108,6 +109,10 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
     ax.set_xlabel("canary over control (interval valid at every look)")
     ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value}", loc="left")
     return ax
+
+
+_MARGIN_LABEL = 0.2
+"""Share of the axis that the label of a margin takes."""
 
 
 def _ratio_ticks(left: float, right: float) -> list[float]:

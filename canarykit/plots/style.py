@@ -303,9 +303,7 @@ def title_finding(ax: Axes, text: str, *, width: int = 66) -> None:
     whole = text.replace(" %", "\u00a0%").replace(" pp", "\u00a0pp")  # a number stays with its unit
     lines = wrap(whole, width)
     even = (wrap(whole, narrower) for narrower in range(len(whole) // max(len(lines), 1), width))
-    lines = next(
-        (parts for parts in even if len(parts) == len(lines)), lines
-    )  # no word alone in the last one
+    lines = next((parts for parts in even if len(parts) == len(lines)), lines)  # no word stands alone
     ax.set_title("\n".join(lines), loc="left", fontsize=10.5, color=INK)
 
 

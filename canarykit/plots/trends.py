@@ -89,7 +89,8 @@ def _finish(ax: Axes, trend: FlagTrend | FunnelTrend, key: str) -> None:
     most = max(values, default=0.0)  # a wide interval of the first people may leave the picture
     ax.set_ylim(0, max(most * 1.1, min(max(limits, default=0.0), most * 1.8)) or None)
     dashed = "; dashed and hollow: not complete" if any(row["incomplete"] for row in rows) else ""
-    ax.set_xlabel(f"{trend.interval} from ({trend.timezone}{dashed})")
+    label = f"{trend.interval} from ({trend.timezone}{dashed})"
+    ax.set_xlabel(label, loc="left" if dashed else None)  # the day stands at the right
     variants = tuple(dict.fromkeys(row["variant"] for row in rows))[:MOST_VARIANTS]
     styles, ends = variant_styles(variants), []
     for variant in variants:
