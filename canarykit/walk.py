@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _walk(options: argparse.Namespace) -> int:
+    """Run the notebooks in one kernel, print the verdicts and what was assumed, write the index."""
     own = {
         "EXPORT": options.export,
         "FLAG": options.flag,
@@ -226,6 +227,7 @@ def _relative(path: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """The command line; what is left out is taken from the environment, as make passes it."""
     parser = argparse.ArgumentParser(
         prog="python -m canarykit.walk",
         description=__doc__,

@@ -205,6 +205,14 @@ def test_a_name_stands_once_in_a_room():
     assert {key: where for key, where in places.items() if len(where) > 1} == SAME_NAME
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_function_longer_than_thirty_lines_says_what_it_does(path):
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in functions if not node.name.startswith("__")]  # the class says it
+    long = [node for node in functions if node.end_lineno - node.lineno + 1 > 30]
+    assert [node.name for node in long if not ast.get_docstring(node)] == []
+
+
 def test_a_folder_can_be_taken_in_at_a_glance():
     for folder in {path.parent for path in FILES.values()}:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]

@@ -148,6 +148,7 @@ def _sha1_vendors() -> Iterable[VendorSpec]:
 
 
 def _other_digest_vendors() -> Iterable[VendorSpec]:
+    """Systems that hash with SHA-256 or MD5."""
     yield VendorSpec(
         vendor="statsig", version="sha256_64", template="{salt}.{rule}.{id}", family="sha256", scale="modulo",
         comparison="<", total=10_000, edge=(100, 1), missing="hashed as empty",
@@ -190,6 +191,7 @@ def _other_digest_vendors() -> Iterable[VendorSpec]:
 
 
 def _murmur_vendors() -> Iterable[VendorSpec]:
+    """Systems that hash with MurmurHash3 (one of them formerly as Java does), each with its seed and scale."""
     yield VendorSpec(
         vendor="unleash", version="murmur3", template="{flag}:{id}", family="murmur3", scale="modulo from 1",
         comparison="<=", total=100,

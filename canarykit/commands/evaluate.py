@@ -113,6 +113,7 @@ def evaluate(**given: Any) -> int:
 
 
 def _evaluate(options: dict[str, Any]) -> int:
+    """Read the log, judge the stage, say the verdict first, then write what was asked for."""
     import canarykit as ck
 
     plan = None if options["plan"] is None else ck.RolloutPlan.from_json(options["plan"])

@@ -445,6 +445,7 @@ class EventLog(Shown):
         *,
         sharded: bool = True,
     ) -> Query:
+        """What an engine is asked: names as stored fields, times in microseconds, filters as values."""
         for name, value in (("columns", columns), ("events", events), ("native", native)):
             if isinstance(value, str):
                 raise DataError(f"{name} is {value!r}; expected a list of names")

@@ -193,6 +193,7 @@ def _notes(
     by_stage: pd.DataFrame,
     plan: RolloutPlan | None,
 ) -> tuple[Note, ...]:
+    """What was set apart, or is unknown or unusual, each with a count; nothing that counts zero."""
     several = by_stage[by_stage["n_variants"] > 1]
     before = by_stage["previous_variant"]
     changed = by_stage[before.notna() & (before != by_stage["variant"])]

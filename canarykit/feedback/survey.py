@@ -317,6 +317,7 @@ def _scores(
     defined: Mapping[str, Question],
     exposed: Compared,
 ) -> pd.DataFrame:
+    """A row for each question and variant: NPS, satisfaction or the shares of options; else a count."""
     from canarykit.stats.one_look.proportions import wilson
     from canarykit.stats.one_look.surveys import net_promoter_score, satisfaction
 

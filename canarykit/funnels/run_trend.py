@@ -126,6 +126,7 @@ def _finish(
     as_of: int,
     exposed: Exposed | None,
 ) -> TrendRun:
+    """The shards' cohorts as one table of labels and periods, with their people where they were kept."""
     labels, values = common_labels([part.labels for part in parts], [part.value for part in parts])
     value = np.concatenate([*values, np.empty(0, np.int32)]).astype(np.int64)
     period = np.concatenate([*(part.period for part in parts), np.empty(0, np.int32)]).astype(np.int64)

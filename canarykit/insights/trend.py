@@ -404,6 +404,7 @@ def _rows(
     leave_us: int,
     confidence: float,
 ) -> tuple[dict[str, Any], ...]:
+    """A row for each interval and variant, from counts[what, variant, interval] and how many were exposed."""
     new = cohort.exposed()
     base = new[:, 1:] if per == "exposure cohort" else new.cumsum(axis=1)[:, 1:]
     horizon = cohort.horizon_us or 0

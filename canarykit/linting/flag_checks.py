@@ -96,6 +96,7 @@ def _share(condition: Condition) -> float:
 
 
 def _variants(flag: Flag, people: People | None) -> Iterator[Finding]:
+    """Findings about variants: repeated keys, shares that do not sum to 100, nobody's variant."""
     if not flag.variants:
         return
     total = sum(variant.rollout_percentage for variant in flag.variants)

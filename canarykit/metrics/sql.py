@@ -73,6 +73,7 @@ def _plain(
     answer: dict[str, list[Any]],
     stored: set[str],
 ) -> None:
+    """First times, sums and weights of all metrics that one statement can tell."""
     columns = []
     for i, spec in enumerate(metrics):
         counts, unreadable = _counts(spec, stored)

@@ -199,6 +199,7 @@ def _statistics(
     *,
     by_group: bool,
 ) -> list[Any]:
+    """Rows of one arm of one stage: at risk and events, or moments, for each metric and interval."""
 
     origin = start.value // 1000
     n_intervals = max(1, -(-(stop.value // 1000 - origin) // step))

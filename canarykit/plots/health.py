@@ -70,6 +70,7 @@ def plot_effects(report: StageReport, *, ax: Axes | None = None) -> Axes:
 
 
 def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> Axes:
+    """A forest: a line for each guardrail on one logarithmic axis; arrows mark what leaves the picture."""
     ax = new_axes(ax, figsize=(7, 1.5 + 0.62 * len(checks)))
     ax.grid(visible=False)
     drawn = [(check, _as_ratio(check)) for check in checks]

@@ -232,6 +232,7 @@ class Transport:
         with_key: bool = True,
         keep_redirect: bool = False,
     ) -> Any:
+        """One request with its retries; every failure becomes an error that never knew the key."""
         asked = f"{method} {urlsplit(url).path}"
         answer, broke, wait = None, "", 0.0
         try:

@@ -49,6 +49,7 @@ def _parts(report: StageReport) -> dict[str, StageReport]:
 
 
 def _picture(report: StageReport, segment: dict[str, str]) -> Picture:
+    """The bars of a report for some of its people, and how each part asks for those behind it."""
     counted = [
         (f"{start}{name}", who, *_counts(one, name, is_canary, segment))
         for start, one in _parts(report).items()

@@ -159,6 +159,7 @@ def read_filters(value: Any, *, where: str = "filters") -> FilterGroup:
 
 
 def _read_filter(value: Any, where: str) -> Filter | FilterGroup:
+    """A filter, or a group of them, from any of its spellings; another shape is refused by its place."""
     if isinstance(value, Filter | FilterGroup):
         return value
     if not isinstance(value, Mapping) and hasattr(value, "key") and hasattr(value, "operator"):

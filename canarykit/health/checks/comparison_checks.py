@@ -88,6 +88,7 @@ def data_check(data: DataState, n_canary: int, n_control: int | None) -> Check:
 
 
 def _ratio_check(question: Question, comparison: Comparison) -> Check:
+    """Whether the arms have the shares that the rules say, by evidence that holds at every look."""
     series = comparison.series
     n_canary, n_control = int(series.units_canary[-1]), int(series.units_control[-1])
     log_e = float(series.srm_log_e.max()) if len(series.srm_log_e) else math.nan

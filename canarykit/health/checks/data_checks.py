@@ -41,6 +41,7 @@ def value_notes(question: Question, found: Outcomes) -> list[Note]:
 
 
 def _gap_check(data: DataState) -> Check:
+    """Hours without events where the other days say there should be some; unexplained ones hold."""
     pulse = data.pulse
     found = (
         *(_silence_words(data.question, "No event at all", silence) for silence in pulse.silences),
@@ -133,6 +134,7 @@ def _own_words(data: DataState) -> str:
 
 
 def _late_check(data: DataState, found: Delays) -> Check:
+    """Until when the hours are complete, by how late events arrive; newer hours decide nothing."""
     usual = _usual(found)
     late = f"{format_value(found.late_share, 'share')} of the events arrived more than an hour late"
     enough = f"{COMPLETE:.0%}".replace("%", " %")

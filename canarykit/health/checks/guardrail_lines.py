@@ -140,6 +140,7 @@ def _crossing(
 
 
 def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
+    """Canary and control as the report shows them, and in words whom they count."""
     who = question.unit_words
     found, used = comparison.found, comparison.used
     metric = found.metrics[i]
@@ -259,6 +260,7 @@ def _guardrail_status(
     unmeasured: str,
     who: str,
 ) -> tuple[Status, str]:
+    """How a guardrail stands: not measured, harm, harm that is tolerated, safe, or waiting."""
     guardrail = judged.guardrail
     lower = guardrail.worse == "lower"
     if guardrail.label in missing:

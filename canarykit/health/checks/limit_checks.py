@@ -147,6 +147,7 @@ def _words(
 
 
 def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> LimitLine:
+    """A value metric of people who are not compared: the mean with its interval against the limit."""
     sums, weights = found.sums[i], found.weights[i]
     assert sums is not None
     assert weights is not None

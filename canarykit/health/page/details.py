@@ -139,6 +139,7 @@ def _evidence_of_variants(report: StageReport) -> str:
 
 
 def _pictures(report: StageReport) -> str:
+    """The report's plots, each with an alternative text that carries its numbers."""
     from canarykit.plots.health import (
         plot_effects,
         plot_evidence,

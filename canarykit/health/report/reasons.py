@@ -64,6 +64,7 @@ def segment_steps(segments: Sequence[SegmentHarm]) -> tuple[str, ...]:
 
 
 def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
+    """The sentence for the row that decided, with the guardrail or check behind it."""
     stage = data.question.stage
     guardrails = [c for c in checks if c.kind == "guardrail"]
     by_status = {status: [c for c in guardrails if c.status is status] for status in Status}

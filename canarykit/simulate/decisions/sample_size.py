@@ -233,6 +233,7 @@ def _divided(options: Options, any_of: int) -> Options:
 def _effect_of(
     question: Guardrail | Effect, rate: float | None, ratio: float, sd: float | None, goal: Goal
 ) -> Effect:
+    """The effect to be told apart: a guardrail's at its margin or its line of rollback, checked for sense."""
     if not isinstance(question, Guardrail):
         return question
     if goal not in ("safe", "harm"):

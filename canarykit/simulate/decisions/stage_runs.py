@@ -215,6 +215,7 @@ class Judge:
     def _table(
         self, drawn: Drawn, stage: StageRates, earlier: Drawn, passed: Sequence[StageRates]
     ) -> np.ndarray:
+        """Row of the decision table for each run and look, by evidence of the stage and of the ramp."""
         roll_back, promote, *srm = log_thresholds(self.rules)
         shape = drawn.canary.shape
         harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))

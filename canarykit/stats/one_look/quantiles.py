@@ -164,6 +164,7 @@ def _normal(
     *,
     tested: bool,
 ) -> Estimate:
+    """A normal interval and test around a value; without a standard error it is unbounded."""
     z = critical_value(confidence, sided)
     known = 0 < error < math.inf
     half = z * error if known else math.inf

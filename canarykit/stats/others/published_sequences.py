@@ -179,6 +179,7 @@ def _interval(
     sided: Sided,
     unit: str,
 ) -> Estimate | None:
+    """An interval as a product publishes it: the effect and its multiple of the standard error."""
     require_choice("sided", sided, ("two", "lower", "upper"))
     value, users = require_number("effect", effect), require_count("n", n)
     error = require_number("standard_error", standard_error, at_least=0.0)
