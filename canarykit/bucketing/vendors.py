@@ -191,7 +191,7 @@ def _other_digest_vendors() -> Iterable[VendorSpec]:
 
 
 def _murmur_vendors() -> Iterable[VendorSpec]:
-    """Systems that hash with MurmurHash3 (one of them formerly as Java does), each with its seed and scale."""
+    """Systems that hash with MurmurHash3 (one formerly as Java does), each with its seed and scale."""
     yield VendorSpec(
         vendor="unleash", version="murmur3", template="{flag}:{id}", family="murmur3", scale="modulo from 1",
         comparison="<=", total=100,
