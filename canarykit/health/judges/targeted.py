@@ -18,11 +18,12 @@ from canarykit.health.people.segment_values import segment_values
 from canarykit.health.people.units import before_and_after, sessions_of, stage_units
 from canarykit.health.question import Question
 from canarykit.health.report.organisations import groups_of, organisation_section
-from canarykit.health.report.reasons import GAP_STEP, listed
+from canarykit.health.report.reasons import GAP_STEP
 from canarykit.health.report.segments import where_sections
 from canarykit.health.report.sensitivity import busiest_section
 from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
+from canarykit.names import listed
 
 __all__ = ["PROVEN", "judge_targeted", "policy_evidence"]
 
