@@ -74,9 +74,9 @@ class JsonLines:
         try:
             with asking() as connection:
                 counted = connection.execute(
-                    "SELECT unnest(CASE WHEN json_type(json) = 'OBJECT' AND len(json_keys(json)) > 0 "
-                    "THEN json_keys(json) ELSE [NULL] END) AS key, count(*) "
-                    f"FROM read_ndjson_objects([{listed}], ignore_errors = true) GROUP BY key"
+                    "SELECT key, count(*) FROM (SELECT unnest(CASE WHEN json_type(json) = 'OBJECT' "
+                    "AND len(json_keys(json)) > 0 THEN json_keys(json) ELSE [NULL] END) AS key "
+                    f"FROM read_ndjson_objects([{listed}], ignore_errors = true)) GROUP BY key"
                 ).fetchall()
         except duckdb.Error as problem:
             reason = str(problem).split("\n")[0]
