@@ -21,6 +21,7 @@ __all__ = [
     "did_you_mean",
     "part",
     "require_kind",
+    "what_is",
 ]
 
 
@@ -107,9 +108,19 @@ def require_kind(
     canarykit.errors.PlanError: plan is 'plan.json'; expected a mapping
     """
     if not isinstance(value, kind):
-        plain = value is None or isinstance(value, str | int | float)
-        there = f"{value!r:.80}" if plain else f"a {type(value).__name__}"
-        raise error(f"{name} is {there}; expected {expected}")
+        raise error(f"{name} is {what_is(value)}; expected {expected}")
+
+
+def what_is(value: object) -> str:
+    """What an error message says of a value: itself where it is plain, else its kind.
+
+    Examples
+    --------
+    >>> what_is("5 %"), what_is([5])
+    ("'5 %'", 'a list')
+    """
+    plain = value is None or isinstance(value, str | int | float)
+    return f"{value!r:.80}" if plain else f"a {type(value).__name__}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from canarykit.errors import PlanError
+from canarykit.errors import PlanError, require_kind
 
 __all__ = ["listed", "names_of", "one_or_more"]
 
@@ -44,6 +44,8 @@ def names_of(given: Any, what: str) -> tuple[str, ...]:
     >>> names_of("$exception", "errors")
     ('$exception',)
     """
+    if not isinstance(given, Iterable):
+        require_kind(what, given, (), "a name, or a list of names")
     names = one_or_more(given)
     for name in names:
         if not isinstance(name, str) or not name.strip():

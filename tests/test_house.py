@@ -19,6 +19,7 @@ PACKAGE = ROOT / "canarykit"
 FLOORS = (
     {
         "errors",
+        "arguments",
         "counting",
         "documents",
         "names",

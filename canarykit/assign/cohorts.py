@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.assign.evaluate import evaluate_units, evaluation_clock, text_column
 from canarykit.assign.outcome import arms_of
 from canarykit.flags import FlagSet
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["assign_cohorts"]
 
 
+@checked
 def assign_cohorts(
     persons: pd.DataFrame,
     plan: RolloutPlan,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.assign.outcome import CODE, FIRST_VARIANT, Outcome, Reason, arms_of
 from canarykit.assign.sdk import SdkEvaluation
 from canarykit.assign.server import ServerEvaluation
@@ -43,6 +44,7 @@ class EvaluateOptions(TypedDict, total=False):
     property_matching_version: int | None
 
 
+@checked
 def evaluate_flag(
     flag: Flag | str,
     persons: pd.DataFrame | Frame | Files | Iterable[Any],

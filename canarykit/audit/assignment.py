@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.assign import evaluate_flag
 from canarykit.audit.reasons import count_flips, reasons_of, with_properties
 from canarykit.audit.result import Audit
@@ -39,6 +40,7 @@ __all__ = ["audit_assignment"]
 _MISSING = ("", "null", "None", "undefined")
 
 
+@checked
 def audit_assignment(
     log: EventLog | Frame,
     flag: Flag | RolloutPlan,
@@ -177,6 +179,7 @@ def _persons(log: EventLog, persons: pd.DataFrame | None) -> pd.DataFrame | None
     table = log.persons if persons is None else persons
     if table is None:
         return None
+    require_kind("persons", table, pd.DataFrame, "a pandas frame with one row a person", error=DataError)
     if "distinct_id" not in table.columns:
         raise DataError(f"persons lacks 'distinct_id'; {did_you_mean('distinct_id', table.columns)}")
     table = table.drop(columns=[c for c in ("person_id",) if c in table.columns])

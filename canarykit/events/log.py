@@ -11,7 +11,7 @@ import pandas as pd
 
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Shown, Table
-from canarykit.errors import DataError, did_you_mean
+from canarykit.errors import DataError, did_you_mean, require_kind
 from canarykit.events.engine import Engine, Lookups, empty_table, finish
 from canarykit.events.fields import Query, Resolver, wanted_values
 from canarykit.events.people import identities_of, lookups_of, read_groups, read_persons
@@ -110,6 +110,9 @@ class EventLog(Shown):
             "session_id": session_id,
             "properties": properties,
         }
+        require_kind(
+            "group_types", group_types, (Mapping, type(None)), "a mapping such as {'organization': 0}"
+        )
         self.group_types: dict[str, int] = dict({"organization": 0} if group_types is None else group_types)
         found = list(notes)
         self.persons: pd.DataFrame | None = None

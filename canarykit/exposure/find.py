@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.arguments import checked
 from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.events.log import as_log
@@ -35,6 +36,7 @@ __all__ = ["exposures"]
 _OPEN_END = np.iinfo(np.int64).max
 
 
+@checked
 def exposures(
     log: EventLog | Frame,
     flag: str | Flag,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
@@ -93,6 +94,7 @@ class Exposures(Result):
             raise PlanError(f"no exposures for stage {stage!r}; {did_you_mean(stage, self.stages)}")
         return self.by_stage[self.by_stage["stage"] == stage].reset_index(drop=True)
 
+    @checked
     def only(self, units: Collection[str]) -> Exposures:
         """The same for some of the units, named by their id."""
         wanted, column = set(units), self.unit_column

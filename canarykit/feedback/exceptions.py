@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.documents import read_json
@@ -108,6 +109,7 @@ class ExceptionsByFlag(Result):
         return Table.of(columns, list(self.groups.itertuples(index=False, name=None)))
 
 
+@checked
 def exceptions_by_flag(
     log: EventLog | Frame,
     flag: str | Flag,

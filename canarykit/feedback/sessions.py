@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
@@ -112,6 +113,7 @@ class SessionsByFlag(Result):
         return Table.of(_COLUMNS, rows)
 
 
+@checked
 def sessions_by_flag(
     log: EventLog | Frame,
     flag: str | Flag,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
@@ -141,6 +142,7 @@ class SurveyByFlag(Result):
         return plot_response(self, ax=ax)
 
 
+@checked
 def survey_by_flag(
     log: EventLog | Frame,
     survey: str | Mapping[str, Any],

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 from canarykit.counting import counted
 from canarykit.display import Column, Shown, Table
 from canarykit.documents import read_document
-from canarykit.errors import ExportFormatError, PlanError, did_you_mean
+from canarykit.errors import ExportFormatError, PlanError, did_you_mean, require_kind
 from canarykit.flags.definition import Flag
 from canarykit.flags.lossless import require_mapping
 
@@ -55,6 +55,7 @@ class FlagSet(Shown, Mapping[str, Flag]):
     ) -> None:
         self._flags: dict[str, Flag] = {}
         for flag in flags:
+            require_kind("one of the flags", flag, Flag, "a Flag")
             if flag.key in self._flags and not flag.deleted and not self._flags[flag.key].deleted:
                 raise PlanError(f"two flags have the key {flag.key!r}; keys must differ")
             if flag.key not in self._flags or not flag.deleted:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from canarykit.arguments import checked
 from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.flags.given import key_of
 from canarykit.funnels.engine.breakdowns import breakdown_columns
@@ -37,6 +38,7 @@ __all__ = ["WindowFrom", "funnel_by_flag", "funnel_query"]
 WindowFrom = Literal["first step", "exposure"]
 
 
+@checked
 def funnel_by_flag(
     log: EventLog | Frame,
     steps: Sequence[str | Sequence[str] | Mapping[str, Any] | Step | None],
@@ -241,6 +243,8 @@ def funnel_query(
     if isinstance(steps, str | Mapping) or hasattr(steps, "columns") or not isinstance(steps, Iterable):
         require_kind("steps", steps, (), "a list of steps")
     steps = tuple(steps)
+    if not 0 <= tie_width_seconds < 1e9:
+        raise PlanError(f"tie_width_seconds is {tie_width_seconds}; expected seconds, 0 or more")
     flag = None if flag is None else key_of(flag)
     check_zone(timezone)
     read = tuple(read_step(step, position=k) for k, step in enumerate(steps))

@@ -48,6 +48,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.arguments import require_fields
 from canarykit.errors import DataError, PlanError
 
 __all__ = [
@@ -153,6 +154,7 @@ class Rules:
     stages: int = 1
 
     def __post_init__(self) -> None:
+        require_fields(self)
         for name in ("alpha_rollback", "alpha_promote", "alpha_srm_hold", "alpha_srm_invalid"):
             if not 0 < getattr(self, name) < 1:
                 raise PlanError(f"{name} is {getattr(self, name)}; expected a probability between 0 and 1")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from canarykit.arguments import checked
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.events.log import as_log
 from canarykit.exposure.crossers import CrosserRule
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_stage", "evaluate_stages"]
 
 
+@checked
 def evaluate_stage(
     log: EventLog | Frame,
     plan: RolloutPlan,
@@ -229,7 +231,7 @@ def _asked(
     """The variants to judge, each against the control: those named, else all that the stage serves."""
     if variants is None:
         return served
-    named = (variants,) if isinstance(variants, str) else tuple(dict.fromkeys(variants))
+    named = tuple(dict.fromkeys(names_of(variants, "variants")))
     known = [v.key for v in plan.variants if v.key != plan.control] or [plan.canary]
     for key in named:
         if key not in known:

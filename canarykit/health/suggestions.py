@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
@@ -97,6 +98,7 @@ class SuggestedGuardrails(Result):
         return {"guardrails": [item.to_dict() for item in self.guardrails], "code": self.code}
 
 
+@checked
 def suggest_guardrails(
     log: EventLog | Frame,
     flag: str | Flag,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
 from canarykit.events.log import as_log
@@ -16,6 +17,7 @@ from canarykit.events.names import check_events, check_survey
 from canarykit.exposure.compared import followed_whole, whole_or_all
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import outcomes
+from canarykit.names import names_of
 from canarykit.periods import column_micros, moment
 from canarykit.plan.given import as_plan
 from canarykit.times import check_zone, to_utc
@@ -93,6 +95,7 @@ class Dashboard(Result):
         return draw_board(self)
 
 
+@checked
 def dashboard(
     log: EventLog | Frame,
     plan: RolloutPlan,
@@ -141,6 +144,8 @@ def dashboard(
     from canarykit.stats.one_look.proportions import wilson
 
     log, plan = as_log(log), as_plan(plan)
+    key_events, errors = names_of(key_events, "key_events"), names_of(errors, "errors")
+    steps = names_of(steps, "steps")
     check_zone(timezone)
     now = to_utc(as_of, name="as_of")
     start, end = plan.window(stage)

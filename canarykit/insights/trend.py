@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
-from canarykit.errors import DataError, PlanError, did_you_mean
+from canarykit.errors import DataError, PlanError, did_you_mean, require_kind
 from canarykit.events.fields import PRESENT
 from canarykit.events.log import as_log
 from canarykit.events.names import check_events, check_properties
@@ -203,6 +204,7 @@ class FlagTrend(Result):
         return explore_trend(self, segment=segment, host=host, project_id=project_id)
 
 
+@checked
 def trend_by_flag(
     log: EventLog | Frame,
     event: str,
@@ -348,6 +350,7 @@ def trend_by_flag(
 
 def _people_of(people: Any, where: Any) -> tuple[Any, Any]:
     """Who is asked about, and the filter of events: what `where` says of persons says who."""
+    require_kind("where", where, (Mapping, type(None)), "a mapping of properties to what they are")
     who = None if people is None else read_people(people)
     of_people = {
         name.removeprefix("person."): value

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Note
 from canarykit.errors import PlanError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "LintReport", "lint"]
 
 
+@checked
 def lint(
     flag_or_plan: Flag | RolloutPlan | FlagSet,
     *,

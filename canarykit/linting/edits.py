@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.assign.evaluate import evaluate_flag
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
@@ -103,6 +104,7 @@ class FlagChange(Result):
         return Table.of(_COLUMNS, map(tuple, rows))
 
 
+@checked
 def compare_flags(
     before: Flag | None,
     after: Flag | None,

@@ -105,7 +105,7 @@ class Guardrail(Noun):
             raise PlanError(f"a guardrail's name is {self.name!r}; expected a text")
         if not isinstance(self.critical, bool):
             raise PlanError(f"{self.label}: critical is {self.critical!r}; expected True or False")
-        for name in ("margin_ratio", "margin_pp", "margin", "limit", "weight"):
+        for name in ("margin_ratio", "margin_pp", "margin", "roll_back_ratio", "limit", "weight"):
             value = getattr(self, name)
             if value is not None and not is_number(value):
                 raise PlanError(f"{self.label}: {name} is {value!r}; expected a number")

@@ -331,8 +331,8 @@ class SlowShare(ShareMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not math.isfinite(self.slower_than):
-            raise PlanError(f"slower_than is {self.slower_than}; expected a finite number")
+        if not (is_number(self.slower_than) and math.isfinite(self.slower_than)):
+            raise PlanError(f"slower_than is {self.slower_than!r}; expected a finite number")
 
     def _words(self) -> str:
         return f"people with {self.property_name} > {self.slower_than:,g}"

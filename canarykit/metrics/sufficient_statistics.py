@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
@@ -85,6 +86,7 @@ class Reduced(Result):
         return Table(self.columns, self.rows)
 
 
+@checked
 def reduce(
     log: EventLog | Frame,
     metrics: Sequence[Metric] | Metric,

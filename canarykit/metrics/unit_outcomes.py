@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.errors import DataError, did_you_mean
+from canarykit.arguments import checked
+from canarykit.errors import DataError, did_you_mean, what_is
 from canarykit.events.log import as_log
 from canarykit.metrics.risk import IntervalCounts, RiskSets, interval_counts, risk_sets
 from canarykit.metrics.share import ShareMetric
@@ -332,6 +333,7 @@ class Outcomes:
         return people.sort_values(["happened_at", "person_id"], ignore_index=True)
 
 
+@checked
 def outcomes(
     log: EventLog | Frame, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
 ) -> Outcomes:
@@ -362,9 +364,7 @@ def outcomes(
     import pyarrow as pa
 
     log = as_log(log)
-    for column in _UNIT_COLUMNS:
-        if column not in units:
-            raise DataError(f"units lack {column!r}; {did_you_mean(column, units.columns)}")
+    _require_units(units)
     specs = tuple(metrics)
     units = units.reset_index(drop=True)
     if units.empty or not specs:
@@ -392,6 +392,7 @@ def outcomes(
     return _collect(specs, units, shards)
 
 
+@checked
 def before_exposure(
     log: EventLog | Frame, metrics: Sequence[Metric], units: pd.DataFrame, *, actor: str = "person_id"
 ) -> tuple[Before | None, ...]:
@@ -414,6 +415,7 @@ def before_exposure(
         Per metric, `Before` or None.
     """
     log = as_log(log)
+    _require_units(units)
     until = units["unexposed_until" if "unexposed_until" in units else "entered_at"]
     answer: list[Before | None] = [None] * len(metrics)
     spans: dict[float, list[int]] = {}
@@ -483,3 +485,12 @@ def _window(spec: Metric, entered: npt.NDArray[np.int64], leaves: npt.NDArray[np
     starts = entered + round(after * 1_000_000)
     stops = leaves if np.isinf(before) else np.minimum(leaves, entered + round(before * 1_000_000))
     return starts, stops
+
+
+def _require_units(units: pd.DataFrame) -> None:
+    """Refuse what is not a table of units with their arms and times."""
+    if not hasattr(units, "columns"):
+        raise DataError(f"units is {what_is(units)}; expected a pandas frame with {', '.join(_UNIT_COLUMNS)}")
+    for column in _UNIT_COLUMNS:
+        if column not in units:
+            raise DataError(f"units lack {column!r}; {did_you_mean(column, units.columns)}")

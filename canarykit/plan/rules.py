@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from canarykit.display import Note
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.flags import Condition, PropertyFilter, Variant
 from canarykit.plan.stage import Stage
 from canarykit.times import duration
@@ -18,6 +18,8 @@ def check_stages(stages: Sequence[Stage]) -> None:
     """Refuse stages without a name of their own, out of order, or with a falling share."""
     if not stages:
         raise PlanError("the plan has no stages; give at least one Stage")
+    for stage in stages:
+        require_kind("one of the stages", stage, Stage, "a Stage, such as Stage.for_share('5 %', 5)")
     names = [stage.name for stage in stages]
     for name in names:
         if names.count(name) > 1:
@@ -64,6 +66,8 @@ def arms(variants: Sequence[Variant], control: str, canary: str) -> tuple[str, s
     """
     if not variants:
         return control or "false", canary or "true"
+    for variant in variants:
+        require_kind("one of the variants", variant, Variant, "a Variant")
     keys = [variant.key for variant in variants]
     usual = "control" if "control" in keys else keys[0]
     control = control or ("false" if len(keys) == 1 else usual)

@@ -74,7 +74,7 @@ class Clock:
         """The zone itself."""
         try:
             return ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
             raise PlanError(f"no time zone {self.zone!r}; write a name such as 'Europe/Berlin'") from None
 
 

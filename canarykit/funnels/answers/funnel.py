@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.funnels.answers.labels import blank_name, label_text
@@ -254,6 +255,7 @@ class Funnel(Result):
 
     # ---- what one asks next ------------------------------------------------------------------------------
 
+    @checked
     def people(
         self,
         step: int | str,
@@ -312,6 +314,7 @@ class Funnel(Result):
 
         return explore_funnel(self, segment=segment, host=host, project_id=project_id)
 
+    @checked
     def time_to_convert(
         self, from_step: int | str | None = None, to_step: int | str | None = None, bins: int | None = None
     ) -> ConversionTimes:
@@ -376,6 +379,7 @@ class Funnel(Result):
             timezone=self.query.timezone,
         )
 
+    @checked
     def correlates(
         self,
         kind: Literal["events", "properties", "event properties"] = "events",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError, did_you_mean
 from canarykit.events.log import as_log
@@ -106,6 +107,7 @@ class Replay(Result):
         return Table.of(_COLUMNS, self.rows)
 
 
+@checked
 def replay(
     log: EventLog | Frame,
     plan: RolloutPlan,

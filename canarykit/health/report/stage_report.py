@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, did_you_mean
 from canarykit.escaping import markdown_text, one_line
@@ -162,6 +163,7 @@ class StageReport(Result):
     def _judged(self) -> list[str]:
         return [c.name for c in self.checks if c.kind in ("guardrail", "limit")]
 
+    @checked
     def people(
         self,
         name: str,

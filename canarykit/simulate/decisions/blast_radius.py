@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, require_kind
@@ -72,6 +73,7 @@ class BlastRadius(Result):
         return {"people": self.people, "new": self.new, "total": self.total, "share": self.share}
 
 
+@checked
 def blast_radius(
     plan: RolloutPlan,
     stage: str,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError
 from canarykit.metrics import Guardrail
@@ -159,6 +160,7 @@ class RampPlan(Result):
         return plot_trade_off(self, ax=ax)
 
 
+@checked
 def plan_ramp(
     *,
     harm_budget: float,

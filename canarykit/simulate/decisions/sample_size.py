@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, PlanError
 from canarykit.metrics import Guardrail
@@ -54,6 +55,7 @@ class SizeOptions(PowerOptions, total=False):
     canary_share: float
 
 
+@checked
 def sample_size(
     question: Guardrail | Effect,
     *,
@@ -134,6 +136,7 @@ def sample_size(
     )
 
 
+@checked
 def power(
     question: Guardrail | Effect,
     n_canary: int,
@@ -311,6 +314,7 @@ class ExpectedDuration(Result):
         return Table.of(self._COLUMNS, self.rows)
 
 
+@checked
 def expected_duration(
     plan: RolloutPlan,
     traffic: Traffic,

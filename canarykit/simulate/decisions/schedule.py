@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from canarykit.errors import PlanError
+from canarykit.errors import PlanError, require_kind
 from canarykit.simulate.people.population import Population
+from canarykit.stats.checks import require_numbers
 from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from canarykit.typing import Time
 
 __all__ = ["Control", "StageLooks", "Traffic", "schedule", "shares_of"]
+
+MOST_AN_HOUR = 1e9
+"""People an hour beyond which nothing is simulated: there are not that many."""
 
 Control = Literal["rest", "equal"]
 Traffic = float | Sequence[float] | np.ndarray | Population
@@ -136,10 +140,14 @@ def _people(traffic: Traffic, edges: np.ndarray, begun: int, begin: int) -> np.n
         seen = 1 - (1 + traffic.sessions_per_week * weeks / traffic.activity_shape) ** -traffic.activity_shape
         return traffic.n * np.diff(seen)
     if isinstance(traffic, int | float | np.number):
-        if not float(traffic) > 0:
-            raise PlanError(f"traffic is {traffic}; expected people an hour, more than none")
+        if not 0 < float(traffic) <= MOST_AN_HOUR:
+            raise PlanError(
+                f"traffic is {traffic}; expected people an hour, more than none and at most {MOST_AN_HOUR:g}"
+            )
         return float(traffic) * np.diff(edges) / HOUR_US
-    series = np.asarray(traffic, float)
+    if isinstance(traffic, str | Mapping) or not isinstance(traffic, Iterable):
+        require_kind("traffic", traffic, (), "people an hour, a list of them by hour, or a Population")
+    series = require_numbers("traffic", traffic)
     if series.ndim != 1 or not len(series) or not bool(np.all(series >= 0)):
         raise PlanError("traffic by hour must be a list of people an hour, none negative")
     total = np.concatenate([[0.0], np.cumsum(series)])

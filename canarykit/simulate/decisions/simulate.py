@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from canarykit.arguments import checked
 from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.health.decision import Row, Rules, Verdict, first_decision
 from canarykit.health.evidence.over_ramp import AlphaScope, rules_in_scope
@@ -54,6 +55,7 @@ COMPILED_FROM = 50_000
 """Runs times looks from which the compiled kernels are worth their import."""
 
 
+@checked
 def simulate_decisions(
     plan: RolloutPlan,
     scenario: Scenario | None = None,

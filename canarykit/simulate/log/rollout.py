@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from canarykit.arguments import checked
 from canarykit.display import Note
 from canarykit.errors import PlanError, require_kind
 from canarykit.parallel import ahead
@@ -46,6 +47,7 @@ _Block = tuple[People, pd.DataFrame, list[Draft]]
 """Some people, their rows of the persons export, and their events week by week."""
 
 
+@checked
 def simulate_rollout(
     plan: RolloutPlan,
     population: Population | int,

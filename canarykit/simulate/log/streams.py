@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from canarykit.errors import PlanError, what_is
+
 __all__ = ["BLOCK", "Seed", "Streams", "as_seed", "hash_uniform"]
 
 BLOCK = 65_536
@@ -26,6 +28,10 @@ def as_seed(rng: Seed) -> np.random.SeedSequence:
         return rng
     if isinstance(rng, np.random.Generator):
         return rng.bit_generator.seed_seq.spawn(1)[0]  # type: ignore[attr-defined]
+    if not (rng is None or (isinstance(rng, int | np.integer) and rng >= 0)):
+        raise PlanError(
+            f"rng is {what_is(rng)}; expected a whole number of at least 0, a numpy Generator or None"
+        )
     return np.random.SeedSequence(rng)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
 from canarykit.events.log import as_log
@@ -100,6 +101,7 @@ class PresentRates(Result):
         return {"traffic": {name: getattr(self.traffic, name) for name in names}, "rates": dict(self.rates)}
 
 
+@checked
 def rates_like(
     log: EventLog | Frame,
     plan: RolloutPlan,

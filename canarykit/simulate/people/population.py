@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.arguments import require_fields
 from canarykit.display import Noun
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.simulate.log.streams import BLOCK, Streams, hash_uniform
@@ -116,6 +117,7 @@ class Population(Noun):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if not (isinstance(self.n, int | np.integer) and self.n >= 1):
             raise PlanError(f"a population of {self.n!r} people; expected a whole number of at least 1")
         for name in ("organisations", "new_per_week", "anonymous", "enrolled", "bots"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from canarykit.arguments import require_fields
 from canarykit.display import Noun
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.times import duration, micros
@@ -61,6 +62,7 @@ class Step:
     spread: float = 0.8
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _require_share(self.rate, f"the rate of step {self.event!r}")
         duration(self.delay, name=f"the delay of step {self.event!r}")
 
@@ -119,6 +121,7 @@ class Effect:
     grows_over: float | None = None
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if not self.ratio >= 0:
             raise PlanError(f"the effect on {self.quantity!r} has ratio {self.ratio}; expected 0 or more")
         if self.fades_after is not None and self.grows_over is not None:
@@ -153,6 +156,7 @@ class Fault:
     delay: str = "6h"
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if self.kind not in get_args(FaultKind):
             raise PlanError(f"fault {self.kind!r} is unknown; {did_you_mean(self.kind, get_args(FaultKind))}")
         _require_share(self.share, f"the share of fault {self.kind!r}")
@@ -229,6 +233,7 @@ class Scenario(Noun):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require_fields(self)
         for name in ("effects", "faults", "steps", "switched_off", "notes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, kind in (("steps", Step), ("effects", Effect), ("faults", Fault)):

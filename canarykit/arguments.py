@@ -1,0 +1,104 @@
+"""What people call refuses an argument that is not of the kind its annotation names, before anything runs.
+
+Only plain kinds are looked at: numbers, texts, mappings, lists and a few classes, or one of these and None.
+Whatever else an annotation names is checked where it is used, with more to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import wraps
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+from canarykit.errors import PlanError, what_is
+
+__all__ = ["checked", "require_fields"]
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+Kind = tuple[Callable[[Any], bool], str]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+
+
+def _made_by(name: str) -> Callable[[Any], bool]:
+    """By the name of the class: to import it here would load what the call may not need."""
+    return lambda value: any(cls.__name__ == name for cls in type(value).__mro__)
+
+
+KINDS: dict[str, Kind] = {
+    "float": (lambda value: isinstance(value, Real), "a number"),
+    "int": (_is_whole, "a whole number"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "Mapping": (lambda value: isinstance(value, Mapping), "a mapping"),
+    "Sequence": (lambda value: isinstance(value, Iterable), "a list"),
+    "tuple": (lambda value: isinstance(value, Iterable), "a list"),
+    "None": (lambda value: value is None, "None"),
+    "Rates": (lambda value: isinstance(value, Mapping), "a mapping of guardrails' labels to rates"),
+}
+KINDS |= {
+    name: (_made_by(name), f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
+    for name in ("EventMixture", "Exposures", "FlagSet", "Rules", "Scenario")
+}
+
+
+def checked(function: Called) -> Called:
+    """The function, which refuses arguments of another kind than their annotations name.
+
+    Examples
+    --------
+    >>> @checked
+    ... def double(number: float) -> float:
+    ...     return 2 * number
+    >>> double("5 %")
+    Traceback (most recent call last):
+    ...
+    canarykit.errors.PlanError: number is '5 %'; expected a number
+    """
+    kinds = _kinds_of({name: str(kind) for name, kind in function.__annotations__.items()})
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+
+    @wraps(function)
+    def call(*arguments: Any, **given: Any) -> Any:
+        for name, value in (*zip(names, arguments, strict=False), *given.items()):
+            if name in kinds:
+                _require(name, value, kinds[name])
+        return function(*arguments, **given)
+
+    return call  # type: ignore[return-value]
+
+
+def require_fields(made: Any) -> None:
+    """Refuse a field of a data class that is not of the kind its annotation names.
+
+    Raises
+    ------
+    PlanError
+        Naming the field, what is there and what is expected.
+    """
+    kinds = _kinds_of({field.name: str(field.type) for field in fields(made)})
+    for name, several in kinds.items():
+        _require(name, getattr(made, name), several)
+
+
+def _kinds_of(annotations: Mapping[str, str]) -> dict[str, list[Kind]]:
+    """The kinds that each annotation allows; none where one of them is no plain kind."""
+    found = {}
+    for name, annotation in annotations.items():
+        while re.search(r"\[[^][]*\]", annotation):
+            annotation = re.sub(r"\[[^][]*\]", "", annotation)
+        parts = [part.strip() for part in annotation.split("|")]
+        if name != "return" and all(part in KINDS for part in parts):
+            found[name] = [KINDS[part] for part in parts]
+    return found
+
+
+def _require(name: str, value: Any, kinds: list[Kind]) -> None:
+    if not any(is_one(value) for is_one, _ in kinds):
+        expected = " or ".join(dict.fromkeys(words for _, words in kinds))
+        raise PlanError(f"{name} is {what_is(value)}; expected {expected}")
