@@ -13,9 +13,9 @@ from functools import wraps
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from canarykit.errors import PlanError, what_is
+from canarykit.errors import PlanError, require_kind, what_is
 
-__all__ = ["checked", "require_fields"]
+__all__ = ["checked", "names_of", "one_or_more", "require_fields"]
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 Kind = tuple[Callable[[Any], bool], str]
@@ -102,3 +102,46 @@ def _require(name: str, value: Any, kinds: list[Kind]) -> None:
     if not any(is_one(value) for is_one, _ in kinds):
         expected = " or ".join(dict.fromkeys(words for _, words in kinds))
         raise PlanError(f"{name} is {what_is(value)}; expected {expected}")
+
+
+def one_or_more(given: Any) -> tuple[Any, ...]:
+    """What was given as a list; a text, a mapping or anything else that is not a list is one item.
+
+    Examples
+    --------
+    >>> one_or_more("$exception"), one_or_more(["a", "b"]), one_or_more(None)
+    (('$exception',), ('a', 'b'), ())
+    """
+    if given is None:
+        return ()
+    single = isinstance(given, str | bytes | dict) or not isinstance(given, Iterable)
+    return (given,) if single else tuple(given)
+
+
+def names_of(given: Any, what: str) -> tuple[str, ...]:
+    """The names that were given, none of them blank.
+
+    Parameters
+    ----------
+    given
+        One text, or several.
+    what
+        What the names are, for the error message: "errors".
+
+    Raises
+    ------
+    PlanError
+        If something among them is not a text, or blank.
+
+    Examples
+    --------
+    >>> names_of("$exception", "errors")
+    ('$exception',)
+    """
+    if not isinstance(given, Iterable):
+        require_kind(what, given, (), "a name, or a list of names")
+    names = one_or_more(given)
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise PlanError(f"{what} holds {name!r}; expected names, each a text that is not blank")
+    return names

@@ -1,10 +1,11 @@
-"""A count and what is counted: "1 person has it by choice", "2 people have it by choice"."""
+"""A count and what is counted ("1 person has it by choice", "2 people have it"), and names in a sentence."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["counted"]
+__all__ = ["counted", "listed"]
 
 _ONE = {"people": "person", "persons": "person"} | {
     f"{name}s": name
@@ -49,3 +50,16 @@ def counted(count: int, text: str) -> str:
     if singular != head or head.startswith(("of ", "have ")):
         singular = _VERB.sub(lambda found: _SINGULAR[found[1]], singular)
     return f"1 {singular}{colon}{rest}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["errors"]), listed(["errors", "payments", "speed"])
+    ('errors', 'errors, payments and speed')
+    """
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + f" and {names[-1]}"

@@ -22,7 +22,6 @@ FLOORS = (
         "arguments",
         "counting",
         "documents",
-        "names",
         "escaping",
         "files",
         "compiler",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from canarykit.arguments import checked
+from canarykit.arguments import checked, names_of
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError, did_you_mean
@@ -20,7 +20,6 @@ from canarykit.events.names import check_events
 from canarykit.events.sql import answer
 from canarykit.exposure.compared import listened_units
 from canarykit.flags.given import key_of
-from canarykit.names import names_of
 from canarykit.plan.given import as_plan
 from canarykit.times import duration
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from canarykit.arguments import checked
+from canarykit.arguments import checked, one_or_more
 from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.flags.given import key_of
 from canarykit.funnels.engine.breakdowns import breakdown_columns
@@ -21,7 +21,6 @@ from canarykit.funnels.question.parse import (
 )
 from canarykit.funnels.question.people import PeopleFilter, narrowed, people_of_filters, read_people
 from canarykit.funnels.question.specs import Breakdown, Filter, FilterGroup, FunnelQuery, Order, Step
-from canarykit.names import one_or_more
 from canarykit.plan.given import as_plan
 from canarykit.times import check_zone
 

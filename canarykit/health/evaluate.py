@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from canarykit.arguments import checked
+from canarykit.arguments import checked, names_of
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.events.log import as_log
 from canarykit.exposure.crossers import CrosserRule
@@ -20,7 +20,6 @@ from canarykit.health.question import SEGMENTS, Pool, ask
 from canarykit.health.report.release_report import release_report
 from canarykit.health.report.stage_report import StageReport
 from canarykit.metrics.guardrail import Guardrail
-from canarykit.names import names_of
 from canarykit.plan.given import as_plan
 from canarykit.stats.checks import require_choice
 from canarykit.times import to_utc

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from canarykit.arguments import checked
+from canarykit.arguments import checked, names_of
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, PlanError
 from canarykit.events.log import as_log
@@ -17,7 +17,6 @@ from canarykit.events.names import check_events, check_survey
 from canarykit.exposure.compared import followed_whole, whole_or_all
 from canarykit.metrics.share import ErrorShare, FunnelShare, ShareMetric
 from canarykit.metrics.unit_outcomes import outcomes
-from canarykit.names import names_of
 from canarykit.periods import column_micros, moment
 from canarykit.plan.given import as_plan
 from canarykit.times import check_zone, to_utc

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, Self
 
+from canarykit.arguments import names_of
 from canarykit.errors import PlanError
 from canarykit.metrics.direction import Direction, has_harm_word
-from canarykit.names import names_of
 from canarykit.times import DAY, duration
 
 __all__ = [

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from canarykit.arguments import one_or_more
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Flag, Holdout, Variant
-from canarykit.names import one_or_more
 from canarykit.plan.planfile import definition_of, read_definition
 from canarykit.plan.rules import arms, check_stages, nested_sets, plan_notes, windows
 from canarykit.plan.stage import Stage, condition_words, email_domain, people_named

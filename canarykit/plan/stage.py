@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from canarykit.arguments import one_or_more
 from canarykit.display import Noun
 from canarykit.errors import PlanError
 from canarykit.flags import Condition, PropertyFilter
 from canarykit.flags.lossless import require_json
-from canarykit.names import one_or_more
 from canarykit.times import duration, to_utc
 
 if TYPE_CHECKING:

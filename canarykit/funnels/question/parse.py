@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from canarykit.arguments import one_or_more
 from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.funnels.question.specs import (
     FOURTEEN_DAYS_US,
@@ -16,7 +17,6 @@ from canarykit.funnels.question.specs import (
     FilterGroup,
     Step,
 )
-from canarykit.names import one_or_more
 from canarykit.times import duration
 
 __all__ = ["read_breakdown", "read_exclusion", "read_filters", "read_step", "read_window"]

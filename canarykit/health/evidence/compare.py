@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.counting import listed
 from canarykit.display import Note
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Evidence, Row, Verdict, decide, log_thresholds
@@ -40,7 +41,6 @@ from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
-from canarykit.names import listed
 from canarykit.stats.one_look.srm import sequential_srm_tilt
 
 __all__ = ["Comparison", "compare", "margin_ratio"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from canarykit.counting import counted
+from canarykit.counting import counted, listed
 from canarykit.display import Note, format_value
 from canarykit.health.checks.before_and_after import change_check, changes_section, find_change
 from canarykit.health.checks.check import Arm, Check, Section, Status
@@ -23,7 +23,6 @@ from canarykit.health.report.segments import where_sections
 from canarykit.health.report.sensitivity import busiest_section
 from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
-from canarykit.names import listed
 
 __all__ = ["PROVEN", "judge_targeted", "policy_evidence"]
 

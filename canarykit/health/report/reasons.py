@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from canarykit.counting import listed
 from canarykit.display import format_value
 from canarykit.health.checks.check import Check, Status
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
 from canarykit.health.evidence.segment_harm import SegmentHarm
-from canarykit.names import listed
 
 __all__ = [
     "GAP_STEP",

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from canarykit.counting import listed
 from canarykit.display import Column, Note, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.health.checks.check import Status
 from canarykit.health.decision import Row, Verdict
 from canarykit.health.report.stage_report import COLUMNS, StageReport
-from canarykit.names import listed
 
 if TYPE_CHECKING:
     import pandas as pd
