@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from canarykit.arguments import checked
 from canarykit.assign import evaluate_flag
 from canarykit.audit.shares import expected_shares
 from canarykit.counting import counted
@@ -81,7 +80,6 @@ class FlagOverview(Result):
         return {"in_several": self.in_several, "overlaps": self.overlaps.to_dict("records")}
 
 
-@checked
 def flag_overview(
     flags: FlagSet,
     log: EventLog | Frame | None = None,

@@ -12,6 +12,7 @@ import pytest
 import canarykit as ck
 from canarykit.events import people
 from canarykit.events.documents import objects, reading, scan
+from canarykit.events.engines import pandas as pandas_engine
 
 PATHS = [
     ("a",),
@@ -195,6 +196,7 @@ def test_a_long_frame_tells_names_and_unreadable_documents_by_one_walk(seed, mon
     )
     slow = ck.EventLog(frame)
     monkeypatch.setattr(scan, "COMPILED_FROM", 0)
+    monkeypatch.setattr(pandas_engine, "WALKED_FROM", 0)
     quick = ck.EventLog(frame)
     assert quick._engine._walked is not None
     assert slow._engine._walked is None

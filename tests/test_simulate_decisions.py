@@ -395,7 +395,8 @@ def test_what_simulated_counts_do_not_have_is_said():
         "f", (ck.Stage.for_share("half", 50, dwell="1d"),), starts_at="2026-09-07T09:00:00Z"
     )
     scenario = ck.Scenario(
-        effects=[Effect("errors", 2, fades_after=3), Effect("sessions", 0.9)], faults=[Fault("late data")]
+        effects=[Effect("errors", 2, fades_after=3), Effect("sessions", 0.9)],
+        faults=[Fault("late data", variant="true")],
     )
     found = ck.simulate_decisions(plan, scenario, n_runs=10, traffic=50, rng=1, progress=False)
     assert [(note.code, note.count) for note in found.notes] == [("at_full_size", 1), ("no_faults", 1)]

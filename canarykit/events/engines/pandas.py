@@ -24,6 +24,9 @@ from canarykit.events.unusable import UNREADABLE, dropping_notes
 
 __all__ = ["FrameEngine", "open_rows"]
 
+WALKED_FROM = 300_000
+"""Documents from which a frame has them walked by compiled code; below, a first verdict would wait for it."""
+
 _TEXT = pa.string()
 
 
@@ -87,8 +90,9 @@ class FrameEngine(Engine):
         if name not in self.columns or pa.types.is_nested(self.rows.column(name).type):
             return None
         texts = self._document(name)
-        every = np.ones(len(texts), dtype=bool)
-        return scan_documents(texts, [], every, of=len(texts)) if is_walked(texts, len(texts)) else None
+        if len(texts) < WALKED_FROM or not is_walked(texts, len(texts)):
+            return None
+        return scan_documents(texts, [], np.ones(len(texts), dtype=bool), of=len(texts))
 
     def count_unreadable(self) -> int:
         """How many events have properties that hold no object."""
