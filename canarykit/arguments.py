@@ -42,7 +42,7 @@ KINDS: dict[str, Kind] = {
 }
 KINDS |= {
     name: (_made_by(name), f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
-    for name in ("EventMixture", "Exposures", "FlagSet", "Rules", "Scenario")
+    for name in ("EventMixture", "FlagSet", "Rules", "Scenario")
 }
 
 
