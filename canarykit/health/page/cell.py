@@ -87,8 +87,8 @@ def _pair(report: StageReport) -> str:
     hit = "".join(f'<div style="font-size:13px">{item}</div>' for item in who_is_hit(report, links=False))
     steps = "".join(f"<li>{html_text(step)}</li>" for step in report.next_steps) or "<li>Nothing more.</li>"
     head = '<p style="font-weight:600;margin:8px 0 2px">'
-    todo = f'<ol style="font-size:13px;margin:2px 0">{steps}</ol>'
-    return f"{head}Who is hit</p>{hit}{head}What to do next</p>{todo}"
+    advice = f'<ol style="font-size:13px;margin:2px 0">{steps}</ol>'
+    return f"{head}Who is hit</p>{hit}{head}What to do next</p>{advice}"
 
 
 def _fold(title: str, content: str) -> str:
