@@ -82,10 +82,10 @@ def _explain(problem: click.UsageError, given: list[str]) -> None:
     if context is not None:
         print(context.get_usage().replace("Usage:", "usage:", 1), file=sys.stderr)
     print(f"{path}: error: {one_line(problem.format_message())}", file=sys.stderr)
-    known = [] if context is None else [o for p in context.command.params for o in p.opts if o[:2] == "--"]
+    options = [] if context is None else [o for p in context.command.params for o in p.opts if o[:2] == "--"]
     for name in (argument.split("=")[0] for argument in given if argument.startswith("--")):
-        if name.strip("-") and not any(option.startswith(name) for option in [*known, "--help"]):
-            close = close_name(name, known)
+        if name.strip("-") and not any(option.startswith(name) for option in [*options, "--help"]):
+            close = close_name(name, options)
             meant = f"; did you mean {close}?" if close else ""
             print(f"hint: there is no option {one_line(name)}{meant}", file=sys.stderr)
     print(f"hint: {path} --help describes every option", file=sys.stderr)

@@ -88,14 +88,14 @@ def require_fields(made: Any) -> None:
 
 def _kinds_of(annotations: Mapping[str, str]) -> dict[str, list[Kind]]:
     """The kinds that each annotation allows; none where one of them is no plain kind."""
-    found = {}
+    kinds = {}
     for name, annotation in annotations.items():
         while re.search(r"\[[^][]*\]", annotation):
             annotation = re.sub(r"\[[^][]*\]", "", annotation)
         parts = [part.strip() for part in annotation.split("|")]
         if name != "return" and all(part in KINDS for part in parts):
-            found[name] = [KINDS[part] for part in parts]
-    return found
+            kinds[name] = [KINDS[part] for part in parts]
+    return kinds
 
 
 def _require(name: str, value: Any, kinds: list[Kind]) -> None:

@@ -44,11 +44,11 @@ def counted(count: int, text: str) -> str:
     if count != 1:
         return f"{count:,} {text}"
     head, colon, rest = text.partition(":")
-    singular = _OF.sub(lambda found: (found[1] or "") + _ONE.get(found[2], found[2]), head)
+    singular = _OF.sub(lambda match: (match[1] or "") + _ONE.get(match[2], match[2]), head)
     if singular == head:
         singular = _GROUPS.sub(r"\1", head)
     if singular != head or head.startswith(("of ", "have ")):
-        singular = _VERB.sub(lambda found: _SINGULAR[found[1]], singular)
+        singular = _VERB.sub(lambda match: _SINGULAR[match[1]], singular)
     return f"1 {singular}{colon}{rest}"
 
 

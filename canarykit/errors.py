@@ -123,7 +123,7 @@ def what_is(value: object) -> str:
     return f"{value!r:.80}" if plain else f"a {type(value).__name__}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """The end of an error message: what exists, and the name that was probably meant.
 
     Examples
@@ -133,7 +133,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("paid", [])
     'there is nothing.'
     """
-    names = [str(item) for item in known]
+    names = [str(item) for item in choices]
     if not names:
         return "there is nothing."
     shown = names if len(names) <= 20 else [*names[:20], f"... {len(names) - 20} more"]
@@ -141,7 +141,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"there is {shown}." + (f" Did you mean {close!r}?" if close else "")
 
 
-def close_name(name: str, known: Iterable[str]) -> str | None:
+def close_name(name: str, choices: Iterable[str]) -> str | None:
     """The one of the names that was probably meant, or None.
 
     Examples
@@ -149,4 +149,4 @@ def close_name(name: str, known: Iterable[str]) -> str | None:
     >>> close_name("--asof", ["--as-of", "--flag"])
     '--as-of'
     """
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+    return next(iter(get_close_matches(name, list(choices), n=1, cutoff=0.6)), None)

@@ -131,9 +131,9 @@ def flag_overview(
     values = {} if persons is None else _values(flags, persons, groups, moment, distinct_id)
     rows = []
     for flag in flags.values():
-        own = [finding for finding in findings.findings if finding.flag == flag.key]
-        seen, share, told = (0, None, None) if log is None else _observed(log, flag.key, moment)
-        last = told or _moment(flag.last_called_at)
+        of_flag = [finding for finding in findings.findings if finding.flag == flag.key]
+        seen, share, last_seen = (0, None, None) if log is None else _observed(log, flag.key, moment)
+        last = last_seen or _moment(flag.last_called_at)
         status = status_of(flag, moment, last)
         on = values.get(flag.key)
         rows.append(
@@ -147,8 +147,8 @@ def flag_overview(
                 "share_observed": share,
                 "people_observed": None if log is None else seen,
                 "last_call": last,
-                "findings": len(own),
-                "worst": own[0].code if own else None,
+                "findings": len(of_flag),
+                "worst": of_flag[0].code if of_flag else None,
                 "next_step": _next_step(flag, status, flags),
             }
         )
@@ -250,7 +250,7 @@ def bootstrap(
     """
     if "distinct_id" not in person:
         raise DataError(f"the person has no 'distinct_id'; {did_you_mean('distinct_id', person)}")
-    known = flags if isinstance(flags, FlagSet) else FlagSet(flags.values())
+    flag_set = flags if isinstance(flags, FlagSet) else FlagSet(flags.values())
     properties = person.get("properties")
     if not isinstance(properties, Mapping):
         properties = {key: value for key, value in person.items() if key not in ("distinct_id", "$device_id")}
@@ -259,12 +259,12 @@ def bootstrap(
     frame = pd.DataFrame([{**row, "properties": dict(properties)}])
     values: dict[str, bool | str] = {}
     payloads: dict[str, Any] = {}
-    for flag in known.values():
+    for flag in flag_set.values():
         if flag.deleted or not flag.active:
             continue
         try:
             answer = evaluate_flag(
-                flag, frame, flags=known, groups=groups, cohorts=cohorts, as_of=as_of, payload=True
+                flag, frame, flags=flag_set, groups=groups, cohorts=cohorts, as_of=as_of, payload=True
             ).iloc[0]
         except UnsupportedFlagError:
             continue
@@ -320,8 +320,10 @@ def _observed(log: EventLog, key: str, until: pd.Timestamp) -> tuple[int, float 
 
     def latest(table: Any, *, value: str) -> tuple[pd.Series, Any]:
         frame = table.to_pandas().sort_values("timestamp")
-        known = frame[frame["person_id"].notna() & frame[value].notna() & ~frame[value].isin(UNKNOWN)]
-        return known.drop_duplicates("person_id", keep="last")[value].value_counts(), frame["timestamp"].max()
+        answered = frame[frame["person_id"].notna() & frame[value].notna() & ~frame[value].isin(UNKNOWN)]
+        return answered.drop_duplicates("person_id", keep="last")[value].value_counts(), frame[
+            "timestamp"
+        ].max()
 
     counts, last = pd.Series(dtype=int), None
     for telling in tellings(log, key):
@@ -346,7 +348,7 @@ def _values(
     distinct_id: str,
 ) -> dict[str, np.ndarray]:
     """Who has each flag that can be recomputed."""
-    found = {}
+    by_flag = {}
     for flag in flags.values():
         if flag.active and not flag.deleted:
             try:
@@ -356,8 +358,8 @@ def _values(
             except UnsupportedFlagError:
                 continue
             value = answers["value"].astype(object).where(answers["value"].notna(), "false").astype(str)
-            found[flag.key] = (~(value.eq("false") | value.str.startswith("holdout-"))).to_numpy(dtype=bool)
-    return found
+            by_flag[flag.key] = (~(value.eq("false") | value.str.startswith("holdout-"))).to_numpy(dtype=bool)
+    return by_flag
 
 
 def _overlaps(flags: FlagSet, values: Mapping[str, np.ndarray]) -> tuple[pd.DataFrame, int]:

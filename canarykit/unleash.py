@@ -79,8 +79,8 @@ class Unleash:
     ) -> None:
         key = hidden(key)  # what is printed of this frame does not show it
         if transport is None:
-            found = find_key(key, variable="UNLEASH_TOKEN", what="token of Unleash")
-            transport = Transport(host, found, authorization="{}")
+            token = find_key(key, variable="UNLEASH_TOKEN", what="token of Unleash")
+            transport = Transport(host, token, authorization="{}")
         self._transport, self.stickiness = transport, stickiness
         self.project, self.environment = project, environment
         self.record: Record = Record(record)
@@ -213,17 +213,17 @@ class Unleash:
         self, before: StoredFlag, filters: Mapping[str, Any], active: bool
     ) -> tuple[Difference, ...]:
         """What would change, a strategy a line."""
-        found = []
+        changes = []
         if before.active != active:
-            found.append(Difference("the flag", *("on" if s else "off" for s in (before.active, active))))
+            changes.append(Difference("the flag", *("on" if s else "off" for s in (before.active, active))))
         left = list(filters["strategies"])
         for one in before.filters["strategies"]:
             twin = next((other for other in left if _people(other) == _people(one)), None)
             if twin is not None:
                 left.remove(twin)
             if twin is None or _normal(twin) != _normal(one):
-                found.append(Difference("strategy", _words(one), None if twin is None else _words(twin)))
-        return (*found, *(Difference("strategy", None, _words(one)) for one in left))
+                changes.append(Difference("strategy", _words(one), None if twin is None else _words(twin)))
+        return (*changes, *(Difference("strategy", None, _words(one)) for one in left))
 
     def write(self, before: StoredFlag, filters: Mapping[str, Any], active: bool) -> StoredFlag:
         """Set one strategy after another, each once; those that let more people in come last.

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _walk(options: argparse.Namespace) -> int:
     """Run the notebooks in one kernel, print the verdicts and what was assumed, write the index."""
-    own = {
+    own_release = {
         "EXPORT": options.export,
         "FLAG": options.flag,
         "PERSONS": options.persons,
@@ -71,12 +71,12 @@ def _walk(options: argparse.Namespace) -> int:
         "STAGE": options.stage,
         "AS_OF": options.as_of,
     }
-    if any(own.values()) and not (own["EXPORT"] and own["FLAG"]):
+    if any(own_release.values()) and not (own_release["EXPORT"] and own_release["FLAG"]):
         raise DataError("your own release needs both EXPORT= (the events) and FLAG= (the flag's key)")
     for name in ("EXPORT", "PERSONS", "GROUPS", "PLAN"):
-        own[name] = own[name] and str(_existing(own[name], name))
+        own_release[name] = own_release[name] and str(_existing(own_release[name], name))
     folder = Path(options.notebooks)
-    named = OWN_RELEASE if own["EXPORT"] else STAGE_NOTEBOOKS
+    named = OWN_RELEASE if own_release["EXPORT"] else STAGE_NOTEBOOKS
     notebooks = sorted(folder.glob(named))
     if not notebooks:
         raise DataError(
@@ -89,7 +89,7 @@ def _walk(options: argparse.Namespace) -> int:
     with _kernel(folder) as kernel:
         for path in notebooks:
             print(f"running {path.name} ...", file=sys.stderr, flush=True)
-            walked.append(_run(path, build, own, kernel))
+            walked.append(_run(path, build, own_release, kernel))
     lines = [line for notebook in walked for line in notebook.lines]
     print(Table.of(COLUMNS, [_shown(line) for line in lines]).to_text())
     assumed = [text for notebook in walked for text in notebook.assumed]
@@ -106,8 +106,8 @@ def collect(namespace: dict[str, Any], build: str, stem: str) -> None:
     """Write every stage report that a notebook holds to `build` and print its line; runs in the kernel."""
     from canarykit.health.page.timeline import stage_line
 
-    found = namespace.get("reports") or [namespace["report"]]
-    reports: list[StageReport] = list(found.values()) if isinstance(found, dict) else list(found)
+    judged = namespace.get("reports") or [namespace["report"]]
+    reports: list[StageReport] = list(judged.values()) if isinstance(judged, dict) else list(judged)
     for text in _assumed(namespace):
         print(ASSUMED + text)
     for number, report in enumerate(reports, start=1):
@@ -158,11 +158,11 @@ def _kernel(folder: Path) -> Iterator[Any]:
         yield client
 
 
-def _run(path: Path, build: Path, own: dict[str, str], kernel: Any) -> Walked:
+def _run(path: Path, build: Path, own_release: dict[str, str], kernel: Any) -> Walked:
     nbformat, nbclient, nbconvert = (_notebook_part(name) for name in ("nbformat", "nbclient", "nbconvert"))
     notebook = nbformat.read(path, as_version=4)
-    if own["EXPORT"]:
-        _set_parameters(notebook, own)
+    if own_release["EXPORT"]:
+        _set_parameters(notebook, own_release)
     probe = nbformat.v4.new_code_cell(
         "from canarykit.walk import collect, forget\n"
         f"collect(globals(), {str(build)!r}, {path.stem!r})\nforget()"
@@ -192,13 +192,13 @@ def _notebook_part(name: str) -> Any:
     return part(name, what="the walk", install="'canarykit[walk]'")
 
 
-def _set_parameters(notebook: Any, own: dict[str, str]) -> None:
+def _set_parameters(notebook: Any, own_release: dict[str, str]) -> None:
     """Put the user's values behind the cell tagged `parameters`, as papermill does."""
     nbformat = _notebook_part("nbformat")
     at = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     if len(at) != 1:
         raise DataError(f"the notebook has {len(at)} cells tagged 'parameters'; expected one")
-    source = "\n".join(f"{name} = {value!r}" for name, value in own.items())
+    source = "\n".join(f"{name} = {value!r}" for name, value in own_release.items())
     injected = nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
     notebook.cells.insert(at[0] + 1, injected)
 

@@ -74,17 +74,17 @@ def assign_cohorts(
         group_columns=group_columns or {},
         server=True,
     )
-    clock, known = evaluation_clock(as_of, timezone), FlagSet()
+    clock, flags = evaluation_clock(as_of, timezone), FlagSet()
     every_cohort = {str(key): value for key, value in (cohorts or {}).items()}
     entry = np.full(units.rows, -1, dtype=np.int32)
     values, bucket = {}, np.full(units.rows, np.nan)
     for position, name in enumerate(plan.stage_names):
         flag = plan.flag_at(name)
-        found = evaluate_units(flag, units, known, every_cohort, clock, "server")
+        outcome = evaluate_units(flag, units, flags, every_cohort, clock, "server")
         names = arms_of(flag)
-        values[name] = text_column(found.arm, names)
-        in_canary = np.isin(found.arm, [code for code, arm in enumerate(names) if arm == plan.canary])
+        values[name] = text_column(outcome.arm, names)
+        in_canary = np.isin(outcome.arm, [code for code, arm in enumerate(names) if arm == plan.canary])
         entry[in_canary & (entry < 0)] = position
-        bucket = found.bucket if position == 0 else bucket
+        bucket = outcome.bucket if position == 0 else bucket
     frame = {"bucket": bucket, "entry_stage": text_column(entry, plan.stage_names), **values}
     return pd.DataFrame(frame, index=persons.index)

@@ -122,16 +122,16 @@ def evaluate_flag(
     0  false  out_of_rollout_bound          0
     1   true       condition_match          0
     """
-    known = flags if isinstance(flags, FlagSet) else FlagSet((flags or {}).values())
+    flag_set = flags if isinstance(flags, FlagSet) else FlagSet((flags or {}).values())
     if isinstance(flag, str):
-        flag = known[flag]
+        flag = flag_set[flag]
     require_kind("flag", flag, Flag, "a Flag, or the key of one in flags=")
     if semantics not in ("server", "sdk"):
         raise PlanError(f"semantics is {semantics!r}; {did_you_mean(semantics, ['server', 'sdk'])}")
     clock = evaluation_clock(as_of, timezone)
-    version = property_matching_version or known.property_matching_version or 1
-    group_types = {**known.group_type_mapping, **_by_text(group_type_mapping)}
-    every_cohort = {**known.cohorts, **_by_text(cohorts)}
+    version = property_matching_version or flag_set.property_matching_version or 1
+    group_types = {**flag_set.group_type_mapping, **_by_text(group_type_mapping)}
+    every_cohort = {**flag_set.cohorts, **_by_text(cohorts)}
 
     def evaluate(frame: pd.DataFrame) -> pd.DataFrame:
         units = read_units(
@@ -144,10 +144,10 @@ def evaluate_flag(
             group_columns=group_columns or {},
             server=semantics == "server",
         )
-        found = evaluate_units(flag, units, known, every_cohort, clock, semantics, version)
-        answers = outcome_frame(flag, found, frame.index)
+        outcome = evaluate_units(flag, units, flag_set, every_cohort, clock, semantics, version)
+        answers = outcome_frame(flag, outcome, frame.index)
         if payload:
-            answers["payload"] = pd.Series(_payloads(flag, found, semantics), frame.index, dtype=object)
+            answers["payload"] = pd.Series(_payloads(flag, outcome, semantics), frame.index, dtype=object)
         return answers
 
     if isinstance(persons, pd.DataFrame):
@@ -155,7 +155,7 @@ def evaluate_flag(
 
     def needed(columns: Iterable[str]) -> list[str]:
         wanted = {distinct_id, device_id, properties, *(group_columns or {}).values()}
-        wanted |= property_keys([flag, *known.values()], every_cohort)
+        wanted |= property_keys([flag, *flag_set.values()], every_cohort)
         wanted |= {f"$group_{index}" for index in group_types} | set(group_types.values())
         return [column for column in columns if column in wanted]
 
@@ -198,17 +198,17 @@ def evaluate_units(
     return engine(units, flags, cohorts, clock, matching_version).evaluate(flag)
 
 
-def outcome_frame(flag: Flag, found: Outcome, index: pd.Index) -> pd.DataFrame:
+def outcome_frame(flag: Flag, outcome: Outcome, index: pd.Index) -> pd.DataFrame:
     """The public columns of an outcome."""
     names = arms_of(flag)
-    values = _spelled(found.arm, names)
+    values = _spelled(outcome.arm, names)
     return pd.DataFrame(
         {
-            "value": _as_pandas(_only(values, found.arm >= 0)),
-            "variant": _as_pandas(_only(values, found.arm >= FIRST_VARIANT)),
-            "reason": pd.Categorical.from_codes(found.reason, pd.Index(Reason)),
-            "condition": pd.arrays.IntegerArray(found.condition.astype(np.int16), found.condition < 0),
-            "bucket": found.bucket,
+            "value": _as_pandas(_only(values, outcome.arm >= 0)),
+            "variant": _as_pandas(_only(values, outcome.arm >= FIRST_VARIANT)),
+            "reason": pd.Categorical.from_codes(outcome.reason, pd.Index(Reason)),
+            "condition": pd.arrays.IntegerArray(outcome.condition.astype(np.int16), outcome.condition < 0),
+            "bucket": outcome.bucket,
         },
         index=index,
         copy=False,
@@ -228,17 +228,17 @@ def _spelled(codes: np.ndarray, names: Sequence[str]) -> Any:
     return words.take(pa.array(np.maximum(codes, 0)))
 
 
-def _only(texts: Any, known: np.ndarray) -> Any:
+def _only(texts: Any, shown: np.ndarray) -> Any:
     """The same texts, missing where not known; the text itself is shared, not copied."""
     import pyarrow as pa
 
-    if known.all():
+    if shown.all():
         return texts
-    if not known.any():
+    if not shown.any():
         return pa.nulls(len(texts), pa.large_string())
     _, offsets, data = texts.buffers()
-    bits = pa.py_buffer(np.packbits(known, bitorder="little"))
-    return pa.LargeStringArray.from_buffers(len(texts), offsets, data, bits, int((~known).sum()))
+    bits = pa.py_buffer(np.packbits(shown, bitorder="little"))
+    return pa.LargeStringArray.from_buffers(len(texts), offsets, data, bits, int((~shown).sum()))
 
 
 def _as_pandas(texts: Any) -> Any:
@@ -246,15 +246,15 @@ def _as_pandas(texts: Any) -> Any:
     return texts.to_pandas().array
 
 
-def _payloads(flag: Flag, found: Outcome, semantics: Semantics) -> list[Any]:
+def _payloads(flag: Flag, outcome: Outcome, semantics: Semantics) -> list[Any]:
     """The payload of each row: by variant or "true"; the SDK also looks up "false"."""
     names = arms_of(flag)
     by_arm = [flag.payloads.get(name) for name in names]
     if semantics == "server":
         by_arm[0] = None
-    answers = [None if arm < 0 else by_arm[arm] for arm in found.arm]
+    answers = [None if arm < 0 else by_arm[arm] for arm in outcome.arm]
     if semantics == "server":  # whoever opted out of early access still gets the payload of "true"
-        opted_out = (found.arm == 0) & (found.reason == CODE["super_condition_value"])
+        opted_out = (outcome.arm == 0) & (outcome.reason == CODE["super_condition_value"])
         for row in np.flatnonzero(opted_out):
             answers[row] = flag.payloads.get("true")
     return answers

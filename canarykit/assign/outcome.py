@@ -112,37 +112,37 @@ def arms_of(flag: Flag) -> list[str]:
 
 
 def decide_matched(
-    found: Outcome, rows: np.ndarray, flag: Flag, condition: Condition, position: int, ids: Ids
+    outcome: Outcome, rows: np.ndarray, flag: Flag, condition: Condition, position: int, ids: Ids
 ) -> None:
     """Close the rows that match a set: with its override if that names a variant, else a hashed variant."""
     keys = [variant.key for variant in flag.variants]
     if condition.variant in keys:
-        found.close(rows, "condition_match", FIRST_VARIANT + keys.index(condition.variant), position)
+        outcome.close(rows, "condition_match", FIRST_VARIANT + keys.index(condition.variant), position)
         return
     if keys:
-        found.to_draw.append((rows & found.open, ids))
-    found.close(rows, "condition_match", ON, position)
+        outcome.to_draw.append((rows & outcome.open, ids))
+    outcome.close(rows, "condition_match", ON, position)
 
 
-def draw_variants(found: Outcome, flag: Flag) -> None:
+def draw_variants(outcome: Outcome, flag: Flag) -> None:
     """Give every row that waits for it its hashed variant; nothing is hashed where it decides nothing."""
     edges, edge = [], 0.0
     for variant in flag.variants:
         edge += variant.rollout_percentage / 100
         edges.append(edge)
-    by_ids = {id(ids): ids for _, ids in found.to_draw}
+    by_ids = {id(ids): ids for _, ids in outcome.to_draw}
     for key, ids in by_ids.items():
-        rows = np.logical_or.reduce([waiting for waiting, theirs in found.to_draw if id(theirs) == key])
+        rows = np.logical_or.reduce([waiting for waiting, theirs in outcome.to_draw if id(theirs) == key])
         few = rows.mean() < 0.5 if len(rows) else False
         numbers = (ids.only(rows) if few else ids).hash01(f"{flag.key}.", "variant")
-        arm = np.full(len(numbers), FIRST_VARIANT, dtype=found.arm.dtype)
+        arm = np.full(len(numbers), FIRST_VARIANT, dtype=outcome.arm.dtype)
         for edge in edges:  # the first edge above the number; edges never fall
             arm += numbers >= edge
         _put(arm, arm == FIRST_VARIANT + len(edges), ON)
         if few:
-            found.arm[rows] = arm
+            outcome.arm[rows] = arm
         else:
-            _put(found.arm, rows, arm)
+            _put(outcome.arm, rows, arm)
 
 
 def refuse_unsupported(flag: Flag, *, continuity: bool = True) -> None:

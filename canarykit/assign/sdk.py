@@ -72,34 +72,34 @@ class SdkEvaluation:
         """Every row's answer for a flag."""
         refuse_unsupported(flag, continuity=False)
         units, everyone = self.units, np.ones(self.units.rows, dtype=bool)
-        found = Outcome.start(units.rows, flag)
+        outcome = Outcome.start(units.rows, flag)
         person = Scope(units.persons, units.ids, units.ids)
         index = flag.aggregation_group_type_index
         if not flag.active:
-            found.close(everyone, "flag_disabled", OFF)
+            outcome.close(everyone, "flag_disabled", OFF)
         elif flag.ensure_experience_continuity:
-            found.give_up(everyone, INCONCLUSIVE)
+            outcome.give_up(everyone, INCONCLUSIVE)
         elif index is not None:
-            self._group_flag(flag, index, found)
+            self._group_flag(flag, index, outcome)
         else:
-            found.close(units.ids.missing, "missing_id", UNKNOWN)
+            outcome.close(units.ids.missing, "missing_id", UNKNOWN)
             bucketing = self._bucketing(flag, units.ids)
             if bucketing is not units.ids:
-                found.give_up(bucketing.empty, INCONCLUSIVE)
-            self.match(flag, replace(person, bucketing=bucketing), found)
-        return found
+                outcome.give_up(bucketing.empty, INCONCLUSIVE)
+            self.match(flag, replace(person, bucketing=bucketing), outcome)
+        return outcome
 
-    def _group_flag(self, flag: Flag, index: int, found: Outcome) -> None:
+    def _group_flag(self, flag: Flag, index: int, outcome: Outcome) -> None:
         groups = self.units.groups_of(index)
         if str(index) not in self.units.group_types:
-            found.give_up(found.open, INCONCLUSIVE)
+            outcome.give_up(outcome.open, INCONCLUSIVE)
         elif groups is None:
-            found.close(found.open, "no_group_type", OFF)
+            outcome.close(outcome.open, "no_group_type", OFF)
         else:
-            found.close(groups.ids.missing, "no_group_type", OFF)
+            outcome.close(groups.ids.missing, "no_group_type", OFF)
             if groups.table is None:
-                found.give_up(found.open, INCONCLUSIVE)
-            self.match(flag, Scope(groups, groups.ids, groups.ids), found)
+                outcome.give_up(outcome.open, INCONCLUSIVE)
+            self.match(flag, Scope(groups, groups.ids, groups.ids), outcome)
 
     def _bucketing(self, flag: Flag, distinct: Ids) -> Ids:
         if flag.bucketing_identifier != "device_id":
@@ -108,35 +108,35 @@ class SdkEvaluation:
 
         return self.units.devices or Ids(pa.nulls(self.units.rows, pa.large_string()))
 
-    def match(self, flag: Flag, scope: Scope, found: Outcome) -> None:
-        """Decide the open rows of `found`: early access, holdout, then condition sets in stored order."""
-        found.bucket = scope.bucketing.hash01(f"{flag.key}.")
+    def match(self, flag: Flag, scope: Scope, outcome: Outcome) -> None:
+        """Decide the open rows of `outcome`: early access, holdout, then condition sets in stored order."""
+        outcome.bucket = scope.bucketing.hash01(f"{flag.key}.")
         if flag.feature_enrollment:
-            self._enrollment(flag, scope, found)
+            self._enrollment(flag, scope, outcome)
         elif flag.holdout is not None and not flag.holdout.legacy:
             share = min(max(float(flag.holdout.exclusion_percentage), 0.0), 100.0)
-            held = found.open.copy()
+            held_out = outcome.open.copy()
             if share != 100:
-                held &= scope.bucketing.hash01("holdout-", of_flag=False) <= share / 100
-            found.close(held, "holdout_condition_value", FIRST_VARIANT + len(flag.variants))
+                held_out &= scope.bucketing.hash01("holdout-", of_flag=False) <= share / 100
+            outcome.close(held_out, "holdout_condition_value", FIRST_VARIANT + len(flag.variants))
         doubtful = np.zeros(self.units.rows, dtype=bool)
         conditions = () if flag.is_oldest_form else flag.conditions
         for position, condition in enumerate(conditions):
-            if not found.open.any():
+            if not outcome.open.any():
                 break
-            doubtful |= self._condition(flag, condition, position, scope, found, doubtful)
-        found.give_up(doubtful, INCONCLUSIVE)
-        draw_variants(found, flag)
-        found.open = np.zeros_like(found.open)
+            doubtful |= self._condition(flag, condition, position, scope, outcome, doubtful)
+        outcome.give_up(doubtful, INCONCLUSIVE)
+        draw_variants(outcome, flag)
+        outcome.open = np.zeros_like(outcome.open)
 
-    def _enrollment(self, flag: Flag, scope: Scope, found: Outcome) -> None:
+    def _enrollment(self, flag: Flag, scope: Scope, outcome: Outcome) -> None:
         if flag.aggregation_group_type_index is not None:
-            found.give_up(found.open, INCONCLUSIVE)
+            outcome.give_up(outcome.open, INCONCLUSIVE)
             return
         enrolled = Matcher(INCONCLUSIVE, lambda value: int(value is True or value == "true"))
         answers = scope.view.answers(f"$feature_enrollment/{flag.key}", enrolled)
-        found.give_up(answers == INCONCLUSIVE, INCONCLUSIVE)
-        found.close(found.open, "super_condition_value", answers, condition=0)
+        outcome.give_up(answers == INCONCLUSIVE, INCONCLUSIVE)
+        outcome.close(outcome.open, "super_condition_value", answers, condition=0)
 
     def _condition(
         self,
@@ -144,30 +144,30 @@ class SdkEvaluation:
         condition: Condition,
         position: int,
         scope: Scope,
-        found: Outcome,
+        outcome: Outcome,
         doubtful: np.ndarray,
     ) -> np.ndarray:
         """Apply one set to the open rows; the rows it leaves in doubt."""
         view, ids, applies, unsure = self._context(flag, condition, scope)
-        asked = found.open & applies & ~unsure
+        asked = outcome.open & applies & ~unsure
         holds = self._filters(condition, replace(scope, view=view), asked)
         share = condition.rollout_percentage
         rolled = np.ones(self.units.rows, dtype=bool)
         if share is not None and share < 100:
             rolled = ~(ids.hash01(f"{flag.key}.") > share / 100)
-        found.give_up(asked & (holds == SERVER), SERVER)
-        doubt = found.open & ((applies & unsure) | (asked & (holds == INCONCLUSIVE)))
-        found.note(asked & (holds == NO), "no_condition_match", position)
+        outcome.give_up(asked & (holds == SERVER), SERVER)
+        doubt = outcome.open & ((applies & unsure) | (asked & (holds == INCONCLUSIVE)))
+        outcome.note(asked & (holds == NO), "no_condition_match", position)
         excluded = asked & (holds == YES) & ~rolled
-        found.note(excluded, "out_of_rollout_bound", position)
+        outcome.note(excluded, "out_of_rollout_bound", position)
         if flag.early_exit:
-            found.give_up(excluded & doubtful, INCONCLUSIVE)
-            found.close(excluded, "out_of_rollout_bound", OFF, position)
-        matched = found.open & asked & (holds == YES) & rolled
+            outcome.give_up(excluded & doubtful, INCONCLUSIVE)
+            outcome.close(excluded, "out_of_rollout_bound", OFF, position)
+        matched = outcome.open & asked & (holds == YES) & rolled
         if matched.any():
             if ids is not scope.bucketing:
-                found.bucket = np.where(matched, ids.hash01(f"{flag.key}."), found.bucket)
-            decide_matched(found, matched, flag, condition, position, ids)
+                outcome.bucket = np.where(matched, ids.hash01(f"{flag.key}."), outcome.bucket)
+            decide_matched(outcome, matched, flag, condition, position, ids)
         return doubt
 
     def _context(
@@ -175,11 +175,11 @@ class SdkEvaluation:
     ) -> tuple[View, Ids, np.ndarray, np.ndarray]:
         """Properties and ids a set works on, the rows it applies to, the rows it cannot be told for."""
         everyone = np.ones(self.units.rows, dtype=bool)
-        own = condition.aggregation_group_type_index
-        if own is UNSET or own is None or own == flag.aggregation_group_type_index:
+        group_type = condition.aggregation_group_type_index
+        if group_type is UNSET or group_type is None or group_type == flag.aggregation_group_type_index:
             return scope.view, scope.bucketing, everyone, ~everyone
-        assert isinstance(own, int)
-        groups = self.units.groups_of(own) if scope.with_groups else None
+        assert isinstance(group_type, int)
+        groups = self.units.groups_of(group_type) if scope.with_groups else None
         if groups is None:
             return scope.view, scope.bucketing, ~everyone, ~everyone
         unsure = everyone if groups.table is None else ~everyone
@@ -235,8 +235,10 @@ class SdkEvaluation:
             decided |= answers == (NO if every else YES)
         if not entries:
             return self._all(YES)
-        found = np.where(decided, NO if every else YES, np.where(doubt, INCONCLUSIVE, YES if every else NO))
-        return np.where(server, SERVER, found).astype(np.uint8)
+        combined = np.where(
+            decided, NO if every else YES, np.where(doubt, INCONCLUSIVE, YES if every else NO)
+        )
+        return np.where(server, SERVER, combined).astype(np.uint8)
 
     def _entry(self, entry: Any, scope: Scope, alive: np.ndarray) -> np.ndarray:
         if not isinstance(entry, Mapping):
@@ -268,8 +270,8 @@ class SdkEvaluation:
             untried = left & (self._cached(key) == _NOT_TRIED)
             if key in self.flags and untried.any():
                 values = self._evaluate_dependency(self.flags[key], scope, untried)
-                known = untried & (values != NEEDS_SERVER)
-                self._cached(key)[known] = values[known]
+                answered = untried & (values != NEEDS_SERVER)
+                self._cached(key)[answered] = values[answered]
                 stop(untried & (values == NEEDS_SERVER), SERVER)
                 stop(untried & (values == UNKNOWN), INCONCLUSIVE)
         value = self._cached(item.key)
@@ -286,17 +288,17 @@ class SdkEvaluation:
             return np.full(self.units.rows, UNKNOWN)
         if flag.key in self._running:
             return np.full(self.units.rows, NEEDS_SERVER)
-        found = Outcome.start(self.units.rows, flag)
-        found.open = rows.copy()
+        outcome = Outcome.start(self.units.rows, flag)
+        outcome.open = rows.copy()
         bucketing = scope.distinct
         if flag.aggregation_group_type_index is None:
             bucketing = self._bucketing(flag, scope.distinct)
             if bucketing is not scope.distinct:
-                found.give_up(bucketing.empty, INCONCLUSIVE)
+                outcome.give_up(bucketing.empty, INCONCLUSIVE)
         self._running.append(flag.key)
-        self.match(flag, replace(scope, bucketing=bucketing, with_groups=False), found)
+        self.match(flag, replace(scope, bucketing=bucketing, with_groups=False), outcome)
         self._running.pop()
-        return found.arm
+        return outcome.arm
 
     def _cached(self, key: str) -> np.ndarray:
         if key not in self._cache:

@@ -65,79 +65,81 @@ class ServerEvaluation:
     def evaluate(self, flag: Flag) -> Outcome:
         """Every row's answer for a flag."""
         refuse_unsupported(flag)
-        found = Outcome.start(self.units.rows, flag)
-        found.bucket = self._ids(flag, flag.aggregation_group_type_index).hash01(f"{flag.key}.")
+        outcome = Outcome.start(self.units.rows, flag)
+        outcome.bucket = self._ids(flag, flag.aggregation_group_type_index).hash01(f"{flag.key}.")
         everyone = np.ones(self.units.rows, dtype=bool)
         if flag.deleted or not flag.active:
-            found.close(everyone, "flag_disabled", OFF)
+            outcome.close(everyone, "flag_disabled", OFF)
         elif self._broken(flag, ()):
-            found.close(everyone, "missing_dependency", OFF)
+            outcome.close(everyone, "missing_dependency", OFF)
         else:
-            found.close(self.units.ids.missing, "missing_id", UNKNOWN)
-            self._early_access(flag, found)
-            self._holdout(flag, found)
+            outcome.close(self.units.ids.missing, "missing_id", UNKNOWN)
+            self._early_access(flag, outcome)
+            self._holdout(flag, outcome)
             for index, condition in enumerate(flag.conditions):
-                self._condition(flag, condition, index, found)
-            draw_variants(found, flag)
-            found.open = np.zeros_like(found.open)
-        return found
+                self._condition(flag, condition, index, outcome)
+            draw_variants(outcome, flag)
+            outcome.open = np.zeros_like(outcome.open)
+        return outcome
 
-    def _early_access(self, flag: Flag, found: Outcome) -> None:
+    def _early_access(self, flag: Flag, outcome: Outcome) -> None:
         persons = self.units.persons
         if flag.feature_enrollment:
             enrolled = Matcher(INCONCLUSIVE, lambda value: int(value is True or value == "true"))
             answers = persons.answers(f"$feature_enrollment/{flag.key}", enrolled)
-            found.close(answers <= YES, "super_condition_value", answers, condition=0)
+            outcome.close(answers <= YES, "super_condition_value", answers, condition=0)
             return
         if not flag.super_conditions or not flag.super_conditions[0].properties:
             return
         first = flag.super_conditions[0]
-        known = np.zeros(self.units.rows, dtype=bool)
+        enrolled_or_not = np.zeros(self.units.rows, dtype=bool)
         for item in first.properties:
-            known |= persons.answers(item.key, Matcher(NO, lambda value: YES)) == YES
+            enrolled_or_not |= persons.answers(item.key, Matcher(NO, lambda value: YES)) == YES
         holds = self._filters(first, None)
         rolled = self._in_rollout(flag, first, self._ids(flag, None))
-        found.give_up(known & (holds > YES) & rolled, INCONCLUSIVE)
-        found.close(known, "super_condition_value", np.where((holds == YES) & rolled, ON, OFF), condition=0)
+        outcome.give_up(enrolled_or_not & (holds > YES) & rolled, INCONCLUSIVE)
+        outcome.close(
+            enrolled_or_not, "super_condition_value", np.where((holds == YES) & rolled, ON, OFF), condition=0
+        )
 
-    def _holdout(self, flag: Flag, found: Outcome) -> None:
+    def _holdout(self, flag: Flag, outcome: Outcome) -> None:
         if flag.holdout is None:
             return
         share = min(max(float(flag.holdout.exclusion_percentage), 0.0), 100.0)
         ids = self._ids(flag, flag.aggregation_group_type_index)
-        held = found.open.copy()
+        held_out = outcome.open.copy()
         if share < 100:
-            held &= ids.hash01("holdout-", of_flag=False) <= share / 100
-        found.close(held, "holdout_condition_value", FIRST_VARIANT + len(flag.variants))
+            held_out &= ids.hash01("holdout-", of_flag=False) <= share / 100
+        outcome.close(held_out, "holdout_condition_value", FIRST_VARIANT + len(flag.variants))
 
-    def _condition(self, flag: Flag, condition: Condition, index: int, found: Outcome) -> None:
+    def _condition(self, flag: Flag, condition: Condition, index: int, outcome: Outcome) -> None:
         group_type = condition.aggregation_group_type_index
         aggregation = flag.aggregation_group_type_index if isinstance(group_type, Unset) else group_type
         ids = self._ids(flag, aggregation)
         if aggregation is not None:
             applies = ~ids.empty
-            found.note(~applies, "no_group_type", index)
+            outcome.note(~applies, "no_group_type", index)
         elif flag.bucketing_identifier == "device_id":
             applies = ~self._devices().empty
-            found.note(~applies, "out_of_rollout_bound", index)
+            outcome.note(~applies, "out_of_rollout_bound", index)
         else:
-            applies = found.open
-        if not (applies & found.open).any():
+            applies = outcome.open
+        if not (applies & outcome.open).any():
             return
         holds = np.where(applies, self._filters(condition, aggregation), NO)
-        found.note(applies & (holds == NO), "no_condition_match", index)
+        outcome.note(applies & (holds == NO), "no_condition_match", index)
         rolled = self._in_rollout(flag, condition, ids)
         excluded = applies & (holds != NO) & ~rolled
         if flag.early_exit:
-            found.give_up(excluded & (holds > YES), INCONCLUSIVE)
-            found.close(excluded, "out_of_rollout_bound", OFF, index)
-        found.note(excluded, "out_of_rollout_bound", index)
-        found.give_up(rolled & (holds > YES), INCONCLUSIVE)
-        matched = found.open & (holds == YES) & rolled
+            outcome.give_up(excluded & (holds > YES), INCONCLUSIVE)
+            outcome.close(excluded, "out_of_rollout_bound", OFF, index)
+        outcome.note(excluded, "out_of_rollout_bound", index)
+        outcome.give_up(rolled & (holds > YES), INCONCLUSIVE)
+        matched = outcome.open & (holds == YES) & rolled
         if matched.any():
             if ids is not self._ids(flag, flag.aggregation_group_type_index):
-                found.bucket = np.where(matched, ids.hash01(f"{flag.key}."), found.bucket)
-            decide_matched(found, matched, flag, condition, index, ids)
+                outcome.bucket = np.where(matched, ids.hash01(f"{flag.key}."), outcome.bucket)
+            decide_matched(outcome, matched, flag, condition, index, ids)
 
     def _in_rollout(self, flag: Flag, condition: Condition, ids: Ids) -> np.ndarray:
         share = 100.0 if condition.rollout_percentage is None else condition.rollout_percentage
@@ -252,11 +254,11 @@ class ServerEvaluation:
         if not isinstance(entries, list):
             return np.full(self.units.rows, NO, dtype=np.uint8)
         every = definition.get("type", "AND") != "OR"
-        found = np.full(self.units.rows, YES if every or not definition else NO, dtype=np.uint8)
+        combined = np.full(self.units.rows, YES if every or not definition else NO, dtype=np.uint8)
         for entry in entries:
             answers = self._entry(entry, path)
-            found = _both(found, answers) if every else negate(_both(negate(found), negate(answers)))
-        return found
+            combined = _both(combined, answers) if every else negate(_both(negate(combined), negate(answers)))
+        return combined
 
     def _entry(self, entry: Any, path: tuple[str, ...]) -> np.ndarray:
         if not isinstance(entry, Mapping):

@@ -141,8 +141,8 @@ def _observed(
     until = None if as_of is None else to_utc(as_of, name="as_of")
     listed = tellings(log, key)
     for telling in listed:
-        told = ["event"] if len(listed) > 2 else []  # calls may stand there twice
-        columns = ["person_id", "distinct_id", "timestamp", telling.value, *group_columns, *told]
+        event_column = ["event"] if len(listed) > 2 else []  # calls may stand there twice
+        columns = ["person_id", "distinct_id", "timestamp", telling.value, *group_columns, *event_column]
         fn = partial(_reduce_shard, value=telling.value, group_columns=group_columns, edges=edges)
         parts = log.reduce(columns, fn, since=since, until=until, **telling.narrow)
         calls = pd.concat([part for part, _ in parts], ignore_index=True)
@@ -195,8 +195,8 @@ def _recomputed(
     people = calls.copy()
     people["expected"], people["rule"] = None, None
     people["condition"] = pd.array([pd.NA] * len(people), dtype="Int64")
-    known = set() if table is None else set(table["distinct_id"].astype(str))
-    people["has_properties"] = people["distinct_id"].astype(str).isin(known)
+    described = set() if table is None else set(table["distinct_id"].astype(str))
+    people["has_properties"] = people["distinct_id"].astype(str).isin(described)
     for name, flag in definitions:
         rows = people["stage"].isna() if name is None else people["stage"] == name
         if not rows.any():

@@ -18,8 +18,8 @@ def with_properties(calls: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataF
     """The rows with the properties of their distinct ids beside them."""
     if table is None:
         return calls
-    own = [column for column in table.columns if column == "distinct_id" or column not in calls.columns]
-    return calls.merge(table[own], on="distinct_id", how="left")
+    columns = [column for column in table.columns if column == "distinct_id" or column not in calls.columns]
+    return calls.merge(table[columns], on="distinct_id", how="left")
 
 
 def reasons_of(
@@ -37,7 +37,7 @@ def reasons_of(
     ]
     sets = set().union(*targeted)
     by_set = people["condition"].isin(list(sets)).to_numpy(dtype=bool) & (rule == "condition_match")
-    held = observed.astype(str).str.startswith("holdout-") | (people["rule"] == "holdout_condition_value")
+    held_out = observed.astype(str).str.startswith("holdout-") | (people["rule"] == "holdout_condition_value")
     tests = [
         (observed.isna().to_numpy(dtype=bool), "unknown value"),
         (agrees, AGREES),
@@ -45,7 +45,7 @@ def reasons_of(
         (_other_id_agrees(people), "evaluated before the id was known"),
         (_other_definition_agrees(people, definitions, table, options), "kept from an earlier definition"),
         (_other_definition_agrees(people, definitions[::-1], table, options), "given by a later definition"),
-        (held.to_numpy(dtype=bool), "held out"),
+        (held_out.to_numpy(dtype=bool), "held out"),
         (rule == "super_condition_value", "enrolled or opted out"),
         (by_set, "overridden or targeted"),
         (~people["has_properties"].to_numpy(dtype=bool) & bool(sets), "no properties known"),
@@ -56,12 +56,12 @@ def reasons_of(
 def _other_id_agrees(people: pd.DataFrame) -> np.ndarray:
     """Whether another id of the same person, seen no later, has the observed value by the rules."""
     several = people.groupby("person_id")["distinct_id"].transform("nunique") > 1
-    found = np.zeros(len(people), dtype=bool)
+    agrees = np.zeros(len(people), dtype=bool)
     for _, part in people[several].groupby("person_id"):
         for row in part.itertuples():
             others = part[(part["distinct_id"] != row.distinct_id) & (part["first_at"] <= row.last_at)]
-            found[people.index.get_loc(row.Index)] = (others["expected"] == row.observed).any()
-    return found
+            agrees[people.index.get_loc(row.Index)] = (others["expected"] == row.observed).any()
+    return agrees
 
 
 def _other_definition_agrees(
@@ -75,24 +75,24 @@ def _other_definition_agrees(
     An earlier one: a client that had not heard of the change, or a ramp later than planned. A later one:
     the change came before the plan says it did.
     """
-    found = np.zeros(len(people), dtype=bool)
+    agrees = np.zeros(len(people), dtype=bool)
     observed = people["observed"]
     open_rows = ((observed != people["expected"]) & observed.notna()).to_numpy(dtype=bool)
     for position, (name, _) in enumerate(definitions):
         for _, before in reversed(definitions[:position]):
-            rows = np.flatnonzero(open_rows & ~found & (people["stage"] == name).to_numpy(dtype=bool))
+            rows = np.flatnonzero(open_rows & ~agrees & (people["stage"] == name).to_numpy(dtype=bool))
             if rows.size:
                 part = people.iloc[rows].drop(columns=["expected", "rule", "condition", "has_properties"])
                 answers = evaluate_flag(before, with_properties(part, table), **options)
-                found[rows] = (answers["value"].to_numpy() == observed.to_numpy()[rows]).astype(bool)
-    return found
+                agrees[rows] = (answers["value"].to_numpy() == observed.to_numpy()[rows]).astype(bool)
+    return agrees
 
 
 def count_flips(people: pd.DataFrame) -> tuple[int, int]:
     """People with several known values under one definition, and those who had several ids as well."""
-    known = people[people["observed"].notna()]
-    stage = known["stage"].astype(object).where(known["stage"].notna(), "")
-    per = known.groupby(["person_id", stage])
+    observed = people[people["observed"].notna()]
+    stage = observed["stage"].astype(object).where(observed["stage"].notna(), "")
+    per = observed.groupby(["person_id", stage])
     values, ids = per["observed"].nunique(), per["distinct_id"].nunique()
     flipped = values[values > 1].index
     both = ids.loc[flipped]

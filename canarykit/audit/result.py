@@ -65,9 +65,13 @@ class Audit(Result):
     @property
     def agreement(self) -> float | None:
         """Share of evaluations with a known value that the rules give too; None where there are none."""
-        known = self.people[~self.people["reason"].isin(["unknown value", "cannot be recomputed"])]
-        calls = int(known["calls"].sum())
-        return None if not calls else float(known.loc[known["reason"] == AGREES, "calls"].sum() / calls)
+        recomputed = self.people[~self.people["reason"].isin(["unknown value", "cannot be recomputed"])]
+        calls = int(recomputed["calls"].sum())
+        return (
+            None
+            if not calls
+            else float(recomputed.loc[recomputed["reason"] == AGREES, "calls"].sum() / calls)
+        )
 
     @property
     def mismatches(self) -> pd.DataFrame:

@@ -50,8 +50,8 @@ class ShareCheck:
         """Observed share of each arm with its Wilson interval."""
         from canarykit.stats.one_look.proportions import wilson
 
-        found = (wilson(count, sum(self.observed)) for count in self.observed)
-        return tuple(estimate for estimate in found if estimate is not None)
+        estimates = (wilson(count, sum(self.observed)) for count in self.observed)
+        return tuple(estimate for estimate in estimates if estimate is not None)
 
     def to_row(self) -> dict[str, Any]:
         """The check as plain values."""
@@ -121,10 +121,10 @@ def check_shares(stage: str | None, flag: Flag, people: pd.DataFrame) -> list[Sh
     open_sets = [index for index, c in enumerate(flag.conditions) if not c.properties and not c.variant]
     drawn = rows["rule"].isin(["condition_match", "out_of_rollout_bound"]) & rows["condition"].isin(open_sets)
     drawn |= (rows["rule"] == "no_condition_match") & ("false" in shares)
-    known = rows[drawn & rows["observed"].notna()].sort_values("first_at").drop_duplicates("person_id")
-    if known.empty:
+    first_values = rows[drawn & rows["observed"].notna()].sort_values("first_at").drop_duplicates("person_id")
+    if first_values.empty:
         return []
-    counts = known["observed"].value_counts()
+    counts = first_values["observed"].value_counts()
     arms = tuple(shares)
     observed = tuple(int(counts.get(arm, 0)) for arm in arms)
     test = srm_chi_square(observed, list(shares.values())) if sum(observed) else None

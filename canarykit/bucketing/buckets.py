@@ -195,13 +195,13 @@ def admits(values: np.ndarray, amount: float | None, spec: VendorSpec) -> np.nda
     >>> admits(np.array([0.0, 0.25, 0.5, np.nan]), 25, find_spec("posthog"))
     array([ True,  True, False, False])
     """
-    there = ~np.isnan(values)
+    has_value = ~np.isnan(values)
     if amount is None or (spec.everyone_at_full and amount >= spec.full):
-        return there
+        return has_value
     if spec.nobody_at_zero and amount <= 0:
         return np.zeros(len(values), dtype=bool)
     edge = amount * spec.edge[0] / spec.edge[1]
-    return there & ((values < edge) if spec.comparison == "<" else (values <= edge))
+    return has_value & ((values < edge) if spec.comparison == "<" else (values <= edge))
 
 
 def rollout_share(amount: float, *, vendor: str, generation: str | int | None = None) -> float:

@@ -280,9 +280,11 @@ def _restored(column: Any, spec: VendorSpec, codes: np.ndarray, names: list[Any]
 
     if column.index is not None and all(isinstance(name, str) for name in names):
         distinct = list(dict.fromkeys(names))
-        place = np.array([*map(distinct.index, names), -1])  # code -1 finds the last place
+        code_of = np.array([*map(distinct.index, names), -1])  # code -1 finds the last place
         kind = pd.CategoricalDtype(pd.Index(distinct))
-        answer = pd.Series(pd.Categorical.from_codes(place[codes], dtype=kind), column.index, name="variant")
+        answer = pd.Series(
+            pd.Categorical.from_codes(code_of[codes], dtype=kind), column.index, name="variant"
+        )
         return carry_spec(answer, spec, column)
     values = np.empty(len(names) + 1, dtype=object)
     values[: len(names)] = names

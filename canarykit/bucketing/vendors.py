@@ -327,10 +327,10 @@ def find_spec(vendor: str, purpose: str = "rollout", generation: str | int | Non
     rows = [spec for spec in VENDORS if spec.vendor == vendor]
     if not rows:
         raise PlanError(f"no vendor {vendor!r}; {did_you_mean(vendor, vendor_names())}")
-    known = list(dict.fromkeys(spec.generation for spec in rows))
+    generations = list(dict.fromkeys(spec.generation for spec in rows))
     wanted = DEFAULT_GENERATION.get(vendor) if generation is None else str(generation)
-    if wanted not in known:
-        named = [repr(item) for item in known if item is not None]
+    if wanted not in generations:
+        named = [repr(item) for item in generations if item is not None]
         if generation is None:
             raise PlanError(
                 f"{vendor} has several generations that put people in different buckets; "

@@ -68,10 +68,10 @@ def plan(
     from canarykit.plan import RolloutPlan
 
     given = RolloutPlan.from_json(like) if like else None
-    found = connect(host, project, record).plan(flag, like=given, run=run)
+    released = connect(host, project, record).plan(flag, like=given, run=run)
     if out:
-        found.to_json(out, indent=1)
-    show(found, as_json)
+        released.to_json(out, indent=1)
+    show(released, as_json)
     return 0
 
 

@@ -75,5 +75,5 @@ def without_copies(table: pa.Table, unit: str, value: str) -> pa.Table:
     newer = newer.astype(bool)
     if newer.all() or not newer.any():
         return table
-    told = pd.MultiIndex.from_frame(table.select([unit, "timestamp", value]).to_pandas())
-    return table.filter(pa.array(~(newer & told.isin(told[~newer]))))
+    calls = pd.MultiIndex.from_frame(table.select([unit, "timestamp", value]).to_pandas())
+    return table.filter(pa.array(~(newer & calls.isin(calls[~newer]))))

@@ -157,7 +157,7 @@ def compared_units(
     require_rule(crossers)
     if stage is not None and plan is None:
         raise PlanError(f"stage {stage!r} needs plan=: it needs the plan to know when its stages were")
-    found = exposures(
+    exposed = exposures(
         log,
         flag,
         plan=plan,
@@ -169,18 +169,18 @@ def compared_units(
     until = None if as_of is None else to_utc(as_of, name="as_of")
     if stage is not None:
         assert plan is not None
-        return units_of_stage(log, plan, stage, found, until=until, crossers=crossers)
-    control, canary = arms_of(found, plan)
-    several = found.people["n_variants"].to_numpy() > 1
-    units = _plain_units(found, found.people[~several], until)
-    notes = [note for note in found.notes if note.code not in _RETOLD]
-    words = "people" if found.unit == "person" else f"{found.unit} groups"
+        return units_of_stage(log, plan, stage, exposed, until=until, crossers=crossers)
+    control, canary = arms_of(exposed, plan)
+    several = exposed.people["n_variants"].to_numpy() > 1
+    units = _plain_units(exposed, exposed.people[~several], until)
+    notes = [note for note in exposed.notes if note.code not in _RETOLD]
+    words = "people" if exposed.unit == "person" else f"{exposed.unit} groups"
     if several.any():
         text = f"{words} exposed to several variants over time: set apart; within a single stage= they stay"
         notes.append(Note("several_variants", text, int(several.sum())))
-    column = _unit_column(log, found)
+    column = _unit_column(log, exposed)
     return Compared(
-        found, units, column, control, canary, None, until, int(several.sum()), notes=tuple(notes)
+        exposed, units, column, control, canary, None, until, int(several.sum()), notes=tuple(notes)
     )
 
 
@@ -188,7 +188,7 @@ def units_of_stage(
     log: Any,
     plan: RolloutPlan,
     stage: str,
-    found: Exposures,
+    exposed: Exposures,
     *,
     until: Any = None,
     crossers: CrosserRule = "first exposure",
@@ -198,20 +198,20 @@ def units_of_stage(
 
     start, end = plan.window(stage)
     stop = end if until is None else until if end is None else min(end, until)
-    rows = found.of_stage(stage)
+    rows = exposed.of_stage(stage)
     if stop is not None:
         rows = rows[rows["exposed_at"] < stop].reset_index(drop=True)
-    units = _plain_units(found, rows, stop)
-    by_stage = found.by_stage.assign(person_id=found.by_stage[found.unit_column].astype(str))
+    units = _plain_units(exposed, rows, stop)
+    by_stage = exposed.by_stage.assign(person_id=exposed.by_stage[exposed.unit_column].astype(str))
     earlier = by_stage[by_stage["stage"].isin(plan.stage_names[: plan.index(stage)])]
     before = rows["previous_variant"]
     units = units.assign(
         returning=among(units["person_id"], earlier["person_id"]),
         crossed=(before.notna() & (before != rows["variant"])).to_numpy(bool),
     )
-    units = _with_causes(units, found, stage, plan.control, plan.canary, stop)
-    notes = [note for note in found.notes if note.code not in {*_RETOLD, "outside_stages"}]
-    words = "people" if found.unit == "person" else f"{found.unit} groups"
+    units = _with_causes(units, exposed, stage, plan.control, plan.canary, stop)
+    notes = [note for note in exposed.notes if note.code not in {*_RETOLD, "outside_stages"}]
+    words = "people" if exposed.unit == "person" else f"{exposed.unit} groups"
     reason = np.full(len(units), "", dtype=object)
     if plan.stage(stage).kind == "percentage":
         reason, more = _not_randomised(log, plan, stage, by_stage, units, words)
@@ -223,9 +223,9 @@ def units_of_stage(
             reason[several] = "several"
     counts = reason == ""
     return Compared(
-        found,
+        exposed,
         units[counts].reset_index(drop=True),
-        _unit_column(log, found),
+        _unit_column(log, exposed),
         plan.control,
         plan.canary,
         start,
@@ -251,12 +251,12 @@ def units_by_stage(log: Any, plan: RolloutPlan, *, as_of: Any = None, people: An
     """Who counts over a whole plan: each stage's part of a unit in the arm it had in that stage."""
     import pandas as pd
 
-    found = exposures(log, plan.flag, plan=plan, as_of=as_of, people=people)
+    exposed = exposures(log, plan.flag, plan=plan, as_of=as_of, people=people)
     until = None if as_of is None else to_utc(as_of, name="as_of")
     parts: list[Compared] = []
     for name, (start, _) in plan.windows().items():
         if until is None or start < until:
-            parts.append(units_of_stage(log, plan, name, found, until=until))
+            parts.append(units_of_stage(log, plan, name, exposed, until=until))
     if not parts:
         raise PlanError(
             f"no stage of the plan for {plan.flag!r} has begun; give it windows, or leave plan= out"
@@ -278,7 +278,7 @@ def units_by_stage(log: Any, plan: RolloutPlan, *, as_of: Any = None, people: An
     last = None if any(end is None for end in ends) else max(ends)
     first = parts[0]
     return Compared(
-        found,
+        exposed,
         units,
         first.unit_column,
         plan.control,
@@ -325,27 +325,27 @@ def whole_or_all(whole: npt.NDArray[np.bool_], *arms: npt.NDArray[np.bool_]) -> 
     return np.ones_like(whole)
 
 
-def arms_of(found: Exposures, plan: RolloutPlan | None) -> tuple[str, str]:
+def arms_of(exposed: Exposures, plan: RolloutPlan | None) -> tuple[str, str]:
     """Control and canary: the plan's, or by the names of the variants that were seen."""
     if plan is not None:
         return plan.control, plan.canary
     from canarykit.flags import Variant
     from canarykit.plan.rules import arms
 
-    seen = {value for value in found.variants if not value.startswith("holdout-")}
+    seen = {value for value in exposed.variants if not value.startswith("holdout-")}
     keys = sorted(seen - {"true", "false"})
     if "true" in seen or not keys:
         return "false", "true"
     return arms([Variant(key, 0) for key in keys], "", "")
 
 
-def _plain_units(found: Exposures, rows: pd.DataFrame, stop: Any) -> pd.DataFrame:
+def _plain_units(exposed: Exposures, rows: pd.DataFrame, stop: Any) -> pd.DataFrame:
     """The rows with the unit's id as text, and empty answers to what only a stage knows."""
     import pandas as pd
 
     moments = pd.Series(pd.NaT if stop is None else stop, index=rows.index, dtype="datetime64[us, UTC]")
     return rows.assign(
-        person_id=rows[found.unit_column].astype(str),
+        person_id=rows[exposed.unit_column].astype(str),
         leaves_at=moments,
         several=False,
         cause=None,
@@ -355,17 +355,17 @@ def _plain_units(found: Exposures, rows: pd.DataFrame, stop: Any) -> pd.DataFram
 
 
 def _with_causes(
-    units: pd.DataFrame, found: Exposures, stage: str, control: str, canary: str, stop: Any
+    units: pd.DataFrame, exposed: Exposures, stage: str, control: str, canary: str, stop: Any
 ) -> pd.DataFrame:
     """Marks of the units that saw several variants within the stage before `stop`, and why."""
     import pandas as pd
 
-    changes = found.changes[found.changes["stage"] == stage]
+    changes = exposed.changes[exposed.changes["stage"] == stage]
     if stop is not None:
         changes = changes[changes["changed_at"] < stop]
     changes = changes.reset_index(drop=True)
     why = causes_of(changes, units, control=control, canary=canary)
-    who = changes[found.unit_column].astype(str).to_numpy(object)
+    who = changes[exposed.unit_column].astype(str).to_numpy(object)
     cause = units["person_id"].map(dict(zip(who, why, strict=True)))
     moment = units["person_id"].map(dict(zip(who, changes["changed_at"], strict=True)))
     return units.assign(
@@ -435,7 +435,7 @@ def _crosser_note(units: pd.DataFrame, stage: str, words: str, rule: CrosserRule
     return Note("several_variants", f"{words} saw several variants in {stage} ({why}): {done}", len(units))
 
 
-def _unit_column(log: Any, found: Exposures) -> str:
-    if found.unit == "person":
+def _unit_column(log: Any, exposed: Exposures) -> str:
+    if exposed.unit == "person":
         return "person_id"
-    return f"$group_{log.group_types.get(found.unit, found.unit.removeprefix('group '))}"
+    return f"$group_{log.group_types.get(exposed.unit, exposed.unit.removeprefix('group '))}"

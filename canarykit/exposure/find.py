@@ -120,8 +120,8 @@ def exposures(
     listed = tellings(log, key)
     for telling in listed:
         value, narrow, source = telling.value, telling.narrow, telling.source
-        told = ["event"] if len(listed) > 2 else []  # calls may stand there twice
-        wanted = [unit, "person_id", "distinct_id", "timestamp", value, *properties, *told]
+        event_column = ["event"] if len(listed) > 2 else []  # calls may stand there twice
+        wanted = [unit, "person_id", "distinct_id", "timestamp", value, *properties, *event_column]
         columns = list(dict.fromkeys(wanted))
         fn = partial(
             reduce_shard, unit=unit, value=value, starts=starts, ends=ends, properties=tuple(properties)
@@ -129,13 +129,13 @@ def exposures(
         read = partial(_read, log, columns, fn, until=as_of, actor=unit, **narrow)
         rows = (value, tuple(narrow))
         asked = ("exposures", key, unit, rows, tuple(windows.values()), as_of, tuple(properties))
-        found: Found = log.remember(asked, read)
-        if found.calls:
+        parts: Found = log.remember(asked, read)
+        if parts.calls:
             break
     else:
         check_flag(log, key)
     names = tuple(windows)
-    units, by_stage, changes, without_value = _frames(found, names, index)
+    units, by_stage, changes, without_value = _frames(parts, names, index)
     group = next((name for name, at in log.group_types.items() if at == index), f"group {index}")
     kind = "person" if index is None else group
     answer = Exposures(key, kind, source, units, by_stage, names, changes, without_value)
@@ -149,7 +149,7 @@ def exposures(
         answer = answer.only(chosen.passing(log, unit=unit, until=as_of, **narrow))
         text = f"of {everybody:,} exposed units are asked about ({chosen.words()})"
         left_out = [*recorded, Note("people_filter", text, len(answer.people))]
-    notes = _notes(found, key, source, answer.people, answer.by_stage, plan)
+    notes = _notes(parts, key, source, answer.people, answer.by_stage, plan)
     return replace(answer, notes=(*left_out, *notes))
 
 
@@ -159,12 +159,12 @@ def _read(log: EventLog, columns: list[str], fn: Callable[[pa.Table], Found], **
     return merge(log.reduce(columns, fn, **narrow))
 
 
-def _frames(found: Found, names: tuple[str, ...], index: int | None) -> list[pd.DataFrame]:
+def _frames(parts: Found, names: tuple[str, ...], index: int | None) -> list[pd.DataFrame]:
     """The frames of what was found, in order of time, then unit."""
     import pyarrow as pa
 
     frames = []
-    for table in (found.people, found.by_stage, found.changes, found.without_value):
+    for table in (parts.people, parts.by_stage, parts.changes, parts.without_value):
         table = table.sort_by([("at", "ascending"), ("unit", "ascending")])
         stage = table.column("stage").to_numpy()
         texts = pa.array(names, pa.string()).take(pa.array(np.maximum(stage, 0), mask=stage < 0))
@@ -188,7 +188,7 @@ def _frames(found: Found, names: tuple[str, ...], index: int | None) -> list[pd.
 
 
 def _notes(
-    found: Found,
+    parts: Found,
     key: str,
     source: str,
     people: pd.DataFrame,
@@ -201,9 +201,9 @@ def _notes(
     changed = by_stage[before.notna() & (before != by_stage["variant"])]
     unit = "group" if "group" in people.columns else "person_id"
     counted = [
-        ("unknown_values", "exposures with a missing or failed value are unknown: in no arm", found.unknown),
-        ("unknown_only", "units had unknown values only and are in no arm", found.only_unknown),
-        ("no_group", "calls without the group's key were dropped", found.without_unit),
+        ("unknown_values", "exposures with a missing or failed value are unknown: in no arm", parts.unknown),
+        ("unknown_only", "units had unknown values only and are in no arm", parts.only_unknown),
+        ("no_group", "calls without the group's key were dropped", parts.without_unit),
         ("several_variants", "units saw several variants within one stage", several[unit].nunique()),
         ("changed_variant", "units changed variant from one stage to another", changed[unit].nunique()),
     ]
@@ -216,7 +216,7 @@ def _notes(
         listed = ", ".join(sorted(strange["variant"].unique())[:5])
         counted.append(("other_values", f"units have values the plan does not name: {listed}", len(strange)))
     notes = [Note(code, text, int(count)) for code, text, count in counted if count]
-    if source != CALLED and found.calls:
+    if source != CALLED and parts.calls:
         text = f"no {CALLED} events: exposure is the first event that carries {source}"
         notes.insert(0, Note("source", text))
     return tuple(notes)

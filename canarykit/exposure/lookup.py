@@ -72,10 +72,10 @@ class Exposed:
         import pyarrow.compute as pc
 
         codes, texts = columns.text(self.column)
-        place = pc.fill_null(pc.index_in(pa.array(texts, pa.string()), value_set=self.ids), -1).to_numpy()
-        place = np.append(place, -1)[codes]  # code -1, a missing id, reads the last
-        variant = np.append(self.code, -1)[place]
-        since, until = (np.append(bound, 0)[place] for bound in (self.since, self.until))
+        row = pc.fill_null(pc.index_in(pa.array(texts, pa.string()), value_set=self.ids), -1).to_numpy()
+        row = np.append(row, -1)[codes]  # code -1, a missing id, reads the last
+        variant = np.append(self.code, -1)[row]
+        since, until = (np.append(bound, 0)[row] for bound in (self.since, self.until))
         return (variant >= 0) & (time >= since) & (time < until), variant
 
 
@@ -172,8 +172,8 @@ def _labels(
         ]
         rows = list(zip(variants, *values, strict=True))
         labels = sorted(set(rows))
-    place = {label: i for i, label in enumerate(labels)}
-    return tuple(labels), np.array([place[row] for row in rows], dtype=np.int64)
+    code_of = {label: i for i, label in enumerate(labels)}
+    return tuple(labels), np.array([code_of[row] for row in rows], dtype=np.int64)
 
 
 def _end_of_data(log: Any, counted: Compared) -> int:

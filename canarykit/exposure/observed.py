@@ -123,11 +123,11 @@ class ObservedSteps(Result):
         return Table.of(_COLUMNS, rows)
 
 
-def observed_steps(found: Exposures) -> ObservedSteps:
+def observed_steps(exposed: Exposures) -> ObservedSteps:
     """The steps behind first exposures; holdouts are left out."""
     from canarykit.times import to_utc
 
-    people = found.people[~found.people["variant"].str.startswith("holdout-")]
+    people = exposed.people[~exposed.people["variant"].str.startswith("holdout-")]
     people = people.sort_values(["exposed_at", "variant"], kind="stable")
     inside = (people["variant"] != "false").to_numpy(bool)
     times = people["exposed_at"].to_numpy()
@@ -158,22 +158,22 @@ def observed_steps(found: Exposures) -> ObservedSteps:
             "or the team, not a percentage"
         )
         notes.append(Note("few_inside", text, len(few)))
-    return ObservedSteps(found.flag, steps, begins, tuple(notes))
+    return ObservedSteps(exposed.flag, steps, begins, tuple(notes))
 
 
-def observed_plan(found: Exposures) -> RolloutPlan:
+def observed_plan(exposed: Exposures) -> RolloutPlan:
     """One stage per observed step, from the last beginning of the release on; see `Exposures`."""
     from canarykit.flags import Variant
     from canarykit.plan import RolloutPlan, Stage
 
-    counts = found.people["variant"].value_counts()
+    counts = exposed.people["variant"].value_counts()
     arms = sorted(value for value in counts.index if not value.startswith("holdout-"))
     if len(arms) < 2:
-        raise DataError(f"only {arms} was seen of {found.flag}; two values are needed to compare")
+        raise DataError(f"only {arms} was seen of {exposed.flag}; two values are needed to compare")
     keys = [arm for arm in arms if arm not in ("false", "true")]
     of_variants = int(counts[keys].sum()) if keys else 0
     variants = tuple(Variant(key, 100 * int(counts[key]) / of_variants) for key in keys)
-    observed = observed_steps(found)
+    observed = observed_steps(exposed)
     stages: list[Stage] = []
     for step in observed.steps[observed.begins :]:
         percent = step.percentage
@@ -185,7 +185,7 @@ def observed_plan(found: Exposures) -> RolloutPlan:
             stages.append(Stage.for_everyone(name, **window))
         else:
             stages.append(Stage.for_share(name, percent, **window))
-    return RolloutPlan(found.flag, tuple(stages), variants=variants)
+    return RolloutPlan(exposed.flag, tuple(stages), variants=variants)
 
 
 def change_points(inside: npt.NDArray[np.bool_], times: npt.NDArray[Any] | None = None) -> list[int]:

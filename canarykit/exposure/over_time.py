@@ -18,7 +18,7 @@ __all__ = ["variants_at"]
 
 
 def variants_at(
-    log: Any, found: Exposures, units: pd.Series, at: pd.Series, *, column: str, until: Any = None
+    log: Any, exposed: Exposures, units: pd.Series, at: pd.Series, *, column: str, until: Any = None
 ) -> pd.Series:
     """The variant each person (or group) had at a time; missing before the first exposure.
 
@@ -35,7 +35,7 @@ def variants_at(
     """
     import pandas as pd
 
-    for telling in (telling for telling in tellings(log, found.flag) if telling.source == found.source):
+    for telling in (telling for telling in tellings(log, exposed.flag) if telling.source == exposed.source):
         shards = log.reduce(
             [column, "timestamp", telling.value],
             partial(_calls, column=column, value=telling.value, wanted=frozenset(units)),

@@ -71,11 +71,11 @@ def reduce_shard(
     is_unknown = pc.is_in(values, value_set=pa.array(UNKNOWN, _TEXT)).to_numpy(zero_copy_only=False)
     rank[:-1][is_unknown] = -1
     variant = rank[value_codes]
-    known = variant >= 0
-    unknown = int((~known).sum())
-    without_value = _without_value(table, names, units, known, starts, ends)
+    has_value = variant >= 0
+    unknown = int((~has_value).sum())
+    without_value = _without_value(table, names, units, has_value, starts, ends)
     if unknown:
-        table, variant, units = table.filter(pa.array(known)), variant[known], units[known]
+        table, variant, units = table.filter(pa.array(has_value)), variant[has_value], units[has_value]
     variants = values.take(pa.array(order_of_values))
     at = table.column("timestamp").cast(pa.int64()).to_numpy()
     order = _order(units, at, variant, table)
@@ -149,8 +149,8 @@ def _changes(
     dense = np.cumsum(np.append(False, cell[1:] != cell[:-1])) if len(cell) else cell
     first = variant[begin][dense] if len(cell) else variant
     other = np.flatnonzero(variant != first)
-    several, place = np.unique(dense[other], return_index=True)
-    change = other[place]  # position of the first other variant; what precedes it is the first variant
+    several, first_other = np.unique(dense[other], return_index=True)
+    change = other[first_other]  # position of the first other variant; what precedes it is the first variant
     mine = np.isin(dense, several)
     rows = np.flatnonzero(mine)
     _, id_codes = codes_of(table.column("distinct_id").take(pa.array(row[rows])))
@@ -175,7 +175,7 @@ def _without_value(
     table: pa.Table,
     names: pa.Array,
     units: np.ndarray,
-    known: np.ndarray,
+    has_value: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
 ) -> pa.Table:
@@ -183,7 +183,7 @@ def _without_value(
     at = table.column("timestamp").cast(pa.int64()).to_numpy()
     stage = _stage_of(at, starts, ends)
     cell = units * (len(starts) + 1) + stage + 1
-    lost = np.flatnonzero(~known & ~np.isin(cell, cell[known]))
+    lost = np.flatnonzero(~has_value & ~np.isin(cell, cell[has_value]))
     ids, codes = codes_of(table.column("distinct_id").take(pa.array(lost)))
     rank = np.argsort(pc.sort_indices(ids).to_numpy())
     order = np.lexsort((np.append(rank, -1)[codes], at[lost], cell[lost]))

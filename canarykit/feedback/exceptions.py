@@ -93,8 +93,8 @@ class ExceptionsByFlag(Result):
 
         rows = self.events[self.events["exception"] == exception]
         if rows.empty:
-            known = self.groups["exception"].tolist()
-            raise DataError(f"no exception group {exception!r}; {did_you_mean(exception, known)}")
+            names = self.groups["exception"].tolist()
+            raise DataError(f"no exception group {exception!r}; {did_you_mean(exception, names)}")
         return rows.drop_duplicates("person_id").reset_index(drop=True)
 
     def _headline(self) -> str:
@@ -168,14 +168,15 @@ def exceptions_by_flag(
     """
     log, flag, plan = as_log(log), key_of(flag), None if plan is None else as_plan(plan)
     exposed = listened_units(log, flag, plan=plan, stage=stage, as_of=as_of, people=people)
-    found = log.select(
+    selected = log.select(
         list(dict.fromkeys(["person_id", exposed.unit_column, "timestamp", "session_id", *_PROPERTIES])),
         events=[event],
         since=exposed.since,
         until=exposed.until,
     )
     events = pd.concat(
-        [exposed.after(found).assign(is_apart=False), _set_apart(log, exposed, found)], ignore_index=True
+        [exposed.after(selected).assign(is_apart=False), _set_apart(log, exposed, selected)],
+        ignore_index=True,
     )
     issues = _issues(events)
     events = events.assign(exception=issues["exception"], what=issues["what"])[
@@ -211,14 +212,14 @@ def exceptions_by_flag(
     )
 
 
-def _set_apart(log: Any, exposed: Compared, found: pd.DataFrame) -> pd.DataFrame:
+def _set_apart(log: Any, exposed: Compared, events: pd.DataFrame) -> pd.DataFrame:
     """Exceptions of units set apart, with the variant each had at the time."""
     from canarykit.exposure.over_time import variants_at
 
     column, people = exposed.unit_column, exposed.exposures.people
     several = people.loc[people["n_variants"] > 1, exposed.exposures.unit_column].astype(str)
     apart = set(several) - set(exposed.units["person_id"])
-    mine = found[found[column].astype(str).isin(apart)] if exposed.set_apart else found[:0]
+    mine = events[events[column].astype(str).isin(apart)] if exposed.set_apart else events[:0]
     if mine.empty:
         return mine.assign(unit="", variant="", is_apart=True)
     mine = mine.assign(unit=mine[column].astype(str), is_apart=True)

@@ -70,14 +70,14 @@ def survey_definition(survey: str | Mapping[str, Any]) -> tuple[str, str, dict[s
     if not isinstance(survey.get("id"), str) or not survey["id"]:
         raise PlanError(f"the survey's definition has no 'id'; {did_you_mean('id', survey)}")
     listed = list_of(survey, "questions")
-    for place, item in enumerate(listed):
-        require_mapping(item, f"question {place + 1} of the survey")
-    found: dict[str, Question] = {}
-    for place, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
+    for index, item in enumerate(listed):
+        require_mapping(item, f"question {index + 1} of the survey")
+    by_property: dict[str, Question] = {}
+    for index, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
         kind, scale = _defined_kind(item, label)
-        names = _properties(place, item.get("id"))
-        found |= dict.fromkeys(names, Question(label, kind, scale))
-    return survey["id"], str(survey.get("name") or survey["id"]), found
+        names = _properties(index, item.get("id"))
+        by_property |= dict.fromkeys(names, Question(label, kind, scale))
+    return survey["id"], str(survey.get("name") or survey["id"]), by_property
 
 
 def _defined_kind(item: Mapping[str, Any], label: str) -> tuple[QuestionKind | None, int | None]:
@@ -94,18 +94,18 @@ def _defined_kind(item: Mapping[str, Any], label: str) -> tuple[QuestionKind | N
 def _labels(listed: Sequence[Mapping[str, Any]]) -> list[str]:
     """The text of each question, with its place where two have the same words."""
     texts = [
-        str(item.get("question") or item.get("id") or f"question {place + 1}")
-        for place, item in enumerate(listed)
+        str(item.get("question") or item.get("id") or f"question {index + 1}")
+        for index, item in enumerate(listed)
     ]
     return [
-        f"{text} (question {place + 1})" if texts.count(text) > 1 else text
-        for place, text in enumerate(texts)
+        f"{text} (question {index + 1})" if texts.count(text) > 1 else text
+        for index, text in enumerate(texts)
     ]
 
 
-def _properties(place: int, identifier: Any) -> list[str]:
+def _properties(index: int, identifier: Any) -> list[str]:
     """The properties that hold the answer to a question: by its place, and by its id."""
-    names = [RESPONSE if place == 0 else f"{RESPONSE}_{place}"]
+    names = [RESPONSE if index == 0 else f"{RESPONSE}_{index}"]
     return [*names, f"{RESPONSE}_{identifier}"] if identifier else names
 
 
@@ -146,9 +146,9 @@ def question_texts(events: pd.DataFrame) -> dict[str, str]:
         except (AttributeError, TypeError, ValueError):
             continue
         listed = [item if isinstance(item, Mapping) else {} for item in listed or ()]
-        for place, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
+        for index, (item, label) in enumerate(zip(listed, _labels(listed), strict=True)):
             if item.get("question"):
-                for name in _properties(place, item.get("id")):
+                for name in _properties(index, item.get("id")):
                     texts.setdefault(name, label)
     return texts
 
@@ -160,12 +160,12 @@ def question_kinds(
     defined: Mapping[str, Question],
 ) -> dict[str, QuestionKind]:
     """Kind of each question: as given, as the survey defines it, or as the answers look."""
-    known = list(dict.fromkeys(answers["question"]))
+    asked = list(dict.fromkeys(answers["question"]))
     by_id = {key.removeprefix(f"{RESPONSE}_"): text for key, text in questions.items()}
     wanted = {by_id.get(key, key): kind for key, kind in given.items()}
     for question, kind in wanted.items():
-        if question not in known:
-            raise PlanError(f"kinds names question {question!r}; {did_you_mean(question, known)}")
+        if question not in asked:
+            raise PlanError(f"kinds names question {question!r}; {did_you_mean(question, asked)}")
         if kind not in ("nps", "csat", "choice", "text"):
             hint = did_you_mean(kind, ["nps", "csat", "choice", "text"])
             raise PlanError(f"kinds reads {question!r} as {kind!r}; {hint}")
@@ -173,7 +173,7 @@ def question_kinds(
         question: wanted.get(question)
         or (defined[question].kind if question in defined else None)
         or _guess(answers[answers["question"] == question])
-        for question in known
+        for question in asked
     }
 
 
@@ -189,7 +189,7 @@ def _guess(answers: pd.DataFrame) -> QuestionKind:
 
 def _keys(text: Any) -> tuple[str, ...]:
     try:
-        found = read_json(text or "{}")
+        document = read_json(text or "{}")
     except (AttributeError, TypeError, ValueError):
         return ()
-    return tuple(found) if isinstance(found, dict) else ()
+    return tuple(document) if isinstance(document, dict) else ()

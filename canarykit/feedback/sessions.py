@@ -84,9 +84,9 @@ class SessionsByFlag(Result):
     def _of(self, variant: str | None) -> pd.DataFrame:
         if variant is None:
             return self.sessions
-        known = sorted(self.sessions["variant"].unique())
-        if variant not in known:
-            raise DataError(f"no session has variant {variant!r}; {did_you_mean(variant, known)}")
+        variants = sorted(self.sessions["variant"].unique())
+        if variant not in variants:
+            raise DataError(f"no session has variant {variant!r}; {did_you_mean(variant, variants)}")
         return self.sessions[self.sessions["variant"] == variant]
 
     def _headline(self) -> str:

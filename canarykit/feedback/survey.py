@@ -225,8 +225,8 @@ def survey_by_flag(
     )
     mine = events[(events["$survey_id"] == survey) | (events["$survey_name"] == survey)]
     if mine.empty:
-        known = sorted({str(v) for c in ("$survey_id", "$survey_name") for v in events[c].dropna()})
-        raise DataError(f"no event belongs to survey {survey!r}; {did_you_mean(survey, known)}")
+        surveys = sorted({str(v) for c in ("$survey_id", "$survey_name") for v in events[c].dropna()})
+        raise DataError(f"no event belongs to survey {survey!r}; {did_you_mean(survey, surveys)}")
     after = exposed.after(mine)
     notes = [*log.notes, *exposed.notes]
     if len(after) < len(mine):

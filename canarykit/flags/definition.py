@@ -184,25 +184,25 @@ class Flag(Noun):
         """The JSON that PostHog's flag API takes."""
         if self.source is None:
             top, filters = self._written()
-            known = overlay(None, top, {}, unknown_keys(self.extra, ("filters",)))
-            return {**known, "filters": overlay(None, filters, {}, self.extra.get("filters", {}))}
+            content = overlay(None, top, {}, unknown_keys(self.extra, ("filters",)))
+            return {**content, "filters": overlay(None, filters, {}, self.extra.get("filters", {}))}
         as_read = Flag.from_posthog(self.source)
         if self == as_read:
             return deepcopy(dict(self.source))
         (top, filters), (top_before, filters_before) = self._written(), as_read._written()
-        known = overlay(
+        content = overlay(
             self.source, {**top, "filters": UNSET}, top_before, unknown_keys(self.extra, ("filters",))
         )
         source = dict(self.source.get("filters") or {})
         if self.holdout != as_read.holdout:
             source.pop("holdout_groups", None)
         if "groups" not in source:  # the oldest form: one set, spread over two places
-            known.pop("rollout_percentage", None)
+            content.pop("rollout_percentage", None)
             source.pop("properties", None)
         further = unknown_keys(
             self.extra.get("filters", {}), ("properties",) if "groups" not in source else ()
         )
-        return {**known, "filters": overlay(source, filters, filters_before, further)}
+        return {**content, "filters": overlay(source, filters, filters_before, further)}
 
     def _written(self) -> tuple[dict[str, Any], dict[str, Any]]:
         plain = "bucketing_identifier" not in self.extra.get("filters", {})

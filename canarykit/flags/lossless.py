@@ -124,9 +124,9 @@ def group_type(data: Mapping[str, Any], key: str, where: str, default: Any) -> A
     return value
 
 
-def unknown_keys(data: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+def unknown_keys(data: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """Every key the reader has no name for, kept so that it can be written back."""
-    return {key: value for key, value in data.items() if key not in known}
+    return {key: value for key, value in data.items() if key not in keys}
 
 
 def overlay(

@@ -96,26 +96,26 @@ class ShardTrend:
 
         feed = feed_table(table, self.query, self.exposed)
         periods = self.grid.index(feed.time)
-        found = scan_trend_feed(feed, self.query, periods, self.from_step, self.to_step)
+        answers = scan_trend_feed(feed, self.query, periods, self.from_step, self.to_step)
         ids = session = None
         if self.select:
-            ids = pa.array([feed.actor_texts[i] for i in feed.actor_code[found.actor]], pa.string())
-            session = pa.array(_sessions(table, feed, found.actor, found.event), pa.string())
-        return ShardPart(feed.values.labels, found.value, found.period, found.converted, ids, session)
+            ids = pa.array([feed.actor_texts[i] for i in feed.actor_code[answers.actor]], pa.string())
+            session = pa.array(_sessions(table, feed, answers.actor, answers.event), pa.string())
+        return ShardPart(feed.values.labels, answers.value, answers.period, answers.converted, ids, session)
 
 
 def _sessions(table: pa.Table, feed: Feed, actors: np.ndarray, events: np.ndarray) -> list[str | None]:
     """Session of the latest step event that has one, at or before each deciding event."""
-    known = table.column("session_id").to_pylist()
-    found: list[str | None] = []
+    session_ids = table.column("session_id").to_pylist()
+    by_row: list[str | None] = []
     for actor, event in zip(actors.tolist(), events.tolist(), strict=True):
         sessions = (
-            known[feed.row[e]]
+            session_ids[feed.row[e]]
             for e in range(event, feed.starts[actor] - 1, -1)
-            if feed.entry[e] & STEPS_MASK and known[feed.row[e]]
+            if feed.entry[e] & STEPS_MASK and session_ids[feed.row[e]]
         )
-        found.append(next(sessions, None))
-    return found
+        by_row.append(next(sessions, None))
+    return by_row
 
 
 def _finish(
@@ -164,8 +164,8 @@ def _limited(run: TrendRun, limit: int | None) -> TrendRun:
     """Values by how many entered, then by text, both descending; those beyond the limit are dropped."""
     by_text = sorted(range(len(run.labels)), key=lambda i: label_key(run.labels[i]), reverse=True)
     ranked = sorted(by_text, key=lambda i: -int(run.entered[i].sum()))[:limit]
-    place = np.full(len(run.labels), -1, dtype=np.int64)
-    place[ranked] = np.arange(len(ranked))
+    new_code = np.full(len(run.labels), -1, dtype=np.int64)
+    new_code[ranked] = np.arange(len(ranked))
     run = replace(
         run,
         labels=tuple(run.labels[i] for i in ranked),
@@ -174,12 +174,14 @@ def _limited(run: TrendRun, limit: int | None) -> TrendRun:
     )
     if run.actor_label is None:
         return run
-    return _actors(run, place[run.actor_label] >= 0, label=place[run.actor_label], period=run.actor_period)
+    return _actors(
+        run, new_code[run.actor_label] >= 0, label=new_code[run.actor_label], period=run.actor_period
+    )
 
 
 def _complete_only(run: TrendRun) -> TrendRun:
     keep = ~run.incomplete
-    place = np.where(keep, np.cumsum(keep) - 1, -1)
+    new_period = np.where(keep, np.cumsum(keep) - 1, -1)
     run = replace(
         run,
         periods=run.periods[keep],
@@ -189,7 +191,9 @@ def _complete_only(run: TrendRun) -> TrendRun:
     )
     if run.actor_period is None:
         return run
-    return _actors(run, place[run.actor_period] >= 0, label=run.actor_label, period=place[run.actor_period])
+    return _actors(
+        run, new_period[run.actor_period] >= 0, label=run.actor_label, period=new_period[run.actor_period]
+    )
 
 
 def _actors(run: TrendRun, keep: np.ndarray, *, label: Any, period: Any) -> TrendRun:

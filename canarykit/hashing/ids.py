@@ -55,15 +55,15 @@ class IdColumn:
 
     def texts(self, rows: np.ndarray) -> list[str | None]:
         """The ids of a few rows, by their numbers."""
-        found: list[str | None] = []
+        ids: list[str | None] = []
         ends = np.cumsum([len(chunk) for chunk in self.chunks])
-        for row, place in zip(rows, np.searchsorted(ends, rows, side="right"), strict=True):
-            chunk = self.chunks[place]
-            within = int(row - (ends[place] - len(chunk)))
+        for row, number in zip(rows, np.searchsorted(ends, rows, side="right"), strict=True):
+            chunk = self.chunks[number]
+            within = int(row - (ends[number] - len(chunk)))
             code = within if chunk.codes is None else int(chunk.codes[within])
             text = None if code < 0 else chunk.texts[code].as_py()
-            found.append(text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text)
-        return found
+            ids.append(text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text)
+        return ids
 
     def cut(self, characters: int) -> "IdColumn":
         """The same ids, each at most so many Unicode characters long."""

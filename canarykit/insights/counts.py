@@ -113,8 +113,8 @@ def placed(table: pa.Table, cohort: Cohort) -> tuple[np.ndarray, np.ndarray, np.
     n = len(cohort.edges) - 1
     ids = table.column(cohort.unit_column)
     values = pa.array(cohort.ids, type=pa.string())
-    found = pc.index_in(ids.cast(pa.string()), value_set=values)
-    unit = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    positions = pc.index_in(ids.cast(pa.string()), value_set=values)
+    unit = pc.fill_null(positions, -1).to_numpy().astype(np.int64)
     at = as_micros(table.column("timestamp")).to_numpy()
     rows = np.flatnonzero(unit >= 0)
     unit, at = unit[rows], at[rows]

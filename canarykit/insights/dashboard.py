@@ -205,7 +205,7 @@ def dashboard(
             silent = (Note("no_survey", f"nobody was asked in this stage: {problem}"),)
     frame = pd.DataFrame(daily, columns=["day", "variant", "what", "exposed", "people"])
     kinds = {what: kind for what, (kind, _) in metrics.items()}
-    order = {what: place for place, what in enumerate(metrics)}
+    order = {what: rank for rank, what in enumerate(metrics)}
     rows.sort(key=lambda row: (order[row[0]], variants.index(row[1])))
     notes = [*counted.notes, *check_events(log, [*key_events, *errors, *steps]), *silent]
     if waiting:

@@ -132,11 +132,11 @@ def list_people(
         raise DataError(
             f"nobody was exposed to {variant!r} in this trend; {did_you_mean(str(variant), source.variants)}"
         )
-    cohort, place = source.cohort, _interval(trend, source, start)
+    cohort, interval = source.cohort, _interval(trend, source, start)
     arm = None if variant is None else source.variants.index(variant)
     parts = source.log.reduce(
         [cohort.unit_column, "timestamp", "session_id"],
-        partial(_shard_events, cohort=cohort, period=place, arm=arm, so_far=trend.measure == "share"),
+        partial(_shard_events, cohort=cohort, period=interval, arm=arm, so_far=trend.measure == "share"),
         events=[trend.event],
         actor=cohort.unit_column,
         **source.bounds,
@@ -165,9 +165,9 @@ def list_people(
             }
         )
         for at, seen in events:
-            told = {"name": trend.event, "timestamp": moment(at).tz_convert(zone), "session_id": seen}
-            matched.append({**who, **told, "replay_url": link(seen)})
-    begins = moment(int(cohort.edges[place])).tz_convert(zone)
+            one = {"name": trend.event, "timestamp": moment(at).tz_convert(zone), "session_id": seen}
+            matched.append({**who, **one, "replay_url": link(seen)})
+    begins = moment(int(cohort.edges[interval])).tz_convert(zone)
     return TrendPeople(trend.event, begins, variant, tuple(rows), tuple(matched))
 
 

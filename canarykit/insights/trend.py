@@ -359,11 +359,11 @@ def _people_of(people: Any, where: Any) -> tuple[Any, Any]:
     }
     if not of_people:
         return who, where
-    rest = {name: value for name, value in where.items() if not name.startswith("person.")}
+    of_events = {name: value for name, value in where.items() if not name.startswith("person.")}
     filters = FilterGroup(tuple(_person_filter(name, value) for name, value in of_people.items()))
     if who is not None:
         filters = FilterGroup((*filters.values, *([who.filters] if who.filters.values else [])))
-    return PeopleFilter(filters, None if who is None else who.ids), rest
+    return PeopleFilter(filters, None if who is None else who.ids), of_events
 
 
 def _person_filter(name: str, value: Any) -> Filter | FilterGroup:

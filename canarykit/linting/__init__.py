@@ -65,24 +65,26 @@ def lint(
     >>> lint(Flag("new-checkout", (team,))).codes
     ('unsafe domain match',)
     """
-    known = flags if flags is not None else FlagSet()
+    flag_set = flags if flags is not None else FlagSet()
     clock = Clock(None if as_of is None else to_utc(as_of, name="as_of").to_pydatetime(warn=False), timezone)
     if isinstance(flag_or_plan, FlagSet):
-        known, checked = flag_or_plan, counted(len(flag_or_plan), "flags")
-        people = read_people(persons, known, groups=groups, clock=clock, distinct_id=distinct_id)
-        findings = [found for flag in known.values() for found in check_definition(flag, known, people)]
-        findings += check_correlation(list(known.values()), people or stand_in_people(known))
+        flag_set, checked = flag_or_plan, counted(len(flag_or_plan), "flags")
+        people = read_people(persons, flag_set, groups=groups, clock=clock, distinct_id=distinct_id)
+        findings = [
+            finding for flag in flag_set.values() for finding in check_definition(flag, flag_set, people)
+        ]
+        findings += check_correlation(list(flag_set.values()), people or stand_in_people(flag_set))
     elif isinstance(flag_or_plan, Flag):
         checked = f"flag {flag_or_plan.key!r}"
-        people = read_people(persons, known, groups=groups, clock=clock, distinct_id=distinct_id)
-        findings = list(_check_flag(flag_or_plan, known, people))
+        people = read_people(persons, flag_set, groups=groups, clock=clock, distinct_id=distinct_id)
+        findings = list(_check_flag(flag_or_plan, flag_set, people))
     elif hasattr(flag_or_plan, "flag_at"):
         checked = f"plan of {flag_or_plan.flag!r}"
         types = {str(index): name for index, name in enumerate(flag_or_plan.group_types)}
         people = read_people(
-            persons, known, groups=groups, group_types=types, clock=clock, distinct_id=distinct_id
+            persons, flag_set, groups=groups, group_types=types, clock=clock, distinct_id=distinct_id
         )
-        findings = list(_check_plan(flag_or_plan, known, people))
+        findings = list(_check_plan(flag_or_plan, flag_set, people))
     else:
         raise PlanError(f"lint takes a flag, a plan or a FlagSet; this is {type(flag_or_plan).__name__}")
     notes = []
@@ -99,8 +101,8 @@ def _check_flag(flag: Flag, flags: FlagSet, people: People | None) -> Iterator[F
         yield from check_change(running, flag, people)
     others = [other for key, other in flags.items() if key != flag.key]
     if others:
-        found = check_correlation([flag, *others], people or stand_in_people(flags))
-        yield from (finding for finding in found if finding.flag == flag.key)
+        findings = check_correlation([flag, *others], people or stand_in_people(flags))
+        yield from (finding for finding in findings if finding.flag == flag.key)
 
 
 def _check_plan(plan: RolloutPlan, flags: FlagSet, people: People | None) -> Iterator[Finding]:

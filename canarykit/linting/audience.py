@@ -39,8 +39,8 @@ class People:
 
     def holds_all(self, condition: Condition, flag: Flag) -> np.ndarray:
         """Who all filters of a set hold for, whatever its percentage."""
-        own = condition.aggregation_group_type_index
-        aggregation = own if isinstance(own, int) else flag.aggregation_group_type_index
+        group_type = condition.aggregation_group_type_index
+        aggregation = group_type if isinstance(group_type, int) else flag.aggregation_group_type_index
         return self._evaluation()._filters(condition, aggregation) == YES
 
     def values(self, key: str) -> tuple[list[Any], np.ndarray] | None:
@@ -50,8 +50,8 @@ class People:
             return None
         distinct = column.distinct
         assert distinct.codes is not None
-        known = distinct.codes[distinct.codes >= 0]
-        return list(distinct.values), np.bincount(known, minlength=len(distinct.values))
+        codes = distinct.codes[distinct.codes >= 0]
+        return list(distinct.values), np.bincount(codes, minlength=len(distinct.values))
 
     def _evaluation(self) -> ServerEvaluation:
         return ServerEvaluation(self.units, self.flags, self.flags.cohorts, self.clock)

@@ -22,9 +22,9 @@ STAND_INS = 4_000
 def stand_in_people(flags: FlagSet) -> People:
     """Made-up ids without properties, on which hashes can be compared where no persons are given."""
     ids = pd.DataFrame({"distinct_id": [f"stand-in-{number}" for number in range(STAND_INS)]})
-    found = read_people(ids, flags)
-    assert found is not None
-    return found
+    people = read_people(ids, flags)
+    assert people is not None
+    return people
 
 
 def check_change(before: Flag, after: Flag, people: People | None, where: str = "") -> Iterator[Finding]:
@@ -35,8 +35,8 @@ def check_change(before: Flag, after: Flag, people: People | None, where: str = 
         if then < first:
             left = None
             if people is not None:
-                held, holds = people.outcome(before).arm, people.outcome(after).arm
-                left = int(((held >= ON) & (holds == 0)).sum())
+                arm_before, arm_after = people.outcome(before).arm, people.outcome(after).arm
+                left = int(((arm_before >= ON) & (arm_after == 0)).sum())
             what = f"set {index + 1} falls from {first:g} % to {then:g} %: people lose what they had"
             mend = "raise percentages only; to stop, disable the flag"
             yield Finding("lowered percentage", "warning", after.key, at, what, mend, left)
@@ -93,11 +93,11 @@ def _variant_at(layout: Sequence[tuple[str, float]], percent: float) -> str | No
     return None
 
 
-def changed_variant(before: Flag, held: Outcome, after: Flag, holds: Outcome) -> np.ndarray:
+def changed_variant(before: Flag, old: Outcome, after: Flag, new: Outcome) -> np.ndarray:
     """Who had one variant and gets another."""
     names = (np.array(arms_of(before), dtype=object), np.array(arms_of(after), dtype=object))
-    both = (held.arm >= FIRST_VARIANT) & (holds.arm >= FIRST_VARIANT)
-    return both & (names[0][held.arm] != names[1][holds.arm])
+    both = (old.arm >= FIRST_VARIANT) & (new.arm >= FIRST_VARIANT)
+    return both & (names[0][old.arm] != names[1][new.arm])
 
 
 def check_correlation(flags: Sequence[Flag], people: People) -> Iterator[Finding]:

@@ -148,14 +148,14 @@ def compare_flags(
         "groups": groups, "flags": flags, "cohorts": cohorts, "group_type_mapping": group_type_mapping,
         "as_of": as_of, "timezone": timezone, "distinct_id": distinct_id,
     }  # fmt: skip
-    held, holds = (_answers(flag, persons, options) for flag in (before, after))
-    old, new = held["value"], holds["value"]
+    answers_before, answers_after = (_answers(flag, persons, options) for flag in (before, after))
+    old, new = answers_before["value"], answers_after["value"]
     unknown = old.isna() | new.isna()
     was_on, is_on = _is_on(old), _is_on(new)
     kinds = [unknown, ~was_on & is_on, was_on & ~is_on, was_on & is_on & (old != new)]
     names = ["cannot be told", "enters", "leaves", "changes variant"]
     change = np.select([kind.to_numpy(dtype=bool) for kind in kinds], names, default="stays")
-    decided = np.where(was_on & ~is_on, _deciders(before, held), _deciders(after, holds))
+    decided = np.where(was_on & ~is_on, _deciders(before, answers_before), _deciders(after, answers_after))
     people = pd.DataFrame(
         {"before": old, "after": new, "change": change, "decided_by": decided}, index=persons.index
     )

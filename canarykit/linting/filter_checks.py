@@ -96,10 +96,10 @@ def _numbers(item: PropertyFilter, people: People | None, finding: Any) -> Itera
         what = f"{item.key} {item.operator} {value_text(item.value)!r} compares with a text: nothing matches"
         yield finding("text compared as number", "error", what, "write a number")
         return
-    found = people.values(item.key) if people else None
-    if found is None:
+    distinct = people.values(item.key) if people else None
+    if distinct is None:
         return
-    values, counts = found
+    values, counts = distinct
     texts = sum(int(n) for v, n in zip(values, counts, strict=True) if isinstance(v, str))
     if texts:
         what = f"{item.key} is text for some; SDKs before 7.91 then compare letter by letter ('100' < '30')"

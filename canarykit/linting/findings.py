@@ -67,7 +67,7 @@ class LintReport(Result):
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
-        ordered = sorted(self.findings, key=lambda found: _RANK[found.severity])
+        ordered = sorted(self.findings, key=lambda finding: _RANK[finding.severity])
         object.__setattr__(self, "findings", tuple(ordered))
 
     @property

@@ -80,8 +80,8 @@ def _hidden(flag: Flag, index: int, people: People | None) -> Iterator[Finding]:
 
 def _same_units(left: Condition, right: Condition, flag: Flag) -> bool:
     def unit(condition: Condition) -> int | None:
-        own = condition.aggregation_group_type_index
-        return flag.aggregation_group_type_index if isinstance(own, Unset) else own
+        group_type = condition.aggregation_group_type_index
+        return flag.aggregation_group_type_index if isinstance(group_type, Unset) else group_type
 
     return unit(left) == unit(right)
 
@@ -132,22 +132,24 @@ def _variants(flag: Flag, people: People | None) -> Iterator[Finding]:
 def _holdout(flag: Flag, people: People | None) -> Iterator[Finding]:
     if flag.holdout is None:
         return
-    held = min(max(float(flag.holdout.exclusion_percentage), 0.0), 100.0)
+    held_out = min(max(float(flag.holdout.exclusion_percentage), 0.0), 100.0)
     smallest = 100.0
     if flag.variants:
         smallest = min(variant.rollout_percentage for variant in flag.variants)
     elif flag.conditions:
         smallest = 100 - max((_share(c) for c in flag.conditions if not c.properties), default=0.0)
-    if held < 100 and held < max(smallest, 1e-9):
+    if held_out < 100 and held_out < max(smallest, 1e-9):
         return
     affected = None
     if people is not None:
         affected = int((people.outcome(flag).reason == CODE["holdout_condition_value"]).sum())
-    what = f"the holdout keeps out {held:g} % of everyone; the smallest arm is meant to have {smallest:g} %"
-    if held == 100:
+    what = (
+        f"the holdout keeps out {held_out:g} % of everyone; the smallest arm is meant to have {smallest:g} %"
+    )
+    if held_out == 100:
         what = "the holdout keeps out everyone"
     yield Finding(
-        "holdout eats the control", "error" if held == 100 else "warning", flag.key, "holdout", what,
+        "holdout eats the control", "error" if held_out == 100 else "warning", flag.key, "holdout", what,
         f"lower the holdout; people in it are {flag.holdout.value!r}, never control", affected,
     )  # fmt: skip
 

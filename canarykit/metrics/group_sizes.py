@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 __all__ = ["looked_back_on", "people_per_group", "totals_per_person"]
 
 
-def totals_per_person(log: Any, found: Outcomes, *, actor: str) -> Outcomes:
+def totals_per_person(log: Any, reduced: Outcomes, *, actor: str) -> Outcomes:
     """Outcomes of groups whose totals have the group's people as their weights, before exposure too.
 
     So the sum of a property per person of a group flag is a sum over groups by their people, a ratio with
     the group as its row, and not a mean over groups that grows with their sizes.
     """
-    totals = [i for i, spec in enumerate(found.metrics) if isinstance(spec, PerPerson)]
-    if actor == "person_id" or not totals or found.units.empty:
-        return found
-    people = people_per_group(log, found.units, actor=actor)
-    weights, before = list(found.weights), list(found.before)
+    totals = [i for i, spec in enumerate(reduced.metrics) if isinstance(spec, PerPerson)]
+    if actor == "person_id" or not totals or reduced.units.empty:
+        return reduced
+    people = people_per_group(log, reduced.units, actor=actor)
+    weights, before = list(reduced.weights), list(reduced.before)
     for i in totals:
         weights[i] = people
         past = before[i] if before else None
         if past is not None:
-            earlier = looked_back_on(found, i)
+            earlier = looked_back_on(reduced, i)
             before[i] = Before(past.sums, people_per_group(log, earlier, actor=actor))
-    return replace(found, weights=tuple(weights), before=tuple(before))
+    return replace(reduced, weights=tuple(weights), before=tuple(before))
 
 
-def looked_back_on(found: Outcomes, i: int) -> pd.DataFrame:
+def looked_back_on(reduced: Outcomes, i: int) -> pd.DataFrame:
     """The units with the time before exposure that metric `i` looks back on as theirs."""
     import pandas as pd
 
-    units = found.units
+    units = reduced.units
     until = units["unexposed_until" if "unexposed_until" in units else "entered_at"]
-    span = pd.Timedelta(seconds=duration(getattr(found.metrics[i], "cuped", None), name="cuped"))
+    span = pd.Timedelta(seconds=duration(getattr(reduced.metrics[i], "cuped", None), name="cuped"))
     return units.assign(entered_at=until - span, leaves_at=until)
 
 

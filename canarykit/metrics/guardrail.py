@@ -243,10 +243,10 @@ class Guardrail(Noun):
                 f"a guardrail is {content!r}; expected the name of an event, or an object with a 'metric'"
             )
         fields = dict(content)
-        known = [spec.name for spec in dataclasses.fields(cls)]
+        settings = [spec.name for spec in dataclasses.fields(cls)]
         for key in fields:
-            if key not in known:
-                raise PlanError(f"a guardrail has no {key!r}; {did_you_mean(key, known)}")
+            if key not in settings:
+                raise PlanError(f"a guardrail has no {key!r}; {did_you_mean(key, settings)}")
         if "metric" not in fields:
             raise PlanError(f"a guardrail needs a 'metric'; {did_you_mean('metric', fields)}")
         metric = fields.pop("metric")

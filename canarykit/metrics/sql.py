@@ -84,36 +84,36 @@ def _plain(
             columns.append(f"sum({value}) AS value_{i}, sum({weight}) AS weight_{i}")
         columns.append(f"count(CASE WHEN {unreadable} THEN 1 END) AS unreadable_{i}")
     names = _texts(name for spec in metrics for name in spec.events)
-    found = connection.execute(
+    result = connection.execute(
         f"SELECT u.unit, {', '.join(columns)} FROM arrow_events e JOIN units u ON e.person_id = u.person_id "
         f"WHERE e.event IN ({names}) AND e.timestamp >= u.entered AND e.timestamp < u.leaves GROUP BY u.unit"
     ).fetchnumpy()
-    for i, place in enumerate(places):
-        answer["unreadable"][place] = int(np.sum(found[f"unreadable_{i}"]))
-        rows = np.asarray(found["unit"]).astype(np.int64)
-        if f"first_{i}" in found:
-            moments = np.ma.asarray(found[f"first_{i}"])
+    for i, position in enumerate(places):
+        answer["unreadable"][position] = int(np.sum(result[f"unreadable_{i}"]))
+        rows = np.asarray(result["unit"]).astype(np.int64)
+        if f"first_{i}" in result:
+            moments = np.ma.asarray(result[f"first_{i}"])
             had = ~np.ma.getmaskarray(moments)
-            answer["first"][place] = moments.data[had].astype(np.int64)
-            answer["unit"][place] = rows[had]
+            answer["first"][position] = moments.data[had].astype(np.int64)
+            answer["unit"][position] = rows[had]
         else:
             for key, name in (("sums", "value"), ("weights", "weight")):
-                answer[key][place] = np.ma.filled(np.ma.asarray(found[f"{name}_{i}"], dtype=float), 0.0)
-            answer["unit"][place] = rows
+                answer[key][position] = np.ma.filled(np.ma.asarray(result[f"{name}_{i}"], dtype=float), 0.0)
+            answer["unit"][position] = rows
 
 
 def _numbers_of(connection: Any, spec: Quantile, stored: set[str]) -> tuple[Any, Any]:
     """Each number that counts, and its unit: a quantile cannot be had from sums."""
     counts, _ = _counts(spec, stored)
-    found = connection.execute(
+    result = connection.execute(
         f"SELECT u.unit, {_number(spec.property_name, stored)} AS value "
         "FROM arrow_events e JOIN units u ON e.person_id = u.person_id "
         f"WHERE e.timestamp >= u.entered AND e.timestamp < u.leaves AND {counts}"
     ).fetchnumpy()
-    return np.asarray(found["unit"]).astype(np.int64), np.ma.filled(found["value"], np.nan).astype(float)
+    return np.asarray(result["unit"]).astype(np.int64), np.ma.filled(result["value"], np.nan).astype(float)
 
 
-def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, list[Any]]) -> None:
+def _chain(connection: Any, spec: FunnelShare, position: int, answer: dict[str, list[Any]]) -> None:
     """The earliest completion: from each reached step the first following one, within the unit's time."""
     after, before = spec.window
     stop = _stop("u", before)
@@ -127,10 +127,10 @@ def _chain(connection: Any, spec: FunnelShare, place: int, answer: dict[str, lis
             f"WHERE e.event = {_text(step)} AND e.timestamp >= r.reached_at AND e.timestamp < r.stop "
             "GROUP BY r.unit, r.person_id"
         )
-    found = connection.execute(f"SELECT unit, reached_at FROM ({reached})").fetchnumpy()
-    answer["unit"][place] = np.asarray(found["unit"]).astype(np.int64)
-    answer["first"][place] = np.asarray(found["reached_at"]).astype(np.int64)
-    answer["unreadable"][place] = 0
+    result = connection.execute(f"SELECT unit, reached_at FROM ({reached})").fetchnumpy()
+    answer["unit"][position] = np.asarray(result["unit"]).astype(np.int64)
+    answer["first"][position] = np.asarray(result["reached_at"]).astype(np.int64)
+    answer["unreadable"][position] = 0
 
 
 def _counts(spec: MetricSpec, stored: set[str]) -> tuple[str, str]:

@@ -171,15 +171,15 @@ def reduce(
         if any(getattr(spec, "cuped", None) for spec in specs):
             until = unexposed_until(exposures, plan, stage, units["person_id"])
             units = units.assign(unexposed_until=until)
-        found = outcomes(log, specs, units, actor=actor)
-        found = replace(found, before=before_exposure(log, specs, found.units, actor=actor))
-        found = totals_per_person(log, found, actor=actor)
-        unreadable += found.unreadable
-        codes, variants = pd.factorize(found.units["variant"], sort=True)
+        reduced = outcomes(log, specs, units, actor=actor)
+        reduced = replace(reduced, before=before_exposure(log, specs, reduced.units, actor=actor))
+        reduced = totals_per_person(log, reduced, actor=actor)
+        unreadable += reduced.unreadable
+        codes, variants = pd.factorize(reduced.units["variant"], sort=True)
         for code, variant in enumerate(variants):
             arm = codes == code
             rows += _statistics(
-                found, arm, stage, str(variant), start, stop, step, by_group=index is not None
+                reduced, arm, stage, str(variant), start, stop, step, by_group=index is not None
             )
     notes = tuple(
         Note("unreadable", f"events whose property is not a number left out of {spec.label}", int(count))
@@ -193,7 +193,7 @@ def reduce(
 
 
 def _statistics(
-    found: Outcomes,
+    reduced: Outcomes,
     arm: npt.NDArray[np.bool_],
     stage: str,
     variant: str,
@@ -207,16 +207,16 @@ def _statistics(
 
     origin = start.value // 1000
     n_intervals = max(1, -(-(stop.value // 1000 - origin) // step))
-    entered = np.clip((column_micros(found.units["entered_at"])[arm] - origin) // step, 0, n_intervals - 1)
+    entered = np.clip((column_micros(reduced.units["entered_at"])[arm] - origin) // step, 0, n_intervals - 1)
     people = np.bincount(entered, minlength=n_intervals)
     rows = []
-    for i, spec in enumerate(found.metrics):
+    for i, spec in enumerate(reduced.metrics):
         moments: list[Any] = [None] * len(_MOMENTS)
         if isinstance(spec, ShareMetric):
-            counts = found.interval_counts(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
+            counts = reduced.interval_counts(i, origin=origin, step=step, n_intervals=n_intervals, where=arm)
             columns = [counts.at_risk_canary, counts.events_canary, people, *moments]
         else:
-            with_it, moments = _moments(found, i, arm, entered, n_intervals, by_group=by_group)
+            with_it, moments = _moments(reduced, i, arm, entered, n_intervals, by_group=by_group)
             columns = [None, with_it, people, *moments]
         for k in range(n_intervals):
             cells = [None if column is None else column[k].item() for column in columns]
@@ -227,7 +227,7 @@ def _statistics(
 
 
 def _moments(
-    found: Outcomes,
+    reduced: Outcomes,
     i: int,
     arm: npt.NDArray[np.bool_],
     entered: npt.NDArray[np.int64],
@@ -236,11 +236,11 @@ def _moments(
     by_group: bool,
 ) -> tuple[Any, list[Any]]:
     """Units with a denominator (None for totals over people), and the sums of `_MOMENTS`, per interval."""
-    sums, weights = found.sums[i], found.weights[i]
+    sums, weights = reduced.sums[i], reduced.weights[i]
     assert sums is not None
     assert weights is not None
-    is_total = isinstance(found.metrics[i], PerPerson) and not by_group
-    before = found.before[i] if found.before else None
+    is_total = isinstance(reduced.metrics[i], PerPerson) and not by_group
+    before = reduced.before[i] if reduced.before else None
     with_it = np.ones(len(sums), dtype=bool) if is_total else weights > 0
     quantities = {
         "total": sums,
@@ -249,7 +249,7 @@ def _moments(
         "before_weight": None if is_total or before is None else before.weights,
     }
     mine = arm if is_total else arm & with_it
-    held = {key: None if q is None else q[mine] for key, q in quantities.items()}
+    of_mine = {key: None if q is None else q[mine] for key, q in quantities.items()}
     places = entered[mine[arm]]
 
     def binned(*factors: Any) -> Any:
@@ -258,9 +258,9 @@ def _moments(
         return np.bincount(places, math.prod(factors), minlength=n_intervals)
 
     columns = []
-    for q in held.values():
+    for q in of_mine.values():
         columns += [binned(q), binned(q, q)]
-    columns += [binned(held[one], held[other]) for one, other in combinations(held, 2)]
+    columns += [binned(of_mine[one], of_mine[other]) for one, other in combinations(of_mine, 2)]
     return None if is_total else np.bincount(entered, with_it[arm], minlength=n_intervals), columns
 
 
@@ -288,5 +288,5 @@ def unexposed_until(exposures: Any, plan: Any, stage: str, units: Any) -> Any:
         w[0] for name, w in plan.windows().items() if not drawn or plan.stage(name).kind == "percentage"
     ]
     ramp = pd.Timestamp(min(starts))
-    known = units.map(first)
-    return known.where(known >= ramp, ramp)
+    first_seen = units.map(first)
+    return first_seen.where(first_seen >= ramp, ramp)

@@ -73,8 +73,8 @@ class Numbers:
 
     def only(self, mask: npt.NDArray[np.bool_]) -> Numbers:
         """Those of some of the units, which move up."""
-        kept, place = mask[self.unit], np.cumsum(mask) - 1
-        return Numbers(place[self.unit[kept]], self.value[kept])
+        kept, new_position = mask[self.unit], np.cumsum(mask) - 1
+        return Numbers(new_position[self.unit[kept]], self.value[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -427,8 +427,8 @@ def before_exposure(
         import pandas as pd
 
         earlier = units.assign(entered_at=until - pd.Timedelta(seconds=seconds), leaves_at=until)
-        found = outcomes(log, [metrics[i].unlimited() for i in places], earlier, actor=actor)
-        for i, first, sums, weights in zip(places, found.first, found.sums, found.weights, strict=True):
+        before = outcomes(log, [metrics[i].unlimited() for i in places], earlier, actor=actor)
+        for i, first, sums, weights in zip(places, before.first, before.sums, before.weights, strict=True):
             if first is not None:
                 had = (first >= 0).astype(float)
                 answer[i] = Before(had, had)

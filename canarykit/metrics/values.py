@@ -439,10 +439,10 @@ def metric_from_dict(content: Mapping[str, Any]) -> Metric:
     kind = str(fields.pop("metric", ""))
     if kind not in _KINDS:
         raise PlanError(f"metric is {kind!r}; {did_you_mean(kind, _KINDS)}")
-    known = [f.name for f in dataclasses.fields(_KINDS[kind])]
+    settings = [f.name for f in dataclasses.fields(_KINDS[kind])]
     for key, value in fields.items():
-        if key not in known:
-            raise PlanError(f"a {kind} metric has no {key!r}; {did_you_mean(key, known)}")
+        if key not in settings:
+            raise PlanError(f"a {kind} metric has no {key!r}; {did_you_mean(key, settings)}")
         if isinstance(value, Mapping) and key in ("numerator", "denominator"):
             fields[key] = metric_from_dict(value)
     try:

@@ -138,12 +138,12 @@ def plan_from_history(
         raise PlanError("the history is empty; pass flag= for a flag that was never edited")
     key = (flag or {}).get("key") or next((item["detail"]["name"] for item in _items(activity)), None)
     merged, unchanged = _by_release(states)
-    runs, told = _runs(merged, like, group_types)
+    runs, run_notes = _runs(merged, like, group_types)
     if not runs:
         raise PlanError(f"the flag {key!r} has never let anybody in: its history has no stage")
     if not -len(runs) <= run < len(runs):
         raise PlanError(f"run is {run}; the history has {len(runs)}, counted from 0")
-    notes = (*notes, *told)
+    notes = (*notes, *run_notes)
     if unchanged:
         notes = (*notes, Note("other_edits", "edits changed nothing about who gets the flag", unchanged))
     if len(runs) > 1:
@@ -298,8 +298,10 @@ def _condition(group: Mapping[str, Any], state: FlagState) -> Condition:
     """A condition set without what only repeats the flag's own level."""
     level = state.filters.get("aggregation_group_type_index")
     kept = {key: value for key, value in group.items() if key != "aggregation_group_type_index"}
-    own = group["aggregation_group_type_index"]
-    return Condition.from_posthog(kept if own == level else {**kept, "aggregation_group_type_index": own})
+    group_type = group["aggregation_group_type_index"]
+    return Condition.from_posthog(
+        kept if group_type == level else {**kept, "aggregation_group_type_index": group_type}
+    )
 
 
 def _items(activity: Any) -> list[Mapping[str, Any]]:
@@ -323,13 +325,15 @@ def _first_known(
 ) -> tuple[dict[str, Any], bool, bool]:
     """Filters and state before the first item, and whether the log reaches back to the creation."""
     begun = not items or items[0].get("activity") == "created"
-    known = {"filters": (flag or {}).get("filters"), "active": (flag or {}).get("active", True)}
-    for field in known:
-        told = [c for item in items for c in _changes(item) if c.get("field") == field]
-        if told:
-            first = told[0].get("before")
-            known[field] = first if first is not None else {} if field == "filters" else told[0].get("after")
-    return dict(known["filters"] or {}), bool(known["active"]), begun
+    state = {"filters": (flag or {}).get("filters"), "active": (flag or {}).get("active", True)}
+    for field in state:
+        changes = [c for item in items for c in _changes(item) if c.get("field") == field]
+        if changes:
+            first = changes[0].get("before")
+            state[field] = (
+                first if first is not None else {} if field == "filters" else changes[0].get("after")
+            )
+    return dict(state["filters"] or {}), bool(state["active"]), begun
 
 
 def _created_at(flag: Mapping[str, Any] | None) -> Any:

@@ -88,10 +88,10 @@ def _read_stage(content: Any, position: int) -> Stage:
     return Stage(**{**plain, "conditions": conditions, "enrollment": enrollment})
 
 
-def _require_known(content: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+def _require_known(content: Mapping[str, Any], keys: tuple[str, ...], what: str) -> None:
     for key in content:
-        if key not in known:
-            raise PlanError(f"{what} has a key {key!r} that nothing reads; {did_you_mean(key, known)}")
+        if key not in keys:
+            raise PlanError(f"{what} has a key {key!r} that nothing reads; {did_you_mean(key, keys)}")
 
 
 def _load(source: Any) -> Mapping[str, Any]:

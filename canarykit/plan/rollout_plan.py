@@ -200,13 +200,13 @@ class RolloutPlan(Result):
             stages.append(Stage("beta", tuple(beta), enrollment=enrollment))
         stages += [Stage.for_share(f"expanded beta {share:g}%", share) for share in ramp]
         stages.append(Stage.for_everyone("full release", variant=arm))
-        known = [stage.name for stage in stages]
-        lasts: Mapping[str, str] = dwell if isinstance(dwell, Mapping) else dict.fromkeys(known[:-1], dwell)
+        order = [stage.name for stage in stages]
+        lasts: Mapping[str, str] = dwell if isinstance(dwell, Mapping) else dict.fromkeys(order[:-1], dwell)
         for argument, given in (("dwell", lasts), ("decides", decides or {})):
-            for name in set(given) - set(known):
-                raise PlanError(f"{argument} names {name!r}, no stage; {did_you_mean(name, known)}")
+            for name in set(given) - set(order):
+                raise PlanError(f"{argument} names {name!r}, no stage; {did_you_mean(name, order)}")
         if isinstance(dwell, Mapping):
-            lasts = {**dict.fromkeys(known[:-1], "3d"), **dwell}
+            lasts = {**dict.fromkeys(order[:-1], "3d"), **dwell}
         stages = [
             replace(stage, dwell=lasts.get(stage.name), decides=(decides or {}).get(stage.name, owner))
             for stage in stages

@@ -87,7 +87,7 @@ def windows(stages: Sequence[Stage], starts_at: Any) -> tuple[tuple[Any, Any], .
     """
     import pandas as pd
 
-    found: list[tuple[Any, Any]] = []
+    spans: list[tuple[Any, Any]] = []
     clock = starts_at
     for position, stage in enumerate(stages):
         start: Any = clock if stage.starts_at is None else stage.starts_at
@@ -101,13 +101,13 @@ def windows(stages: Sequence[Stage], starts_at: Any) -> tuple[tuple[Any, Any], .
             end = end if stated is None else min(end, stated)
         if start is not None and end is not None and not start < end:
             raise PlanError(f"stage {stage.name!r} ends at {end.isoformat()}, not after {start.isoformat()}")
-        if found and start is not None:
-            last = next((window for window in reversed(found) if window[0] is not None), (None, None))
+        if spans and start is not None:
+            last = next((window for window in reversed(spans) if window[0] is not None), (None, None))
             if last[0] is not None and (start < last[0] or (last[1] is not None and start < last[1])):
                 raise PlanError(f"stage {stage.name!r} starts at {start.isoformat()}, inside the one before")
-        found.append((start, end))
+        spans.append((start, end))
         clock = end
-    return tuple(found)
+    return tuple(spans)
 
 
 def plan_notes(stages: Sequence[Stage], variants: Sequence[Variant]) -> tuple[Note, ...]:

@@ -58,8 +58,8 @@ def fetch_project(
     question["names"] = None if names is None else sorted({*names, *ALWAYS})
     question["properties"] = None
     if properties is not None:
-        own = [f"$feature/{flag}"] if flag else []
-        question["properties"] = sorted({*properties, *_NEEDED, *own})
+        of_flag = [f"$feature/{flag}"] if flag else []
+        question["properties"] = sorted({*properties, *_NEEDED, *of_flag})
     exports = None if road == "hogql" else FileExports(transport, project)
     fetched = fetch_events(
         into,

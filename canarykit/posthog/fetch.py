@@ -201,8 +201,8 @@ def _missing(
     """Times that no settled window holds, in pieces of at most a week, cut where they begin to settle."""
     pieces = []
     start = since
-    held = [(pd.Timestamp(w["since"]), pd.Timestamp(w["until"])) for w in windows if w["settled"]]
-    for begin, end in [*sorted(held), (until, until)]:
+    covered = [(pd.Timestamp(w["since"]), pd.Timestamp(w["until"])) for w in windows if w["settled"]]
+    for begin, end in [*sorted(covered), (until, until)]:
         while start < min(begin, until):
             stop = min(start + LONGEST, begin, until)
             if start < settled_until < stop:

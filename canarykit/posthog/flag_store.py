@@ -47,11 +47,11 @@ class PostHogFlags:
         """The flag as it is now. The list is asked once for the id: PostHog bills it as an evaluation."""
         if key not in self._ids:
             self._ids[key] = self._find(key)
-        found = stored_flag(self._transport.get(self._path(key)))
-        if found.raw.get("deleted") or found.key != key:
+        flag = stored_flag(self._transport.get(self._path(key)))
+        if flag.raw.get("deleted") or flag.key != key:
             del self._ids[key]
-            raise NotFoundError(f"the flag {key!r} has been deleted or renamed to {found.key!r}", status=404)
-        return found
+            raise NotFoundError(f"the flag {key!r} has been deleted or renamed to {flag.key!r}", status=404)
+        return flag
 
     def _find(self, key: str) -> int:
         seen = []

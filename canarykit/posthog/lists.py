@@ -30,12 +30,12 @@ def listed(transport: Transport, path: str, query: Mapping[str, Any] | None = No
 
 def cohorts(transport: Transport, base: str) -> dict[str, Any]:
     """Definitions of the cohorts by id, as `evaluate_flag` takes them; static ones have none."""
-    found = {}
+    definitions = {}
     for item in transport.pages(f"{base}/cohorts/", {"limit": 100}):
         definition = (item.get("filters") or {}).get("properties")
         if definition and not item.get("deleted") and not item.get("is_static"):
-            found[str(item["id"])] = definition
-    return found
+            definitions[str(item["id"])] = definition
+    return definitions
 
 
 def group_types(transport: Transport, base: str) -> dict[str, str]:

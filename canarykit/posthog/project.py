@@ -124,9 +124,9 @@ class PostHog(Reading):
                     f"project is {project!r}; expected its number, as in the address of the project"
                 )
             return int(project)
-        found = int(self._transport.get("api/projects/@current/")["id"])
-        self.notes += (Note("project", f"the project is number {found}, the one its owner used last"),)
-        return found
+        number = int(self._transport.get("api/projects/@current/")["id"])
+        self.notes += (Note("project", f"the project is number {number}, the one its owner used last"),)
+        return number
 
     # ---- events ---------------------------------------------------------------------------------------
 
@@ -465,11 +465,11 @@ class PostHog(Reading):
 
 
 def _personal_key(key: str | Key | None) -> Key:
-    found = find_key(key, variable=VARIABLE, what="personal API key of PostHog")
+    secret = find_key(key, variable=VARIABLE, what="personal API key of PostHog")
     for prefix, words in _WRONG_KINDS.items():
-        if found.starts_with(prefix):
+        if secret.starts_with(prefix):
             raise KeyRefusedError(
                 f"this is {words}; make a personal API key (phx_) in PostHog under Settings, "
                 "Personal API keys"
             )
-    return found
+    return secret

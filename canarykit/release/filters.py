@@ -53,15 +53,15 @@ def differences(
     group_types
         Names of the group types by index, for the words.
     """
-    found = []
+    changes = []
     if active[0] != active[1]:
-        found.append(Difference("the flag", *("on" if state else "off" for state in active)))
+        changes.append(Difference("the flag", *("on" if state else "off" for state in active)))
     old, new = normal(before), normal(after)
-    found += _group_differences(old.pop("groups"), new.pop("groups"), group_types)
+    changes += _group_differences(old.pop("groups"), new.pop("groups"), group_types)
     for key in sorted({*old, *new} - set(hidden)):
         if old.get(key) != new.get(key):
-            found.append(Difference(key.replace("_", " "), _shown(old.get(key)), _shown(new.get(key))))
-    return tuple(found)
+            changes.append(Difference(key.replace("_", " "), _shown(old.get(key)), _shown(new.get(key))))
+    return tuple(changes)
 
 
 def _group_differences(

@@ -95,15 +95,15 @@ class Record:
         """Every whole line, oldest first; of one flag where it is named."""
         if not self.path.exists():
             return []
-        found = []
+        whole = []
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:
                 continue
             if isinstance(entry, dict) and (flag is None or entry.get("flag") == flag):
-                found.append(entry)
-        return found
+                whole.append(entry)
+        return whole
 
     def intend(self, **fields: Any) -> Intent:
         """Write down what is about to be sent."""
@@ -120,14 +120,14 @@ class Record:
 
     def intents(self, flag: str) -> list[Intent]:
         """Every write that was about to be sent, with what is known of it, oldest first."""
-        found: dict[str, dict[str, Any]] = {}
+        by_id: dict[str, dict[str, Any]] = {}
         for entry in self.entries(flag):
             if entry.get("what") == "intends":
-                found[entry["id"]] = {key: entry.get(key) for key in ("id", *_INTENT_FIELDS)}
-            elif entry.get("what") == "did" and entry.get("id") in found:
+                by_id[entry["id"]] = {key: entry.get(key) for key in ("id", *_INTENT_FIELDS)}
+            elif entry.get("what") == "did" and entry.get("id") in by_id:
                 state = {"status": entry.get("status"), "version_after": entry.get("version_after")}
-                found[entry["id"]] |= state
-        return [Intent(**{**one, "at": datetime.fromisoformat(one["at"])}) for one in found.values()]
+                by_id[entry["id"]] |= state
+        return [Intent(**{**one, "at": datetime.fromisoformat(one["at"])}) for one in by_id.values()]
 
     def timeline(self, flag: str | None = None) -> Timeline:
         """What was done, as a table and a picture."""

@@ -116,10 +116,10 @@ def refusal(status: int, body: bytes | str, *, asked: str, wait: float | None = 
     text, code = _text(content, body), str(content.get("code") or "")
     said = f"{asked} answered {status}: {text}"
     if code in {"approval_required", "change_request_pending"}:
-        held = ApprovalRequiredError(f"{said}. Nothing has changed until it is approved.", status=status)
-        held.request = str(content.get("change_request_id") or "")
-        held.code = code
-        return held
+        error = ApprovalRequiredError(f"{said}. Nothing has changed until it is approved.", status=status)
+        error.request = str(content.get("change_request_id") or "")
+        error.code = code
+        return error
     if status in {401, 403}:
         return _not_allowed(said, text, status, code)
     if status == 429:
@@ -172,14 +172,14 @@ def _spoken(seconds: float) -> str:
 
 def _field_advice(code: str) -> str:
     too_old = ". This server is too old for the operator; use icontains or regex in the plan."
-    known = {
+    advice = {
         "invalid_operator": too_old,
         "unsupported_operator": too_old,
         "policy_conflict": ". Two approval policies apply; split the change.",
         "unsupported_config_version": ". The flag has the newer configuration of rules; edit it in PostHog.",
         "reserved_config_version": ". The flag has the newer configuration of rules; edit it in PostHog.",
     }
-    return known.get(code, "")
+    return advice.get(code, "")
 
 
 def _json(body: bytes | str) -> Mapping[str, Any]:

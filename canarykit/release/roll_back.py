@@ -116,5 +116,5 @@ def _overruled(store: FlagStore, record: Record, newest: StoredFlag) -> tuple[Di
 
 
 def _with(outcome: Outcome, overruled: tuple[Difference, ...], notes: tuple[Note, ...]) -> Outcome:
-    known = [*outcome.theirs, *(item for item in overruled if item not in outcome.theirs)]
-    return replace(outcome, theirs=tuple(known), notes=(*outcome.notes, *notes))
+    theirs = [*outcome.theirs, *(item for item in overruled if item not in outcome.theirs)]
+    return replace(outcome, theirs=tuple(theirs), notes=(*outcome.notes, *notes))

@@ -28,8 +28,8 @@ def settle(store: FlagStore, record: Record, newest: StoredFlag) -> list[Intent]
         if version is not None:
             taken.add(version)
             lost, theirs = _overwritten(store, intent, version, newest)
-            found = {"version_after": version, "overwritten": lost, "theirs": theirs}
-            record.settle(intent, "applied", store.now(), found="by looking it up", **found)
+            evidence = {"version_after": version, "overwritten": lost, "theirs": theirs}
+            record.settle(intent, "applied", store.now(), found="by looking it up", **evidence)
         elif certain and store.now() - intent.at >= _ON_ITS_WAY:
             record.settle(intent, "not applied", store.now(), found="by looking it up")
         else:

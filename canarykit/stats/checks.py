@@ -75,9 +75,9 @@ def require_inside(name: str, value: Any, low: float, high: float) -> float:
     return number
 
 
-def require_choice(name: str, value: str, known: Iterable[str]) -> str:
+def require_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """One of the known names."""
-    names = list(known)
+    names = list(choices)
     if value not in names:
         raise DataError(f"{name} is {value!r}; {did_you_mean(value, names)}")
     return value

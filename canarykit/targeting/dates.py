@@ -138,9 +138,9 @@ def sdk_date(value: Any, clock: Clock, *, relative: bool) -> datetime | None:
     """A date as the SDK reads it: ISO text in UTC unless it says otherwise; None where it cannot."""
     text = str(value)
     if relative and re.search(r"^-?[0-9]+[a-z]$", text):
-        found = relative_date(text.rstrip("\n"), clock.now(f"the relative date {text!r}"))
-        if found is not None:
-            return found
+        moment = relative_date(text.rstrip("\n"), clock.now(f"the relative date {text!r}"))
+        if moment is not None:
+            return moment
     try:
         parsed = _sdk_absolute(text.strip(), clock)
     except (ValueError, OverflowError):

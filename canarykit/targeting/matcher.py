@@ -70,13 +70,13 @@ class TextTest:
 
         folded = pc.ascii_lower(texts)
         if self.place == "equal":
-            found = pc.is_in(folded, value_set=pa.array(self.parts, type=texts.type))
+            holds = pc.is_in(folded, value_set=pa.array(self.parts, type=texts.type))
         else:
             test = {"contains": pc.match_substring, "starts": pc.starts_with, "ends": pc.ends_with}[
                 self.place
             ]
-            found = pc.fill_null(test(folded, self.parts[0]), False)
-        return found.to_numpy(zero_copy_only=False) ^ self.inverted
+            holds = pc.fill_null(test(folded, self.parts[0]), False)
+        return holds.to_numpy(zero_copy_only=False) ^ self.inverted
 
 
 @dataclass(frozen=True)

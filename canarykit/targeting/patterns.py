@@ -54,17 +54,17 @@ def portable(pattern: str) -> Portable | None:
     return Portable(compiled, translated, scanner.words, scanner.spaces, scanner.ends, scanner.branches)
 
 
-def search_portable(found: Portable, text: str) -> bool:
+def search_portable(compiled: Portable, text: str) -> bool:
     """Whether the pattern occurs in the text; `NotPortableError` where the engines may disagree on it."""
-    if found.ends and found.branches and text.endswith("\n"):
+    if compiled.ends and compiled.branches and text.endswith("\n"):
         raise NotPortableError("an end anchor after a choice, before a final line feed")
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         raise NotPortableError("a lone surrogate")
-    if found.words and any(not (c.isascii() or c.isalpha() or c.isdecimal()) for c in text):
+    if compiled.words and any(not (c.isascii() or c.isalpha() or c.isdecimal()) for c in text):
         raise NotPortableError("the engines differ on which characters make a word")
-    if found.spaces and any(c in text for c in "\x1c\x1d\x1e\x1f"):
+    if compiled.spaces and any(c in text for c in "\x1c\x1d\x1e\x1f"):
         raise NotPortableError("the engines differ on which characters are spaces")
-    answer = found.pattern.search(text)
+    answer = compiled.pattern.search(text)
     if answer is None:
         raise NotPortableError("a pattern that needs too many steps on a text this long")
     return answer
@@ -74,8 +74,8 @@ def search_portable(found: Portable, text: str) -> bool:
 def server_pattern(pattern: str) -> RustPattern | None:
     """The pattern as the server reads it; None where it is invalid."""
     try:
-        found = portable(pattern)
-        return None if found is None else found.pattern
+        compiled = portable(pattern)
+        return None if compiled is None else compiled.pattern
     except NotPortableError:
         named = pattern.replace("(?<", "(?P<").replace("(?P<=", "(?<=").replace("(?P<!", "(?<!")
         return rust_pattern(pattern, _strict_end(named))

@@ -96,28 +96,28 @@ class Column:
         if matcher.moments is None or len(self.values) < LONG:
             return self.distinct.answers(matcher)
         fits, moments = self._moments
-        found = np.zeros(len(fits), dtype=np.uint8)
-        found[fits] = matcher.moments(moments)
-        return self._filled(matcher, fits, found)
+        codes = np.zeros(len(fits), dtype=np.uint8)
+        codes[fits] = matcher.moments(moments)
+        return self._filled(matcher, fits, codes)
 
     def _numbers(self, matcher: Matcher) -> np.ndarray:
         if matcher.numbers is None:
             return self.distinct.answers(matcher)
         with np.errstate(invalid="ignore"):
-            found = matcher.numbers(self.values).astype(np.uint8)
+            answers = matcher.numbers(self.values).astype(np.uint8)
         if self.absent.any():
-            found[self.absent] = matcher.absent
-        return found
+            answers[self.absent] = matcher.absent
+        return answers
 
-    def _filled(self, matcher: Matcher, fits: np.ndarray | None, found: np.ndarray) -> np.ndarray:
+    def _filled(self, matcher: Matcher, fits: np.ndarray | None, answers: np.ndarray) -> np.ndarray:
         """Answers at once where they fit, value by value elsewhere, and for absent rows."""
         if self.values.null_count:
-            found[self.absent] = matcher.absent
+            answers[self.absent] = matcher.absent
         if fits is not None:
-            rest = np.flatnonzero(~(fits | self.absent))
-            if rest.size:
-                found[rest] = Column(self.values.take(rest), None).distinct.answers(matcher)
-        return found
+            others = np.flatnonzero(~(fits | self.absent))
+            if others.size:
+                answers[others] = Column(self.values.take(others), None).distinct.answers(matcher)
+        return answers
 
 
 class PropertyTable:
@@ -163,9 +163,9 @@ class PropertyTable:
 
     def _read(self, key: str) -> Column | None:
         if self._json is not None:
-            found = self._from_json(key)
-            if found is not None:
-                return found
+            column = self._from_json(key)
+            if column is not None:
+                return column
         if key in self.frame.columns and key != self._json_name:
             series = self.frame[key]
             if isinstance(series, pd.DataFrame):
@@ -252,8 +252,8 @@ def _extracted(texts: Any, key: str) -> Column | None:
     with duckdb.connect() as connection:
         connection.register("texts", texts)
         query = "SELECT json_extract(text, ?)::VARCHAR AS value FROM texts"
-        found = connection.sql(query, params=[f'$."{key}"']).to_arrow_table()
-    written = found.column("value").combine_chunks()
+        extracted = connection.sql(query, params=[f'$."{key}"']).to_arrow_table()
+    written = extracted.column("value").combine_chunks()
     if written.null_count == len(written):
         return None
     coded = written.dictionary_encode()
@@ -270,8 +270,8 @@ def _booleans(function: str, texts: Any, *arguments: Any) -> np.ndarray:
     """An Arrow test of texts as booleans; false under nulls."""
     import pyarrow.compute as pc
 
-    found = getattr(pc, function)(texts, *arguments)
-    return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    holds = getattr(pc, function)(texts, *arguments)
+    return pc.fill_null(holds, False).to_numpy(zero_copy_only=False)
 
 
 def _texts_column(texts: Any) -> Column:
@@ -296,17 +296,17 @@ def _iso_texts(series: pd.Series) -> Any:
 def _parse_objects(series: pd.Series) -> list[dict[str, Any]]:
     parsed: list[dict[str, Any]] = []
     for row, value in enumerate(series):
-        found: Any = value
+        document: Any = value
         if isinstance(value, str):
             try:
-                found = read_json(value)
+                document = read_json(value)
             except ValueError as problem:
                 raise DataError(f"properties of row {row} are not JSON: {problem}") from None
         elif _is_missing(value):
-            found = {}
-        if not isinstance(found, dict):
+            document = {}
+        if not isinstance(document, dict):
             raise DataError(f"properties of row {row} are {value!r}; expected a JSON object")
-        parsed.append(found)
+        parsed.append(document)
     return parsed
 
 

@@ -91,8 +91,8 @@ def _part(where: str, wanted: Any, *, inverted: bool) -> Matcher:
 
     def test(value: Any) -> bool:
         text = ascii_lower(value_text(value))
-        found = {"contains": text.__contains__, "starts": text.startswith, "ends": text.endswith}[where](part)
-        return found != inverted
+        holds = {"contains": text.__contains__, "starts": text.startswith, "ends": text.endswith}[where](part)
+        return holds != inverted
 
     return Matcher(INCONCLUSIVE, _guarded(test), part_texts(part, where, inverted=inverted))
 
@@ -102,8 +102,8 @@ def _regex_answer(pattern: str, *, inverted: bool) -> Callable[[Any], int]:
         text = value_text(value)
         if pattern == "":
             return not inverted
-        found = portable(pattern)
-        return found is not None and search_portable(found, text) != inverted
+        compiled = portable(pattern)
+        return compiled is not None and search_portable(compiled, text) != inverted
 
     return _guarded(test)
 

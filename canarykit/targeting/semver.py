@@ -34,14 +34,14 @@ def server_version(value: Any) -> ServerVersion | None:
     True
     """
     core, suffix = _canonical(value_text(value))
-    numbers, rest = _CORE.fullmatch(core), _SUFFIX.fullmatch(suffix)
-    if numbers is None or rest is None:
+    numbers, suffixes = _CORE.fullmatch(core), _SUFFIX.fullmatch(suffix)
+    if numbers is None or suffixes is None:
         return None
     parts = (int(numbers[1]), int(numbers[2]), int(numbers[3]))
-    before = (rest[1] or "").split(".") if rest[1] else []
+    before = (suffixes[1] or "").split(".") if suffixes[1] else []
     if max(parts) > _LARGEST or any(p.isdigit() and len(p) > 1 and p[0] == "0" for p in before):
         return None
-    after = (rest[2] or "").split(".") if rest[2] else []
+    after = (suffixes[2] or "").split(".") if suffixes[2] else []
     return parts, (0 if before else 1, _ordered(before)), _ordered(after)
 
 

@@ -60,23 +60,23 @@ def _scan(offsets, data, part, edges, place, out):  # type: ignore[no-untyped-de
     skips = _skips(part, edges)
     for row in range(out.size):
         start, end = offsets[row], offsets[row + 1]
-        found = False
+        holds = False
         for which in range(edges.size - 1):
             begin = edges[which]
             size = edges[which + 1] - begin
             if size > end - start:
                 continue
             if place == _EQUAL:
-                found = size == end - start and _same(data, start, part, begin, size)
+                holds = size == end - start and _same(data, start, part, begin, size)
             elif place == _STARTS:
-                found = _same(data, start, part, begin, size)
+                holds = _same(data, start, part, begin, size)
             elif place == _ENDS:
-                found = _same(data, end - size, part, begin, size)
+                holds = _same(data, end - size, part, begin, size)
             else:
-                found = size == 0 or _holds(data, start, end, part, begin, size, skips[which])
-            if found:
+                holds = size == 0 or _holds(data, start, end, part, begin, size, skips[which])
+            if holds:
                 break
-        out[row] = found
+        out[row] = holds
 
 
 @njit()
@@ -90,12 +90,12 @@ def _equal_words(offsets, data, whole, words, sizes, out):  # type: ignore[no-un
     for row in range(out.size):
         start = offsets[row]
         size = offsets[row + 1] - start
-        place = start >> 3
-        if place + 1 < whole.size:
+        first = start >> 3
+        if first + 1 < whole.size:
             shift = np.uint64((start & 7) * 8)
-            word = whole[place] >> shift
+            word = whole[first] >> shift
             if shift:
-                word |= whole[place + 1] << (np.uint64(64) - shift)
+                word |= whole[first + 1] << (np.uint64(64) - shift)
         else:
             word = np.uint64(0)
             for step in range(min(size, 8)):
@@ -103,11 +103,11 @@ def _equal_words(offsets, data, whole, words, sizes, out):  # type: ignore[no-un
         low = word & ~high
         upper = (low + ones * np.uint64(128 - 65)) & ~(low + ones * np.uint64(128 - 91)) & ~word & high
         word += upper >> np.uint64(2)  # a letter from A to Z has 32 added
-        found = False
+        equal = False
         for which in range(sizes.size):
             kept = ~np.uint64(0) >> np.uint64(64 - 8 * sizes[which]) if sizes[which] else np.uint64(0)
-            found |= (size == sizes[which]) & ((word & kept) == words[which])
-        out[row] = found
+            equal |= (size == sizes[which]) & ((word & kept) == words[which])
+        out[row] = equal
 
 
 def scan_texts(texts: Any, parts: Sequence[str], place: str) -> np.ndarray:

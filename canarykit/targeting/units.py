@@ -91,16 +91,16 @@ class Ids:
         return Ids(self.texts.filter(pa.array(rows)), empty_is_zero=self.empty_is_zero)
 
     def _hash01(self, prefix: str, suffix: str, of_flag: bool) -> np.ndarray:
-        found = np.empty(len(self.texts))
+        fractions = np.empty(len(self.texts))
 
         def fill(first: int, stop: int) -> None:
             part = self.texts.slice(first, stop - first)
-            found[first:stop] = posthog_hash01(part, prefix=prefix, suffix=suffix)
+            fractions[first:stop] = posthog_hash01(part, prefix=prefix, suffix=suffix)
 
-        in_halves(len(found), fill)
+        in_halves(len(fractions), fill)
         if self.empty_is_zero and of_flag and self.empty.any():
-            found[self.empty & ~self.missing] = 0.0
-        return found
+            fractions[self.empty & ~self.missing] = 0.0
+        return fractions
 
 
 class PersonView:
@@ -145,8 +145,8 @@ class Groups:
         column = None if self.table is None else self.table.column(key)
         if key == "$group_key" and column is None:
             return Column(self.ids.texts, None).answers(matcher)
-        found = _or_absent(column, matcher, 0 if self.table is None else self.table.rows)
-        return np.append(found, np.uint8(matcher.absent))[self.positions]
+        by_group = _or_absent(column, matcher, 0 if self.table is None else self.table.rows)
+        return np.append(by_group, np.uint8(matcher.absent))[self.positions]
 
 
 @dataclass
@@ -214,15 +214,15 @@ def read_units(
     )
     table = PropertyTable(persons, properties=properties)
     devices = Ids(persons[device_id]) if device_id in persons.columns else None
-    found = {}
+    of_groups = {}
     for index, name in group_types.items():
         choices = [group_columns[name]] if name in group_columns else [f"$group_{index}", name]
         column = next((choice for choice in choices if choice in persons.columns), None)
         if column is None and name in group_columns:
             require_column(persons, group_columns[name], f"the {name} of each row")
         if column is not None:
-            found[name] = _groups(persons[column], tables.get(name), name, properties, server)
-    return Units(ids, PersonView(table, ids if server else None), devices, found, dict(group_types))
+            of_groups[name] = _groups(persons[column], tables.get(name), name, properties, server)
+    return Units(ids, PersonView(table, ids if server else None), devices, of_groups, dict(group_types))
 
 
 def group_tables(

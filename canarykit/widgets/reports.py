@@ -31,11 +31,11 @@ def explore_report(report: StageReport, *, segment: str | None) -> View:
     """
     if segment is None:
         return Explorer(_picture(report, {}))
-    known = {name: values for one in _parts(report).values() for name, values in one.segments.items()}
-    if segment not in known:
-        there = did_you_mean(segment, tuple(known)) if known else "it was judged without segments="
-        raise DataError(f"the report has no segments by {segment!r}; {there}")
-    counts = pd.Series(known[segment].astype(str)).value_counts()
+    segments = {name: values for one in _parts(report).values() for name, values in one.segments.items()}
+    if segment not in segments:
+        hint = did_you_mean(segment, tuple(segments)) if segments else "it was judged without segments="
+        raise DataError(f"the report has no segments by {segment!r}; {hint}")
+    counts = pd.Series(segments[segment].astype(str)).value_counts()
     values = sorted(counts.index, key=lambda value: (-counts[value], value))
     return Explorer(
         _picture(report, {}),
@@ -85,16 +85,16 @@ def _picture(report: StageReport, segment: dict[str, str]) -> Picture:
 
 def _counts(report: StageReport, name: str, is_canary: bool, segment: dict[str, str]) -> tuple[int, int]:
     """To how many of an arm it happened (or did not, where lower is worse), and of how many."""
-    found = report.found
-    assert found is not None
+    outcomes = report.found
+    assert outcomes is not None
     lacking = report.is_lower_worse(name)
     count = len(report.people(name, canary=is_canary, segment=segment, happened=not lacking))
     arm = report.check(name).canary if is_canary else report.check(name).control
     if not segment and not lacking and arm is not None and arm.total is not None and arm.count == count:
         return count, arm.total
-    inside = of_segment(found, report.segments, segment) & (found.canary == is_canary)
+    inside = of_segment(outcomes, report.segments, segment) & (outcomes.canary == is_canary)
     if lacking:
-        inside &= had_their_time(found, report._judged.index(name))
+        inside &= had_their_time(outcomes, report._judged.index(name))
     return count, int(inside.sum())
 
 
@@ -107,8 +107,8 @@ def _over_time(report: StageReport, name: str, segment: dict[str, str]) -> list[
     start = report.starts_at
     stop = min(report.ends_at or report.as_of, report.as_of)
     step = next((s for s in map(pd.Timedelta, _STEPS) if (stop - start) / s <= MOST_INTERVALS), stop - start)
-    place = ((when - start) // step).clip(lower=0)
-    counts = rows.groupby([rows["canary"], place]).size().to_dict()
+    interval = ((when - start) // step).clip(lower=0)
+    counts = rows.groupby([rows["canary"], interval]).size().to_dict()
     most, answers = max(counts.values()), []
     for who, is_canary in _ARMS:
         for number in range(int(-(-(stop - start) // step))):

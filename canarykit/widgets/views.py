@@ -120,15 +120,15 @@ def explore_plan(plan: RolloutPlan, log: EventLog, *, segment: str | None, as_of
 
     def picture(value: str | None = None) -> Picture:
         people = None if value is None else {str(segment): value}
-        found = exposures(log, plan.flag, plan=plan, as_of=as_of, people=people)
-        rows = found.by_stage
+        seen = exposures(log, plan.flag, plan=plan, as_of=as_of, people=people)
+        rows = seen.by_stage
         counts = rows.groupby(["stage", "variant"]).size().to_dict() if len(rows) else {}
         most, bars, behind = max(counts.values(), default=1), [], {}
-        for stage in found.stages:
+        for stage in seen.stages:
             start, end = plan.window(stage)
             closed = "open" if end is None else format_value(end, "time")
             heading = f"{stage}, {format_value(start, 'time')} to {closed}"
-            for variant in found.variants:
+            for variant in seen.variants:
                 count = int(counts.get((stage, variant), 0))
                 part = f"{stage}/{variant}"
                 one = Part(part, f"{stage}, {variant}", f"{count:,}", count / most, tone(variant))
@@ -137,10 +137,10 @@ def explore_plan(plan: RolloutPlan, log: EventLog, *, segment: str | None, as_of
 
         def exposed(part: str) -> pd.DataFrame:
             stage, variant = behind[part]
-            rows = found.of_stage(stage)
+            rows = seen.of_stage(stage)
             return rows[rows["variant"] == variant].reset_index(drop=True)
 
-        return Picture(found, tuple(bars), exposed, "Bars are people first exposed in the stage, by variant.")
+        return Picture(seen, tuple(bars), exposed, "Bars are people first exposed in the stage, by variant.")
 
     if segment is None:
         return Explorer(picture())
@@ -152,8 +152,8 @@ def _segments(log: EventLog, name: str, picture_of: Callable[[str], Picture]) ->
     persons = log.persons
     names = () if persons is None else tuple(map(str, persons.columns))
     if persons is None or name not in names:
-        there = did_you_mean(name, names) if names else "the log was read without persons="
-        raise DataError(f"segment is {name!r}, not a property of people; {there}")
+        hint = did_you_mean(name, names) if names else "the log was read without persons="
+        raise DataError(f"segment is {name!r}, not a property of people; {hint}")
     counts = persons[name].dropna().astype(str).value_counts()
     values = sorted(counts.index, key=lambda value: (-counts[value], value))[:MOST_SEGMENTS]
     return Segments(name, tuple(values), picture_of)

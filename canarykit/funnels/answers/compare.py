@@ -118,8 +118,8 @@ class FunnelComparison(Result):
         return pd.DataFrame([dict(row) for row in self.rows])
 
     def _extra_json(self) -> dict[str, Any]:
-        told = {"baseline": self.baseline, "start": self.start, "confidence": self.confidence}
-        return {**told, "steps": [dict(row) for row in self.rows]}
+        settings = {"baseline": self.baseline, "start": self.start, "confidence": self.confidence}
+        return {**settings, "steps": [dict(row) for row in self.rows]}
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """The difference at each step: the planned-look interval thick, the always-valid one thin."""
@@ -137,10 +137,10 @@ def choose_baseline(variants: Sequence[str], baseline: str | None) -> str:
     'false'
     """
     if baseline is None:
-        found = [name for name in _BASELINES if name in variants]
-        if len(found) != 1:
+        baselines = [name for name in _BASELINES if name in variants]
+        if len(baselines) != 1:
             raise PlanError(f"which variant is the baseline? Name it: {did_you_mean('baseline', variants)}")
-        return found[0]
+        return baselines[0]
     if baseline not in variants:
         raise PlanError(f"the funnel has no variant {baseline!r}; {did_you_mean(baseline, variants)}")
     return baseline

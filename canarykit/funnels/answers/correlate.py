@@ -84,8 +84,8 @@ class FunnelCorrelations(Result):
             return f"{base}: nothing to tell them apart by"
         if not sure:
             return f"{base}: none of {self.n_tested:,} {self.kind} tells them apart after correction"
-        found = ", ".join(str(row["name"]) for row in sorted(sure, key=lambda row: row["p_holm"])[:3])
-        return f"{base}: {len(sure)} of {self.n_tested:,} {self.kind} tell them apart, first {found}"
+        strongest = ", ".join(str(row["name"]) for row in sorted(sure, key=lambda row: row["p_holm"])[:3])
+        return f"{base}: {len(sure)} of {self.n_tested:,} {self.kind} tell them apart, first {strongest}"
 
     def _table(self) -> Table:
         columns = (
@@ -125,11 +125,11 @@ def correlate(
     successes, failures = sum(part[0] for part in parts), sum(part[1] for part in parts)
     good: Counter[str] = sum((part[2] for part in parts), Counter())
     bad: Counter[str] = sum((part[3] for part in parts), Counter())
-    found = sorted({*good, *bad})
+    seen = sorted({*good, *bad})
     rows, tested = correlation_rows(
-        found,
-        [good[name] for name in found],
-        [bad[name] for name in found],
+        seen,
+        [good[name] for name in seen],
+        [bad[name] for name in seen],
         successes,
         failures,
         least=3 if kind == "event properties" else None,
@@ -198,10 +198,11 @@ def count_shard(table: pa.Table, run: FunnelRun, shard: Shard) -> tuple[int, int
         rows = np.flatnonzero(entry >= 0)
         rows = rows[(time[rows] > first[entry[rows]]) & (time[rows] < end[entry[rows]])]
         codes, texts = columns.text("event")
-        own = {entity.event for step in query.steps for entity in step.entities}
+        step_events = {entity.event for step in query.steps for entity in step.entities}
         wanted = shard.names if shard.kind == "event properties" else ()
         keep = [
-            text not in own and text not in shard.exclude and (not wanted or text in wanted) for text in texts
+            text not in step_events and text not in shard.exclude and (not wanted or text in wanted)
+            for text in texts
         ]
         rows = rows[np.array([*keep, False], dtype=bool)[codes[rows]]]
         labels = [("", codes, texts, "")]
@@ -215,8 +216,8 @@ def count_shard(table: pa.Table, run: FunnelRun, shard: Shard) -> tuple[int, int
     good: Counter[str] = Counter()
     bad: Counter[str] = Counter()
     for event, codes, texts, name in labels:
-        there = rows[codes[rows] >= 0]
-        pairs = np.unique(entry[there].astype(np.int64) * len(texts) + codes[there]) if len(texts) else there
+        named = rows[codes[rows] >= 0]
+        pairs = np.unique(entry[named].astype(np.int64) * len(texts) + codes[named]) if len(texts) else named
         person, code = np.divmod(pairs, max(len(texts), 1))
         for counter, side in ((good, won), (bad, ~won)):
             counts = np.bincount(code[side[person]], minlength=len(texts))

@@ -117,8 +117,10 @@ class Funnel(Result):
                     }
                 )
         start: Literal["exposure", "first step"] = "first step" if run.exposed is None else "exposure"
-        told = tuple(dict.fromkeys((*run.notes, *(() if exposed is None else exposed.notes), *notes)))
-        return cls(query, start, tuple(rows), table.total_median_seconds, confidence, told, run, log, exposed)
+        all_notes = tuple(dict.fromkeys((*run.notes, *(() if exposed is None else exposed.notes), *notes)))
+        return cls(
+            query, start, tuple(rows), table.total_median_seconds, confidence, all_notes, run, log, exposed
+        )
 
     # ---- what it says ------------------------------------------------------------------------------------
 

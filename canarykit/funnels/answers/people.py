@@ -128,8 +128,8 @@ class FunnelPeople(Result):
 
     def _repr_html_(self) -> str:
         table, more = self._first()
-        told = "".join(f"<li>{html_text(line)}</li>" for line in (more, *self.notes) if line)
-        listed = f'<ul style="{QUIET}">{told}</ul>' if told else ""
+        items = "".join(f"<li>{html_text(line)}</li>" for line in (more, *self.notes) if line)
+        listed = f'<ul style="{QUIET}">{items}</ul>' if items else ""
         head = f'<p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
         return f"<div>{head}{table.to_html()}{listed}</div>"
 
@@ -186,8 +186,8 @@ def choose_label(funnel: Funnel, variant: Any) -> Label:
             f"{label_text(wanted)!r} sums what is beyond the limit; ask for one value, or raise the limit"
         )
     if wanted not in funnel.variants:
-        known = [label_text(known) for known in funnel.variants]
-        raise PlanError(f"the funnel has no variant {variant!r}; {did_you_mean(str(variant), known)}")
+        labels = [label_text(labels) for labels in funnel.variants]
+        raise PlanError(f"the funnel has no variant {variant!r}; {did_you_mean(str(variant), labels)}")
     return wanted
 
 
@@ -206,9 +206,9 @@ def people_rows(
     order = np.lexsort((run.value, run.actor_ids.to_numpy(zero_copy_only=False), run.times[:, 0]))[:limit]
     actors = run.actor_ids.take(order).to_pylist()
     people = actors if run.person_ids is None else run.person_ids.take(order).to_pylist()
-    place = np.full(len(run), -1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    of_entry = place[run.matched.column("entry").to_numpy()]
+    rank = np.full(len(run), -1, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    of_entry = rank[run.matched.column("entry").to_numpy()]
     kept = of_entry >= 0
     matched = run.matched.filter(pa.array(kept)).set_column(0, "entry", pa.array(of_entry[kept]))
     value, bits, times = run.value[order], run.bits[order], run.times[order]
@@ -225,8 +225,8 @@ def people_rows(
             done_at.setdefault(entry, event["timestamp"])
             if event["session_id"]:
                 session.setdefault(entry, event["session_id"])
-        known = {"person_id": people[entry], "variant": run.labels[value[entry]], "step": k + 1}
-        events.append({**known, "name": funnel.steps[k], **event})
+        entered = {"person_id": people[entry], "variant": run.labels[value[entry]], "step": k + 1}
+        events.append({**entered, "name": funnel.steps[k], **event})
     rows = []
     for i, actor in enumerate(actors):
         furthest = int(bits[i]).bit_length() - 1

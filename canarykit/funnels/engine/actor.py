@@ -131,19 +131,19 @@ def write_answer(
     answers[row + VALUE] = code
     answers[row + REACHED] = furthest - 1 - skipped
     answers[row + BITS] = m[at.best + BEST_BITS]
-    held = m[at.best + BEST_COUNT]
+    n_times = m[at.best + BEST_COUNT]
     for k in range(n):
-        answers[row + TIMES + k] = m[at.best_times + k] if k < held else -1
+        answers[row + TIMES + k] = m[at.best_times + k] if k < n_times else -1
 
 
 def write_matches(
     answer: int, origin: int, rules: Rules, m: list[int], at: Places, matched: list[int], used: list[int]
 ) -> None:
     """Matched events per step: the reported attempt's, then those that reached the step in other attempts."""
-    held = m[at.best + BEST_COUNT]
+    n_times = m[at.best + BEST_COUNT]
     for k in range(rules.n):
         reported = -1
-        if k < held:
+        if k < n_times:
             reported = m[at.best_events + k]
             write_match(answer, k, 0, m[origin + reported], matched, used)
         rank = 1
@@ -211,19 +211,19 @@ def select_values(size: int, rules: Rules, blank: list[int], m: list[int], at: P
         return 1
     m[at.turn] += 1
     turn = m[at.turn]
-    found = 0
+    n_values = 0
     every = rules.attribution == ALL_EVENTS or rules.order == UNORDERED
     for e in range(size):
         code = m[at.value + e]
         if m[at.seen + code] != turn and (every or (m[at.entry + e] >> rules.attribution_step) & 1):
             m[at.seen + code] = turn
-            m[at.local + code] = found
-            m[at.values + found] = code
-            found += 1
-    if found == 0 and rules.blank >= 0:
+            m[at.local + code] = n_values
+            m[at.values + n_values] = code
+            n_values += 1
+    if n_values == 0 and rules.blank >= 0:
         m[at.values] = rules.blank
-        found = 1
-    return found
+        n_values = 1
+    return n_values
 
 
 def split_by_value(size: int, n_values: int, m: list[int], at: Places) -> None:
@@ -236,12 +236,12 @@ def split_by_value(size: int, n_values: int, m: list[int], at: Places) -> None:
         m[at.bounds + i + 1] += m[at.bounds + i]
     for e in range(size):
         i = m[at.local + m[at.value + e]]
-        place = m[at.bounds + i]
-        m[at.bounds + i] = place + 1
-        m[at.sub_time + place] = m[at.time + e]
-        m[at.sub_entry + place] = m[at.entry + e]
-        m[at.sub_value + place] = m[at.value + e]
-        m[at.sub_origin + place] = m[at.origin + e]
+        slot = m[at.bounds + i]
+        m[at.bounds + i] = slot + 1
+        m[at.sub_time + slot] = m[at.time + e]
+        m[at.sub_entry + slot] = m[at.entry + e]
+        m[at.sub_value + slot] = m[at.value + e]
+        m[at.sub_origin + slot] = m[at.origin + e]
     for i in range(n_values, 0, -1):
         m[at.bounds + i] = m[at.bounds + i - 1]
     m[at.bounds] = 0

@@ -42,8 +42,8 @@ def breakdown_values(breakdown: Breakdown, columns: Columns, rows: np.ndarray) -
     for name in breakdown_columns(breakdown):
         codes, texts = columns.text(name)
         cleaned = [clean(text, breakdown) for text in [*texts, ""]]  # the last stands for missing
-        distinct, place = np.unique(np.array(cleaned, dtype=object), return_inverse=True)
-        parts.append((place.astype(np.int64)[codes[rows]], distinct.tolist()))
+        distinct, index = np.unique(np.array(cleaned, dtype=object), return_inverse=True)
+        parts.append((index.astype(np.int64)[codes[rows]], distinct.tolist()))
     codes, texts = parts[0]
     if len(parts) == 1:
         return _used(codes, tuple(texts), len(texts))
@@ -55,8 +55,8 @@ def breakdown_values(breakdown: Breakdown, columns: Columns, rows: np.ndarray) -
     for number in seen.tolist():
         label: list[str] = []
         for _, texts in reversed(parts):
-            number, place = divmod(number, len(texts))
-            label.append(texts[place])
+            number, index = divmod(number, len(texts))
+            label.append(texts[index])
         labels.append(tuple(reversed(label)))
     return Values(codes, tuple(labels), np.array([not any(label) for label in labels], dtype=np.int64))
 
@@ -65,9 +65,9 @@ def _used(codes: np.ndarray, labels: tuple[Label, ...], n: int) -> Values:
     """Drop labels that no row carries, but keep the blank one: a group without value appears under it."""
     used = np.bincount(codes, minlength=n) > 0
     used |= np.array([not label for label in labels], dtype=bool)
-    place = np.cumsum(used) - 1
+    new_code = np.cumsum(used) - 1
     kept = tuple(label for label, keep in zip(labels, used, strict=True) if keep)
-    return Values(place[codes], kept, np.array([not label for label in kept], dtype=np.int64))
+    return Values(new_code[codes], kept, np.array([not label for label in kept], dtype=np.int64))
 
 
 def clean(text: str, breakdown: Breakdown) -> str:

@@ -137,10 +137,10 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
     columns = Columns(table)
     time = columns.time()
     codes, texts = columns.text(actor_column(query))
-    known = np.array([*(text != "" for text in texts), False], dtype=bool)
+    has_id = np.array([*(text != "" for text in texts), False], dtype=bool)
     after, variant = (None, None) if exposed is None else exposed.lookup(columns, time)
     entry, fed = row_matches(columns, query, time, after)
-    fed &= known[codes]
+    fed &= has_id[codes]
     if not query.needs_every_event:
         fed &= entry != 0
     rows = np.flatnonzero(fed)
@@ -150,7 +150,7 @@ def feed_table(table: pa.Table, query: FunnelQuery, exposed: Exposed | None = No
         values = breakdown_values(query.breakdown, columns, rows)
     else:
         values = NO_VALUES
-    return _sorted(rows, time, entry, values, codes, texts, known)
+    return _sorted(rows, time, entry, values, codes, texts, has_id)
 
 
 def row_matches(
@@ -180,7 +180,7 @@ def _sorted(
     values: Values,
     codes: np.ndarray,
     texts: list[str],
-    known: np.ndarray,
+    has_id: np.ndarray,
 ) -> Feed:
     fed_actor = codes[rows].astype(np.int64)
     masks, match = np.unique(entry[rows], return_inverse=True)
@@ -192,7 +192,7 @@ def _sorted(
     ordered = Values(values.codes[order], values.labels, values.blank) if len(values.codes) else values
     first = np.flatnonzero(np.diff(fed_actor, prepend=-1) != 0) if len(rows) else np.empty(0, np.int64)
     starts = np.append(first, len(rows))
-    row_actor = np.where(known[codes], codes, -1)
+    row_actor = np.where(has_id[codes], codes, -1)
     return Feed(time[rows], entry[rows], ordered, starts, rows, fed_actor[first], texts, row_actor)
 
 

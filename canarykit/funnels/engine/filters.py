@@ -121,10 +121,10 @@ def _positive(item: Filter, wanted: list[str]) -> Callable[[str], bool]:
         return lambda text: (number := _number(text)) is not None and low <= number <= high
     if operator in _DATES:
         return _date_comparison(item, _COMPARE.get(_DATES[operator]))
-    known = sorted({*_NEGATIVE, *_NEGATIVE.values(), *_COMPARE, *_DATES, "is_set", "is_not_set"})
+    operators = sorted({*_NEGATIVE, *_NEGATIVE.values(), *_COMPARE, *_DATES, "is_set", "is_not_set"})
     raise PlanError(
         f"filter on {item.property!r}: operator {item.operator!r} is unknown; "
-        f"{did_you_mean(item.operator, known)}"
+        f"{did_you_mean(item.operator, operators)}"
     )
 
 

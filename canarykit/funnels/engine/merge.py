@@ -24,15 +24,17 @@ def common_labels(
 ) -> tuple[tuple[Label, ...], list[np.ndarray]]:
     """The labels in use over all shards, sorted, and every shard's values in their codes."""
     used = {
-        own[code]
-        for own, value in zip(labels, values, strict=True)
-        for code in np.flatnonzero(np.bincount(value, minlength=len(own))).tolist()
+        shard_labels[code]
+        for shard_labels, value in zip(labels, values, strict=True)
+        for code in np.flatnonzero(np.bincount(value, minlength=len(shard_labels))).tolist()
     }
     together = tuple(sorted(used, key=label_key))
-    place = {label: i for i, label in enumerate(together)}
+    code_of = {label: i for i, label in enumerate(together)}
     recoded = [
-        np.array([place.get(label, -1) for label in own], dtype=np.int32)[value] if len(own) else value
-        for own, value in zip(labels, values, strict=True)
+        np.array([code_of.get(label, -1) for label in shard_labels], dtype=np.int32)[value]
+        if len(shard_labels)
+        else value
+        for shard_labels, value in zip(labels, values, strict=True)
     ]
     return together, recoded
 
@@ -83,17 +85,17 @@ def limit_labels(run: FunnelRun, query: FunnelQuery) -> FunnelRun:
     ranked = np.lexsort([np.arange(n_labels), *(-step_counts(run, query).T)])
     limit = query.breakdown.limit
     shown = ranked if limit is None else ranked[:limit]
-    place = np.full(n_labels, len(shown), dtype=np.int32)
-    place[shown] = np.arange(len(shown))
+    new_code = np.full(n_labels, len(shown), dtype=np.int32)
+    new_code[shown] = np.arange(len(shown))
     labels = tuple(run.labels[i] for i in shown)
     if labels == run.labels:
         return run
     if len(shown) == n_labels:
-        return run.relabelled(labels, place)
+        return run.relabelled(labels, new_code)
     several = isinstance(run.labels[0], tuple)
     name = OTHER if OTHER not in labels else f"{OTHER} (the rest)"  # a value may be called "Other" itself
     other: Label = (name,) if several else name
-    return run.relabelled((*labels, other), place, other=len(labels))
+    return run.relabelled((*labels, other), new_code, other=len(labels))
 
 
 def _chained(arrays: Sequence[Any]) -> Any:

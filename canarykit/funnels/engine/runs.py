@@ -164,20 +164,20 @@ class FunnelRun:
     def furthest(self) -> np.ndarray:
         """Entries by label (rows) and furthest step (columns), counted a cache's worth at a time."""
         n = self.times.shape[1]
-        found = np.zeros(len(self.labels) * n, np.int64)
+        counts = np.zeros(len(self.labels) * n, np.int64)
         for at in range(0, len(self), PIECE):
             piece = slice(at, at + PIECE)
-            place = self.value[piece] * np.int32(n) + self.reached[piece]
-            found += np.bincount(place, minlength=len(found))
-        return found.reshape(-1, n)
+            cell = self.value[piece] * np.int32(n) + self.reached[piece]
+            counts += np.bincount(cell, minlength=len(counts))
+        return counts.reshape(-1, n)
 
     def relabelled(
-        self, labels: tuple[Label, ...], place: np.ndarray, *, other: int | None = None
+        self, labels: tuple[Label, ...], new_code: np.ndarray, *, other: int | None = None
     ) -> FunnelRun:
         """The same entries under other labels; `place[code]` is where a code's new label stands."""
         furthest = np.zeros((len(labels), self.times.shape[1]), np.int64)
-        np.add.at(furthest, place, self.furthest)
-        return replace(self, labels=labels, value=place[self.value], other=other).counted(furthest)
+        np.add.at(furthest, new_code, self.furthest)
+        return replace(self, labels=labels, value=new_code[self.value], other=other).counted(furthest)
 
     def counted(self, furthest: np.ndarray) -> FunnelRun:
         """This run with `furthest` known already."""

@@ -109,25 +109,25 @@ def advance(
         return
     if wanted >= 0 and p == rules.attribution_step and value != wanted:
         return
-    held = m[at.held + p]
+    n_times = m[at.held + p]
     source, target = p * n, s * n
     if shared:  # an event may serve an attempt once
-        for k in range(held):
+        for k in range(n_times):
             if m[at.events + source + k] == e:
                 return
     poisoned = m[at.excluded + p]
     if not poisoned:
-        for k in range(held):
+        for k in range(n_times):
             m[at.times + target + k] = m[at.times + source + k]
             m[at.events + target + k] = m[at.events + source + k]
         m[at.start + s] = m[at.start + p]
         m[at.excluded + s] = 0
         m[at.bits + s] = m[at.bits + p] | (1 << (s - 1))
         if not (rules.optional >> (s - 1)) & 1:  # an optional step leaves no time behind
-            m[at.times + target + held] = moment
-            m[at.events + target + held] = e
-            held += 1
-        m[at.held + s] = held
+            m[at.times + target + n_times] = moment
+            m[at.events + target + n_times] = e
+            n_times += 1
+        m[at.held + s] = n_times
         if rules.detail and m[at.n_further + p] < MAX_FURTHER:
             m[at.further + p * MAX_FURTHER + m[at.n_further + p]] = e
             m[at.n_further + p] += 1
@@ -137,9 +137,9 @@ def advance(
         m[best + BEST_START] = m[at.start + p]
         m[best + BEST_EXCLUDED] = poisoned
         if not poisoned:
-            m[best + BEST_COUNT] = held
+            m[best + BEST_COUNT] = n_times
             m[best + BEST_BITS] = m[at.bits + s]
-            for k in range(held):
+            for k in range(n_times):
                 m[at.best_times + k] = m[at.times + target + k]
                 m[at.best_events + k] = m[at.events + target + k]
 

@@ -89,10 +89,10 @@ def run_trend_sorted(
             low = m[at.bounds + i] if split else 0
             high = m[at.bounds + i + 1] if split else size
             if rules.order == UNORDERED:
-                found = scan_unordered_trend(period, low, high, split, rules, wanted, m, at, p, inside)
+                n_periods = scan_unordered_trend(period, low, high, split, rules, wanted, m, at, p, inside)
             else:
-                found = scan_ordered_trend(period, low, high, split, rules, wanted, m, at, p, inside)
-            write_periods(actor, code, found, from_step, p, inside, answers, used)
+                n_periods = scan_ordered_trend(period, low, high, split, rules, wanted, m, at, p, inside)
+            write_periods(actor, code, n_periods, from_step, p, inside, answers, used)
 
 
 def scan_ordered_trend(
@@ -113,54 +113,54 @@ def scan_ordered_trend(
     value = at.sub_value if split else at.value
     origin = at.sub_origin if split else at.origin
     n = rules.n
-    found = 0
+    n_periods = 0
     for e in range(low, high):
         moment, matches, event = m[time + e], m[entry + e], m[origin + e]
         other = wanted >= 0 and m[value + e] != wanted
         if matches > STEPS_MASK:
             for k in range(n, 1, -1):
                 if (matches >> (EXCLUSION_SHIFT + k)) & 1:
-                    for i in range(found):
+                    for i in range(n_periods):
                         exclude_period(k, moment, i, rules, p, inside)
         for s in range(n, 0, -1):
             if not (matches >> (s - 1)) & 1 or (other and s - 1 == rules.attribution_step):
                 continue
             if s == 1:
-                found = enter_period(period[event], moment, event, found, n, p, inside)
+                n_periods = enter_period(period[event], moment, event, n_periods, n, p, inside)
             else:
-                for i in range(found):
+                for i in range(n_periods):
                     advance_period(s, moment, event, i, rules, p, inside)
         if rules.order == STRICT:
             for s in range(1, n + 1):
                 if not (matches >> (s - 1)) & 1:
-                    for i in range(found):
+                    for i in range(n_periods):
                         p[inside.start + i * (n + 1) + s] = EMPTY
-    return found
+    return n_periods
 
 
-def find_period(number: int, found: int, p: list[int], inside: PeriodPlaces) -> int:
+def find_period(number: int, n_periods: int, p: list[int], inside: PeriodPlaces) -> int:
     """Place of a period among those entered, newest looked at first; -1 when it is new."""
-    for i in range(found - 1, -1, -1):
+    for i in range(n_periods - 1, -1, -1):
         if p[inside.period + i] == number:
             return i
     return -1
 
 
 def enter_period(
-    number: int, moment: int, event: int, found: int, n: int, p: list[int], inside: PeriodPlaces
+    number: int, moment: int, event: int, n_periods: int, n: int, p: list[int], inside: PeriodPlaces
 ) -> int:
     """A first step: opens its period, or starts anew in it. Returns the number of periods entered."""
-    i = find_period(number, found, p, inside)
+    i = find_period(number, n_periods, p, inside)
     if i >= 0 and p[inside.state + i] == CONVERTED:
-        return found
+        return n_periods
     slots, excluded = inside.start + i * (n + 1), inside.excluded + i * (n + 1)
     if i >= 0 and not (p[inside.best + i] == 1 and p[inside.mark + i] != CLEAN):
         p[slots + 1] = moment
         p[excluded + 1] = 0
-        return found
+        return n_periods
     if i < 0:
-        i = found
-        found += 1
+        i = n_periods
+        n_periods += 1
         slots, excluded = inside.start + i * (n + 1), inside.excluded + i * (n + 1)
     p[inside.period + i] = number
     p[inside.state + i] = OPEN
@@ -172,7 +172,7 @@ def enter_period(
     p[inside.best_time + i] = moment
     p[inside.best_event + i] = event
     p[inside.mark + i] = CLEAN
-    return found
+    return n_periods
 
 
 def attempt_waits(s: int, moment: int, i: int, rules: Rules, p: list[int], inside: PeriodPlaces) -> bool:
@@ -235,7 +235,7 @@ def scan_unordered_trend(
     n = rules.n
     clear_queues(n, m, at)
     done = 0
-    found = 0
+    n_periods = 0
     for e in range(low, high + 1):  # one turn more, to drain the queues
         ended = e == high
         here = high - 1 if ended else e
@@ -245,7 +245,7 @@ def scan_unordered_trend(
             if not ended and done < n and m[time + first] + rules.window >= m[time + here]:
                 break
             number, event = period[m[origin + first]], m[origin + here]
-            found = record_period(number, done, event, found, rules.goal, p, inside)
+            n_periods = record_period(number, done, event, n_periods, rules.goal, p, inside)
             done -= drop_oldest(oldest, m, at)
         if ended:
             break
@@ -254,17 +254,17 @@ def scan_unordered_trend(
             done = 0
         elif wanted < 0 or done != rules.attribution_step or m[value + e] == wanted:
             done += enqueue(e, time, m[entry + e], n, m, at)
-    return found
+    return n_periods
 
 
 def record_period(
-    number: int, done: int, event: int, found: int, goal: int, p: list[int], inside: PeriodPlaces
+    number: int, done: int, event: int, n_periods: int, goal: int, p: list[int], inside: PeriodPlaces
 ) -> int:
     """Keep the most steps done in a period."""
-    i = find_period(number, found, p, inside)
+    i = find_period(number, n_periods, p, inside)
     if i < 0:
-        i = found
-        found += 1
+        i = n_periods
+        n_periods += 1
         p[inside.period + i] = number
         p[inside.best + i] = 0
         p[inside.mark + i] = CLEAN
@@ -273,13 +273,13 @@ def record_period(
         p[inside.best + i] = done
         p[inside.best_event + i] = event
         p[inside.state + i] = CONVERTED if done >= goal else OPEN
-    return found
+    return n_periods
 
 
 def write_periods(
     actor: int,
     code: int,
-    found: int,
+    n_periods: int,
     from_step: int,
     p: list[int],
     inside: PeriodPlaces,
@@ -288,10 +288,10 @@ def write_periods(
 ) -> None:
     """Converted periods, and open ones that got to `from_step`; one fully excluded period voids open ones."""
     voided = False
-    for i in range(found):
+    for i in range(n_periods):
         if p[inside.mark + i] == FULL and p[inside.state + i] == OPEN:
             voided = True
-    for i in range(found):
+    for i in range(n_periods):
         converted = p[inside.state + i] == CONVERTED
         entered = p[inside.best + i] >= from_step + 1 and p[inside.mark + i] != PARTIAL and not voided
         if converted or entered:

@@ -105,18 +105,18 @@ def record(time: int, done: int, n: int, m: list[int], at: Places) -> None:
     m[at.best + BEST_STEP] = done
     m[at.best + BEST_COUNT] = done
     m[at.best + BEST_BITS] = (1 << done) - 1
-    held = 0
+    n_sorted = 0
     for k in range(n):
         e = m[at.head + k]
         if e >= 0:
-            place = held
-            while place > 0 and m[at.best_times + place - 1] > m[time + e]:
-                m[at.best_times + place] = m[at.best_times + place - 1]
-                m[at.best_events + place] = m[at.best_events + place - 1]
-                place -= 1
-            m[at.best_times + place] = m[time + e]
-            m[at.best_events + place] = e
-            held += 1
+            slot = n_sorted
+            while slot > 0 and m[at.best_times + slot - 1] > m[time + e]:
+                m[at.best_times + slot] = m[at.best_times + slot - 1]
+                m[at.best_events + slot] = m[at.best_events + slot - 1]
+                slot -= 1
+            m[at.best_times + slot] = m[time + e]
+            m[at.best_events + slot] = e
+            n_sorted += 1
 
 
 KERNELS = (clear_queues, oldest_queue, drop_oldest, enqueue, record, scan_unordered)

@@ -95,8 +95,8 @@ def _name_mask(query: FunnelQuery, name: str | None) -> int:
 def _distinct(mask: np.ndarray) -> tuple[np.ndarray, list[int]]:
     import pandas as pd
 
-    codes, found = pd.factorize(mask)
-    return codes, [*(int(item) for item in found), -1]
+    codes, distinct = pd.factorize(mask)
+    return codes, [*(int(item) for item in distinct), -1]
 
 
 def _values(query: FunnelQuery, columns: Columns) -> tuple[np.ndarray, list[Label]]:

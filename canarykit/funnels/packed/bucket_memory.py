@@ -84,19 +84,19 @@ def table_size(events):
     return capacity
 
 
-def gather(events, bucket, found, layout, groups):
+def gather(events, bucket, n_actors, layout, groups):
     """A bucket's events by actor, as these were numbered, each actor's sorted."""
     rows, begins, entry_code, value_code = events.rows, events.begins, events.entry_code, events.value_code
     row_code, size, out = groups.row_code, groups.size, groups.packed
-    size[:found] = 0
+    size[:n_actors] = 0
     n_rows = rows_of(begins, bucket)
     for row in range(n_rows):
         size[spot(row_code[row])] += 1
     total = 0
-    for code in range(found):
-        own = size[code]
+    for code in range(n_actors):
+        count = size[code]
         size[code] = total
-        total += own
+        total += count
     row, before, in_order = 0, EMPTY, True
     for part in range(len(begins)):
         for i in range(begins[part, bucket], begins[part, bucket + 1]):
@@ -104,13 +104,13 @@ def gather(events, bucket, found, layout, groups):
             in_order &= before <= event
             before = event
             code = spot(row_code[spot(row)])
-            place = size[code]
-            out[spot(place)] = event
-            size[code] = place + 1
+            slot = size[code]
+            out[spot(slot)] = event
+            size[code] = slot + 1
             row += 1
     if not in_order:
         begin = 0
-        for code in range(found):
+        for code in range(n_actors):
             sort_events(out, begin, size[code])
             begin = size[code]
 
@@ -153,9 +153,9 @@ def gaps_by_value(value, reached, early, late, step, filled, out):
     is written to the next place of its value, and only those that count move it on: each needs one more.
     """
     for i in range(len(value)):
-        place = spot(filled[spot(value[i])])
+        slot = spot(filled[spot(value[i])])
         gap = late[i] - early[i]
-        out[place] = gap
+        out[slot] = gap
         filled[spot(value[i])] += (reached[i] >= step) & (gap > 0)
 
 

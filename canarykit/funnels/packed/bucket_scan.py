@@ -41,14 +41,14 @@ def run_plain_buckets(events, layout, masks, rules, blank, groups, entries, furt
             steps[code] += 1
     weight = weights(rules, blank)
     for bucket in range(events.begins.shape[1] - 1):
-        found, scanned = find_actors(events, bucket, layout, groups, True, steps, rules, weight, attempts)
-        if found < 0:
+        n_actors, scanned = find_actors(events, bucket, layout, groups, True, steps, rules, weight, attempts)
+        if n_actors < 0:
             return HASHES_MEET, filled
         if not scanned:
-            gather(events, bucket, found, layout, groups)
-            scan_gathered(found, layout, steps, rules, weight, groups, attempts)
-        filled = enter_actors(found, layout, rules.n, groups.packed, attempts, entries, furthest, filled)
-        actors += found
+            gather(events, bucket, n_actors, layout, groups)
+            scan_gathered(n_actors, layout, steps, rules, weight, groups, attempts)
+        filled = enter_actors(n_actors, layout, rules.n, groups.packed, attempts, entries, furthest, filled)
+        actors += n_actors
     return actors, filled
 
 
@@ -57,14 +57,14 @@ def run_buckets(events, layout, masks, rules, blank, groups, entries, furthest, 
     actors, filled = 0, 0
     used = np.zeros(2, np.int64)
     for bucket in range(events.begins.shape[1] - 1):
-        found, _ = find_actors(events, bucket, layout, groups, False, masks, rules, blank, attempts)
-        if found < 0:
+        n_actors, _ = find_actors(events, bucket, layout, groups, False, masks, rules, blank, attempts)
+        if n_actors < 0:
             return HASHES_MEET, filled
-        gather(events, bucket, found, layout, groups)
+        gather(events, bucket, n_actors, layout, groups)
         used[0] = 0
-        scan_full(groups.packed, groups.size, found, layout, masks, rules, blank, m, at, answers, used)
+        scan_full(groups.packed, groups.size, n_actors, layout, masks, rules, blank, m, at, answers, used)
         filled = enter(answers, used[0], rules.n, entries, furthest, filled)
-        actors += found
+        actors += n_actors
     return actors, filled
 
 
@@ -81,31 +81,31 @@ def find_actors(events, bucket, layout, groups, scan, steps, rules, weight, atte
     checked = rows.shape[1] > SECOND
     mask = np.uint64(table_size(rows_of(begins, bucket)) - 1)
     mark = events.first + bucket + 1
-    found, row = 0, 0
+    n_actors, row = 0, 0
     for part in range(len(begins)):
         for i in range(begins[part, bucket], begins[part, bucket + 1]):
             key = rows[spot(i), KEY]
-            place = mix(key) & mask
+            slot = mix(key) & mask
             while True:
-                at = place << np.uint64(1)
+                at = slot << np.uint64(1)
                 holder = table[at + np.uint64(1)]
                 if holder >> 32 != mark:
-                    code = found
-                    found += 1
-                    if scan and found > ready[0]:
-                        actors[code * fields : found * fields] = EMPTY
-                        ready[0] = found
+                    code = n_actors
+                    n_actors += 1
+                    if scan and n_actors > ready[0]:
+                        actors[code * fields : n_actors * fields] = EMPTY
+                        ready[0] = n_actors
                     table[at] = key
                     table[at + np.uint64(1)] = (mark << 32) | code
                     if checked:
-                        table_second[place] = rows[spot(i), SECOND]
+                        table_second[slot] = rows[spot(i), SECOND]
                     break
                 if table[at] == key:
                     code = holder & 0xFFFFFFFF
-                    if checked and table_second[place] != rows[spot(i), SECOND]:
+                    if checked and table_second[slot] != rows[spot(i), SECOND]:
                         return HASHES_MEET, False
                     break
-                place = (place + np.uint64(1)) & mask
+                slot = (slot + np.uint64(1)) & mask
             row_code[spot(row)] = code
             if scan:
                 event = in_final_codes(rows[spot(i), EVENT], entry_code, value_code, layout)
@@ -114,16 +114,16 @@ def find_actors(events, bucket, layout, groups, scan, steps, rules, weight, atte
                 packed[spot(row)] = event
                 offer(row, event, layout, steps, rules, weight, base, actors, before)
             row += 1
-    return found, scan
+    return n_actors, scan
 
 
-def scan_full(packed, ends, found, layout, masks, rules, blank, m, at, answers, used):
+def scan_full(packed, ends, n_actors, layout, masks, rules, blank, m, at, answers, used):
     """The general scan of every actor of a bucket."""
     shift = layout.value_bits + layout.entry_bits
     entry_mask = (1 << layout.entry_bits) - 1
     value_mask = (1 << layout.value_bits) - 1
     begin = 0
-    for code in range(found):
+    for code in range(n_actors):
         end = ends[code]
         for e in range(begin, end):
             event = packed[e]

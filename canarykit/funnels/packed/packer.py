@@ -74,9 +74,9 @@ class Packer:
         column = _decoded(batch.column(batch.schema.get_field_index(name)))
         ids = _ids(column)
         if ids is None:
-            known = batch.filter(_has_id(column))
-            if known.num_rows:
-                self._add_batch(known, pool)
+            with_id = batch.filter(_has_id(column))
+            if with_id.num_rows:
+                self._add_batch(with_id, pool)
             return
         codes = batch_codes(batch, self.query, self.exposed)
         time = codes.time
@@ -114,12 +114,14 @@ class Packer:
             self.rooms.own = (rows, np.empty((SLICE, width), np.int64), no_value)
         return self.rooms.own
 
-    def _codes(self, known: dict[Any, int], found: Sequence[Any], bits: int, skipped: set[int]) -> np.ndarray:
+    def _codes(
+        self, code_of: dict[Any, int], items: Sequence[Any], bits: int, skipped: set[int]
+    ) -> np.ndarray:
         """This batch's codes in the packer's, that of the last item first; -1 for the skipped ones."""
         translated = [
-            -1 if i in skipped else known.setdefault(item, len(known)) for i, item in enumerate(found)
+            -1 if i in skipped else code_of.setdefault(item, len(code_of)) for i, item in enumerate(items)
         ]
-        if len(known) > 1 << bits:
+        if len(code_of) > 1 << bits:
             raise DoesNotFit
         return np.array([*translated[-1:], *translated[:-1]], dtype=np.int64)
 
@@ -195,7 +197,7 @@ def _has_id(column: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    known = column.is_valid()
+    has_id = column.is_valid()
     if pa.types.is_integer(column.type):
-        return known
-    return pc.and_(known, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))
+        return has_id
+    return pc.and_(has_id, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))

@@ -142,17 +142,17 @@ class Scan:
         """The scan of what was packed: codes, given as they were met, get their final order."""
         layout = packer.layout
         assert layout is not None
-        place = {label: i for i, label in enumerate(labels)}
+        code_of = {label: i for i, label in enumerate(labels)}
         value_code = np.zeros(1 << layout.value_bits, dtype=np.int64)
         for label, code in packer.labels.items():
-            value_code[code] = place[label]
+            value_code[code] = code_of[label]
         met = np.array(list(packer.masks), dtype=np.int64)  # in the order of their codes
         entry_code = np.zeros(1 << layout.entry_bits, dtype=np.int64)
         entry_code[: len(met)] = tie_rank(met)
         masks = met[np.argsort(entry_code[: len(met)])]
         blank = np.array([label is None or not any(label_key(label)) for label in labels], dtype=np.int64)
         return cls(
-            packer, make_rules(packer.query, blank=place.get("", -1)), masks, blank, entry_code, value_code
+            packer, make_rules(packer.query, blank=code_of.get("", -1)), masks, blank, entry_code, value_code
         )
 
     def __call__(self, chunk: tuple[int, int]) -> int:
@@ -164,11 +164,11 @@ class Scan:
         bounds = (events, self.packer.layout, self.masks, self.rules, self.blank)
         actors, size = run(*bounds, room.groups, room.entries, room.furthest, *room.memory)
         with self.lock:
-            place = slice(self.filled, self.filled + size)
-            self.filled = place.stop
+            span = slice(self.filled, self.filled + size)
+            self.filled = span.stop
             self.actors += actors
-        for whole, own in zip(self.entries, room.entries, strict=True):
-            whole[..., place] = own[..., :size]
+        for whole, part in zip(self.entries, room.entries, strict=True):
+            whole[..., span] = part[..., :size]
         return actors
 
     def _room(self) -> Room:

@@ -48,27 +48,27 @@ def weights(rules, blank):
     return 1 - blank
 
 
-def scan_gathered(found, layout, steps, rules, weight, groups, attempts):
+def scan_gathered(n_actors, layout, steps, rules, weight, groups, attempts):
     """Scan the actors of a bucket one after another, their events gathered and sorted."""
     packed, ends = groups.packed, groups.size
     actors, before, ready = attempts
-    actors[: found * actor_fields(rules.n)] = EMPTY
-    ready[0] = max(ready[0], found)
+    actors[: n_actors * actor_fields(rules.n)] = EMPTY
+    ready[0] = max(ready[0], n_actors)
     fields = actor_fields(rules.n)
     row = 0
-    for code in range(found):
+    for code in range(n_actors):
         while row < ends[code]:
             offer(row, packed[spot(row)], layout, steps, rules, weight, code * fields, actors, before)
             row += 1
 
 
-def enter_actors(found, layout, n, packed, attempts, entries, furthest, filled):
+def enter_actors(n_actors, layout, n, packed, attempts, entries, furthest, filled):
     """Add an entry for each of a bucket's actors who did a step, and forget them; returns the entries."""
     actors, before, _ = attempts
     value, reached, bits, times = entries
     shift = layout.value_bits + layout.entry_bits
     fields = actor_fields(n)
-    for base in range(0, found * fields, fields):
+    for base in range(0, n_actors * fields, fields):
         best = actors[spot(base + BEST)]
         if best > 0:
             chosen = actors[spot(base + CHOSEN)]
@@ -84,7 +84,7 @@ def enter_actors(found, layout, n, packed, attempts, entries, furthest, filled):
                 else:
                     times[k, filled] = -1
             filled += 1
-    actors[: found * fields] = EMPTY
+    actors[: n_actors * fields] = EMPTY
     return filled
 
 
@@ -104,12 +104,12 @@ def offer(row, event, layout, steps, rules, weight, base, actors, before):
     actors[spot(base + LATEST)] = event
     actors[spot(base + SLOTS)] = moment
     source = base + SLOTS + 2 * (s - 1)
-    start, held, last = actors[spot(source)], actors[spot(source + 2)], actors[spot(source + 3)]
+    start, previous, last = actors[spot(source)], actors[spot(source + 2)], actors[spot(source + 3)]
     best, best_event = actors[spot(base + BEST)], actors[spot(base + BEST_EVENT)]
-    moves = less(moment - start, rules.window + 1) & differ(held, start)
+    moves = less(moment - start, rules.window + 1) & differ(previous, start)
     leads = moves & less(best, s)
     before[spot(row)] = actors[spot(source + 1)]
-    actors[spot(source + 2)] = either(start, held, moves)
+    actors[spot(source + 2)] = either(start, previous, moves)
     actors[spot(source + 3)] = either(row, last, moves)
     actors[spot(base + BEST)] = either(s, best, leads)
     actors[spot(base + BEST_EVENT)] = either(row, best_event, leads)

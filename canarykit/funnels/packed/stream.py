@@ -59,9 +59,9 @@ def packed_run(
 
     head, fed = [], 0
     for table in tables:
-        few, found = _fed_rows(table, query, enough=PLAIN_LIMIT + 1 - fed)
+        few, n_rows = _fed_rows(table, query, enough=PLAIN_LIMIT + 1 - fed)
         head.append(few)
-        fed += found
+        fed += n_rows
         if fed > PLAIN_LIMIT:
             break
     else:
@@ -86,14 +86,14 @@ def _fed_rows(table: pa.Table, query: FunnelQuery, *, enough: int) -> tuple[pa.T
 
     batches = table.to_batches(max_chunksize=4 * PLAIN_LIMIT)
     masks: list[pa.Array] = []
-    found = 0
+    n_rows = 0
     for batch in batches:
         masks.append(_is_fed(batch, query))
-        found += pc.sum(masks[-1]).as_py() or 0
-        if found >= enough:
-            return table, found
+        n_rows += pc.sum(masks[-1]).as_py() or 0
+        if n_rows >= enough:
+            return table, n_rows
     kept = [batch.filter(mask) for batch, mask in zip(batches, masks, strict=True)]
-    return pa.Table.from_batches(kept, table.schema), found
+    return pa.Table.from_batches(kept, table.schema), n_rows
 
 
 def _is_fed(batch: pa.RecordBatch, query: FunnelQuery) -> pa.Array:
@@ -105,8 +105,8 @@ def _is_fed(batch: pa.RecordBatch, query: FunnelQuery) -> pa.Array:
     if (names := events_needed(query)) is not None:
         event = batch.column("event")
         coded = event if pa.types.is_dictionary(event.type) else event.dictionary_encode()
-        known = pc.is_in(coded.dictionary.cast(pa.string()), value_set=pa.array(names, pa.string()))
-        mask = pc.and_(mask, pc.fill_null(known.take(coded.indices), False))
+        is_asked = pc.is_in(coded.dictionary.cast(pa.string()), value_set=pa.array(names, pa.string()))
+        mask = pc.and_(mask, pc.fill_null(is_asked.take(coded.indices), False))
     if query.date_from_us is not None:
         mask = pc.and_(mask, pc.greater_equal(time, query.date_from_us))
     if query.date_to_us is not None:

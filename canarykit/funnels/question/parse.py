@@ -283,15 +283,15 @@ def _read_attribution(value: Any) -> tuple[Any, int]:
 
 def _split_name(name: str) -> tuple[Any, str, int | None]:
     """`person.plan` and `group0.plan` name person and group properties, as in an event log."""
-    prefix, dot, rest = name.partition(".")
+    prefix, dot, name_in_group = name.partition(".")
     if dot and prefix == "person":
-        return "person", rest, None
+        return "person", name_in_group, None
     if dot and prefix.startswith("group") and prefix[5:].isdigit():
-        return "group", rest, int(prefix[5:])
+        return "group", name_in_group, int(prefix[5:])
     return "event", name, None
 
 
-def _known_keys(where: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
+def _known_keys(where: str, value: Mapping[str, Any], settings: Sequence[str]) -> None:
     for key in value:
-        if key not in known:
-            raise PlanError(f"{where} has no setting {key!r}; {did_you_mean(str(key), known)}")
+        if key not in settings:
+            raise PlanError(f"{where} has no setting {key!r}; {did_you_mean(str(key), settings)}")

@@ -299,9 +299,9 @@ def resolve_trend(query: FunnelQuery, spec: TrendSpec) -> tuple[int, int]:
     return check_range(query, spec.from_step, spec.to_step)
 
 
-def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise PlanError(f"{name} {value!r} does not exist; {did_you_mean(str(value), known)}")
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise PlanError(f"{name} {value!r} does not exist; {did_you_mean(str(value), choices)}")
 
 
 def _refuse_exclusion(query: FunnelQuery, position: int, exclusion: Exclusion) -> None:

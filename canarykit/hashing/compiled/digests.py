@@ -98,11 +98,11 @@ def _digest_column(kind, words, offsets, data, size, prefix, suffix, out):
                     if number == 0:
                         blocks[lane] = needed
                         most = max(most, needed)
-                    place = offset - before + position  # of the block's first byte, were it part of the id
-                    key = data + place
-                    if place < 0 or place + BLOCK > size:  # only near the ends of the whole buffer
+                    start = offset - before + position  # of the block's first byte, were it part of the id
+                    key = data + start
+                    if start < 0 or start + BLOCK > size:  # only near the ends of the whole buffer
                         for k in range(BLOCK):
-                            edge[k] = load_byte(data + place + k) if 0 <= place + k < size else 0
+                            edge[k] = load_byte(data + start + k) if 0 <= start + k < size else 0
                         key = edge_address
                     pack_block(
                         prefix_address + min(position, before + BLOCK),

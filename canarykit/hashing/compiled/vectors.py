@@ -55,15 +55,15 @@ def _spread(builder: Any, scalar: Any, kind: ir.VectorType) -> Any:
 
 
 def _load(builder: Any, address: Any, kind: Any, *, offset: int = 0, align: int = 1) -> Any:
-    place = builder.add(address, ir.Constant(LONG, offset)) if offset else address
-    loaded = builder.load(builder.inttoptr(place, kind.as_pointer()))
+    target = builder.add(address, ir.Constant(LONG, offset)) if offset else address
+    loaded = builder.load(builder.inttoptr(target, kind.as_pointer()))
     loaded.align = align
     return loaded
 
 
 def _store(builder: Any, value: Any, address: Any, *, offset: int = 0, align: int = 64) -> None:
-    place = builder.add(address, ir.Constant(LONG, offset)) if offset else address
-    stored = builder.store(value, builder.inttoptr(place, value.type.as_pointer()))
+    target = builder.add(address, ir.Constant(LONG, offset)) if offset else address
+    stored = builder.store(value, builder.inttoptr(target, value.type.as_pointer()))
     stored.align = align
 
 
@@ -306,8 +306,8 @@ def mix_murmur3(typingctx, rows, lengths, start, count, out):
         whole = v.shift(length, 2)
         state = alloca_once_value(builder, _spread(builder, start, ROW))
         for number, word in enumerate(v.transposed(packed)):
-            there = builder.icmp_signed(">", count, ir.Constant(LONG, number))
-            with builder.if_then(there):
+            more = builder.icmp_signed(">", count, ir.Constant(LONG, number))
+            with builder.if_then(more):
                 scrambled = v.times(v.left(v.times(word, 0xCC9E2D51), 15), 0x1B873593)
                 mixed = v.xor(builder.load(state), scrambled)
                 fed = v.add(v.times(v.left(mixed, 13), 5), v.word(0xE6546B64))

@@ -181,8 +181,8 @@ def _lower_limits(
         )
         best = int(record[-1])
     limits = np.exp(np.maximum.accumulate(roots) if running else roots)
-    place = np.searchsorted(at, np.arange(x.size), side="right") - 1
-    return np.where(place >= 0, limits[np.maximum(place, 0)], 0.0)
+    latest = np.searchsorted(at, np.arange(x.size), side="right") - 1
+    return np.where(latest >= 0, limits[np.maximum(latest, 0)], 0.0)
 
 
 def _log_e(state: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
@@ -231,14 +231,16 @@ def _through(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _estimates(x: np.ndarray, n: np.ndarray, canary: np.ndarray, control: np.ndarray) -> np.ndarray:
     """Maximum likelihood ratio after each look, all looks at once; NaN before the first event."""
-    told = (n > 0) & (canary > 0) & (control > 0)
-    x, n = np.where(told, x, 0), np.where(told, n, 0)
+    informed = (n > 0) & (canary > 0) & (control > 0)
+    x, n = np.where(informed, x, 0), np.where(informed, n, 0)
     with np.errstate(divide="ignore"):
-        log_odds = np.where(told, np.log(np.where(told, canary, 1)) - np.log(np.where(told, control, 1)), 0.0)
+        log_odds = np.where(
+            informed, np.log(np.where(informed, canary, 1)) - np.log(np.where(informed, control, 1)), 0.0
+        )
     seen, total = np.cumsum(x), np.cumsum(n)
-    if bool(np.all(log_odds[told] == log_odds[told][:1])):  # one share at all looks: no search
+    if bool(np.all(log_odds[informed] == log_odds[informed][:1])):  # one share at all looks: no search
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = seen / (total - seen) * np.exp(-log_odds[told][:1].sum())
+            ratio = seen / (total - seen) * np.exp(-log_odds[informed][:1].sum())
     else:
         ratio = _solved(seen, np.cumsum(n / (1 + np.exp(-_NODES[:, None] - log_odds)), axis=1))
     ratio = np.where(seen == 0, 0.0, np.where(seen == total, np.inf, ratio))
@@ -285,10 +287,10 @@ def cohort_estimates(x: ArrayLike, cohorts: CohortEvents) -> np.ndarray:
     [1.0, 2.0]
     """
     open_ = (cohorts.share > 0) & (cohorts.share < 1)
-    told = CohortEvents(cohorts.look[open_], cohorts.share[open_], cohorts.n_looks)
+    undecided = CohortEvents(cohorts.look[open_], cohorts.share[open_], cohorts.n_looks)
     certain = np.bincount(cohorts.look[cohorts.share >= 1], minlength=cohorts.n_looks)
-    seen, total = np.cumsum(np.asarray(x) - certain), np.cumsum(told.n)
-    ratio = _solved(seen, np.cumsum(told.n * told.expected(np.exp(_NODES)), axis=1))
+    seen, total = np.cumsum(np.asarray(x) - certain), np.cumsum(undecided.n)
+    ratio = _solved(seen, np.cumsum(undecided.n * undecided.expected(np.exp(_NODES)), axis=1))
     ratio = np.where(seen == 0, 0.0, np.where(seen == total, np.inf, ratio))
     return np.where(total > 0, ratio, np.nan)
 

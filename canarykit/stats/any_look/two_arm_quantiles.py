@@ -259,7 +259,7 @@ class _Sums:
 
     def _by_look(self, points: Floats, share: Floats) -> Floats:
         """The quantile at each look: the first point below no more than `1 - p`; exact at the last look."""
-        found = np.where(self.values > 0, points[np.argmax(share <= 1 - self.p + 1e-12, axis=0)], np.nan)
+        quantiles = np.where(self.values > 0, points[np.argmax(share <= 1 - self.p + 1e-12, axis=0)], np.nan)
         if len(self.value) and self.values[-1] == len(self.value):
-            found[-1] = self._quantile()
-        return found
+            quantiles[-1] = self._quantile()
+        return quantiles

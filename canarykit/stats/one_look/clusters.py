@@ -101,15 +101,15 @@ def cluster_jackknife(
             return None
         changes = leave_one_out(x, y)
         arms.append((float(x.sum() / y.sum()), float((changes**2).sum() * (1 - 1 / x.size)), x.size))
-    (value, own, n), (base, other, m) = arms
+    (value, error, n), (base, other, m) = arms
     notes = []
     if min(n, m) < 20:
         notes.append(f"only {n} and {m} clusters: below 20 an arm the level is not reliable")
-    if not np.isfinite(own + other):
+    if not np.isfinite(error + other):
         notes.append("one cluster holds everybody of an arm: its spread is unknown")
     return t_estimate(
         value - base,
-        (own, other),
+        (error, other),
         (n, m),
         confidence=confidence,
         sided=sided,

@@ -250,12 +250,12 @@ def cluster_difference(
         if correction == "cr1":
             variance *= clusters / max(clusters - 1, 1) * (people - 1) / max(people - 2, 1)
         estimates.append((ratio, variance))
-    (value, own), (base, other) = estimates
+    (value, error), (base, other) = estimates
     few = min(canary.n, control.n) < 20
     note = f"only {canary.n} and {control.n} clusters: below 20 an arm the level is not reliable"
     return t_estimate(
         value - base,
-        (own, other),
+        (error, other),
         (canary.n, control.n),
         confidence=confidence,
         sided=sided,

@@ -166,9 +166,9 @@ def _normal(
 ) -> Estimate:
     """A normal interval and test around a value; without a standard error it is unbounded."""
     z = critical_value(confidence, sided)
-    known = 0 < error < math.inf
-    half = z * error if known else math.inf
-    statistic = value / error if known and tested else None
+    is_finite = 0 < error < math.inf
+    half = z * error if is_finite else math.inf
+    statistic = value / error if is_finite and tested else None
     return Estimate(
         value=value,
         low=-math.inf if sided == "upper" else value - half,
@@ -179,7 +179,7 @@ def _normal(
         unit=unit,
         n=n,
         source=_SOURCE,
-        standard_error=error if known else None,
+        standard_error=error if is_finite else None,
         statistic=statistic,
         p_value=None if statistic is None else normal_tail(statistic, sided),
         null=0.0 if tested else None,

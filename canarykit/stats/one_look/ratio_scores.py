@@ -121,7 +121,7 @@ def _estimate(
 
     Ratios r from 0 to infinity lie at r / (1 + r) on (0, 1), where the limits are searched.
     """
-    value, place, least = shape
+    value, zero, least = shape
     most = 1 - 1e-12
 
     def statistic(at: float) -> float:
@@ -129,10 +129,10 @@ def _estimate(
 
     low, high = 0.0, math.inf
     if value > 0 and sided != "upper":
-        at = last_true(lambda at: statistic(at) <= z, min(place, most), least)
+        at = last_true(lambda at: statistic(at) <= z, min(zero, most), least)
         low = at / (1 - at)
     if value < math.inf and sided != "lower":
-        at = last_true(lambda at: statistic(at) >= -z, max(place, least), most)
+        at = last_true(lambda at: statistic(at) >= -z, max(zero, least), most)
         high = at / (1 - at)
     at_one = score(*counts, 1.0)
     return Estimate(
@@ -168,11 +168,11 @@ def odds_score_statistic(
     control = 2 * successes / (b + math.sqrt(max(b * b + 4 * a * successes, 0.0)))
     control = min(max(control, 0.0), 1.0)
     canary = control * odds_ratio / (1 + control * (odds_ratio - 1))
-    own, other = n_canary * canary * (1 - canary), n_control * control * (1 - control)
+    canary_information, other = n_canary * canary * (1 - canary), n_control * control * (1 - control)
     distance = x_canary - n_canary * canary
-    if own <= 0 or other <= 0:
+    if canary_information <= 0 or other <= 0:
         return 0.0 if abs(distance) < 1e-9 else math.copysign(math.inf, distance)
-    return distance * math.sqrt((1 / own + 1 / other) * (total - 1) / total)
+    return distance * math.sqrt((1 / canary_information + 1 / other) * (total - 1) / total)
 
 
 def ratio_score_statistic(

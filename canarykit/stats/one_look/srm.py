@@ -95,18 +95,18 @@ def srm_exact(canary: int, control: int, *, share: float = 0.5) -> HypothesisTes
     >>> round(srm_exact(2023, 1977).p_value, 7)
     0.4767713
     """
-    x, rest = require_count("canary", canary), require_count("control", control)
+    x, y = require_count("canary", canary), require_count("control", control)
     expected = require_number("share", share, above=0.0)
     if not expected < 1:
         raise DataError(f"share is {share!r}; expected 0 < share < 1")
-    if x + rest == 0:
+    if x + y == 0:
         return None
     return HypothesisTest(
-        statistic=x / (x + rest),
-        p_value=two_sided_p_value(x, x + rest, expected),
+        statistic=x / (x + y),
+        p_value=two_sided_p_value(x, x + y, expected),
         null=_NULL,
         method="exact binomial",
-        n=x + rest,
+        n=x + y,
         source="Clopper & Pearson (1934); two-sided by the method of small p-values",
     )
 
@@ -196,8 +196,8 @@ def sequential_srm_tilt(
     observed = require_counts("counts", counts)
     weights = require_numbers("shares", shares, at_least=0.0)
     if observed.ndim < 2 or weights.shape[-1:] != observed.shape[-1:] or observed.shape[-1] < 2:
-        found = f"counts has shape {observed.shape}, shares {weights.shape}"
-        raise DataError(f"{found}; expected (looks, arms) with at least two arms, in the same order")
+        shapes = f"counts has shape {observed.shape}, shares {weights.shape}"
+        raise DataError(f"{shapes}; expected (looks, arms) with at least two arms, in the same order")
     if observed.shape[-2] == 0:
         return None
     weights = np.broadcast_to(weights, np.broadcast_shapes(weights.shape, observed.shape[-2:]))

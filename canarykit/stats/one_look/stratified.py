@@ -42,14 +42,14 @@ class StratifiedScore:
     @property
     def z(self) -> np.ndarray:
         """Score in its standard errors; 0 while there is no information."""
-        known = self.variance > 0
-        return np.where(known, self.score / np.sqrt(np.where(known, self.variance, 1.0)), 0.0)
+        informed = self.variance > 0
+        return np.where(informed, self.score / np.sqrt(np.where(informed, self.variance, 1.0)), 0.0)
 
     @property
     def log_odds_ratio(self) -> np.ndarray:
         """One-step estimate of the common log odds ratio, score over variance; NaN without information."""
-        known = self.variance > 0
-        return np.where(known, self.score / np.where(known, self.variance, 1.0), np.nan)
+        informed = self.variance > 0
+        return np.where(informed, self.score / np.where(informed, self.variance, 1.0), np.nan)
 
     def test(
         self, *, gate_variance: float, k_at_gate: float = K_AT_GATE, side: str = "harm"

@@ -149,8 +149,8 @@ def kayenta_score(
     unweighted = [group for group in labels if group not in given]
     rest = (100 - sum(given.values())) / len(unweighted) if unweighted else 0.0
     total = 0.0
-    for group, found in labels.items():
-        judged = [label for label in found if label != "Nodata"]
+    for group, of_group in labels.items():
+        judged = [label for label in of_group if label != "Nodata"]
         score = 100 * sum(label == "Pass" for label in judged) / len(judged) if judged else 100.0
         total += score * given.get(group, rest) / 100
     return round(total, 2)

@@ -133,8 +133,8 @@ class MeanEffect:
             the people of both arms.
         """
         sd = require_number("sd", self.sd, above=0.0)
-        own = sd if self.sd_canary is None else require_number("sd_canary", self.sd_canary, above=0.0)
-        both = math.sqrt(own**2 / canary_share + sd**2 / (1 - canary_share))
+        canary_sd = sd if self.sd_canary is None else require_number("sd_canary", self.sd_canary, above=0.0)
+        both = math.sqrt(canary_sd**2 / canary_share + sd**2 / (1 - canary_share))
         return both, both
 
 
