@@ -14,6 +14,7 @@ from canarykit.metrics import Conversion, ErrorShare, Total
 from canarykit.metrics.risk import risk_sets
 from canarykit.simulate import Effect, Fault, Step
 from canarykit.simulate.decisions import stage_runs
+from canarykit.simulate.decisions.delayed import events_by_look
 from canarykit.simulate.decisions.schedule import schedule
 from canarykit.simulate.decisions.stage_rates import stage_rates
 from canarykit.simulate.decisions.truth import truth_of
@@ -288,6 +289,86 @@ def test_simulated_decisions_on_late_events_are_the_same_as_much_later():
     one_arm = Fault("late data", share=0.3, delay="6h", variant="true")
     told = ck.simulate_decisions(plan_of(0.5), ck.Scenario(faults=[one_arm]), **options).notes
     assert "faults (late data) are not in simulated counts" in told[0].text
+
+
+def later_people(rng, guardrail, base, ratio, delay, *, fades=None, grows=None):
+    """People whose event comes hours after the exposure, with an effect that has its size at that age."""
+    n = rng.poisson(60 * HOURS)
+    enter = np.sort((rng.random(n) * HOURS * HOUR).astype(np.int64))
+    canary, age = rng.random(n) < 0.5, rng.exponential(delay, n)
+    size = 1.0 if not (fades or grows) else np.exp(-age / fades) if fades else 1 - np.exp(-age / grows)
+    did = rng.random(n) < base * np.where(canary, 1 + (ratio - 1) * size, 1.0)
+    first = np.where(did, enter + 1 + (age * HOUR).astype(np.int64), -1)
+    return enter, canary, np.where(first < HOURS * HOUR, first, -1)
+
+
+@pytest.mark.parametrize(
+    "guardrail, base, ratio, delay, changes",
+    [
+        (ERRORS, 0.1, 2.0, 6.0, {"grows": 12.0}),
+        (ERRORS, 0.1, 2.0, 6.0, {"fades": 2.0}),
+        (PAID, 0.6, 0.9, 2.0, {}),
+    ],
+)
+def test_decisions_about_events_that_come_later_fall_as_often_as_those_about_people(
+    guardrail, base, ratio, delay, changes
+):
+    runs, rng = 120, np.random.default_rng(31)
+    rows = [
+        rows_of(guardrail, *later_people(rng, guardrail, base, ratio, delay, **changes), 0.5)
+        for _ in range(runs)
+    ]
+    ends = [Row(int(row)).verdict for row in (first_decision(each)[0] for each in rows)]
+    names = {"grows": "grows_over", "fades": "fades_after"}
+    days = {names[key]: hours / 24 for key, hours in changes.items()}
+    quantity = "paid" if guardrail is PAID else "errors"
+    scenario = ck.Scenario(
+        steps=[Step("paid", base)], error_rate=base, effects=[Effect(quantity, ratio, **days)]
+    )
+    found = ck.simulate_decisions(
+        plan_of(0.5), scenario, guardrail, 1000, traffic=60,
+        delays={guardrail.label: f"{delay}h"}, min_dwell="24h", cap=f"{HOURS}h", rng=12,
+    )  # fmt: skip
+    assert not found.notes
+    for verdict in (Verdict.ROLL_BACK, Verdict.PROMOTE):
+        expected = found.probability(verdict.value)
+        error = math.sqrt(max(expected * (1 - expected), 1 / runs) * (1 / runs + 1 / 1000))
+        assert ends.count(verdict) / runs == pytest.approx(expected, abs=3 * error)
+
+
+def test_events_that_come_soon_are_as_if_at_once_and_those_after_the_window_do_not_count():
+    options = {"n_runs": 500, "traffic": 100, "rng": 7, "min_dwell": "24h"}
+    soon = {PAID.label: "30s"}
+    told = [
+        ck.simulate_decisions(plan_of(0.5), truth(PAID, 0.6, 0.93), PAID, delays=delays, **options)
+        for delays in (None, soon)
+    ]
+    assert told[0].probability("roll back") == pytest.approx(told[1].probability("roll back"), abs=0.05)
+    edges, ages = np.arange(5.0), [(np.ones(4), 0.0)]
+    shares, ever = events_by_look(edges, np.full(4, 0.6), ages, 1.0, within=1.0, by_age=False)
+    assert ever == pytest.approx(0.6)
+    assert shares.sum(axis=1)[:3] == pytest.approx(0.6)  # all that count come within an hour
+    assert shares[0, 2:] == pytest.approx(0.0)
+    older, _ = events_by_look(edges, np.full(4, 0.6), ages, 1.0, within=1.0, by_age=True)
+    assert np.diag(older, 1) == pytest.approx(0.6)  # by age: once the last of the hour has been there as long
+    assert np.diag(older) == pytest.approx(0.0)
+
+
+def test_a_delay_is_that_of_a_guardrail_about_shares():
+    options = {"n_runs": 1, "traffic": 9}
+    with pytest.raises(ck.PlanError, match="delays has 'errors', the label of no guardrail"):
+        ck.simulate_decisions(plan_of(0.5), None, ERRORS, delays={"errors": "1h"}, **options)
+    money = ck.Guardrail(Total("paid", "amount"))
+    with pytest.raises(ck.PlanError, match="a value; only events that people have once come later"):
+        ck.simulate_decisions(plan_of(0.5), None, money, delays={money.label: "1h"}, **options)
+    with pytest.raises(ck.PlanError, match="the delay of 'people with"):
+        ck.simulate_decisions(plan_of(0.5), None, ERRORS, delays={ERRORS.label: "soon"}, **options)
+    fading = ck.Scenario(effects=[Effect("errors", 2, fades_after=1)])
+    codes = [
+        [note.code for note in ck.simulate_decisions(plan_of(0.5), fading, ERRORS, delays=d, **options).notes]
+        for d in (None, {ERRORS.label: "6h"})
+    ]
+    assert codes == [["at_full_size"], []]
 
 
 BY_GROUP = ck.RolloutPlan(

@@ -18,7 +18,7 @@ from canarykit.metrics.values import Quantile
 from canarykit.progress import Progress
 from canarykit.simulate.decisions.event_power import EventQuestion, chance_of_showing, people_for
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import Rates, Truth, lognormal_quantile
+from canarykit.simulate.decisions.truth import Delays, Rates, Truth, lognormal_quantile
 from canarykit.simulate.log.streams import Seed
 from canarykit.simulate.people.scenario import Scenario
 from canarykit.stats.checks import require_number
@@ -322,6 +322,7 @@ def expected_duration(
     *,
     scenario: Scenario | None = None,
     rates: Rates | None = None,
+    delays: Delays | None = None,
     harm_budget: float | None = None,
     min_dwell: str = "1d",
     cap: str = "28d",
@@ -336,8 +337,10 @@ def expected_duration(
 
     Parameters
     ----------
-    plan, traffic, guardrails, scenario, rates, harm_budget, looks, evidence, control, n_runs, rng, progress
+    plan, traffic, guardrails, scenario, rates, delays, harm_budget, looks, evidence, control
         As for `simulate_decisions`; the scenario has no effect if left out.
+    n_runs, rng, progress
+        Rollouts simulated, their seed, and the bar, as there.
     min_dwell, cap
         A stage is left when it is proven safe, after `min_dwell` at the earliest; after `cap` it is
         given up.
@@ -358,7 +361,7 @@ def expected_duration(
     """
     from canarykit.simulate.decisions.simulate import simulate_decisions
 
-    options: dict[str, Any] = {"rates": rates, "harm_budget": harm_budget, "rng": rng, "progress": progress}
+    options: dict[str, Any] = {"rates": rates, "delays": delays, "harm_budget": harm_budget, "rng": rng}
     found = simulate_decisions(
         plan,
         scenario,
@@ -370,6 +373,7 @@ def expected_duration(
         cap=cap,
         evidence=evidence,
         control=control,
+        progress=progress,
         **options,
     )
     runs = found.runs_of()

@@ -27,6 +27,7 @@ from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
 from canarykit.simulate.decisions.truth import (
+    Delays,
     Rates,
     hours_late,
     not_simulated,
@@ -70,6 +71,7 @@ def simulate_decisions(
     processes: bool = False,
     progress: Progress = None,
     rates: Rates | None = None,
+    delays: Delays | None = None,
     drift: Sequence[float] | None = None,
     decision: Rules | None = None,
     min_dwell: str | None = None,
@@ -89,8 +91,9 @@ def simulate_decisions(
     plan
         A plan with times; its percentage stages are simulated, the others are not randomised.
     scenario
-        The truth. Its rates are taken per exposed person, the moment the person is exposed. Where all
-        events come late (the fault "late data" of more than 5 % of them), each verdict comes that much later.
+        The truth. Its rates are taken per exposed person, the moment the person is exposed (see `delays`).
+        Where all events come late (the fault "late data" of more than 5 % of them), each verdict comes that
+        much later.
     guardrails
         As for `evaluate_stage`; the share of people with an exception if left out.
     n_runs
@@ -114,6 +117,11 @@ def simulate_decisions(
     rates
         The control's rate by guardrail label, over what the scenario says: a share of people, or the mean
         of a value, alone or with its standard deviation. `rates_like` takes them from a log.
+    delays
+        By the label of a guardrail about shares of people, the mean time from exposure to event, such as "6h"
+        (exponential); at once where left out. Its rate is then that of all who ever have it, and an effect is
+        what it is at the moment of the event: one that fades or grows does so with the time since the
+        exposure. What comes after the stage does not count.
     drift
         Factors of all rates by hour since the ramp began (repeated), the same for both arms.
     decision
@@ -167,11 +175,11 @@ def simulate_decisions(
     if evidence not in ("stage", "ramp"):
         raise PlanError(f"evidence is {evidence!r}; expected 'stage' or 'ramp'")
     require_variants(scenario, plan)
-    require_labels(rates, chosen)
+    require_labels(rates, chosen, delays)
     require_units(plan, chosen, rates, traffic)
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
-    truths = [truth_of(item, scenario, rates) for item in chosen]
+    truths = [truth_of(item, scenario, rates, delays) for item in chosen]
     table = stage_rates(
         stages,
         truths,
@@ -204,7 +212,7 @@ def simulate_decisions(
         harmful=any(harm > 1 + 1e-9 for harm in worst),
         beyond_margin=any(harm >= margin - 1e-9 for harm, margin in zip(worst, margins, strict=True)),
         settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
-        notes=not_simulated(scenario),
+        notes=not_simulated(scenario, truths),
     )
 
 

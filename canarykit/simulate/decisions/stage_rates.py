@@ -9,6 +9,7 @@ import numpy as np
 
 from canarykit.errors import PlanError
 from canarykit.health.evidence.settle import stage_margin_ratio
+from canarykit.simulate.decisions.delayed import events_by_look
 from canarykit.simulate.decisions.schedule import HOUR_US, StageLooks
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.people.population import Population
@@ -27,14 +28,19 @@ class StageRates:
         The stage's looks.
     control, canary
         (guardrails, looks): rates, or means of value guardrails, before each look.
+        Of events that come later: the share of those who came in before the look that has it ever.
     margins
         Tolerated ratio of each guardrail at this stage.
+    later
+        Of each guardrail whose events come later, the shares of the control and of the canary by the look
+        before which people came in and the look before which they have it; None where all come at once.
     """
 
     looks: StageLooks
     control: np.ndarray
     canary: np.ndarray
     margins: tuple[float, ...]
+    later: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
 
 
 def stage_rates(
@@ -56,23 +62,50 @@ def stage_rates(
         if drift is not None:
             hours = (stage.times_us - begun) // HOUR_US
             factor = np.asarray(drift, float)[hours % len(drift)]
+        shares: list[list[np.ndarray | None]] = []
         rates = []
         for arm in arms:
-            rows = [
-                truth.base * factor * truth.ratios(scenario, population, stage.name, stage.times_us, arm)
-                for truth in truths
-            ]
-            rates.append(np.array(rows))
+            found_of_arm = [_of_arm(truth, factor, scenario, population, stage, arm) for truth in truths]
+            rates.append(np.array([ever for ever, _ in found_of_arm]))
+            shares.append([by_look for _, by_look in found_of_arm])
         control, canary = rates
-        for truth, low, high in zip(truths, control, canary, strict=True):
-            if truth.is_share and not bool(np.all((low > 0) & (low < 1) & (high >= 0) & (high <= 1))):
+        later = tuple(None if a is None or b is None else (a, b) for a, b in zip(*shares, strict=True))
+        for truth, low, high, cells in zip(truths, control, canary, later, strict=True):
+            good = (low > 0) & (low < 1) & (high >= 0) & (high <= 1)
+            if cells is not None:  # a person has one event, before the looks where there are fewer too
+                good &= np.maximum(*cells).sum(axis=1) <= 1
+            if truth.is_share and not bool(np.all(good)):
                 raise PlanError(
                     f"{truth.guardrail.label}: rates between {min(low.min(), high.min()):.3g} and "
                     f"{max(low.max(), high.max()):.3g} in stage {stage.name!r}; expected between 0 and 1"
                 )
         margins = tuple(_margin(truth, following, harm_budget) for truth in truths)
-        found.append(StageRates(stage, control, canary, margins))
+        found.append(StageRates(stage, control, canary, margins, later))
     return tuple(found)
+
+
+def _of_arm(
+    truth: Truth,
+    factor: np.ndarray,
+    scenario: Scenario,
+    population: Population,
+    stage: StageLooks,
+    arm: str,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A guardrail's rates before each look, and where its events come later, when those come."""
+    where = (scenario, population, stage.name, stage.times_us, arm)
+    if not truth.delay:
+        return truth.base * factor * truth.ratios(*where), None
+    metric = truth.guardrail.metric
+    shares, ever = events_by_look(
+        np.concatenate([[0.0], stage.hours]),
+        truth.base * factor,
+        truth.ages(*where),
+        truth.delay,
+        within=metric.window[1] / 3600,
+        by_age=getattr(metric, "by_age", False),
+    )
+    return ever, shares
 
 
 def _margin(truth: Truth, following: StageLooks | None, harm_budget: float | None) -> float:

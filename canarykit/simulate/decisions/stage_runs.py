@@ -15,6 +15,7 @@ from canarykit.health.decision import Evidence, Row, Rules, decide, log_threshol
 from canarykit.health.evidence.event_evidence import LOST, event_mixtures, standing_safety
 from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
+from canarykit.simulate.decisions.delayed import draw_delayed
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
@@ -104,6 +105,13 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
         if not truth.is_share:
             pairs.append(_values(truth, canary, control, low, high, draw, place))
             parts.append(None)
+            continue
+        later = rates.later[place] if rates.later else None
+        if later is not None:
+            ordered = _parts if truth.base > RARE else None
+            ours, theirs, part = draw_delayed(*later, canary, control, draw, place, ordered)
+            pairs.append((ours, theirs))
+            parts.append(part)
             continue
         theirs = _hit(draw(f"{place}theirs"), control, low)
         ours = _hit(draw(f"{place}ours"), canary, low)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
 __all__ = [
+    "Ages",
+    "Delays",
     "Rates",
     "Truth",
     "lognormal_quantile",
@@ -36,6 +38,10 @@ __all__ = [
 
 Rates = Mapping[str, float | tuple[float, float]]
 """By a guardrail's label: the control's share of people, its mean, or mean and standard deviation."""
+Delays = Mapping[str, str]
+"""By a guardrail's label: the mean time from exposure to event."""
+Ages = Sequence[tuple[np.ndarray, float]]
+"""An effect by the time since the exposure: terms of a factor by interval, and a rate an hour of fading."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,15 @@ class Truth:
     spread
         Standard deviation of a person's value; 0 for share metrics, which need none. Of a quantile, that
         of values whose mean is known as well: its evidence is simulated as that of a mean (approximate).
+    delay
+        Mean hours from exposure to event; 0 for at once.
     """
 
     guardrail: Guardrail
     base: float
     quantities: tuple[str, ...]
     spread: float = 0.0
+    delay: float = 0.0
 
     @property
     def is_share(self) -> bool:
@@ -88,8 +97,22 @@ class Truth:
     def ratios(
         self, scenario: Scenario, population: Population, stage: str, times_us: np.ndarray, variant: str
     ) -> np.ndarray:
-        """What the variant's base is multiplied by, at each look of a stage."""
-        ratio = np.ones(len(times_us))
+        """What the variant's base is multiplied by, at each look of a stage; effects are at full size."""
+        terms = self.ages(scenario, population, stage, times_us, variant, changing=False)
+        return np.asarray(sum(factor for factor, _ in terms))
+
+    def ages(
+        self,
+        scenario: Scenario,
+        population: Population,
+        stage: str,
+        times_us: np.ndarray,
+        variant: str,
+        *,
+        changing: bool = True,
+    ) -> Ages:
+        """The same as a sum of terms that fade with the time since the exposure, each at its own rate."""
+        terms: list[tuple[np.ndarray, float]] = [(np.ones(len(times_us)), 0.0)]
         for effect in scenario.effects:
             applies = effect.variant is None or effect.variant == variant
             if effect.quantity not in self.quantities or not applies:
@@ -101,8 +124,14 @@ class Truth:
                 inside &= times_us >= micros(effect.since)
             if effect.until is not None:
                 inside &= times_us < micros(effect.until)
-            ratio *= np.where(inside, 1.0 + self.strength(effect, scenario, population), 1.0)
-        return ratio
+            added = np.where(inside, self.strength(effect, scenario, population), 0.0)
+            own = [(added, 0.0)]
+            if changing and effect.fades_after is not None:
+                own = [(added, 1 / (24 * effect.fades_after))]
+            elif changing and effect.grows_over is not None:
+                own.append((-added, 1 / (24 * effect.grows_over)))
+            terms += [(factor * more, rate + fading) for factor, rate in terms for more, fading in own]
+        return terms
 
     def strength(self, effect: Effect, scenario: Scenario, population: Population) -> float:
         """What an effect adds to the base as a part of it, over all people."""
@@ -113,12 +142,14 @@ class Truth:
         return strength
 
 
-def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Rates | None = None) -> Truth:
+def truth_of(
+    guardrail: Guardrail, scenario: Scenario, rates: Rates | None = None, delays: Delays | None = None
+) -> Truth:
     """The truth behind a guardrail; `rates` overrides the control's rate by the guardrail's label.
 
-    Rates are per exposed person with one session each, the moment they are exposed; errors are those of the
-    client. What the scenario knows nothing of can be simulated with the rate given (of a value: with mean
-    and standard deviation), and no effect touches it.
+    Rates are per exposed person with one session each, the moment they are exposed or after `delays`; errors
+    are those of the client. What the scenario knows nothing of can be simulated with the rate given (of a
+    value: with mean and standard deviation), and no effect touches it.
     """
     metric = guardrail.metric
     said = (rates or {}).get(guardrail.label)
@@ -133,7 +164,8 @@ def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Rates | None = Non
         base = base if given is None else given
         if not 0 < base < 1:
             raise PlanError(f"{guardrail.label}: its rate is {base}; expected a fraction between 0 and 1")
-        return Truth(guardrail, base, quantities)
+        return Truth(guardrail, base, quantities, delay=_hours_of(guardrail, delays))
+    _hours_of(guardrail, delays)
     found = _value_truth(metric, guardrail.label, scenario)
     if given is not None and given_spread is not None:
         if not (given > 0 and given_spread > 0):
@@ -145,6 +177,22 @@ def truth_of(guardrail: Guardrail, scenario: Scenario, rates: Rates | None = Non
         raise _cannot(guardrail)
     mean, spread, quantities = found
     return Truth(guardrail, mean if given is None else given, quantities, spread)
+
+
+def _hours_of(guardrail: Guardrail, delays: Delays | None) -> float:
+    """Mean hours from exposure to event; 0 where nothing is said."""
+    said = (delays or {}).get(guardrail.label)
+    if said is None:
+        return 0.0
+    if not isinstance(guardrail.metric, ShareMetric):
+        raise PlanError(
+            f"delays has {guardrail.label!r}, a value; only events that people have once come later"
+        )
+    if guardrail.metric.window[0] > 0:
+        raise PlanError(
+            f"delays has {guardrail.label!r}, which says itself when its events come; leave it out"
+        )
+    return duration(said, name=f"the delay of {guardrail.label!r}") / 3600
 
 
 def _share_truth(
@@ -241,12 +289,16 @@ def _cannot(guardrail: Guardrail) -> PlanError:
     )
 
 
-def require_labels(rates: Rates | None, guardrails: Sequence[Guardrail]) -> None:
-    """Rates are given by a guardrail's label; a rate of none of them would be passed over."""
+def require_labels(
+    rates: Rates | None, guardrails: Sequence[Guardrail], delays: Delays | None = None
+) -> None:
+    """Rates and delays are given by a guardrail's label; those of none of them would be passed over."""
     labels = [item.label for item in guardrails]
-    for name in rates or {}:
-        if name not in labels:
-            raise PlanError(f"rates has {name!r}, the label of no guardrail; {did_you_mean(name, labels)}")
+    for what, given in (("rates", rates), ("delays", delays)):
+        for name in given or {}:
+            if name not in labels:
+                hint = did_you_mean(name, labels)
+                raise PlanError(f"{what} has {name!r}, the label of no guardrail; {hint}")
 
 
 def require_units(
@@ -306,14 +358,21 @@ def _is_waited_for(fault: Fault) -> bool:
     return fault.kind == "late data" and always and fault.share > SEEN_LATE
 
 
-def not_simulated(scenario: Scenario) -> tuple[Note, ...]:
+def not_simulated(scenario: Scenario, truths: Sequence[Truth]) -> tuple[Note, ...]:
     """What a scenario says and simulated counts do not have."""
-    changing = sum(item.fades_after is not None or item.grows_over is not None for item in scenario.effects)
+    at_once = {quantity for truth in truths if not truth.delay for quantity in truth.quantities}
+    changing = sum(
+        (item.fades_after is not None or item.grows_over is not None) and item.quantity in at_once
+        for item in scenario.effects
+    )
     kinds = [item.kind for item in scenario.faults if not _is_waited_for(item)]
     faults = ", ".join(dict.fromkeys(kinds))
     left_out = (
         Note(
-            "at_full_size", "effects that fade or grow with a person's days are taken at full size", changing
+            "at_full_size",
+            "effects that fade or grow with a person's days are at full size where events come at once; say "
+            "in delays how long after the exposure they come",
+            changing,
         ),
         Note(
             "no_faults",

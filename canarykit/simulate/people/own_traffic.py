@@ -187,9 +187,11 @@ def rates_like(
             continue
         rates[guardrail.label] = rate if spread is None else (rate, spread)
         if delay is not None and delay > SLOW:
+            mean = f"{max(round(delay / math.log(2) / 3600), 1)}h"
             text = (
                 f"{guardrail.label}: half of the people have it only after {format_value(delay, 'seconds')}; "
-                "simulated decisions take events at once, so real ones come that much later"
+                "simulated decisions take events at once, so real ones come that much later. Beside "
+                f"delays={{{guardrail.label!r}: {mean!r}}} the rate is that of all who ever have it"
             )
             notes.append(Note("late", text))
     return PresentRates(traffic, rates, tuple(rows), tuple(notes))

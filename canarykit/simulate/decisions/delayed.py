@@ -1,0 +1,175 @@
+"""Events that come later than the exposure: who came in before one look and has it before another.
+
+The delay of a person who has the event is exponential. An effect multiplies the share of the people who have
+it at each moment, so it may begin or end in between, and fade or grow with the time since the exposure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from canarykit.simulate.decisions.binomial_counts import binomial
+from canarykit.simulate.log.streams import Streams
+
+if TYPE_CHECKING:
+    from canarykit.simulate.decisions.truth import Ages
+
+__all__ = ["draw_delayed", "events_by_look"]
+
+NEVER = 1e-12
+"""Chance below which a cell of people and events is taken to be empty."""
+
+Parts = Callable[..., np.ndarray]
+
+
+def events_by_look(
+    edges: np.ndarray, base: np.ndarray, ages: Ages, delay: float, *, within: float, by_age: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the people who came in before each look that have the event before each look, and ever.
+
+    Parameters
+    ----------
+    edges
+        Ends of the intervals between looks in hours, the beginning first.
+    base
+        Share of the people with the event, by the interval in which it comes.
+    ages
+        What it is multiplied by: terms of a factor by interval and the rate an hour at which it fades.
+    delay
+        Mean hours from exposure to the event.
+    within
+        Hours after the exposure in which events count, all of those of the base share; may be infinite.
+    by_age
+        Whether an event counts once the last of those who came in before the same look has been there as
+        long (`TimeToEvent`).
+
+    Returns
+    -------
+    numpy.ndarray, numpy.ndarray
+        (people's look, event's look), and the share of each people's look that has it ever.
+
+    Examples
+    --------
+    >>> edges, always = np.array([0.0, 1.0, 2.0]), [(np.ones(2), 0.0)]
+    >>> shares, ever = events_by_look(edges, np.full(2, 0.6), always, 1.0, within=np.inf, by_age=False)
+    >>> shares.round(3).tolist(), ever.round(3).tolist()
+    ([[0.221, 0.24], [0.0, 0.221]], [0.6, 0.6])
+    """
+    shares, ever = np.zeros((len(base), len(base))), np.zeros(len(base))
+    for factor, fading in ages:
+        by_then = _by_then(edges, delay, fading, within, by_age)
+        each = np.diff(by_then, axis=1, prepend=0.0)
+        all_of_it = _reached(np.array(math.inf), delay, fading, within)
+        shares += each * (base * factor)
+        ever += (each * (base * factor)).sum(axis=1) + (all_of_it - by_then[:, -1]) * base[-1] * factor[-1]
+    return np.maximum(shares, 0.0), ever  # rounding
+
+
+def _by_then(edges: np.ndarray, delay: float, fading: float, within: float, by_age: bool) -> np.ndarray:
+    """Part of the events of those who came in before a look (rows) that has come by each look (columns)."""
+    begins, ends = edges[:-1, None], edges[1:, None]
+    looks = edges[None, 1:]
+    if by_age:
+        return _reached(looks - ends, delay, fading, within)
+    total = _summed(looks - begins, delay, fading, within) - _summed(looks - ends, delay, fading, within)
+    return np.asarray(total / (ends - begins))
+
+
+def _reached(age: np.ndarray, delay: float, fading: float, within: float) -> np.ndarray:
+    """Part of the events that has come by an age, each counted by what is left of its effect."""
+    rate = 1 / delay + fading
+    counted = np.minimum(np.maximum(age, 0.0), within)
+    return np.asarray(-np.expm1(-rate * counted) / (rate * delay * -math.expm1(-within / delay)))
+
+
+def _summed(age: np.ndarray, delay: float, fading: float, within: float) -> np.ndarray:
+    """The same, summed over all ages up to one: people come in evenly between two looks."""
+    rate = 1 / delay + fading
+    age = np.maximum(age, 0.0)
+    inside = np.minimum(age, within)
+    level = 1 / (rate * delay * -math.expm1(-within / delay))
+    beyond = (age - inside) * _reached(inside, delay, fading, within)
+    return np.asarray(level * (inside + np.expm1(-rate * inside) / rate) + beyond)
+
+
+def draw_delayed(
+    low: np.ndarray,
+    high: np.ndarray,
+    canary: np.ndarray,
+    control: np.ndarray,
+    draw: Streams,
+    place: int,
+    parts: Parts | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Events of both arms at each look, and the canary's part of those they are compared with.
+
+    Parameters
+    ----------
+    low, high
+        Chances of the control and of the canary, (people's look, event's look).
+    canary, control
+        People who came in before each look, (runs, looks).
+    draw, place
+        Streams of the block, and the guardrail's place in their names.
+    parts
+        Draws the canary's part among those left; None where events are so rare that it is the planned share.
+    """
+    shape, n_looks = canary.shape, canary.shape[1]
+    names = ("theirs", "ours", "more", "less", "order")
+    theirs_of, ours_of, more_of, less_of, order_of = (draw(f"{place}{name}") for name in names)
+    common = np.minimum(low, high)
+    if parts is None:
+        ours = ours_of.poisson(canary @ low)
+        if (high < low).any():
+            expected = canary @ low
+            ours = binomial(
+                less_of, ours, np.where(expected > 0, canary @ common / np.maximum(expected, 1e-300), 0)
+            )
+        if (high > low).any():
+            ours = ours + more_of.poisson(canary @ (high - common))
+        return ours, theirs_of.poisson(control @ low), None
+    ours, theirs, weighed = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape)
+    may, at_risk, others = canary.astype(np.int64), canary.astype(np.int64), control.astype(np.int64)
+    gone, gone_ours = np.zeros(n_looks), np.zeros(n_looks)
+    for lag in range(n_looks):
+        who = np.arange(n_looks - lag)
+        p, q, both = (chances[who, who + lag] for chances in (low, high, common))
+        if not np.any(np.maximum(p, q) > NEVER):
+            continue
+        here = slice(0, n_looks - lag)
+        they = binomial(theirs_of, others[:, here], _left(p, gone[here]))
+        base = binomial(ours_of, may[:, here], _left(p, gone_ours[here]))
+        may[:, here] -= base
+        we = (
+            binomial(less_of, base, np.where(p > 0, both / np.maximum(p, 1e-300), 0.0))
+            if np.any(q < p)
+            else base
+        )
+        gone[here] += p
+        gone_ours[here] += p
+        if np.any(q > p):
+            extra = binomial(more_of, may[:, here], _left(q - both, gone_ours[here]))
+            may[:, here] -= extra
+            we = we + extra
+            gone_ours[here] += q - both
+        happened = we + they
+        some = happened > 0
+        part = parts(order_of, we[some], they[some], at_risk[:, here][some], others[:, here][some])
+        weight = np.zeros(happened.shape)
+        weight[some] = part * happened[some]
+        ours[:, lag:] += we
+        theirs[:, lag:] += they
+        weighed[:, lag:] += weight
+        at_risk[:, here] -= we
+        others[:, here] -= they
+    both_arms = ours + theirs
+    return ours, theirs, np.where(both_arms > 0, weighed / np.maximum(both_arms, 1), 0.5)
+
+
+def _left(chance: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """The chance among those who have not had it before."""
+    return np.clip(chance / np.maximum(1 - gone, 1e-12), 0.0, 1.0)
