@@ -196,3 +196,9 @@ print(sum(map(sum, funnel.counts.values())) > 0, "numba" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+def test_a_funnel_that_people_walked_to_its_end_asks_for_no_names(monkeypatch):
+    log = log_of(saw("ada", 0, "test"), ("ada", 1, "a", {"$feature/new": "test"}), ("ada", 2, "b", {}))
+    monkeypatch.setattr(ck.EventLog, "event_names", lambda log: pytest.fail("one more pass over the events"))
+    assert ck.funnel_by_flag(log, ["a", "b"], flag="new").counts["test"] == [1, 1]

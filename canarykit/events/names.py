@@ -76,11 +76,12 @@ def check_events(log: EventLog, names: Iterable[str | None]) -> tuple[Note, ...]
     DataError
         For a name that looks like a misspelling of an event the log has.
     """
-    known = log.event_names()
+    asked = dict.fromkeys(name for name in names if name is not None)
+    known = log.event_names() if asked else {}
     if not known:
         return ()
     notes = []
-    for name in dict.fromkeys(name for name in names if name is not None):
+    for name in asked:
         if name in known:
             continue
         _refuse_misspelling("the log has no event", name, known)

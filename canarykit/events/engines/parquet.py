@@ -24,7 +24,7 @@ from canarykit.events.engines.duckdb.engine import row_bytes
 from canarykit.events.engines.json_lines import JsonLines
 from canarykit.events.engines.repeats import ORDER
 from canarykit.events.engines.row_groups import RowGroups
-from canarykit.events.fields import Query
+from canarykit.events.fields import Column, Field, Query
 from canarykit.events.locations import ExportFile, hive_columns, reason_of
 from canarykit.events.remembered import CacheFolder, LogColumns, cache_folder, layout_of
 from canarykit.events.remembered.layout import Layout
@@ -256,7 +256,13 @@ class ParquetEngine(DuckDBEngine):
 
     @_names_files
     def event_names(self) -> dict[str, int]:
-        """Counted on narrow columns, else by DuckDB."""
+        """Counted in the column of names where the footers say that all rows count, else as rows are read."""
+        if not self._repeats and (self._narrow is None or self.groups.misses_nothing(self.mapping)):
+            person = Field("person_id", (), is_person=True)
+            name = Field("event", (Column(self.mapping["event"]),))
+            plan = self.groups.plan(Query((name,), None, None, None, (), person), self.mapping, self.zone)
+            if plan is not None:
+                return self.groups.event_names(plan)
         return self._narrow.event_names() if self._narrow and self._is_narrow() else super().event_names()
 
     @_names_files

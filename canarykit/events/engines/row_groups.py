@@ -6,6 +6,7 @@ Only for questions without JSON, joins or duplicates; everything else goes throu
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -183,7 +184,10 @@ class RowGroups:
             return None
         if query.events is not None and "$snapshot" in query.events:
             return None
-        columns = dict.fromkeys([mapping["event"], mapping["timestamp"]])
+        windowed = query.since is not None or query.until is not None
+        columns = dict.fromkeys([mapping["event"]])
+        if windowed or any(self._statistics(mapping["timestamp"], "null_count") or [1]):
+            columns[mapping["timestamp"]] = None  # else every row has one, and nobody asks which
         for field in query.stored():
             for part in field.parts:
                 if not isinstance(part, Column) or not self._readable(part.name, field):
@@ -230,6 +234,15 @@ class RowGroups:
                     if chunk.path_in_schema.partition(".")[0] in wanted:
                         total += max(chunk.total_uncompressed_size, 2 * row_group.num_rows)
         return float(total)
+
+    def event_names(self, plan: PlainPlan) -> dict[str, int]:
+        """How many kept rows there are of each name, most frequent first."""
+        counts: Counter[str] = Counter()
+        for table in self.tables(plan):
+            for chunk in table.column("event").chunks:
+                numbers = np.bincount(chunk.indices.to_numpy(), minlength=len(chunk.dictionary))
+                counts.update(dict(zip(chunk.dictionary.to_pylist(), numbers.tolist(), strict=True)))
+        return dict(sorted((+counts).items(), key=lambda pair: (-pair[1], pair[0])))
 
     def table(self, plan: PlainPlan) -> pa.Table:
         """All kept rows as one table."""
@@ -353,9 +366,10 @@ def _wanted(chunk: pa.DictionaryArray, events: tuple[str, ...] | None) -> list[b
 
 def _rows(columns: Mapping[str, Any], wanted: list[list[bool]], plan: PlainPlan) -> np.ndarray | None:
     """Mask of the rows to keep; None for all. Rows without a time never are."""
-    query, event = plan.query, columns[plan.event]
-    time = utc_time(columns[plan.time], plan.time, "UTC")
-    kept = pc.is_valid(time).to_numpy() if time.null_count else None
+    query, event, kept = plan.query, columns[plan.event], None
+    if plan.time in columns:
+        time = utc_time(columns[plan.time], plan.time, "UTC")
+        kept = pc.is_valid(time).to_numpy() if time.null_count else None
     if query.exact or query.events is None:
         masks = [_named(*pair) for pair in zip(event.chunks, wanted, strict=True)]
         if not all(mask is None for mask in masks):
