@@ -23,7 +23,7 @@ from benchmarks.calibrate import tails  # noqa: E402
 from canarykit.compiler import can_compile  # noqa: E402
 from canarykit.funnels.answers.compare import _any_look  # noqa: E402
 from canarykit.health.evidence.event_evidence import share_evidence  # noqa: E402
-from canarykit.metrics import Conversion, Count, Total  # noqa: E402
+from canarykit.metrics import Conversion, Count, TimeToEvent, Total  # noqa: E402
 from canarykit.metrics.risk import risk_sets  # noqa: E402
 
 START = pd.Timestamp("2026-09-07T00:00:00Z")
@@ -108,6 +108,51 @@ def test_calls_between_the_looks_see_what_evaluate_stage_sees_then():
     assert max(log_e) > 0
     assert reached(drawn, harm, max(log_e) - 1e-9, 4, pieces=2)[0]
     assert not reached(drawn, harm, max(log_e) + 1e-9, 4, pieces=2)[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "metric, past",
+    [(TimeToEvent("paid"), None), (Conversion("paid", cuped="14d"), "95% after 0.05 h")],
+)
+def test_times_and_people_with_a_past_judged_at_once_show_what_evaluate_stage_shows(metric, past):
+    guardrail = ck.Guardrail(metric, margin_ratio=0.95)
+    people = draw_releases(
+        np.random.default_rng(8),
+        1,
+        HAZARDS["30% after 1 h"],
+        (Stage(0.4, 0, 12),),
+        60,
+        ratio=0.5,
+        past=HAZARDS[past] if past else None,
+    )
+    start, _, first, canary = people.columns
+    had = np.arange(len(start)) >= people.groups[0, 0, 2] if past else np.zeros(len(start), bool)
+    paid = np.flatnonzero(first >= 0)
+    who = np.concatenate([paid, np.flatnonzero(had)])
+    when = np.concatenate([first[paid], start[had] - 24 * HOUR])
+    log = log_of(start, canary, who, when, np.ones(len(who)))
+    as_of = START + pd.Timedelta(hours=12)
+    report = ck.evaluate_stage(log, plan_of(0.4, 12), "half", guardrail, as_of=as_of, segments=())
+    drawn = people.against_control(1, swapped=True)
+    options = {"origins": np.array([0]), "looks": np.array([12]), "step": HOUR}
+    shown, by_age = report.series.guardrails[0], isinstance(metric, TimeToEvent)
+    pairs = zip(events.mixtures_of(guardrail), (shown.harm_log_e, shown.safe_log_e), strict=True)
+    for mixture, log_e in pairs:
+        best = max(log_e.max(), 0.0)
+        again = [
+            crossed(drawn.groups, drawn.columns, mixture, best + bit, by_age=by_age, **options)[0, 0]
+            for bit in (-1e-9, 1e-9)
+        ]
+        assert again == [True, False] or best == 0
+    assert shown.harm_log_e.max() > 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("cells", [events.time_cells()[:1], events.past_cells()[1:2]])
+def test_times_and_people_with_a_past_keep_the_promise(cells):
+    for cell in cells:
+        assert events.share_of_cell(cell, 400, [3]) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
 
 
 @needs_compiler

@@ -10,17 +10,21 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+import canarykit as ck  # noqa: E402
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import calibrate  # noqa: E402
-from benchmarks.calibrate import oracle, simulated_and_judged  # noqa: E402
+from benchmarks.calibrate import failed_flags, oracle, simulated_and_judged  # noqa: E402
 from benchmarks.tables.judged import judged  # noqa: E402
 from canarykit.compiler import can_compile  # noqa: E402
 
+START = pd.Timestamp("2026-09-07T00:00:00Z")
+HOUR = 3_600_000_000
 RUNS = {
     "brownian": 1000,
     "harm_budget": 1500,
@@ -30,6 +34,7 @@ RUNS = {
     "amounts_that_fell": 20,
     "several_arms": 200,
     "logins": 20,
+    "flags_that_failed": 50,
     "events_to_harm": 40,
     "agreement": 24,
     "people_to_a_mismatch": 40,
@@ -181,3 +186,41 @@ def test_the_best_mixture_reaches_its_threshold_as_the_programme_says():
         known = np.log(20) / (p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p)))
         gained = p * np.log(2 * part) + (1 - p) * np.log(2 * (1 - part))
         assert weights @ np.exp(multiple * known * gained) >= 20 * 0.99
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_release_is_held_for_failed_flags_where_evaluate_stage_holds_it(seed):
+    rng = np.random.default_rng(seed)
+    plan = ck.RolloutPlan(
+        "f", (ck.Stage.for_share("half", 50, dwell="24h"),), starts_at="2026-09-07T00:00:00Z"
+    )
+    n = 24 * 60
+    start = np.sort((rng.random(n) * 24 * HOUR).astype(np.int64))
+    names = np.array([f"user-{seed}-{k}" for k in range(n)])
+    answers = ck.evaluate_flag(plan.flag_at("half"), pd.DataFrame({"distinct_id": names}))["value"]
+    canary, failed = (answers == "true").to_numpy(bool), rng.random(n) < 0.1
+    rate = np.where(failed & canary, (0.1, 0.1, 0.35, 0.6)[seed], 0.1)
+    first = np.where(rng.random(n) < rate, np.minimum(start + HOUR // 60, 24 * HOUR - 1), -1)
+    hit = first >= 0
+    frame = pd.DataFrame(
+        {
+            "event": ["$feature_flag_called"] * n + ["$exception"] * int(hit.sum()),
+            "distinct_id": np.concatenate([names, names[hit]]),
+            "timestamp": START + pd.to_timedelta(np.concatenate([start, first[hit]]), unit="us"),
+            "$feature_flag": ["f"] * n + [None] * int(hit.sum()),
+            "$feature_flag_response": [
+                *np.where(failed, None, np.where(canary, "true", "false")),
+                *[None] * int(hit.sum()),
+            ],
+        }
+    )
+    wide = ck.Guardrail("$exception", margin_ratio=3.0)
+    report = ck.evaluate_stage(
+        ck.EventLog(frame), plan, "half", wide, as_of=START + pd.Timedelta("24h"), segments=()
+    )
+    columns = [column[failed] for column in (start, start, first, canary.astype(int))]
+    split, worse, _, _ = failed_flags.doubts_at(columns, 0.5, 23, proven=True)
+    meaning = report.check("flag without a value").meaning
+    assert ("went worse with the canary" in meaning) == worse == (seed >= 2)
+    assert ("fails in one arm more often" in meaning) == split
+    assert (report.verdict is ck.Verdict.PROMOTE) == (seed < 2)

@@ -276,6 +276,19 @@ def test_events_that_stopped_arriving_are_held():
     report = judge(make_release(days=0.5), as_of="2026-09-21T12:00:00Z")
     assert report.row is Row.TOO_LITTLE_AFTER_GRACE
     assert "no fresh events" in report.reason
+    assert "got worse" not in report.reason
+
+
+def test_harm_shown_before_the_events_stopped_is_held_and_stands_first_in_the_headline():
+    errors = ck.Guardrail("$exception", margin_ratio=1.25)
+    report = judge(
+        make_release(base=0.1, harm=2.5, days=0.5), as_of="2026-09-21T12:00:00Z", guardrails=errors
+    )
+    assert (report.row, report.verdict) == (Row.TOO_LITTLE_AFTER_GRACE, ck.Verdict.HOLD)
+    harm, missing = report.reason.split(", as far as the data go. ")
+    assert "people with $exception got worse (" in harm
+    assert "no fresh events" in missing
+    assert report.next_steps[0].startswith("Harm was shown before: roll the flag back if")
 
 
 def test_no_events_after_the_exposure_prove_nothing():

@@ -11,9 +11,11 @@ from typing import Any
 
 from benchmarks.attacks.events import (
     at_the_margin,
+    compared_by_the_past,
     events_of_all_kinds,
     looks_of_all_kinds,
     ramps,
+    times_to_events,
     variants,
 )
 from benchmarks.attacks.limits import funnels_compared, limits_kept
@@ -32,6 +34,8 @@ PARTS = (
     ramps,
     variants,
     at_the_margin,
+    times_to_events,
+    compared_by_the_past,
     values_unchanged,
     values_at_the_margin,
     quantiles_kept,

@@ -20,11 +20,13 @@ from canarykit.stats import EventMixture
 __all__ = [
     "Cell",
     "at_the_margin",
+    "compared_by_the_past",
     "events_of_all_kinds",
     "looks_of_all_kinds",
     "mixtures_of",
     "ramps",
     "share_of_cell",
+    "times_to_events",
     "variants",
 ]
 
@@ -60,6 +62,11 @@ class Cell:
         one sequence over the stages with all of the evidence.
     arms, window
         Variants beside the control, and hours in which an event counts.
+    by_age
+        Whether it is the time to the event that is judged.
+    past
+        Name in `HAZARDS` for the half of the people who had the event before, compared among themselves;
+        empty where the past is not asked for.
     """
 
     hazard: str
@@ -73,19 +80,23 @@ class Cell:
     scope: str = "stage alone"
     arms: int = 1
     window: float = math.inf
+    by_age: bool = False
+    past: str = ""
 
     @property
     def people(self) -> tuple[Any, ...]:
         """What decides who comes in and what happens to them; labels only where no effect hangs on them."""
         free = len(self.stages) == 1 and self.ratio == 1 and self.arms == 1
         stages = self.stages[0].until if free else self.stages
-        return self.hazard, stages, self.traffic, self.ratio, self.arms, self.window
+        return self.hazard, self.past, stages, self.traffic, self.ratio, self.arms, self.window
 
     @property
     def words(self) -> str:
         """What a table calls it."""
         shares = "/".join(f"{100 * stage.share:g}" for stage in self.stages)
-        parts = [self.hazard, f"{self.traffic:g} an hour", f"canary {shares} %", f"margin {self.margin:g}"]
+        what = f"time to {self.hazard}" if self.by_age else self.hazard
+        what += f"; who had it before: {self.past}" if self.past else ""
+        parts = [what, f"{self.traffic:g} an hour", f"canary {shares} %", f"margin {self.margin:g}"]
         if self.arms > 1:
             parts.append(f"{self.arms} variants")
         if math.isfinite(self.window):
@@ -130,6 +141,7 @@ def shares_of_cells(cells: list[Cell], runs: int, seed: list[int]) -> list[float
             arms=cell.arms,
             window=cell.window,
             returning=1.0 if cell.ratio == 1 else 0.0,
+            past=HAZARDS[cell.past] if cell.past else None,
         )
         for place, one in enumerate(cells):
             if place and one.stages != cell.stages:
@@ -159,6 +171,7 @@ def _reached(cell: Cell, drawn: Releases) -> np.ndarray:
     looks = np.array([round((stage.until - stage.since) * HOUR) // cell.step for stage in cell.stages])
     origins = np.array([round(stage.since * HOUR) for stage in cell.stages])
     options: dict[str, Any] = {"origins": origins, "looks": looks, "step": cell.step, "pieces": cell.pieces}
+    options["by_age"] = cell.by_age
     any_arm: Any = False
     for arm in range(1, cell.arms + 1):
         both = [drawn.against_control(arm, swapped=worse == "lower", once=once) for once in (False, True)]
@@ -274,3 +287,79 @@ def margin_cells() -> list[Cell]:
 def at_the_margin(rows: int, rng: int = 78) -> Iterator[dict[str, Any]]:
     """False promotions: safety is ever shown of a release that lies exactly at the margin."""
     yield from _lines("promoted though exactly at the margin", margin_cells(), rows, rng)
+
+
+def time_cells() -> list[Cell]:
+    """How soon an event comes: every hazard, windows, moving calls, ramps; hazards exactly at the margin."""
+    names = [name for name in HAZARDS if "in all" not in name]
+    found = [
+        Cell(
+            name,
+            (Stage((0.05, 0.5, 0.95)[i % 3], 0, 36.0),),
+            (20, 80)[i % 2],
+            (0.8, 1.25)[i % 2],
+            by_age=True,
+        )
+        for i, name in enumerate(names)
+    ]
+    common = ("60% after 0.05 h", "95% after 1 h", "30% after 12 h", "outbreaks")
+    half = (Stage(0.5, 0, 36.0),)
+    found += [
+        Cell(name, half, 50, 0.8, window=hours, by_age=True) for name, hours in product(common, (1, 12))
+    ]
+    found += [Cell(name, half, 50, 0.9, pieces=12, by_age=True) for name in common]
+    found += [
+        Cell(name, RAMP, 40, 0.9, scope=scope, by_age=True)
+        for name, scope in product(common, ("stage", "rollout"))
+    ]
+    proportional = [name for name in names if "%" in name] + ["hazard falls", "hazard rises"]
+    for i, name in enumerate(proportional):
+        for share, margin in ((0.5, (0.8, 1.25)[i % 2]), (0.1, 2.0), (0.9, 0.8)):
+            stage = (Stage(share, 0, 36.0),)
+            found.append(Cell(name, stage, 60, margin, ratio=margin, side="safe", by_age=True))
+    return found
+
+
+def times_to_events(rows: int, rng: int = 84) -> Iterator[dict[str, Any]]:
+    """A time to an event that did not change, rolled back, and one exactly at the margin, promoted."""
+    yield from _two_tables("time to an event", time_cells(), rows, rng)
+
+
+def past_cells() -> list[Cell]:
+    """Half of the people had the event before, and have it more or less often, or sooner, than the others."""
+    pairs = (
+        ("10% after 0.05 h", "95% after 0.05 h"), ("30% after 1 h", "80% after 1 h"),
+        ("10% after 12 h", "60% after 0.05 h"), ("95% after 12 h", "95% after 0.05 h"),
+        ("hazard falls", "hazard rises"), ("30% after 12 h", "30% after 12 h"),
+    )  # fmt: skip
+    found = [
+        Cell(name, (Stage(share, 0, 36.0),), traffic, (0.95, 1.25)[i % 2], past=past)
+        for i, ((name, past), share, traffic) in enumerate(product(pairs, (0.05, 0.5, 0.95), (20, 80)))
+    ]
+    found += [
+        Cell(name, RAMP, 40, 0.95, scope=scope, past=past)
+        for (name, past), scope in product(pairs[:3], ("stage", "rollout"))
+    ]
+    found += [Cell(name, (Stage(0.5, 0, 36.0),), 50, 0.95, pieces=12, past=past) for name, past in pairs[:3]]
+    shares = (
+        ("10% in all after 0.05 h", "60% in all after 0.05 h"),
+        ("30% in all after 12 h", "60% in all after 12 h"),
+    )
+    margins = ((0.5, 1.25), (0.1, 0.9), (0.9, 0.9))
+    return found + [
+        Cell(name, (Stage(share, 0, 36.0),), 60, margin, ratio=margin, side="safe", past=past)
+        for (name, past), (share, margin) in product(shares, margins)
+    ]
+
+
+def compared_by_the_past(rows: int, rng: int = 85) -> Iterator[dict[str, Any]]:
+    """Shares with `cuped` that did not change, rolled back, and those exactly at the margin, promoted."""
+    yield from _two_tables("compared by the past", past_cells(), rows, rng)
+
+
+def _two_tables(what: str, cells: list[Cell], rows: int, rng: int) -> Iterator[dict[str, Any]]:
+    for side, words in (
+        ("harm", "rolled back though nothing changed"),
+        ("safe", "promoted exactly at the margin"),
+    ):
+        yield from _lines(f"{what}, {words}", [cell for cell in cells if cell.side == side], rows, rng)

@@ -28,14 +28,15 @@ def crossed(
     step: int,
     pieces: int = 1,
     pooled: bool = False,
+    by_age: bool = False,
 ) -> np.ndarray:
     """Whether each release's evidence ever reaches `needed`, by stage.
 
     Parameters
     ----------
     groups
-        (releases, stages, kinds + 1): where the people of each kind (new, returning) begin and end in the
-        columns; within, they are ordered by when they come in.
+        (releases, stages, kinds + 1): where the people of each kind (new, returning; with the event before,
+        or not) begin and end in the columns; within, they are ordered by when they come in.
     columns
         Start, end of the time at risk, first event (-1: none), all in microseconds, and who has the canary.
     mixture, needed
@@ -46,13 +47,15 @@ def crossed(
         Microseconds of a look, and evaluations within it: at the moments in between, and at its end.
     pooled
         Whether the evidence goes on over the stages; then every stage after the crossing counts as crossed.
+    by_age
+        Whether people are compared at the same time since they came in, as a time to an event is.
     """
     grid = mixture.grid
     null = mixture.null_ratio
     needed = np.broadcast_to(np.asarray(needed, float), looks.shape).copy()
     return _crossed(
         groups, *columns, grid.ratios, grid.log_ratios, grid.log_weights, null, needed,
-        origins, looks, step, pieces, pooled,
+        origins, looks, step, pieces, pooled, by_age,
     )  # fmt: skip
 
 
@@ -83,6 +86,7 @@ def count_cohorts(
     x: np.ndarray,
     n: np.ndarray,
     part: np.ndarray,
+    by_age: bool,
 ) -> None:
     """Add people of one kind, ordered by start, to the counts of (looks, pieces).
 
@@ -107,6 +111,8 @@ def count_cohorts(
             ours = 0
             for i in range(size):
                 leaves[i] = first[begin + i] if first[begin + i] >= 0 else stop[begin + i] - 1
+                if by_age:  # every clock of the cohort is set to that of its last member
+                    leaves[i] += start[end - 1] - start[begin + i]
                 ours += canary[begin + i]
             order = np.argsort(leaves)
             left, left_ours, moment = size, ours, -1
@@ -149,6 +155,7 @@ def _crossed(
     step: int,
     pieces: int,
     pooled: bool,
+    by_age: bool,
 ) -> np.ndarray:
     runs, stages, _ = groups.shape
     found = np.zeros((runs, stages), np.bool_)
@@ -179,6 +186,7 @@ def _crossed(
                     x,
                     n,
                     part,
+                    by_age,
                 )
             for look in range(looks[stage]):
                 ours, both, expected = 0, 0, 0.0
@@ -224,7 +232,7 @@ def _paths(
         x, n = np.zeros((looks, 1), np.int64), np.zeros((looks, 1), np.int64)
         part = np.zeros((looks, 1))
         a, b = groups[run, 0, 0], groups[run, 0, -1]
-        count_cohorts(start[a:b], stop[a:b], first[a:b], canary[a:b], 0, step, null_ratio, x, n, part)
+        count_cohorts(start[a:b], stop[a:b], first[a:b], canary[a:b], 0, step, null_ratio, x, n, part, False)
         current = 0.0
         for look in range(looks):
             both = n[look, 0]

@@ -136,6 +136,7 @@ def draw_releases(
     arms: int = 1,
     window: float = np.inf,
     returning: float = 1.0,
+    past: Lag | None = None,
 ) -> Releases:
     """Draw releases: people come in at random, and come back in each later stage.
 
@@ -154,6 +155,9 @@ def draw_releases(
     returning
         Part of the people of earlier stages who come back, within the first six hours of a stage. Whose
         hazard is raised follows from the stage of the first exposure: with an effect, nobody should return.
+    past
+        Hours until the event for the half of the people who had it before they came in, who are a kind of
+        their own; None where nobody asks.
     """
     last = stages[-1].until
     several = len(stages) > 1
@@ -166,11 +170,16 @@ def draw_releases(
     bucket = rng.random(len(run))
     stage_of = np.searchsorted([stage.until for stage in stages[:-1]], entered, side="right")
     arm = _arm(bucket, np.array([stage.share for stage in stages])[stage_of], arms)
-    happens = entered + lag(rng, entered, 1.0 if ratio == 1 else np.where(arm == 1, ratio, 1.0))
+    effect = 1.0 if ratio == 1 else np.where(arm == 1, ratio, 1.0)
+    happens = entered + lag(rng, entered, effect)
+    kinds, kind = 2, np.zeros(len(run), np.int64)
+    if past is not None:
+        kinds, kind = 4, 2 * (rng.random(len(run)) < 0.5)
+        happens = np.where(kind > 0, entered + past(rng, entered, effect), happens)
     parts, keys = [], []
     for place, stage in enumerate(stages):
         if not several:
-            back, here, start, mine = np.zeros(0, bool), slice(None), entered, arm
+            back, here, start, mine = np.zeros(1, bool), slice(None), entered, arm
         else:
             back = (entered < stage.since) & (rng.random(len(run)) < returning)
             here = np.flatnonzero(back | ((entered >= stage.since) & (entered < stage.until)))
@@ -182,18 +191,18 @@ def draw_releases(
         first = (np.minimum(happens[here], last + 1) * HOUR).astype(np.int64)
         first[(first < start_us) | (first >= stop_us)] = -1
         parts.append((start_us, stop_us, first, mine, happens[here] < stage.since))
-        if several:
-            keys.append((run[here] * len(stages) + place) * 2 + back)
-    if several:
+        if several or past is not None:
+            keys.append((run[here] * len(stages) + place) * kinds + kind[here] + back)
+    if keys:
         key = np.concatenate(keys)
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         order = np.lexsort((columns[0], key))
         key, columns = key[order], [column[order] for column in columns]
     else:
-        key, columns = run * 2, list(parts[0])
-    edges = np.searchsorted(key, np.arange(runs * len(stages) * 2 + 1))
-    groups = edges[:-1].reshape(runs, len(stages), 2)
-    groups = np.concatenate([groups, edges[2::2].reshape(runs, len(stages), 1)], axis=2)
+        key, columns = run * kinds, list(parts[0])
+    edges = np.searchsorted(key, np.arange(runs * len(stages) * kinds + 1))
+    groups = edges[:-1].reshape(runs, len(stages), kinds)
+    groups = np.concatenate([groups, edges[kinds::kinds].reshape(runs, len(stages), 1)], axis=2)
     return Releases(groups, tuple(columns[:4]), columns[4] if several else None)  # type: ignore[arg-type]
 
 

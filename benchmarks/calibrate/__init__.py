@@ -19,6 +19,7 @@ from benchmarks.calibrate.arms import several_arms
 from benchmarks.calibrate.assignment import organisations, people_to_a_mismatch, sample_ratio
 from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.crossers import logins
+from benchmarks.calibrate.failed_flags import flags_that_failed
 from benchmarks.calibrate.looks import looks
 from benchmarks.calibrate.oracle import events_to_harm
 from benchmarks.calibrate.promotion import harm_budget, promotion
@@ -52,6 +53,7 @@ PARTS = (
     heavy_tails,
     amounts_that_fell,
     logins,
+    flags_that_failed,
     events_to_harm,
     agreement,
 )

@@ -25,7 +25,17 @@ from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Numbers, Outcomes, outcomes
 from canarykit.periods import column_micros
 
-__all__ = ["Doubt", "Judge", "diluted_ratio", "dilution", "find_doubts", "hidden_part"]
+__all__ = [
+    "Doubt",
+    "Judge",
+    "canary_is_hit_more",
+    "diluted_ratio",
+    "dilution",
+    "find_doubts",
+    "hidden_part",
+    "is_worse_among",
+    "split_is_off",
+]
 
 Judge = Callable[..., GuardrailEvidence]
 """`judge(found, used, i, dilution)`: the evidence of guardrail `i` over some of the units."""
@@ -233,10 +243,7 @@ def _without_value(
     if unassigned.by_rule:
         canary = int(happened.canary.sum())
         said += f"; by the rule {canary:,} of them have the canary, {n - canary:,} the control"
-        from canarykit.stats.one_look.srm import srm_exact
-
-        split = srm_exact(canary, n - canary, share=share)
-        if split is not None and split.p_value < ALPHA_DIFFERENCE / 10:
+        if split_is_off(canary, n - canary, share):
             expected = format_value(share, "share")
             meaning = f"{said}, where {expected} should: the flag fails in one arm more often. Not promoted."
             return Doubt(name, meaning, n, of, "promotion")
@@ -263,8 +270,6 @@ def _without_value(
 
 def _without_call(data: DataState, uncalled: Unassigned, share: float) -> Doubt | None:
     """People hit without a call: has the canary, by the rule, more of them than its share?"""
-    from scipy.stats import binomtest
-
     question, who = data.question, data.question.unit_words
     units = uncalled.units.assign(leaves_at=data.until)
     happened = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
@@ -273,8 +278,7 @@ def _without_call(data: DataState, uncalled: Unassigned, share: float) -> Doubt 
         if first is None or guardrail.worse != "higher":
             continue
         hit, canary = int((first >= 0).sum()), int(happened.canary[first >= 0].sum())
-        level = ALPHA_DIFFERENCE / 10 / len(question.guardrails)
-        if hit and binomtest(canary, hit, share, alternative="greater").pvalue < level:
+        if canary_is_hit_more(canary, hit, share, len(question.guardrails)):
             meaning = (
                 f"{counted(hit, f'{who} without any flag call are hit')} ({guardrail.label}): by the rule "
                 f"{canary:,} of them have the canary ({format_value(canary / hit, 'share')}, "
@@ -282,6 +286,68 @@ def _without_call(data: DataState, uncalled: Unassigned, share: float) -> Doubt 
             )
             return Doubt("flag never called", meaning, hit, hit + len(question.exposures.people), "promotion")
     return None
+
+
+def split_is_off(canary: int, control: int, share: float) -> bool:
+    """Whether flags fail in one arm more often than in the other, by the arm that the rule gives.
+
+    Examples
+    --------
+    >>> split_is_off(60, 40, 0.5), split_is_off(80, 20, 0.5)
+    (False, True)
+    """
+    from canarykit.stats.one_look.srm import srm_exact
+
+    split = srm_exact(canary, control, share=share)
+    return split is not None and split.p_value < ALPHA_DIFFERENCE / 10
+
+
+def is_worse_among(of_some: tuple[int, int], of_others: tuple[int, int], worse: str, guardrails: int) -> bool:
+    """Whether a guardrail went worse among some people than among others (Fisher's exact test).
+
+    Parameters
+    ----------
+    of_some, of_others
+        People with the event, and people.
+    worse
+        Which direction is harm.
+    guardrails
+        How many share the error.
+
+    Examples
+    --------
+    >>> is_worse_among((9, 100), (5, 100), "higher", 1), is_worse_among((25, 100), (5, 100), "higher", 1)
+    (False, True)
+    """
+    from scipy.stats import fisher_exact
+
+    (x, n), (y, m) = of_some, of_others
+    side = "greater" if worse == "higher" else "less"
+    found = fisher_exact([[x, n - x], [y, m - y]], alternative=side)
+    return bool(found.pvalue < ALPHA_DIFFERENCE / guardrails)
+
+
+def canary_is_hit_more(canary: int, hit: int, share: float, guardrails: int) -> bool:
+    """Whether more of the people hit without a call have the canary, by the rule, than its share.
+
+    Parameters
+    ----------
+    canary, hit
+        Those of them with the canary, and all of them.
+    share
+        Canary's part among the two arms by rule.
+    guardrails
+        How many share the error.
+
+    Examples
+    --------
+    >>> canary_is_hit_more(30, 50, 0.5, 1), canary_is_hit_more(45, 50, 0.5, 1)
+    (False, True)
+    """
+    from scipy.stats import binomtest
+
+    level = ALPHA_DIFFERENCE / 10 / guardrails
+    return hit > 0 and bool(binomtest(canary, hit, share, alternative="greater").pvalue < level)
 
 
 def _not_safe(
@@ -314,8 +380,6 @@ def _fallen(found: Outcomes, apart: Mask, i: int, data: DataState, against_canar
 
 def _differing(data: DataState, one: Outcomes, of_one: Mask, other: Outcomes, of_other: Mask) -> list[str]:
     """Share guardrails that went worse among some people than among others (Fisher's exact test)."""
-    from scipy.stats import fisher_exact
-
     worse = []
     for i, guardrail in enumerate(data.question.guardrails):
         first, second = one.first[i], other.first[i]
@@ -323,9 +387,7 @@ def _differing(data: DataState, one: Outcomes, of_one: Mask, other: Outcomes, of
             continue
         x, n = int((first[of_one] >= 0).sum()), int(of_one.sum())
         y, m = int((second[of_other] >= 0).sum()), int(of_other.sum())
-        side = "greater" if guardrail.worse == "higher" else "less"
-        found = fisher_exact([[x, n - x], [y, m - y]], alternative=side)
-        if found.pvalue < ALPHA_DIFFERENCE / len(data.question.guardrails):
+        if is_worse_among((x, n), (y, m), guardrail.worse, len(data.question.guardrails)):
             worse.append(guardrail.label)
     return worse
 

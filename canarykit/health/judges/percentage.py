@@ -63,7 +63,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         reason=comparison_reason(data, row, checks, comparison.segment_harm),
         checks=(*checks, *more),
         steps=(
-            *comparison_steps(data, row, settle_lines(data, series)),
+            *comparison_steps(data, row, settle_lines(data, series), checks),
             *ramp_steps(checks),
             *segment_steps(comparison.segment_harm),
         ),

@@ -71,7 +71,9 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
     first = {c.name: c for c in checks}
     match row:
         case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
-            return f"{stage}: {first['data'].meaning}"
+            shown = _harmed(by_status[Status.HARM])
+            before = f"{shown}, as far as the data go. " if shown else ""
+            return f"{stage}: {before}{first['data'].meaning}"
         case Row.CRITICAL_MISSING:
             return f"{stage}: {first['data'].meaning} A critical metric is not recorded at all."
         case Row.LIMIT_BREACHED:
@@ -82,9 +84,7 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
             bad = bad or [c for c in checks if c.kind == "validity" and c.status is Status.UNCLEAR]
             return f"{stage}: " + " ".join(c.meaning for c in bad)
         case Row.HARM:
-            worst, *others = sorted(by_status[Status.HARM], key=lambda c: -(c.evidence or 0.0))
-            more = f"; {_others(others)} too" if others else ""
-            return f"{stage}: {_harm_words(worst)}{more}."
+            return f"{stage}: {_harmed(by_status[Status.HARM])}."
         case Row.TOLERATED_HARM:
             waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
             rest = f"; {_first_names(waiting)} not yet shown to be safe" if waiting else ""
@@ -110,7 +110,9 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
     return f"{stage}: {_harm_so_far(guardrails)} {names} not yet shown to be safe."
 
 
-def comparison_steps(data: DataState, row: Row, settle: Sequence[str]) -> tuple[str, ...]:
+def comparison_steps(
+    data: DataState, row: Row, settle: Sequence[str], checks: Sequence[Check]
+) -> tuple[str, ...]:
     """What to do now, and what would settle a hold."""
     following = data.question.next_stage
     match row:
@@ -134,7 +136,10 @@ def comparison_steps(data: DataState, row: Row, settle: Sequence[str]) -> tuple[
         case Row.TOLERATED_HARM:
             return tuple(settle) or ("Wait for the minimum stay, and for what holds the promotion.",)
         case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
-            return ("Check that the flag is on at this share and that events arrive.",)
+            look = "Check that the flag is on at this share and that events arrive."
+            if any(c.kind == "guardrail" and c.status is Status.HARM for c in checks):
+                return ("Harm was shown before: roll the flag back if the data are not back at once.", look)
+            return (look,)
     steps = [GAP_STEP, *settle] if data.open_gaps else list(settle)
     if data.dwell_left > 0:
         steps.append(f"The minimum stay ends in {format_value(data.dwell_left, 'seconds')}.")
@@ -156,6 +161,14 @@ def _tolerated(checks: Sequence[Check]) -> str:
     worst, *others = checks
     more = f", as did {_others(others)}" if others else ""
     return f"{worst.name} got worse within what is tolerated ({worst.effect_text}){more}"
+
+
+def _harmed(checks: Sequence[Check]) -> str:
+    """What got worse, the worst of it with its numbers; nothing where nothing did."""
+    if not checks:
+        return ""
+    worst, *others = sorted(checks, key=lambda c: -(c.evidence or 0.0))
+    return _harm_words(worst) + (f"; {_others(others)} too" if others else "")
 
 
 def _others(checks: Sequence[Check]) -> str:
