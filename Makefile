@@ -34,7 +34,7 @@ walk: $(WALK)
 test: check
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# Everything but simulations, Spark, notebooks and type checkers.
+# Everything but simulations, Spark, notebooks and type checkers; of a test over several seeds, the first.
 quick: $(READY)
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile tests canarykit
 

@@ -6,20 +6,23 @@ from importlib.util import find_spec
 import pytest
 
 # Files whose tests simulate, start servers or other systems, or read millions of rows: `make quick` leaves
-# them out. A single slow test among quick ones carries `@pytest.mark.slow` itself.
+# them out. A single slow test among quick ones carries `@pytest.mark.slow` itself, and of a test over several
+# seeds all but the first (0) are slow.
 SLOW_FILES = {
-    "test_bucketing_vectors.py", "test_calibration.py", "test_conditions.py", "test_conformance_runner.py",
-    "test_cuped.py", "test_error_rates.py", "test_first_verdict.py", "test_funnel_large.py",
-    "test_group_comparisons.py", "test_health_error_rates.py", "test_key_stays_hidden.py",
+    "test_attacks.py", "test_bucketing_vectors.py", "test_calibration.py", "test_cli_project.py",
+    "test_conditions.py", "test_conformance_runner.py", "test_cuped.py", "test_error_rates.py",
+    "test_first_verdict.py", "test_funnel_large.py", "test_group_comparisons.py",
+    "test_health_error_rates.py", "test_key_stays_hidden.py", "test_logs.py", "test_messy_logs.py",
     "test_mutations.py", "test_no_verdict.py",
-    "test_notebooks.py", "test_patterns.py", "test_planning.py", "test_posthog_funnels.py",
-    "test_cli_project.py", "test_posthog_events.py", "test_posthog_reading.py", "test_posthog_roads.py",
-    "test_posthog_sdk.py", "test_pushed_flag.py",
-    "test_readme.py", "test_release_kills.py",
-    "test_real_experiments.py",
+    "test_notebooks.py", "test_own_traffic.py", "test_patterns.py", "test_planned_and_judged.py",
+    "test_planning.py", "test_posthog_events.py", "test_posthog_funnels.py", "test_posthog_reading.py",
+    "test_posthog_roads.py", "test_posthog_sdk.py", "test_pushed_flag.py", "test_readme.py",
+    "test_real_experiments.py", "test_release_kills.py", "test_release_schedules.py", "test_replay.py",
     "test_results_on_engines.py", "test_sample_data.py", "test_simulate.py", "test_simulate_decisions.py",
-    "test_simulate_truths.py", "test_spark.py", "test_validity.py", "test_vendor_sdks.py", "test_watch.py",
+    "test_simulate_truths.py", "test_spark.py", "test_suggestions.py", "test_validity.py",
+    "test_variants.py", "test_vendor_sdks.py", "test_watch.py", "test_without.py",
 }  # fmt: skip
+SLOW_ENGINES = {"ibis", "spark"}  # seconds before the first answer
 
 # What other people's software answers can only be asked where it is installed: the `test` extra.
 NEEDS = {
@@ -46,8 +49,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         asked = getattr(item, "fixturenames", ())
         values = getattr(getattr(item, "callspec", None), "params", {}).values()
-        spark = "spark" in asked or "spark" in [value for value in values if isinstance(value, str)]
-        if spark or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
+        engines = {*asked, *(value for value in values if isinstance(value, str))} & SLOW_ENGINES
+        again = getattr(item, "callspec", None) and item.callspec.params.get("seed")
+        if engines or again or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.slow)
 
 

@@ -670,6 +670,7 @@ LARGE_FLAG = Flag(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("semantics", ["server", "sdk"])
 def test_a_large_table_answers_as_its_rows_do_in_small_ones(large, semantics):
     options = {"semantics": semantics, "as_of": "2026-09-10T00:00:00Z"}

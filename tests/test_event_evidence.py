@@ -47,6 +47,7 @@ def all_labellings(hazard):
     return [np.stack(column) for column in zip(*paths, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hazard", HAZARDS)
 @pytest.mark.parametrize("mixture", [EventMixture(), EventMixture("harm", sd=2.0, low=0.1, high=3.0)])
 def test_over_all_labellings_the_evidence_is_one_on_average_and_rarely_large(hazard, mixture):

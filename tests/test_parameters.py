@@ -422,6 +422,7 @@ def test_runs_of_a_plan_end_at_the_cap_that_was_given():
     assert duration() != duration(cap="12h")
 
 
+@pytest.mark.slow
 def test_a_planned_ramp_is_that_of_the_flag_and_of_the_share_to_be_released():
     def ramp(**options):
         asked = {"harm_budget": 50, "traffic": 4000.0, "n_runs": 20, "rng": 1}

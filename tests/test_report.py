@@ -198,6 +198,7 @@ def test_other_rules_are_judged_on_the_same_counts(report):
     assert {"GrowthBook safe rollout", "Kayenta", "Argo Rollouts threshold", "Flagger threshold"} <= set(said)
 
 
+@pytest.mark.slow
 def test_a_daily_group_sequential_test_looks_less_and_errs_less_than_one_at_every_look():
     rolled = {"p < 0.05 at every look": 0, "daily group-sequential": 0, "canarykit": 0}
     for seed in range(10):

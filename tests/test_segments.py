@@ -92,6 +92,7 @@ def test_ratios_by_segment_are_columns_with_names(safari):
     assert frame.loc[frame["segment"] == "Safari", "people with $exception, ratio"].item() > 3
 
 
+@pytest.mark.slow
 def test_a_segment_of_a_harmless_release_is_rarely_named():
     assert named_share(500, None) <= 0.05
     assert named_share(250, 1) > 0.9

@@ -70,6 +70,7 @@ def falling(hazard):
 # ---- what is compared with what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["newcomers at once", "all ages alike", "each another one"])
 def test_over_all_labellings_the_evidence_is_one_on_average_and_rarely_large(pattern):
     i = np.arange(40)
