@@ -23,6 +23,7 @@ from benchmarks.calibrate import tails  # noqa: E402
 from canarykit.compiler import can_compile  # noqa: E402
 from canarykit.funnels.answers.compare import _any_look  # noqa: E402
 from canarykit.health.evidence.event_evidence import share_evidence  # noqa: E402
+from canarykit.health.tellable import Measured, Planned  # noqa: E402
 from canarykit.metrics import Conversion, Count, TimeToEvent, Total  # noqa: E402
 from canarykit.metrics.risk import risk_sets  # noqa: E402
 
@@ -146,6 +147,15 @@ def test_times_and_people_with_a_past_judged_at_once_show_what_evaluate_stage_sh
         ]
         assert again == [True, False] or best == 0
     assert shown.harm_log_e.max() > 1
+
+
+@needs_compiler
+def test_the_chance_planned_for_a_time_to_an_event_is_about_that_of_people():
+    stage, metric = (Stage(0.5, 0, 96.0),), TimeToEvent("it")
+    planned = Planned(metric, Measured(0.95, 0.2, 4000), 20 * 96, 20 * 96, 1)
+    cell = events.Cell("95% after 0.05 h", stage, 40, 0.9, side="safe", by_age=True)
+    shown = events.share_of_cell(cell, 200, [5])
+    assert shown == pytest.approx(planned.shown_safe(0.9), abs=0.03 + 3 * math.sqrt(0.6 * 0.4 / 200))
 
 
 @needs_compiler

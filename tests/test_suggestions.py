@@ -110,3 +110,44 @@ def test_web_vitals_and_rage_clicks_are_found_by_their_names():
 def test_a_stage_without_a_control_cannot_be_planned_for(log):
     with pytest.raises(ck.PlanError, match="not a percentage stage"):
         ck.suggest_guardrails(log, "new-checkout", PLAN, stage="beta")
+
+
+def quick_log(*, n=2000, per_hour=40, median=90.0, share=0.97, name="order finished"):
+    """People who come in evenly, and nearly all of whom reach the end within minutes."""
+    rng = np.random.default_rng(3)
+    at = np.sort(rng.random(n) * n / per_hour * 3600)
+    ids = np.array([f"u{k}" for k in range(n)])
+    did = rng.random(n) < share
+    later = at + median * np.exp(0.8 * rng.standard_normal(n))
+    start = pd.Timestamp("2026-09-01T00:00:00Z")
+    return ck.EventLog(
+        pd.DataFrame(
+            {
+                "event": ["$feature_flag_called"] * n + [name] * int(did.sum()),
+                "distinct_id": np.concatenate([ids, ids[did]]),
+                "timestamp": start + pd.to_timedelta(np.concatenate([at, later[did]]), unit="s"),
+                "$feature_flag": "new-checkout",
+                "$feature_flag_response": ["false"] * n + [None] * int(did.sum()),
+            }
+        )
+    )
+
+
+def test_of_what_nearly_everybody_reaches_the_time_is_proposed():
+    found = ck.suggest_guardrails(quick_log(), "new-checkout", dwell="4d")
+    (speed,) = found.guardrails
+    assert speed.metric == ck.metrics.TimeToEvent("order finished", within="5min")
+    assert (speed.worse, speed.label) == ("lower", "time to order finished within 5min")
+    row = found.rows[0]
+    assert row[5] >= 0.8
+    assert 0.5 < float(row[6].removesuffix(" times")) < 1
+    assert "how soon" in row[-1]
+    pasted = {"ck": ck}
+    exec(found.code, pasted)
+    assert tuple(pasted["guardrails"]) == found.guardrails
+
+
+@pytest.mark.parametrize("options", [{"median": 0.2}, {"share": 0.6}])
+def test_no_time_is_proposed_to_what_comes_at_once_or_to_what_many_never_do(options):
+    found = ck.suggest_guardrails(quick_log(**options), "new-checkout", dwell="4d")
+    assert not [item for item in found.guardrails if isinstance(item.metric, ck.metrics.TimeToEvent)]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from canarykit.arguments import checked
 from canarykit.counting import counted
@@ -19,8 +22,10 @@ from canarykit.health.tellable import Measured, Planned
 from canarykit.metrics.direction import event_direction, has_harm_word, number_direction
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.share import Conversion, ErrorShare, MetricSpec, ShareMetric
-from canarykit.metrics.unit_outcomes import outcomes
+from canarykit.metrics.time_to_event import TimeToEvent
+from canarykit.metrics.unit_outcomes import Outcomes, outcomes
 from canarykit.metrics.values import Metric, Quantile, Total
+from canarykit.periods import column_micros
 from canarykit.plan.given import as_plan
 from canarykit.times import DAY, duration
 
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SuggestedGuardrails", "suggest_guardrails"]
 
-MOST = {"error": 3, "time": 2, "money": 1, "conversion": 2}
+MOST = {"error": 3, "time": 2, "money": 1, "conversion": 2, "speed": 1}
 """Proposals of each kind at most."""
 HIGHER, LOWER, SLOWER = (
     (1.1, 1.25, 1.5, 2.0, 3.0, 5.0),
@@ -44,6 +49,10 @@ HIGHER, LOWER, SLOWER = (
 """Margins that are tried, the tightest first."""
 FEWEST, MOST_COMMON = 0.005, 0.95
 """Share of people between which an event is taken for a conversion that may change."""
+SOON = ("10s", "30s", "1min", "5min", "15min", "1h", "3h", "6h", "12h", "1d", "3d", "7d")
+"""Times in which what nearly everybody does should have happened: the first in which nine in ten did it."""
+AT_ONCE = 1.0
+"""Median seconds below which an event is part of the exposure, and cannot come any later."""
 _VITALS = ("$web_vitals_LCP_value", "$web_vitals_INP_value")
 _GOALS = (
     "paid", "payment", "purchase", "purchased", "order", "ordered", "checkout", "subscribed", "subscription",
@@ -110,6 +119,8 @@ def suggest_guardrails(
 ) -> SuggestedGuardrails:
     """Propose guardrails: errors, rage clicks, load times, revenue and conversions that a log has.
 
+    Of a conversion that nearly everybody reaches, the time to it is proposed: how soon is what can be harmed.
+
     Parameters
     ----------
     log
@@ -162,7 +173,7 @@ def suggest_guardrails(
     found = outcomes(log, [metric for metric, _, _ in chosen], units)
     people = max(round(per_day * seconds / DAY), 4)
     measured = [(metric, kind, why, Measured.of(found, i)) for i, (metric, kind, why) in enumerate(chosen)]
-    kept = _best(measured)
+    kept = _best([*measured, *_speeds(found, measured)])
     proposals = [
         _proposal(metric, why, base, people, share, power, len(kept)) for metric, _, why, base in kept
     ]
@@ -235,6 +246,25 @@ def _candidates(log: EventLog) -> list[tuple[Metric, str, str]]:
     return chosen
 
 
+def _speeds(found: Outcomes, measured: Iterable[Any]) -> list[Any]:
+    """The time to each conversion that nearly everybody reaches, within the time that most need for it."""
+    speeds = []
+    for i, (metric, kind, _, base) in enumerate(measured):
+        first = found.first[i]
+        if kind != "conversion" or first is None or not base.value > MOST_COMMON:
+            continue
+        after = (first - column_micros(found.units["entered_at"]))[first >= 0] / 1e6
+        usual = float(np.quantile(after, 0.9))
+        within = next((time for time in SOON if duration(time, name="within") > usual), None)
+        if within is None or float(np.median(after)) < AT_ONCE:
+            continue
+        share = float((after < duration(within, name="within")).sum()) / base.people
+        level = Measured(share, math.sqrt(share * (1 - share)), base.people)
+        why = "nearly everybody does it: what can be harmed is how soon"
+        speeds.append((TimeToEvent(metric.event, within=within), "speed", why, level))
+    return speeds
+
+
 def _is_goal(name: str) -> bool:
     plain = not name.startswith("$") and name not in _NOT_GOALS and event_direction(name) is None
     return plain and not has_harm_word(name)
@@ -274,7 +304,7 @@ def _best(measured: list[Any]) -> list[Any]:
 
     def rank(item: Any) -> tuple[Any, ...]:
         metric, kind, _, base = item
-        if kind == "conversion":
+        if kind in ("conversion", "speed"):
             words = metric.event.lower().replace("_", " ").replace("-", " ").split()
             return (metric.event not in money, not any(word in _GOALS for word in words), base.value)
         if kind == "time":

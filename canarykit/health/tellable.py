@@ -10,6 +10,7 @@ import numpy as np
 
 from canarykit.health.evidence.event_evidence import event_mixtures
 from canarykit.metrics.guardrail import roll_back_line
+from canarykit.metrics.risk import MOST
 from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.metrics.values import Metric, Quantile
@@ -58,6 +59,20 @@ class Measured:
         return cls(known.value, known.standard_error * np.sqrt(people), people, people / n)
 
 
+def _known_before(level: float) -> float:
+    """Part of the evidence that is lost in entry cohorts, the more the fewer of their people are left.
+
+    Of r people who are left the next event tells 1 - 1 / r of what it would tell among many, and as much
+    again is lost to the mean over a look (`docs/proofs/event_evidence.md`). Cohorts of `MOST` people.
+
+    Examples
+    --------
+    >>> [round(_known_before(level), 3) for level in (0.01, 0.5, 0.95)]
+    [0.04, 0.055, 0.126]
+    """
+    return 2 * min(-math.log1p(-min(level, 1 - 1 / MOST)), math.log(MOST)) / (MOST * level)
+
+
 @dataclass(frozen=True)
 class Planned:
     """What people of both arms can tell of a metric: the chances of the judge's own rules, approximate."""
@@ -96,7 +111,9 @@ class Planned:
         return math.exp(furthest)
 
     def _by_events(self, ratio: float, margin: float, side: str, alpha: float) -> float:
-        events = self.base.value * (self.canary * ratio + self.control)
+        level = self.base.value
+        events = self.canary * self.metric.level_at(level, ratio) + self.control * level
+        events *= 1 - _known_before(level)
         exposure = self.canary / self.control
         if margin < 1:  # as the judge does: the arms changed over, so that more is harm
             ratio, margin, exposure = 1 / ratio, 1 / margin, 1 / exposure
