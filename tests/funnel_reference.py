@@ -48,7 +48,7 @@ class Funnel:
 def funnel_of(events, funnel):
     """{value: (steps done, times, ids)} of one actor with sorted events; missing = in no step."""
     events = thinned(events)
-    found = {}
+    answers = {}
     for value in values_of(events, funnel):
         mine = [e for e in events if e.value == value] if funnel.attribution == "all_events" else events
         wanted = value if funnel.attribution == "step" else None
@@ -58,8 +58,8 @@ def funnel_of(events, funnel):
             exact = funnel.order == "strict" or any(e.exclusions for e in events)
             answer = ordered(mine, funnel, wanted, 0 if exact else funnel.tie)
         if answer is not None:
-            found[value] = answer
-    return found
+            answers[value] = answer
+    return answers
 
 
 def is_blank(value):
@@ -209,14 +209,14 @@ def unordered(events, funnel, wanted):
 
 def trend_of(events, funnel, from_step, goal):
     """{(value, period): converted} of one actor; `goal` steps convert."""
-    found = {}
+    answers = {}
     for value in values_of(events, funnel):
         mine = [e for e in events if e.value == value] if funnel.attribution == "all_events" else events
         wanted = value if funnel.attribution == "step" else None
         scan = unordered_trend if funnel.order == "unordered" else ordered_trend
         for period, converted in scan(mine, funnel, wanted, from_step, goal).items():
-            found[value, period] = converted
-    return found
+            answers[value, period] = converted
+    return answers
 
 
 @dataclass
@@ -238,13 +238,13 @@ def ordered_trend(events, funnel, wanted, from_step, goal):
             if s == 1:
                 if mismatch or event.period in converted:
                     continue
-                known = periods.get(event.period)
-                if known is None or (known.best == 1 and known.mark != "clean"):
+                attempt = periods.get(event.period)
+                if attempt is None or (attempt.best == 1 and attempt.mark != "clean"):
                     fresh = Period([None] * (n + 1), [False] * (n + 1), 1, event.time)
                     fresh.starts[1] = event.time
                     periods[event.period] = fresh
                 else:
-                    known.starts[1], known.poisoned[1] = event.time, False
+                    attempt.starts[1], attempt.poisoned[1] = event.time, False
                 continue
             for number, period in list(periods.items()):
                 start = period.starts[s - 1]

@@ -95,23 +95,23 @@ def first_failure(items: list, file: str, before: str, after: str) -> str | None
     """The first test that fails once the rule is broken, found in a process of its own."""
     read, write = os.pipe()
     if os.fork() == 0:
-        found = "the mutation could not be applied"
+        failure = "the mutation could not be applied"
         try:
             break_rule(file, before, after)
-            found, ordered = "", nearest_first(file, items)
+            failure, ordered = "", nearest_first(file, items)
             for item, following in zip(ordered, [*ordered[1:], None], strict=True):
                 reports = runtestprotocol(item, nextitem=following, log=False)
                 if any(report.failed for report in reports):
-                    found = item.nodeid
+                    failure = item.nodeid
                     break
         finally:
-            os.write(write, found.encode())
+            os.write(write, failure.encode())
             os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
-        found = pipe.read()
+        failure = pipe.read()
     os.wait()
-    return found or None
+    return failure or None
 
 
 class Mutator:

@@ -104,8 +104,8 @@ class Schedule:
             self.project.patch(101, {"name": f"name {len(self.edits)}"}, "bob@acme.io")
             return
         mark = f"edit {len(self.edits)}"
-        own = {"properties": [{"key": "plan", "value": [mark], "operator": "exact", "type": "person"}]}
-        groups = [{**own, "rollout_percentage": 10, "description": mark}, *flag["filters"]["groups"]]
+        condition = {"properties": [{"key": "plan", "value": [mark], "operator": "exact", "type": "person"}]}
+        groups = [{**condition, "rollout_percentage": 10, "description": mark}, *flag["filters"]["groups"]]
         self.project.patch(101, {"filters": {**flag["filters"], "groups": groups}}, "bob@acme.io")
         self.edits.append(mark)
 
@@ -203,8 +203,8 @@ class Schedule:
         for before, after in zip(sorted(versions), sorted(versions)[1:], strict=False):
             lost = marks(versions[before]) - marks(versions[after])
             if lost:
-                told = lines + " ".join(self.shown)
-                assert all(mark in told for mark in lost) or '"overwritten": true' in lines, f"{lost} lost"
+                shown = lines + " ".join(self.shown)
+                assert all(mark in shown for mark in lost) or '"overwritten": true' in lines, f"{lost} lost"
         self.steps["pushes"] += sum(intent.action == "push" for intent in applied)
         self.steps["roll-backs"] += sum(intent.action != "push" for intent in applied)
         self.steps["overwritten and shown"] += "overwritten" in self.shown

@@ -94,10 +94,10 @@ def test_edges_add_up_as_running_floats_do():
 
 def test_variants_that_do_not_sum_to_a_hundred_leave_the_rest_with_plain_true():
     flag = Flag("f", (share(100),), (Variant("a", 30), Variant("b", 20)))
-    found = ck.evaluate_flag(flag, people())
-    rest = found["value"] == "true"
+    answers = ck.evaluate_flag(flag, people())
+    rest = answers["value"] == "true"
     assert 0.4 < rest.mean() < 0.6
-    assert found.loc[rest, "variant"].isna().all()
+    assert answers.loc[rest, "variant"].isna().all()
 
 
 def test_someone_in_at_a_small_percentage_is_in_at_a_larger_one():
@@ -129,9 +129,9 @@ def test_an_empty_id_is_zero_on_the_server_and_hashed_by_the_sdk():
 
 
 def test_a_missing_id_is_unknown_never_off():
-    found = ck.evaluate_flag(Flag("f", (share(100),)), pd.DataFrame({"distinct_id": ["a", None]}))
-    assert found["value"].isna().tolist() == [False, True]
-    assert found["reason"].tolist() == ["condition_match", "missing_id"]
+    answers = ck.evaluate_flag(Flag("f", (share(100),)), pd.DataFrame({"distinct_id": ["a", None]}))
+    assert answers["value"].isna().tolist() == [False, True]
+    assert answers["reason"].tolist() == ["condition_match", "missing_id"]
 
 
 def test_integer_ids_with_a_gap_are_not_hashed_as_floats():
@@ -145,9 +145,9 @@ def test_integer_ids_with_a_gap_are_not_hashed_as_floats():
 
 def test_the_id_may_be_the_index_and_the_answer_keeps_it():
     persons = people(3).set_index("distinct_id")
-    found = ck.evaluate_flag(Flag("f", (share(50),)), persons)
-    assert found.index.equals(persons.index)
-    assert found["bucket"].tolist() == [hash01(f"f.user-{i}") for i in range(3)]
+    answers = ck.evaluate_flag(Flag("f", (share(50),)), persons)
+    assert answers.index.equals(persons.index)
+    assert answers["bucket"].tolist() == [hash01(f"f.user-{i}") for i in range(3)]
 
 
 # --- sets, order, reasons -------------------------------------------------------------------------------
@@ -158,9 +158,9 @@ def test_all_filters_of_a_set_must_hold_and_any_set_will_do():
     flag = Flag(
         "f", (share(100, PRO, PropertyFilter("age", 30, "gt")), share(100, PropertyFilter("plan", "free")))
     )
-    found = ck.evaluate_flag(flag, persons)
-    assert found["value"].tolist() == ["true", "false", "true", "false"]
-    assert found["condition"].tolist() == [0, 1, 1, 1]
+    answers = ck.evaluate_flag(flag, persons)
+    assert answers["value"].tolist() == ["true", "false", "true", "false"]
+    assert answers["condition"].tolist() == [0, 1, 1, 1]
 
 
 def test_sets_are_tried_in_stored_order_and_overrides_are_not_sorted_first():
@@ -181,19 +181,19 @@ def test_early_exit_stops_where_the_filters_held_but_the_percentage_left_out():
     sets = (share(0, PRO), share(100))
     persons = people(2, plan=["pro", "free"])
     assert values(Flag("f", sets), persons) == ["true", "true"]
-    found = ck.evaluate_flag(Flag("f", sets, early_exit=True), persons)
-    assert found["value"].tolist() == ["false", "true"]
-    assert found["reason"].tolist() == ["out_of_rollout_bound", "condition_match"]
-    assert found["condition"].tolist() == [0, 1]
+    answers = ck.evaluate_flag(Flag("f", sets, early_exit=True), persons)
+    assert answers["value"].tolist() == ["false", "true"]
+    assert answers["reason"].tolist() == ["out_of_rollout_bound", "condition_match"]
+    assert answers["condition"].tolist() == [0, 1]
 
 
 def test_early_exit_keeps_the_doubt_of_an_earlier_set_in_the_sdk():
     sets = (share(100, PropertyFilter("plan", "pro")), share(0), share(100))
-    found = ck.evaluate_flag(
+    answers = ck.evaluate_flag(
         Flag("f", sets, early_exit=True), people(2, plan=["free", None]), semantics="sdk"
     )
-    assert found["value"].isna().tolist() == [False, True]
-    assert found["reason"].tolist() == ["out_of_rollout_bound", "inconclusive"]
+    assert answers["value"].isna().tolist() == [False, True]
+    assert answers["reason"].tolist() == ["out_of_rollout_bound", "inconclusive"]
 
 
 @pytest.mark.parametrize("sets, reason, condition", [
@@ -208,9 +208,9 @@ def test_early_exit_keeps_the_doubt_of_an_earlier_set_in_the_sdk():
     ((share(100, PRO), share(100)), "condition_match", 1),
 ])  # fmt: skip
 def test_the_most_telling_reason_is_reported_and_of_equals_the_later(sets, reason, condition):
-    found = one(Flag("f", sets), plan="free")
-    assert found["reason"] == reason
-    assert (None if pd.isna(found["condition"]) else found["condition"]) == condition
+    answer = one(Flag("f", sets), plan="free")
+    assert answer["reason"] == reason
+    assert (None if pd.isna(answer["condition"]) else answer["condition"]) == condition
 
 
 def test_a_disabled_or_deleted_flag_is_off_for_that_reason():
@@ -241,8 +241,8 @@ def test_the_distinct_id_is_a_property_on_the_server():
 )
 def test_an_enrolment_decides_before_everything_else(stored, value):
     flag = Flag("f", (share(100),), feature_enrollment=True, holdout=Holdout(1, 100))
-    found = one(flag, properties={"$feature_enrollment/f": stored})
-    assert (found["value"], found["reason"], found["condition"]) == (value, "super_condition_value", 0)
+    answer = one(flag, properties={"$feature_enrollment/f": stored})
+    assert (answer["value"], answer["reason"], answer["condition"]) == (value, "super_condition_value", 0)
 
 
 def test_without_an_enrolment_the_sets_decide():
@@ -260,8 +260,8 @@ def test_the_older_form_of_early_access_evaluates_its_first_set_only():
     joined = PropertyFilter("$feature_enrollment/f", ["true"])
     flag = Flag("f", (share(100),), super_conditions=(share(100, joined), share(100)))
     assert one(flag, properties={"$feature_enrollment/f": "true"})["value"] == "true"
-    found = one(flag, properties={"$feature_enrollment/f": "false"})
-    assert (found["value"], found["reason"]) == ("false", "super_condition_value")
+    answer = one(flag, properties={"$feature_enrollment/f": "false"})
+    assert (answer["value"], answer["reason"]) == ("false", "super_condition_value")
     assert one(flag, properties={})["reason"] == "condition_match"
     partly = replace(flag, super_conditions=(share(0, joined),))
     assert one(partly, properties={"$feature_enrollment/f": "true"})["value"] == "false"
@@ -278,11 +278,11 @@ def test_the_newer_form_of_early_access_wins_over_the_older():
 @pytest.mark.parametrize("percent, expected", [(30, 0.3), (0, 0.0), (-5, 0.0), (100, 1.0), (250, 1.0)])
 def test_a_holdout_hashes_the_bare_id_is_inclusive_and_clamped(percent, expected):
     flag = Flag("f", (share(100),), HALVES, holdout=Holdout(42, percent))
-    found = ck.evaluate_flag(flag, people())
-    held = [hash01(f"holdout-{i}") <= expected for i in people()["distinct_id"]]
-    assert (found["value"] == "holdout-42").tolist() == held
-    assert set(found.loc[held, "reason"]) <= {"holdout_condition_value"}
-    assert found.loc[held, "condition"].isna().all()
+    answers = ck.evaluate_flag(flag, people())
+    held_out = [hash01(f"holdout-{i}") <= expected for i in people()["distinct_id"]]
+    assert (answers["value"] == "holdout-42").tolist() == held_out
+    assert set(answers.loc[held_out, "reason"]) <= {"holdout_condition_value"}
+    assert answers.loc[held_out, "condition"].isna().all()
 
 
 def test_a_hash_at_the_very_edge_of_a_holdout_is_held_out():
@@ -296,8 +296,8 @@ def test_a_hash_at_the_very_edge_of_a_holdout_is_held_out():
 def test_a_holdout_is_the_same_people_for_every_flag():
     holdout = Holdout(1, 20)
     first, second = (values(Flag(key, (share(50),), holdout=holdout), people()) for key in ("a", "b"))
-    held = [value == "holdout-1" for value in first]
-    assert held == [value == "holdout-1" for value in second]
+    held_out = [value == "holdout-1" for value in first]
+    assert held_out == [value == "holdout-1" for value in second]
     assert first != second
 
 
@@ -323,8 +323,8 @@ def test_payloads_go_by_variant_and_an_opt_out_keeps_the_one_of_true():
     sdk = ck.evaluate_flag(plain, people(40), semantics="sdk", payload=True)
     assert set(zip(sdk["value"], sdk["payload"], strict=True)) == {("true", "1"), ("false", "0")}
     arms = Flag("f", (share(100),), HALVES, payloads={"test": "t"})
-    found = ck.evaluate_flag(arms, people(40), payload=True)
-    assert set(zip(found["value"], found["payload"], strict=True)) == {("test", "t"), ("control", None)}
+    answers = ck.evaluate_flag(arms, people(40), payload=True)
+    assert set(zip(answers["value"], answers["payload"], strict=True)) == {("test", "t"), ("control", None)}
 
 
 # --- groups, devices -----------------------------------------------------------------------------------
@@ -335,18 +335,18 @@ GROUPS = {"organization": pd.DataFrame({"group_key": ["acme", "bee"], "tier": ["
 
 def test_a_group_flag_hashes_the_groups_key_and_takes_the_whole_group():
     persons = people(60, **{"$group_0": ["acme", "bee", "cat"] * 20})
-    found = ck.evaluate_flag(Flag("f", (share(50),), aggregation_group_type_index=0), persons, **MAPPING)
-    assert found["bucket"].tolist() == [hash01(f"f.{key}") for key in persons["$group_0"]]
-    assert found["value"].groupby(persons["$group_0"]).nunique().eq(1).all()
+    answers = ck.evaluate_flag(Flag("f", (share(50),), aggregation_group_type_index=0), persons, **MAPPING)
+    assert answers["bucket"].tolist() == [hash01(f"f.{key}") for key in persons["$group_0"]]
+    assert answers["value"].groupby(persons["$group_0"]).nunique().eq(1).all()
 
 
 def test_a_group_flag_reads_the_groups_properties_and_numbers_as_plain_decimals():
     gold = PropertyFilter("tier", "gold", type="group", group_type_index=0)
     flag = Flag("f", (share(100, gold),), aggregation_group_type_index=0)
     persons = people(4, **{"$group_0": ["acme", "bee", "unheard", None]})
-    found = ck.evaluate_flag(flag, persons, groups=GROUPS, **MAPPING)
-    assert found["value"].tolist() == ["true", "false", "false", "false"]
-    assert found["reason"].tolist() == ["condition_match", *["no_condition_match"] * 2, "no_group_type"]
+    answers = ck.evaluate_flag(flag, persons, groups=GROUPS, **MAPPING)
+    assert answers["value"].tolist() == ["true", "false", "false", "false"]
+    assert answers["reason"].tolist() == ["condition_match", *["no_condition_match"] * 2, "no_group_type"]
     numbered = ck.evaluate_flag(
         Flag("f", (share(50),), aggregation_group_type_index=0), people(1, organization=[42]), **MAPPING
     )
@@ -355,8 +355,10 @@ def test_a_group_flag_reads_the_groups_properties_and_numbers_as_plain_decimals(
 
 def test_the_column_of_a_group_type_may_be_named():
     flag = Flag("f", (share(50),), aggregation_group_type_index=0)
-    found = ck.evaluate_flag(flag, people(1, org=["acme"]), group_columns={"organization": "org"}, **MAPPING)
-    assert found["bucket"][0] == hash01("f.acme")
+    answers = ck.evaluate_flag(
+        flag, people(1, org=["acme"]), group_columns={"organization": "org"}, **MAPPING
+    )
+    assert answers["bucket"][0] == hash01("f.acme")
     with pytest.raises(
         DataError, match=r"the organization of each row is read from 'orgg'; .*Did you mean 'org'"
     ):
@@ -366,8 +368,8 @@ def test_the_column_of_a_group_type_may_be_named():
 def test_a_set_may_hash_groups_while_the_flag_hashes_people():
     mixed = Flag("f", (share(50, aggregation_group_type_index=0), share(50)), HALVES)
     persons = people(200, **{"$group_0": ["acme", "bee", None, ""] * 50})
-    found = ck.evaluate_flag(mixed, persons, **MAPPING)
-    for row, person in zip(found.itertuples(), persons.itertuples(), strict=True):
+    answers = ck.evaluate_flag(mixed, persons, **MAPPING)
+    for row, person in zip(answers.itertuples(), persons.itertuples(), strict=True):
         group = person[2]
         by_group = isinstance(group, str) and group != "" and hash01(f"f.{group}") <= 0.5
         unit = group if by_group else person.distinct_id
@@ -380,15 +382,15 @@ def test_a_set_may_hash_groups_while_the_flag_hashes_people():
 
 def test_a_set_may_hash_people_while_the_flag_hashes_groups():
     flag = Flag("f", (share(50, aggregation_group_type_index=None),), aggregation_group_type_index=0)
-    found = ck.evaluate_flag(flag, people(50, **{"$group_0": ["acme"] * 50}), **MAPPING)
-    assert (found["value"] == "true").tolist() == [hash01(f"f.user-{i}") <= 0.5 for i in range(50)]
+    answers = ck.evaluate_flag(flag, people(50, **{"$group_0": ["acme"] * 50}), **MAPPING)
+    assert (answers["value"] == "true").tolist() == [hash01(f"f.user-{i}") <= 0.5 for i in range(50)]
 
 
 def test_person_and_group_filters_meet_in_one_set():
     gold = PropertyFilter("tier", "gold", type="group", group_type_index=0)
     persons = people(3, plan=["pro", "free", "pro"], **{"$group_0": ["acme", "acme", "bee"]})
-    found = values(Flag("f", (share(100, gold, PRO),)), persons, groups=GROUPS, **MAPPING)
-    assert found == ["true", "false", "false"]
+    given = values(Flag("f", (share(100, gold, PRO),)), persons, groups=GROUPS, **MAPPING)
+    assert given == ["true", "false", "false"]
 
 
 def test_a_group_filter_without_an_index_takes_the_sets_group_type():
@@ -418,10 +420,10 @@ def test_two_rows_for_one_group_are_refused():
 def test_device_bucketing_hashes_the_device_and_skips_people_without_one():
     flag = Flag("f", (share(50),), bucketing_identifier="device_id")
     persons = people(4, **{"$device_id": ["d1", "d1", None, ""]})
-    found = ck.evaluate_flag(flag, persons)
-    assert found["bucket"].tolist()[:2] == [hash01("f.d1")] * 2
-    assert found["value"].tolist()[2:] == ["false", "false"]
-    assert found["reason"].tolist()[2:] == ["out_of_rollout_bound"] * 2
+    answers = ck.evaluate_flag(flag, persons)
+    assert answers["bucket"].tolist()[:2] == [hash01("f.d1")] * 2
+    assert answers["value"].tolist()[2:] == ["false", "false"]
+    assert answers["reason"].tolist()[2:] == ["out_of_rollout_bound"] * 2
     assert ck.evaluate_flag(flag, persons, semantics="sdk")["value"].isna().tolist() == [
         False,
         False,
@@ -434,18 +436,18 @@ def test_device_bucketing_hashes_the_device_and_skips_people_without_one():
 
 def test_group_sets_ignore_the_device():
     flag = Flag("f", (share(50),), aggregation_group_type_index=0, bucketing_identifier="device_id")
-    found = ck.evaluate_flag(flag, people(1, **{"$group_0": ["acme"], "$device_id": ["d1"]}), **MAPPING)
-    assert found["bucket"][0] == hash01("f.acme")
+    answers = ck.evaluate_flag(flag, people(1, **{"$group_0": ["acme"], "$device_id": ["d1"]}), **MAPPING)
+    assert answers["bucket"][0] == hash01("f.acme")
 
 
 def test_a_holdout_of_a_device_flag_falls_back_to_the_person():
     flag = Flag("f", (share(100),), bucketing_identifier="device_id", holdout=Holdout(1, 50))
-    held = [value == "holdout-1" for value in values(flag, people(50))]
-    assert held == [hash01(f"holdout-user-{i}") <= 0.5 for i in range(50)]
+    held_out = [value == "holdout-1" for value in values(flag, people(50))]
+    assert held_out == [hash01(f"holdout-user-{i}") <= 0.5 for i in range(50)]
     some = people(50, **{"$device_id": ["d1", None] * 25})
-    held = [value == "holdout-1" for value in values(flag, some)]
+    held_out = [value == "holdout-1" for value in values(flag, some)]
     units = [f"user-{i}" if i % 2 else "d1" for i in range(50)]
-    assert held == [hash01(f"holdout-{unit}") <= 0.5 for unit in units]
+    assert held_out == [hash01(f"holdout-{unit}") <= 0.5 for unit in units]
 
 
 # --- cohorts -------------------------------------------------------------------------------------------
@@ -474,8 +476,8 @@ def test_cohorts_nest_and_negate(number, operator, expected):
     persons = people(5, plan=["pro", "pro", "free", "pro", None], country=["DE", "US", "US", None, "DE"],
                      vip=[None, False, True, False, None])  # fmt: skip
     persons["vip"] = persons["vip"].astype("boolean")
-    found = values(Flag("f", (share(100, in_cohort(number, operator)),)), persons, cohorts=NESTED)
-    assert "".join(value[0] for value in found) == expected
+    given = values(Flag("f", (share(100, in_cohort(number, operator)),)), persons, cohorts=NESTED)
+    assert "".join(value[0] for value in given) == expected
 
 
 def test_exact_is_in_for_cohorts_of_the_sdk_and_nobody_on_the_server():
@@ -507,8 +509,8 @@ def test_an_unknown_cohort_does_not_matter_to_those_the_percentage_leaves_out():
 def test_a_cohort_that_contains_itself_is_unknown():
     loop = {"1": {"type": "AND", "values": [{"key": "id", "type": "cohort", "value": 1}]}}
     for semantics in ("server", "sdk"):
-        found = values(Flag("f", (share(100, in_cohort(1)),)), people(1), cohorts=loop, semantics=semantics)
-        assert pd.isna(found[0])
+        given = values(Flag("f", (share(100, in_cohort(1)),)), people(1), cohorts=loop, semantics=semantics)
+        assert pd.isna(given[0])
 
 
 # --- dependencies --------------------------------------------------------------------------------------
@@ -553,9 +555,9 @@ def test_a_dependency_on_a_disabled_flag_sees_it_off():
     depends("a")),))],
 ])  # fmt: skip
 def test_a_missing_or_circular_dependency_turns_the_flag_off_however_deep_it_lies(flags):
-    found = one(flags[0], {"flags": FlagSet(flags)})
-    assert (found["value"], found["reason"]) == ("false", "missing_dependency")
-    assert pd.isna(found["condition"])
+    answer = one(flags[0], {"flags": FlagSet(flags)})
+    assert (answer["value"], answer["reason"]) == ("false", "missing_dependency")
+    assert pd.isna(answer["condition"])
 
 
 def test_a_dependency_is_found_by_id_in_the_stored_form_and_by_key_in_the_evaluated_one():
@@ -569,9 +571,9 @@ def test_a_dependency_is_found_by_id_in_the_stored_form_and_by_key_in_the_evalua
 
 def test_an_empty_chain_is_circular_for_the_sdk_even_where_the_value_is_known():
     base = Flag("base", (share(100),))
-    known = depends("base", False, extra={"dependency_chain": ["base"]})
+    dependent = depends("base", False, extra={"dependency_chain": ["base"]})
     circular = depends("base", True, extra={"dependency_chain": []})
-    flag = Flag("f", (share(100, known), share(100, circular)))
+    flag = Flag("f", (share(100, dependent), share(100, circular)))
     assert pd.isna(one(flag, {"flags": flag_set(base, flag), "semantics": "sdk"})["value"])
 
 
@@ -581,9 +583,9 @@ def test_a_dependency_the_sdk_cannot_decide_leaves_the_flag_undecided():
     flag = Flag(
         "f", (share(100, depends("base", False, extra=chain)), share(0, depends("base", extra=chain)))
     )
-    found = values(flag, people(2, plan=["free", None]), flags=flag_set(base, flag), semantics="sdk")
-    assert found[0] == "true"
-    assert pd.isna(found[1])
+    given = values(flag, people(2, plan=["free", None]), flags=flag_set(base, flag), semantics="sdk")
+    assert given[0] == "true"
+    assert pd.isna(given[1])
     elsewhere = PropertyFilter("country", "XX")  # rules the first set out after its dependency was tried
     asks = depends("base", extra=chain)
     again = Flag("f", (share(100, asks, elsewhere), share(100, asks)))
@@ -633,11 +635,11 @@ def test_a_mistyped_semantics_names_the_likely_one():
 
 def test_an_empty_table_is_an_empty_answer():
     for semantics in ("server", "sdk"):
-        found = ck.evaluate_flag(
+        answers = ck.evaluate_flag(
             Flag("f", (share(50, PRO),), HALVES), people(0, plan=[]), semantics=semantics
         )
-        assert found.empty
-        assert list(found.columns) == ["value", "variant", "reason", "condition", "bucket"]
+        assert answers.empty
+        assert list(answers.columns) == ["value", "variant", "reason", "condition", "bucket"]
 
 
 # --- shards, size --------------------------------------------------------------------------------------
@@ -692,18 +694,18 @@ def test_persons_on_disk_in_arrow_or_in_chunks_are_assigned_by_the_same_code(lar
         (table.iloc[at : at + 900] for at in range(0, len(table), 900)),
     ]  # fmt: skip
     for source in sources:
-        found = ck.evaluate_flag(LARGE_FLAG, source)
-        pd.testing.assert_frame_equal(found[expected.columns], expected, check_categorical=False)
+        answers = ck.evaluate_flag(LARGE_FLAG, source)
+        pd.testing.assert_frame_equal(answers[expected.columns], expected, check_categorical=False)
 
 
 @pytest.mark.filterwarnings("ignore")  # PySpark warns of pandas 3 at every turn
 def test_persons_in_spark_are_assigned_by_the_same_code(spark, large):
     table = large.head(200)
     expected = ck.evaluate_flag(LARGE_FLAG, table)
-    found = ck.evaluate_flag(LARGE_FLAG, spark.createDataFrame(table)).collect()
-    assert [row["value"] for row in found] == expected["value"].tolist()
-    assert [row["condition"] for row in found] == expected["condition"].tolist()
-    assert [row["bucket"] for row in found] == expected["bucket"].tolist()
+    answers = ck.evaluate_flag(LARGE_FLAG, spark.createDataFrame(table)).collect()
+    assert [row["value"] for row in answers] == expected["value"].tolist()
+    assert [row["condition"] for row in answers] == expected["condition"].tolist()
+    assert [row["bucket"] for row in answers] == expected["bucket"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -726,11 +728,11 @@ def test_whoever_is_in_at_a_stage_stays_in():
     emails = ["ada@acme.io", "bob@acme.io", "eve@acme.io.evil.com"] + [f"p{i}@else.org" for i in range(597)]
     plan = five_stages(beta_domains=("beta.org",))
     cohorts = ck.assign_cohorts(people(600, email=emails), plan)
-    held = np.array([[value == "true" for value in cohorts[name]] for name in plan.stage_names])
-    assert (np.diff(held.astype(int), axis=0) >= 0).all()
+    is_in = np.array([[value == "true" for value in cohorts[name]] for name in plan.stage_names])
+    assert (np.diff(is_in.astype(int), axis=0) >= 0).all()
     assert cohorts["entry_stage"].tolist()[:2] == ["just yourself", "internal team"]
     assert cohorts["entry_stage"][2] not in ("just yourself", "internal team", "beta")
-    assert held[-1].all()
+    assert is_in[-1].all()
     assert cohorts["bucket"][5] == hash01("new-checkout.user-5")
     ramp = cohorts["entry_stage"] == "expanded beta 25%"
     assert cohorts.loc[ramp, "bucket"].between(0.05, 0.25).all()

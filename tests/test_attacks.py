@@ -243,8 +243,8 @@ def test_promises_hold_where_they_are_hardest_to_keep(cell):
 )
 def test_values_called_before_their_gate_are_rarely_called_worse(name, share, traffic):
     runs, cell = 300, values.ValueCell(name, share, traffic, sign=-1.0)
-    found = values.crossed_in(cell, values.draw_values(np.random.default_rng(7), runs, cell)).mean()
-    assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    called = values.crossed_in(cell, values.draw_values(np.random.default_rng(7), runs, cell)).mean()
+    assert called <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 @needs_compiler
@@ -262,8 +262,8 @@ def test_a_canary_of_5_percent_finds_amounts_that_fell_nearly_as_often_as_who_kn
 def test_intervals_at_any_look_cover_where_few_do_it_and_where_arms_are_small():
     runs = 200
     for share, part in ((0.01, 0.05), (0.95, 0.02), (0.5, 0.5)):
-        found = limits.missed(np.random.default_rng(7), runs, share, part, 50, 100)
-        assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+        missed = limits.missed(np.random.default_rng(7), runs, share, part, 50, 100)
+        assert missed <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 def test_scores_of_few_answers_are_missed_no_more_often_than_promised():

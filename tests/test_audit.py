@@ -70,12 +70,12 @@ def test_a_value_given_under_an_earlier_id_is_told_from_a_wrong_bucket():
     flag = Flag("f", (Condition((), 50),))
     values = dict(zip(IDS, by_rule(flag), strict=True))
     anonymous = next(i for i in IDS if values[i] == "true")
-    known = next(i for i in IDS if values[i] == "false")
-    persons = PERSONS.assign(person_id=["same" if i in (anonymous, known) else i for i in IDS])
-    log = log_of(["true", "true"], [anonymous, known], persons)  # the browser kept its first value
+    without = next(i for i in IDS if values[i] == "false")
+    persons = PERSONS.assign(person_id=["same" if i in (anonymous, without) else i for i in IDS])
+    log = log_of(["true", "true"], [anonymous, without], persons)  # the browser kept its first value
     audit = ck.audit_assignment(log, flag)
     assert audit.people.set_index("distinct_id")["reason"].to_dict() == {
-        anonymous: "agrees", known: "evaluated before the id was known",
+        anonymous: "agrees", without: "evaluated before the id was known",
     }  # fmt: skip
 
 
@@ -151,8 +151,8 @@ def test_groups_are_read_from_the_events_and_the_groups_export():
     (Flag("f", (Condition((), 100),), (Variant("a", 80), Variant("b", 40))), {"a": 0.8, "b": 0.2}),
 ])  # fmt: skip
 def test_expected_shares_follow_from_the_rules(flag, shares):
-    found = expected_shares(flag)
-    assert found == pytest.approx(shares)
+    expected = expected_shares(flag)
+    assert expected == pytest.approx(shares)
     ids = pd.DataFrame({"distinct_id": np.arange(20_000)})
     seen = ck.evaluate_flag(flag, ids)["value"].value_counts(normalize=True)
     assert seen.to_dict() == pytest.approx(shares, abs=0.012)

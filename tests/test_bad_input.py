@@ -42,9 +42,9 @@ def test_an_empty_export_is_a_log_without_events(kind, tmp_path):
     assert [note.code for note in log.notes] == ["empty"]
     assert log.event_names() == {}
     assert log.time_range == (None, None)
-    found = ck.exposures(log, "f", plan=PLAN)
-    assert len(found.people) == 0
-    assert list(found.by_stage.columns) == [
+    exposed = ck.exposures(log, "f", plan=PLAN)
+    assert len(exposed.people) == 0
+    assert list(exposed.by_stage.columns) == [
         "person_id", "stage", "variant", "exposed_at", "n_variants", "previous_variant",
     ]  # fmt: skip
 
@@ -200,16 +200,16 @@ def test_a_stage_with_a_typo_is_answered_with_the_stage_that_was_meant():
 
 def test_people_who_do_nothing_after_their_exposure_are_still_exposed():
     log = ck.read_posthog(export())
-    found = ck.exposures(log, "f", plan=PLAN)
-    assert len(found.people) == 6
+    exposed = ck.exposures(log, "f", plan=PLAN)
+    assert len(exposed.people) == 6
     assert log.select(["event"], since="2026-09-07T09:00:01Z").empty
 
 
 def test_an_arm_that_nobody_is_in_is_simply_not_there():
     only = export(properties=json.dumps({"$feature_flag": "f", "$feature_flag_response": True}))
-    found = ck.exposures(ck.read_posthog(only), "f", plan=PLAN)
-    assert found.variants == ("true",)
-    assert found.to_frame()["people"].tolist() == [6]
+    exposed = ck.exposures(ck.read_posthog(only), "f", plan=PLAN)
+    assert exposed.variants == ("true",)
+    assert exposed.to_frame()["people"].tolist() == [6]
 
 
 def test_a_format_or_a_size_with_a_typo_is_answered(tmp_path):

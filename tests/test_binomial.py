@@ -30,14 +30,14 @@ def test_counts_follow_the_binomial_law(trials, share):
 
 def test_nothing_succeeds_of_none_and_everything_where_it_is_certain():
     stream = np.random.default_rng(1)
-    found = binomial(stream, np.array([0, 0, 0, 7, 7, 10**6]), np.array([0.0, 0.5, 1.0, 0.0, 1.0, 1.0]))
-    assert found.tolist() == [0, 0, 0, 0, 7, 10**6]
+    drawn = binomial(stream, np.array([0, 0, 0, 7, 7, 10**6]), np.array([0.0, 0.5, 1.0, 0.0, 1.0, 1.0]))
+    assert drawn.tolist() == [0, 0, 0, 0, 7, 10**6]
 
 
 def test_shares_by_look_meet_people_by_run_and_look():
     people = np.array([[100, 200], [300, 400]])
-    found = binomial(np.random.default_rng(2), people, np.array([0.0, 1.0]))
-    assert found.tolist() == [[0, 200], [0, 400]]
+    drawn = binomial(np.random.default_rng(2), people, np.array([0.0, 1.0]))
+    assert drawn.tolist() == [[0, 200], [0, 400]]
 
 
 def test_only_uniform_numbers_are_asked_for():

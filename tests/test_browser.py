@@ -67,22 +67,22 @@ def part(page, name):
     return page.locator(f'.ck-explorer button[data-part="{name}"]')
 
 
-def people_shown(page, place):
+def people_shown(page, widget):
     """The first column of the table beside the picture, once the kernel has answered."""
-    box = page.locator(".ck-explorer").nth(place).locator(".ck-people")
+    box = page.locator(".ck-explorer").nth(widget).locator(".ck-people")
     box.locator("tbody tr").first.wait_for()
     return box.locator("tbody tr td:first-child").all_inner_texts()
 
 
-def choose(page, place, name):
+def choose(page, widget, name):
     """Click a part, and wait until the table is that of the part."""
-    before = page.locator(".ck-explorer").nth(place).locator(".ck-people").inner_text()
+    before = page.locator(".ck-explorer").nth(widget).locator(".ck-people").inner_text()
     part(page, name).click()
     page.wait_for_function(
         "([place, old]) => document.querySelectorAll('.ck-explorer .ck-people')[place].innerText !== old",
-        arg=[place, before],
+        arg=[widget, before],
     )
-    return people_shown(page, place)
+    return people_shown(page, widget)
 
 
 @pytest.mark.parametrize(

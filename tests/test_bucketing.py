@@ -238,13 +238,13 @@ def test_flagd_picks_by_the_formula_of_its_generation(generation):
 
     def by_hand(key):
         if generation == "v1":
-            place, unit = abs(mmh3.hash(key)) / (2**31 - 1) * 100, 100 / total
+            bucket, unit = abs(mmh3.hash(key)) / (2**31 - 1) * 100, 100 / total
         else:
-            place, unit = (mmh3.hash(key, signed=False) * total) >> 32, 1
+            bucket, unit = (mmh3.hash(key, signed=False) * total) >> 32, 1
         edge = 0
         for name, weight in weights.items():
             edge += weight * unit
-            if place < edge:
+            if bucket < edge:
                 return name
         return None
 
@@ -262,10 +262,10 @@ def test_go_feature_flag_walks_its_variants_by_name_from_the_last():
         state = 0x811C9DC5
         for byte in key.encode():
             state = (state ^ byte) * 0x01000193 & 0xFFFFFFFF
-        place, edge = state % (60 * 1000), 0
+        bucket, edge = state % (60 * 1000), 0
         for name in ("zeta", "mid", "alpha"):
             edge += weights[name] * 1000
-            if place < edge:
+            if bucket < edge:
                 return name
         return None
 

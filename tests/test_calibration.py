@@ -44,12 +44,12 @@ SEEDS = {"brownian": 34, "ramp": 33}
 
 @pytest.fixture(scope="module")
 def tables():
-    found = {}
+    by_name = {}
     for part in calibrate.PARTS:
         name = part.__name__
         seed = {"rng": SEEDS[name]} if name in SEEDS else {}
-        found[name] = list(part(RUNS.get(name, 400), **seed))
-    return found
+        by_name[name] = list(part(RUNS.get(name, 400), **seed))
+    return by_name
 
 
 @pytest.mark.parametrize("name", [part.__name__ for part in calibrate.PARTS])
@@ -59,7 +59,7 @@ def test_operating_characteristics_are_where_they_should_be(tables, name):
 
 
 def test_every_null_rate_keeps_its_bound(tables):
-    lines = [line for found in tables.values() for line in found if "bound" in line]
+    lines = [line for table in tables.values() for line in table if "bound" in line]
     assert len(lines) > 60
     for line in lines:
         error = (line["bound"] * (1 - line["bound"]) / line["size"]) ** 0.5
@@ -100,8 +100,8 @@ def test_harmless_common_conversions_are_rolled_back_as_often_in_simulated_decis
 def test_a_wrong_sample_ratio_takes_few_more_people_than_who_knows_the_odds(tables):
     """One mixture for odds of 1.05 to 1.5 times: about twice as many at the far end, never three times."""
     lines = tables["people_to_a_mismatch"]
-    for known, ours in zip(lines[::2], lines[1::2], strict=True):
-        assert known["people"] < ours["people"] < 3 * known["people"]
+    for knowing, ours in zip(lines[::2], lines[1::2], strict=True):
+        assert knowing["people"] < ours["people"] < 3 * knowing["people"]
 
 
 def test_a_line_outside_its_tolerance_is_called_off():
@@ -183,9 +183,9 @@ def test_the_best_mixture_reaches_its_threshold_as_the_programme_says():
     part = ratios * 0.5 / (ratios * 0.5 + 0.5)
     for effect in (1.2, 2.0, 5.0):  # one effect after the other, without the programme's matrices
         p = effect / (1 + effect)
-        known = np.log(20) / (p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p)))
+        expected_people = np.log(20) / (p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p)))
         gained = p * np.log(2 * part) + (1 - p) * np.log(2 * (1 - part))
-        assert weights @ np.exp(multiple * known * gained) >= 20 * 0.99
+        assert weights @ np.exp(multiple * expected_people * gained) >= 20 * 0.99
 
 
 @pytest.mark.parametrize("seed", range(4))

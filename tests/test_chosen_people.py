@@ -79,7 +79,7 @@ def test_without_a_groups_export_the_answer_says_how_members_of_chosen_groups_we
         }
     )
     log = EventLog(frame, persons=persons)
-    found = exposures(log, "f", plan=plan)
-    _, notes = chosen_people(log, plan, "expanded beta 50%", found.by_stage)
+    exposed = exposures(log, "f", plan=plan)
+    _, notes = chosen_people(log, plan, "expanded beta 50%", exposed.by_stage)
     assert [note.code for note in notes] == ["chosen_by_exposure"]
     assert "no groups export" in notes[0].text

@@ -104,8 +104,8 @@ def test_overdispersed_counts_of_a_harmless_release_are_seldom_called_harm_at_an
         units["entered_at"] = pd.Series(entered).dt.as_unit("us")
         units["leaves_at"] = pd.Series(entered + pd.Timedelta(days=3)).dt.as_unit("us")
         counts = rng.poisson(rng.gamma(shape, 1 / shape, n)).astype(float)
-        found = Outcomes(units, (CLICKS,), (None,), (counts,), (counts,), (0,))
-        series = value_series(found, 0, looks, int(looks[-1]))
+        reduced = Outcomes(units, (CLICKS,), (None,), (counts,), (counts,), (0,))
+        series = value_series(reduced, 0, looks, int(looks[-1]))
         value, variance = series.contrast(1.0)
         good = np.isfinite(variance) & (variance > 0)
         log_e = mixture_log_e(

@@ -137,9 +137,9 @@ def test_the_sums_are_enough_to_compute_the_adjusted_difference():
         variant: stats.PairMoments.of_sums(int(row.iloc[0]), *row.iloc[1:])
         for variant, row in sums.iterrows()
     }
-    found = stats.cuped_difference(arms["true"], arms["false"])
+    difference = stats.cuped_difference(arms["true"], arms["false"])
     check = judge(log, guardrail(SPEND)).check(SPEND.label)
-    assert check.effect == pytest.approx(found.value)
+    assert check.effect == pytest.approx(difference.value)
 
 
 # ---- what is judged ----------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ def outcomes_of(rng, n, *, share=0.5, alike=0.8, effect=0.0, new=0.2, draw=None)
     draw = draw or (lambda size: rng.gamma(2, 10, size))
     habit = draw(n)
     after = np.where(rng.random(n) < alike, habit, draw(n)) + effect * units["canary"].to_numpy()
-    known = rng.random(n) >= new
-    before = Before(np.where(known, habit, 0.0), known.astype(float))
+    has_past = rng.random(n) >= new
+    before = Before(np.where(has_past, habit, 0.0), has_past.astype(float))
     return Outcomes(units, (SPEND,), (None,), (after,), (np.ones(n),), (0,), (before,))
 
 
@@ -160,11 +160,11 @@ LOOKS = np.arange(1, 49) * HOUR
 
 
 def test_the_last_look_is_the_textbook_estimate():
-    found = outcomes_of(np.random.default_rng(1), 500)
-    series = value_series(found, 0, LOOKS, 48 * HOUR)
+    of_people = outcomes_of(np.random.default_rng(1), 500)
+    series = value_series(of_people, 0, LOOKS, 48 * HOUR)
     arms = [
-        stats.PairMoments.of(found.sums[0][arm], found.before[0].sums[arm])
-        for arm in (found.canary, ~found.canary)
+        stats.PairMoments.of(of_people.sums[0][arm], of_people.before[0].sums[arm])
+        for arm in (of_people.canary, ~of_people.canary)
     ]
     expected = stats.cuped_difference(*arms)
     value, variance = series.contrast(1.0)
@@ -176,16 +176,16 @@ def test_the_last_look_is_the_textbook_estimate():
 def test_a_ratio_is_adjusted_by_its_own_past_like_its_linear_form():
     rng = np.random.default_rng(2)
     n = 400
-    found = outcomes_of(rng, n)
+    of_people = outcomes_of(rng, n)
     visits, visits_before = rng.poisson(3, n) + 1.0, rng.poisson(3, n).astype(float)
     spec = metrics.Average("paid", "amount", cuped="14d")
-    before = Before(found.before[0].sums * (visits_before > 0), visits_before)
-    found = Outcomes(found.units, (spec,), (None,), found.sums, (visits,), (0,), (before,))
-    value, variance = value_series(found, 0, LOOKS, 48 * HOUR).contrast(1.0)
+    before = Before(of_people.before[0].sums * (visits_before > 0), visits_before)
+    of_people = Outcomes(of_people.units, (spec,), (None,), of_people.sums, (visits,), (0,), (before,))
+    value, variance = value_series(of_people, 0, LOOKS, 48 * HOUR).contrast(1.0)
     arms = []
-    for arm in (found.canary, ~found.canary):
+    for arm in (of_people.canary, ~of_people.canary):
         linear = []
-        for x, y in ((found.sums[0][arm], visits[arm]), (before.sums[arm], visits_before[arm])):
+        for x, y in ((of_people.sums[0][arm], visits[arm]), (before.sums[arm], visits_before[arm])):
             ratio = x.sum() / y.sum()
             linear.append(ratio + (x - ratio * y) / y.mean())
         arms.append(stats.PairMoments.of(*linear))
@@ -238,8 +238,8 @@ def test_the_adjusted_evidence_keeps_its_level_at_every_look(share, tails):
 @pytest.mark.parametrize("effect", [-2.0, 0.0, 2.0])
 def test_the_limit_is_within_the_margin_exactly_where_safety_is_shown(worse, ratio, effect):
     spec = ck.Guardrail(SPEND, worse=worse, margin_ratio=ratio)
-    found = outcomes_of(np.random.default_rng(8), 1500, effect=effect)
-    series = value_series(found, 0, LOOKS, 48 * HOUR)
+    of_people = outcomes_of(np.random.default_rng(8), 1500, effect=effect)
+    series = value_series(of_people, 0, LOOKS, 48 * HOUR)
     plain, shifted = series.contrast(1.0), series.contrast(ratio)
     judged = value_evidence(*plain, *shifted, spec, 1.0, margin=-1.0, gate=24)
     margins = plain[0] - shifted[0]
@@ -251,12 +251,12 @@ def test_the_limit_is_within_the_margin_exactly_where_safety_is_shown(worse, rat
 
 @pytest.mark.parametrize("same", [3.7, 0.1, 1e6 / 7])
 def test_values_that_do_not_vary_have_no_spread_whatever_their_rounding(same):
-    found = outcomes_of(np.random.default_rng(9), 500)
+    of_people = outcomes_of(np.random.default_rng(9), 500)
     everybody = np.full(500, same)
     spec = metrics.Average("paid", "amount", cuped="14d")
-    for now, before in ((everybody, found.before[0].sums), (found.sums[0], everybody)):
+    for now, before in ((everybody, of_people.before[0].sums), (of_people.sums[0], everybody)):
         past = (Before(before, np.ones(500)),)
-        one = Outcomes(found.units, (spec,), (None,), (now,), (np.ones(500),), (0,), past)
+        one = Outcomes(of_people.units, (spec,), (None,), (now,), (np.ones(500),), (0,), past)
         series = value_series(one, 0, LOOKS, 48 * HOUR)
         assert series.adjustment.slope[-1] == 0
         difference, variance = series.contrast(1.0)
@@ -359,10 +359,10 @@ def test_calls_of_the_flag_before_the_ramp_do_not_push_the_past_back():
     early["timestamp"] = ramp - pd.Timedelta(days=9)
     early["$feature_flag_response"] = "false"
     report = judge(ck.EventLog(pd.concat([events, early])), guardrail(SPEND))
-    found = report.found.before[0]
+    past = report.found.before[0]
     payments = events[(events["event"] == "paid") & (events["timestamp"] < ramp)]
     mine = payments[payments["timestamp"] >= ramp - pd.Timedelta(days=14)]
-    assert found.sums.sum() == pytest.approx(mine["amount"].sum())
+    assert past.sums.sum() == pytest.approx(mine["amount"].sum())
     assert report.audit["guardrails"][0]["counts"]["cuped"]["variance_reduction"] > 0.2
 
 

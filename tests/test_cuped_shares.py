@@ -39,21 +39,21 @@ def release(rng, *, ratio=1.0, hours=48, per_hour=60, share=0.5, often=0.95, sel
 def crossed(rng, *, by_past, runs=150, **options):
     """How often a loss of conversions is shown at any of the hourly looks."""
     harm, _ = event_mixtures(1 / 0.95)
-    found = 0
+    crossings = 0
     for _ in range(runs):
         enter, canary, had, first = release(rng, **options)
         strata = had.astype(np.int64) if by_past else None
         ends = np.full(len(enter), 48 * HOUR)
         sets = risk_sets(enter, ends, first, canary, origin=0, step=HOUR, n_intervals=48, strata=strata)
-        found += harm.log_e(*sets.swapped().counts(harm.null_ratio)).max() >= math.log(20)
-    return found / runs
+        crossings += harm.log_e(*sets.swapped().counts(harm.null_ratio)).max() >= math.log(20)
+    return crossings / runs
 
 
 def log_of(stages):
     """Calls, payments before and after them, and old payments that do not count."""
     rows = []
-    for place, (enter, canary, had, first) in enumerate(stages):
-        names = np.array([f"s{place}-{i}" for i in range(len(enter))])
+    for person, (enter, canary, had, first) in enumerate(stages):
+        names = np.array([f"s{person}-{i}" for i in range(len(enter))])
         at = START + pd.to_timedelta(enter, unit="us")
         call = {"event": "$feature_flag_called", "$feature_flag": "new-checkout"}
         response = np.where(canary, "true", "false")
@@ -90,9 +90,9 @@ def test_people_are_compared_with_those_of_the_same_past_in_every_stage(stages):
         options = {"origin": begin * HOUR, "step": HOUR, "n_intervals": hours}
         sets.append(risk_sets(enter, ends, first, canary, strata=had.astype(np.int64), **options).swapped())
     harm, safe = event_mixtures(1 / 0.95)
-    own = harm.log_e(*sets[1].counts(harm.null_ratio))
+    log_e = harm.log_e(*sets[1].counts(harm.null_ratio))
     whole = harm.log_e(*type(sets[0]).joined(sets).counts(harm.null_ratio))[24:]
-    assert evidence.harm_log_e == pytest.approx(np.maximum(own, whole) + math.log(0.5), abs=1e-9)
+    assert evidence.harm_log_e == pytest.approx(np.maximum(log_e, whole) + math.log(0.5), abs=1e-9)
     assert evidence.safe_log_e == pytest.approx(safe.log_e(*sets[1].counts(safe.null_ratio)), abs=1e-9)
     note = next(note for note in report.notes if note.code == "cuped_cohorts")
     assert note.count == stages[1][2].sum()
@@ -119,8 +119,8 @@ def test_only_the_past_before_the_first_exposure_counts(stages):
 def test_harmless_releases_keep_the_level_and_losses_are_found_far_more_often_by_the_past():
     runs = 150
     assert crossed(np.random.default_rng(3), by_past=True, runs=runs) <= 0.05
-    found = [crossed(np.random.default_rng(3), by_past=p, runs=runs, ratio=0.95) for p in (False, True)]
-    assert found[1] > found[0] + 0.15
+    crossings = [crossed(np.random.default_rng(3), by_past=p, runs=runs, ratio=0.95) for p in (False, True)]
+    assert crossings[1] > crossings[0] + 0.15
 
 
 def test_the_past_is_written_and_read_back_and_slips_are_refused():

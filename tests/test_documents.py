@@ -120,15 +120,15 @@ def test_keys_of_documents_that_are_cut_short_or_do_not_count_are_not_told():
     documents = pa.chunked_array(
         [['{"a":1,"cut":', '{"b":"\\n","c":2}', '{"not counted":1}', '{"d" : [ ] }']]
     )
-    told = scan.scan_documents(documents, [], np.array([True, True, False, True]), of=10**6)
-    assert told.names == {"b", "c", "d"}
-    assert told.n_unreadable == 1
+    scanned = scan.scan_documents(documents, [], np.array([True, True, False, True]), of=10**6)
+    assert scanned.names == {"b", "c", "d"}
+    assert scanned.n_unreadable == 1
 
 
 def test_more_different_keys_than_there_is_room_for_are_all_told():
     documents = [json.dumps({f"key {row} {k}": 1 for k in range(50)}) for row in range(200)]
-    told = scan.scan_documents(pa.chunked_array([documents]), [], np.ones(200, bool), of=10**6)
-    assert len(told.names) == 10_000
+    scanned = scan.scan_documents(pa.chunked_array([documents]), [], np.ones(200, bool), of=10**6)
+    assert len(scanned.names) == 10_000
 
 
 def test_names_of_one_length_that_differ_in_one_byte_are_told_apart():
@@ -141,9 +141,9 @@ def test_names_of_one_length_that_differ_in_one_byte_are_told_apart():
         )
     objects = [dict.fromkeys(rng.sample(names, 6), row) for row in range(2_000)]
     text = pa.chunked_array([[json.dumps(item, separators=(",", ":")) for item in objects]])
-    told = scan.scan_documents(text, [(name,) for name in names], np.ones(2_000, bool), of=10**6)
-    assert told.names == set(names)
-    for name, column in zip(names, told.values, strict=True):
+    scanned = scan.scan_documents(text, [(name,) for name in names], np.ones(2_000, bool), of=10**6)
+    assert scanned.names == set(names)
+    for name, column in zip(names, scanned.values, strict=True):
         expected = [str(item[name]) if name in item else None for item in objects]
         assert column.to_pylist() == expected, name
 

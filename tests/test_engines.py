@@ -226,8 +226,8 @@ def test_whole_numbers_that_are_ids_come_as_their_text(engine, tmp_path, request
     frame.to_parquet(tmp_path / "all.parquet")
     log = opened(engine, (frame, tmp_path), request)
     parts = log.reduce(["event", "person_id"], numbered, events=["view", "paid"])
-    found = sorted(pair for part in parts for pair in part)
-    assert found == [("paid", "-7"), ("view", str(2**60)), ("view", str(2**60))]
+    in_order = sorted(pair for part in parts for pair in part)
+    assert in_order == [("paid", "-7"), ("view", str(2**60)), ("view", str(2**60))]
 
 
 def numbered(table):

@@ -138,15 +138,15 @@ def test_a_harmless_release_is_rarely_rolled_back_however_common_and_quick_the_e
     per_hour, share, when, margin
 ):
     runs = 400
-    found = crossings(
+    crossed = crossings(
         np.random.default_rng(5), runs, per_hour=per_hour, hours=72, share=share, when=when, margin=margin
     )
-    assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    assert crossed <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 @pytest.mark.slow
 def test_a_common_conversion_that_falls_is_found_within_a_day():
-    found = crossings(
+    crossed = crossings(
         np.random.default_rng(5),
         100,
         per_hour=50,
@@ -156,7 +156,7 @@ def test_a_common_conversion_that_falls_is_found_within_a_day():
         margin=0.95,
         effect=0.8,
     )
-    assert found > 0.9
+    assert crossed > 0.9
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05])

@@ -56,8 +56,8 @@ def test_flat_columns_json_text_and_objects_give_the_same_text(key):
     flat = text_of(VALUES, name=key)
     written = log_of({"properties": [json.dumps({key: value}) for value in VALUES]}).select([key])[key]
     nested = log_of({"properties": [{key: value} for value in VALUES]}).select([key])[key]
-    for found in (written, nested):
-        assert found.astype(object).where(found.notna(), None).tolist() == flat
+    for log in (written, nested):
+        assert log.astype(object).where(log.notna(), None).tolist() == flat
 
 
 def test_a_property_that_no_event_has_is_missing_everywhere():
@@ -101,9 +101,9 @@ def test_a_persons_table_says_who_a_distinct_id_is_now():
     persons = pd.DataFrame({"distinct_id": ["anon", "ada"], "person_id": ["P", "P"], "plan": ["pro", "pro"]})
     rows = {"distinct_id": ["anon", "ada", "eve"], "person_id": ["old", "P", "E"]}
     log = ck.EventLog(log_of(rows).frame, persons=persons)
-    found = log.select(["person_id", "person.plan"])
-    assert found["person_id"].tolist() == ["P", "P", "E"]
-    assert found["person.plan"].isna().tolist() == [False, False, True]
+    selected = log.select(["person_id", "person.plan"])
+    assert selected["person_id"].tolist() == ["P", "P", "E"]
+    assert selected["person.plan"].isna().tolist() == [False, False, True]
     assert log.identities.to_dict() == {"anon": "P", "ada": "P"}
 
 
@@ -131,8 +131,8 @@ def test_group_keys_come_from_their_column_or_from_the_groups_of_the_event():
     rows = {"properties": ['{"$group_0": "a"}', '{"$groups": {"organization": "b"}}', "{}"]}
     groups = pd.DataFrame({"group_type": "organization", "group_key": ["a", "b"], "plan": ["pro", None]})
     log = ck.EventLog(log_of(rows).frame, groups=groups)
-    found = log.select(["$group_0", "group0.plan"]).astype(object).where(lambda f: f.notna(), None)
-    assert found.values.tolist() == [["a", "pro"], ["b", None], [None, None]]
+    selected = log.select(["$group_0", "group0.plan"]).astype(object).where(lambda f: f.notna(), None)
+    assert selected.values.tolist() == [["a", "pro"], ["b", None], [None, None]]
 
 
 def test_without_person_ids_identify_events_say_who_is_who():
@@ -229,8 +229,8 @@ def test_unusable_rows_are_dropped_and_each_reason_counted():
 
 def test_windows_of_a_question_are_half_open():
     log = log_of({"timestamp": [NINE, "2026-09-07T10:00:00Z"]})
-    found = log.select(["timestamp"], since=NINE, until="2026-09-07T10:00:00Z")
-    assert found["timestamp"].tolist() == [pd.Timestamp(NINE)]
+    rows = log.select(["timestamp"], since=NINE, until="2026-09-07T10:00:00Z")
+    assert rows["timestamp"].tolist() == [pd.Timestamp(NINE)]
 
 
 def test_filters_allow_values_lists_missing_and_present():

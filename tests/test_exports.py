@@ -75,13 +75,13 @@ KINDS = ("parquet", "parquet.zst", "parquet naive", "jsonl", "jsonl.gz")
 def test_a_batch_export_reads_the_same_from_every_kind_of_file(kind, read, tmp_path):
     log = read(written(kind, tmp_path, batch_rows()))
     columns = ["event", "timestamp", "distinct_id", "person_id", "amount", "$feature/f", "person.email"]
-    found = log.select([*columns, "created_at"]).sort_values("distinct_id").reset_index(drop=True)
-    assert found["distinct_id"].tolist() == ["000", "001", "002"]
-    assert found["$feature/f"].tolist() == ["false", "true", "false"]
-    assert found["amount"].tolist() == ["9.5"] * 3
-    assert found["person.email"].tolist() == ["0@acme.io", "1@acme.io", "2@acme.io"]
-    assert set(found["timestamp"]) == {NINE}
-    assert set(found["created_at"]) == {NINE + pd.Timedelta("5s")}
+    rows = log.select([*columns, "created_at"]).sort_values("distinct_id").reset_index(drop=True)
+    assert rows["distinct_id"].tolist() == ["000", "001", "002"]
+    assert rows["$feature/f"].tolist() == ["false", "true", "false"]
+    assert rows["amount"].tolist() == ["9.5"] * 3
+    assert rows["person.email"].tolist() == ["0@acme.io", "1@acme.io", "2@acme.io"]
+    assert set(rows["timestamp"]) == {NINE}
+    assert set(rows["created_at"]) == {NINE + pd.Timedelta("5s")}
 
 
 @pytest.mark.parametrize("read", [ck.read_posthog, ck.scan_posthog])
@@ -148,9 +148,9 @@ def test_the_persons_export_replaces_person_ids_frozen_at_ingestion(tmp_path):
     file = written("jsonl", tmp_path, batch_rows())
     for read in (ck.read_posthog, ck.scan_posthog):
         log = read(file, persons=tmp_path / "persons.parquet")
-        found = log.select(["person_id", "person.plan"]).sort_values("person_id")
-        assert found["person_id"].tolist() == ["merged", "merged", "p2"]
-        assert found["person.plan"].tolist()[:2] == ["pro", "pro"]
+        rows = log.select(["person_id", "person.plan"]).sort_values("person_id")
+        assert rows["person_id"].tolist() == ["merged", "merged", "p2"]
+        assert rows["person.plan"].tolist()[:2] == ["pro", "pro"]
 
 
 WAREHOUSES = {
@@ -198,8 +198,8 @@ def test_a_query_answer_reads_with_its_dotted_columns(tmp_path):
     }  # fmt: skip
     (tmp_path / "answer.json").write_text(json.dumps(answer))
     log = ck.read_posthog(tmp_path / "answer.json")
-    found = log.select(["person_id", "$feature/f", "person.email", "amount", "distinct_id"])
-    assert found.values.tolist() == [["P", "true", "a@b.io", "3", "7"]]
+    rows = log.select(["person_id", "$feature/f", "person.email", "amount", "distinct_id"])
+    assert rows.values.tolist() == [["P", "true", "a@b.io", "3", "7"]]
     assert log.notes[0].code == "more_pages"
 
 
@@ -221,8 +221,8 @@ def test_the_older_events_api_reads_with_its_nested_person(tmp_path):
     }
     (tmp_path / "events.json").write_text(json.dumps(rows))
     log = ck.read_posthog(tmp_path / "events.json")
-    found = log.select(["uuid", "person_id", "$feature/f", "person.email", "amount", "distinct_id"])
-    assert found.values.tolist() == [["1", "P", "true", "a@b.io", "3", "7"]]
+    selected = log.select(["uuid", "person_id", "$feature/f", "person.email", "amount", "distinct_id"])
+    assert selected.values.tolist() == [["1", "P", "true", "a@b.io", "3", "7"]]
 
 
 def test_the_csv_of_the_user_interface_reads_with_flattened_columns_and_python_booleans(tmp_path):
@@ -232,10 +232,10 @@ def test_the_csv_of_the_user_interface_reads_with_flattened_columns_and_python_b
         "paid,008,2026-09-07T09:00:00.000Z,False,,\n"
     )
     log = ck.read_posthog(tmp_path / "events.csv")
-    found = log.select(["distinct_id", "$feature/f", "amount", "person.email"])
-    assert found["distinct_id"].tolist() == ["007", "008"]
-    assert found["$feature/f"].tolist() == ["true", "false"]
-    assert found["amount"].isna().tolist() == [False, True]
+    rows = log.select(["distinct_id", "$feature/f", "amount", "person.email"])
+    assert rows["distinct_id"].tolist() == ["007", "008"]
+    assert rows["$feature/f"].tolist() == ["true", "false"]
+    assert rows["amount"].isna().tolist() == [False, True]
 
 
 def test_a_csv_with_json_properties_reads_them(tmp_path):
@@ -250,17 +250,17 @@ def test_hive_folders_are_scanned_and_their_keys_are_columns(tmp_path):
         folder.mkdir()
         batch_frame(batch_rows(2)).assign(uuid=[f"{day}a", f"{day}b"]).to_parquet(folder / "part.parquet")
     log = ck.scan_posthog(tmp_path)
-    found = log.select(["uuid", "day"], where={"day": "2026-09-08"})
-    assert sorted(found["uuid"]) == ["8a", "8b"]
+    rows = log.select(["uuid", "day"], where={"day": "2026-09-08"})
+    assert sorted(rows["uuid"]) == ["8a", "8b"]
 
 
 def test_files_whose_columns_differ_are_scanned_together(tmp_path):
     batch_frame(batch_rows(1)).to_parquet(tmp_path / "old.parquet")
     newer = batch_frame(batch_rows(2)).iloc[1:].assign(extra="x")
     newer[["extra", *newer.columns[:-1]]].to_parquet(tmp_path / "new.parquet")
-    found = ck.scan_posthog(tmp_path).select(["uuid", "extra"]).sort_values("uuid")
-    assert found["uuid"].tolist() == ["0191-0", "0191-1"]
-    assert found["extra"].isna().tolist() == [True, False]
+    selected = ck.scan_posthog(tmp_path).select(["uuid", "extra"]).sort_values("uuid")
+    assert selected["uuid"].tolist() == ["0191-0", "0191-1"]
+    assert selected["extra"].isna().tolist() == [True, False]
 
 
 def test_a_scan_reads_plain_columns_by_row_group_and_the_rest_through_sql(tmp_path):
@@ -278,10 +278,10 @@ def test_a_scan_reads_plain_columns_by_row_group_and_the_rest_through_sql(tmp_pa
     log = ck.scan_posthog(tmp_path / "flat.parquet")
     columns = ["person_id", "timestamp", "event", "$feature/f", "amount"]
     question = {"events": ["b"], "since": "1970-01-01T00:00:00.000250Z"}
-    (found,) = log.reduce(columns, lambda part: part, native=["person_id"], **question)
-    assert found.schema.field("person_id").type == pa.int64()
-    assert pa.types.is_dictionary(found.schema.field("event").type)
-    assert found.num_rows == 375
+    (read,) = log.reduce(columns, lambda part: part, native=["person_id"], **question)
+    assert read.schema.field("person_id").type == pa.int64()
+    assert pa.types.is_dictionary(read.schema.field("event").type)
+    assert read.num_rows == 375
     plain = ck.EventLog(table.to_pandas())
     left, right = (
         part.select(columns, **question).sort_values("timestamp").reset_index(drop=True)

@@ -47,16 +47,16 @@ def test_first_exposures_agree_with_the_definition_read_one_person_at_a_time(see
         for _ in range(300)
     ]
     people, by_stage = slow(rows, plan)
-    found = ck.exposures(calls(rows), "f", plan=plan)
-    assert set(found.people["person_id"]) == set(people)
-    for row in found.people.itertuples():
+    exposed = ck.exposures(calls(rows), "f", plan=plan)
+    assert set(exposed.people["person_id"]) == set(people)
+    for row in exposed.people.itertuples():
         seen = people[row.person_id]
         assert row.variant == seen[0][1]
         assert row.exposed_at == START + pd.Timedelta(hours=seen[0][0])
         assert (row.stage if isinstance(row.stage, str) else None) == seen[0][2]
         assert row.n_variants == len({value for _, value, _ in seen})
-    assert len(found.by_stage) == sum(map(len, by_stage.values()))
-    for row in found.by_stage.itertuples():
+    assert len(exposed.by_stage) == sum(map(len, by_stage.values()))
+    for row in exposed.by_stage.itertuples():
         seen = by_stage[row.person_id][row.stage]
         assert row.variant == seen[0][1]
         assert row.n_variants == len({value for _, value in seen})
@@ -68,44 +68,46 @@ def test_first_exposures_agree_with_the_definition_read_one_person_at_a_time(see
 
 
 def test_a_missing_or_failed_value_is_unknown_and_never_control():
-    found = ck.exposures(calls([("ada", 1, None), ("bob", 1, False), ("eve", 1, ""), ("bob", 2, None)]), "f")
-    assert found.people["person_id"].tolist() == ["bob"]
-    counts = {note.code: note.count for note in found.notes}
+    exposed = ck.exposures(
+        calls([("ada", 1, None), ("bob", 1, False), ("eve", 1, ""), ("bob", 2, None)]), "f"
+    )
+    assert exposed.people["person_id"].tolist() == ["bob"]
+    counts = {note.code: note.count for note in exposed.notes}
     assert counts == {"unknown_values": 3, "unknown_only": 2}
 
 
 def test_an_unknown_value_before_the_first_known_one_does_not_move_the_exposure():
-    found = ck.exposures(calls([("ada", 1, None), ("ada", 2, True)]), "f")
-    assert found.people["exposed_at"].tolist() == [START + pd.Timedelta("2h")]
+    exposed = ck.exposures(calls([("ada", 1, None), ("ada", 2, True)]), "f")
+    assert exposed.people["exposed_at"].tolist() == [START + pd.Timedelta("2h")]
 
 
 def test_a_person_who_saw_several_variants_within_a_stage_is_a_crosser():
-    found = ck.exposures(calls([("ada", 1, True), ("ada", 2, False)]), "f", plan=ramp(5))
-    assert found.by_stage["n_variants"].tolist() == [2]
-    assert {note.code: note.count for note in found.notes}["several_variants"] == 1
+    exposed = ck.exposures(calls([("ada", 1, True), ("ada", 2, False)]), "f", plan=ramp(5))
+    assert exposed.by_stage["n_variants"].tolist() == [2]
+    assert {note.code: note.count for note in exposed.notes}["several_variants"] == 1
 
 
 def test_a_person_whom_the_growing_ramp_moved_is_no_crosser_but_changed():
-    found = ck.exposures(calls([("ada", 1, False), ("ada", 30, True)]), "f", plan=ramp(5, 50))
-    assert found.by_stage["n_variants"].tolist() == [1, 1]
-    assert found.by_stage["variant"].tolist() == ["false", "true"]
-    assert found.by_stage["previous_variant"].tolist()[1] == "false"
-    counts = {note.code: note.count for note in found.notes}
+    exposed = ck.exposures(calls([("ada", 1, False), ("ada", 30, True)]), "f", plan=ramp(5, 50))
+    assert exposed.by_stage["n_variants"].tolist() == [1, 1]
+    assert exposed.by_stage["variant"].tolist() == ["false", "true"]
+    assert exposed.by_stage["previous_variant"].tolist()[1] == "false"
+    counts = {note.code: note.count for note in exposed.notes}
     assert counts["changed_variant"] == 1
     assert "several_variants" not in counts
 
 
 def test_stage_windows_are_half_open():
-    found = ck.exposures(calls([("ada", 0, True), ("bob", 24, True)]), "f", plan=ramp(5, 50))
-    assert found.people["stage"].tolist() == ["5%", "50%"]
+    exposed = ck.exposures(calls([("ada", 0, True), ("bob", 24, True)]), "f", plan=ramp(5, 50))
+    assert exposed.people["stage"].tolist() == ["5%", "50%"]
 
 
 def test_exposures_outside_every_stage_are_counted_and_in_no_stage():
     plan = ramp(5).with_windows({"5%": (START, START + pd.Timedelta("1h"))})
-    found = ck.exposures(calls([("ada", 5, True)]), "f", plan=plan)
-    assert len(found.people) == 1
-    assert len(found.by_stage) == 0
-    assert found.notes[0].code == "outside_stages"
+    exposed = ck.exposures(calls([("ada", 5, True)]), "f", plan=plan)
+    assert len(exposed.people) == 1
+    assert len(exposed.by_stage) == 0
+    assert exposed.notes[0].code == "outside_stages"
 
 
 def test_what_happens_from_as_of_on_is_not_looked_at():
@@ -122,10 +124,10 @@ def test_without_flag_calls_the_first_event_that_carries_the_flag_is_the_exposur
             "properties": ["{}", '{"$feature/f": true}', '{"$feature/f": false}'],
         }
     )
-    found = ck.exposures(ck.EventLog(frame), "f")
-    assert found.people["exposed_at"].tolist() == [START + pd.Timedelta(hours=h) for h in (1, 2)]
-    assert found.source == "$feature/f"
-    assert found.notes[0].code == "source"
+    exposed = ck.exposures(ck.EventLog(frame), "f")
+    assert exposed.people["exposed_at"].tolist() == [START + pd.Timedelta(hours=h) for h in (1, 2)]
+    assert exposed.source == "$feature/f"
+    assert exposed.notes[0].code == "source"
 
 
 def test_a_group_flag_counts_groups_and_drops_calls_without_one():
@@ -133,25 +135,27 @@ def test_a_group_flag_counts_groups_and_drops_calls_without_one():
         [("ada", 1, True), ("bob", 2, True), ("eve", 3, False)], **{"$group_0": ["acme", "acme", None]}
     )
     plan = ramp(5, aggregation_group_type="organization")
-    found = ck.exposures(log, "f", plan=plan)
-    assert found.people[["group", "person_id"]].to_dict("records") == [{"group": "acme", "person_id": "ada"}]
-    assert found.unit_column == "group"
-    assert {note.code: note.count for note in found.notes} == {"no_group": 1}
+    exposed = ck.exposures(log, "f", plan=plan)
+    assert exposed.people[["group", "person_id"]].to_dict("records") == [
+        {"group": "acme", "person_id": "ada"}
+    ]
+    assert exposed.unit_column == "group"
+    assert {note.code: note.count for note in exposed.notes} == {"no_group": 1}
 
 
 def test_the_distinct_id_at_first_exposure_is_kept_beside_the_person():
     persons = pd.DataFrame({"distinct_id": ["anon", "ada"], "person_id": ["P", "P"]})
     frame = calls([("anon", 1, False), ("ada", 2, True)]).frame
-    found = ck.exposures(ck.EventLog(frame, persons=persons), "f")
-    assert found.people[["person_id", "distinct_id", "n_variants"]].values.tolist() == [["P", "anon", 2]]
+    exposed = ck.exposures(ck.EventLog(frame, persons=persons), "f")
+    assert exposed.people[["person_id", "distinct_id", "n_variants"]].values.tolist() == [["P", "anon", 2]]
 
 
 def test_holdout_people_are_an_arm_of_their_own_and_strange_values_are_named():
     plan = ramp(50, holdout={"id": 7, "exclusion_percentage": 10})
     log = calls([("ada", 1, "holdout-7"), ("bob", 1, "true"), ("eve", 1, "blue")])
-    found = ck.exposures(log, "f", plan=plan)
-    assert found.variants == ("blue", "holdout-7", "true")
-    assert str(found.notes[-1]) == "1 unit has values the plan does not name: blue"
+    exposed = ck.exposures(log, "f", plan=plan)
+    assert exposed.variants == ("blue", "holdout-7", "true")
+    assert str(exposed.notes[-1]) == "1 unit has values the plan does not name: blue"
 
 
 def test_an_unknown_flag_key_is_answered_with_the_flags_that_are_there():
@@ -167,19 +171,19 @@ def test_a_plan_for_another_flag_is_refused():
 
 
 def test_before_the_first_call_nobody_is_exposed_and_that_is_no_error():
-    found = ck.exposures(calls([("ada", 5, True)]), "f", plan=ramp(5), as_of=START)
-    assert len(found.people) == 0
-    assert repr(found).startswith("Nobody was exposed to f")
+    exposed = ck.exposures(calls([("ada", 5, True)]), "f", plan=ramp(5), as_of=START)
+    assert len(exposed.people) == 0
+    assert repr(exposed).startswith("Nobody was exposed to f")
 
 
 def test_exposures_print_the_same_in_every_view():
-    found = ck.exposures(calls([("ada", 1, True), ("bob", 2, False)]), "f", plan=ramp(5))
-    assert "2 people were exposed to f: 1 false, 1 true" in repr(found)
-    assert found.to_frame()["people"].sum() == 2
-    assert found == ck.exposures(calls([("ada", 1, True), ("bob", 2, False)]), "f", plan=ramp(5))
-    assert found.of_stage("5%")["variant"].tolist() == ["true", "false"]
+    exposed = ck.exposures(calls([("ada", 1, True), ("bob", 2, False)]), "f", plan=ramp(5))
+    assert "2 people were exposed to f: 1 false, 1 true" in repr(exposed)
+    assert exposed.to_frame()["people"].sum() == 2
+    assert exposed == ck.exposures(calls([("ada", 1, True), ("bob", 2, False)]), "f", plan=ramp(5))
+    assert exposed.of_stage("5%")["variant"].tolist() == ["true", "false"]
     with pytest.raises(ck.PlanError, match=r"Did you mean '5%'"):
-        found.of_stage("5")
+        exposed.of_stage("5")
 
 
 def test_rows_in_any_order_give_the_same_exposures():

@@ -53,34 +53,34 @@ def answered():
 
 
 def test_parts_of_one_submission_are_merged_and_a_person_counts_once(answered):
-    found = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
-    response = found.response.set_index("variant")
+    survey = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
+    response = survey.response.set_index("variant")
     assert response.loc["true", ["exposed", "shown", "answered"]].tolist() == [20, 20, 10]
-    scores = found.scores[found.scores["question"] == "How was it?"].set_index("variant")
+    scores = survey.scores[survey.scores["question"] == "How was it?"].set_index("variant")
     assert scores.loc["true", "value"] == pytest.approx(0.4)
     assert scores.loc["false", "value"] == pytest.approx(1.0)
-    assert found.kinds == {"How was it?": "csat", "What else?": "text"}
+    assert survey.kinds == {"How was it?": "csat", "What else?": "text"}
 
 
 def test_a_changed_answer_replaces_the_first_one(answered):
-    found = ck.survey_by_flag(log_of([*answered, sent("p0", 30, q1="1")]), SURVEY, flag=FLAG)
-    scores = found.scores[found.scores["question"] == "How was it?"].set_index("variant")
+    survey = ck.survey_by_flag(log_of([*answered, sent("p0", 30, q1="1")]), SURVEY, flag=FLAG)
+    scores = survey.scores[survey.scores["question"] == "How was it?"].set_index("variant")
     assert scores.loc["true", "value"] == pytest.approx(0.3)
 
 
 def test_answers_before_the_exposure_and_of_strangers_are_left_out(answered):
     early, stranger = sent("p39", -60, q1="1"), sent("nobody", 10, q1="1")
-    found = ck.survey_by_flag(log_of([*answered, early, stranger]), SURVEY, flag=FLAG)
-    assert {note.code: note.count for note in found.notes}["not_exposed"] == 2
-    assert found.response["answered"].sum() == 20
+    survey = ck.survey_by_flag(log_of([*answered, early, stranger]), SURVEY, flag=FLAG)
+    assert {note.code: note.count for note in survey.notes}["not_exposed"] == 2
+    assert survey.response["answered"].sum() == 20
 
 
 def test_arms_that_do_not_answer_alike_are_called_out(answered):
     silent = {f"p{i}" for i in range(1, 20)}
     rows = [r for r in answered if not (r["event"] == "survey sent" and r["distinct_id"] in silent)]
-    found = ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG)
-    assert found.response_gap.high < 0
-    assert "do not answer alike" in repr(found)
+    survey = ck.survey_by_flag(log_of(rows), SURVEY, flag=FLAG)
+    assert survey.response_gap.high < 0
+    assert "do not answer alike" in repr(survey)
 
 
 def test_nps_is_read_from_zero_to_ten_and_can_be_asked_for():
@@ -99,20 +99,20 @@ def test_a_definition_names_and_reads_questions_that_events_do_not():
     rows = [call("a", "true"), call("b", "false"), sent("a", 5, rating="5"), sent("b", 5, rating="3")]
     bare = [{k: v for k, v in row.items() if k != "$survey_questions"} for row in rows]
     question = {"id": "rating", "question": "How was it?", "type": "rating", "scale": 5}
-    found = ck.survey_by_flag(log_of(bare), {"id": SURVEY, "questions": [question]}, flag=FLAG)
-    assert found.kinds == {"How was it?": "csat"}
-    assert found.scores.set_index("variant")["value"].to_dict() == {"true": 1.0, "false": 0.0}
+    survey = ck.survey_by_flag(log_of(bare), {"id": SURVEY, "questions": [question]}, flag=FLAG)
+    assert survey.kinds == {"How was it?": "csat"}
+    assert survey.scores.set_index("variant")["value"].to_dict() == {"true": 1.0, "false": 0.0}
     with pytest.raises(PlanError, match="has no 'id'"):
         ck.survey_by_flag(log_of(bare), {"name": SURVEY}, flag=FLAG)
 
 
 def test_free_texts_are_quoted_newest_first_with_the_session_to_watch(answered):
-    found = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
-    quotes = found.quotes("true")
+    survey = ck.survey_by_flag(log_of(answered), SURVEY, flag=FLAG)
+    quotes = survey.quotes("true")
     assert len(quotes) == 10
     assert quotes.loc[0, "session_id"].startswith("s-p")
     with pytest.raises(DataError, match="Did you mean 'true'"):
-        found.quotes("tru")
+        survey.quotes("tru")
 
 
 def test_an_unknown_survey_names_the_ones_that_are_there(answered):
@@ -135,45 +135,45 @@ def broken():
 
 
 def test_exceptions_new_in_the_canary_come_first_and_people_count_once(broken):
-    found = ck.exceptions_by_flag(log_of(broken), FLAG)
-    assert found.groups["exception"].tolist()[0] == "TypeError: x is undefined"
-    first = found.groups.iloc[0]
+    exceptions = ck.exceptions_by_flag(log_of(broken), FLAG)
+    assert exceptions.groups["exception"].tolist()[0] == "TypeError: x is undefined"
+    first = exceptions.groups.iloc[0]
     assert (first["canary_people"], first["control_people"]) == (3, 0)
-    assert len(found.new_in_canary) == 1
-    network = found.groups.set_index("exception").loc["NetworkError: x is undefined"]
+    assert len(exceptions.new_in_canary) == 1
+    network = exceptions.groups.set_index("exception").loc["NetworkError: x is undefined"]
     assert network["ratio"] == pytest.approx((1 / 10) / (2 / 20))
-    assert found.people("OldError: x is undefined")["session_id"].tolist() == ["s-p15"]
+    assert exceptions.people("OldError: x is undefined")["session_id"].tolist() == ["s-p15"]
     with pytest.raises(DataError, match="Did you mean"):
-        found.people("OldErr: x is undefined")
+        exceptions.people("OldErr: x is undefined")
 
 
 def test_fingerprints_group_what_types_and_messages_would_split():
     rows = [call("a", "true"), call("b", "true")]
     rows.append(failing("a", 5, "TypeError", **{"$exception_fingerprint": "abcdef0123456789"}))
     rows.append(failing("b", 5, "TypeError", **{"$exception_fingerprint": "abcdef0123456789"}))
-    found = ck.exceptions_by_flag(log_of(rows), FLAG)
-    assert found.groups["exception"].tolist() == ["TypeError abcdef01"]
-    assert found.groups["canary_people"].tolist() == [2]
+    exceptions = ck.exceptions_by_flag(log_of(rows), FLAG)
+    assert exceptions.groups["exception"].tolist() == ["TypeError abcdef01"]
+    assert exceptions.groups["canary_people"].tolist() == [2]
 
 
 def test_a_release_without_exceptions_has_none_and_not_an_error():
-    found = ck.exceptions_by_flag(log_of([call("a", "true"), call("b", "false")]), FLAG)
-    assert found.groups.empty
-    assert "No exceptions" in repr(found)
+    exceptions = ck.exceptions_by_flag(log_of([call("a", "true"), call("b", "false")]), FLAG)
+    assert exceptions.groups.empty
+    assert "No exceptions" in repr(exceptions)
 
 
 def test_bursts_of_errors_and_drop_offs_are_the_sessions_to_watch(broken):
     rows = [*broken, event("p20", "signup", 3), event("p21", "signup", 3), event("p21", "paid", 4)]
-    found = ck.sessions_by_flag(log_of(rows), FLAG, steps=["signup", "paid"])
-    worst = found.worst()
+    sessions = ck.sessions_by_flag(log_of(rows), FLAG, steps=["signup", "paid"])
+    worst = sessions.worst()
     assert worst.loc[0, "variant"] == "true"
     assert (worst.loc[0, "errors"], worst.loc[0, "burst"]) == (7, 3)  # p1: six a minute apart, two at once
-    dropped = found.sessions.set_index("session_id")["dropped_at"]
+    dropped = sessions.sessions.set_index("session_id")["dropped_at"]
     assert dropped["s-p20"] == "signup"
     assert pd.isna(dropped["s-p21"])
-    counts = found.to_frame().set_index("variant")
+    counts = sessions.to_frame().set_index("variant")
     assert counts.loc["true", "with_errors"] == 3
-    assert "s-p16" not in set(found.with_errors()["session_id"])  # that error came before the exposure
+    assert "s-p16" not in set(sessions.with_errors()["session_id"])  # that error came before the exposure
 
 
 def test_a_stage_needs_its_plan_and_listens_within_its_window(broken):
@@ -181,8 +181,8 @@ def test_a_stage_needs_its_plan_and_listens_within_its_window(broken):
         ck.sessions_by_flag(log_of(broken), FLAG, stage="expanded beta 25%")
     later = [*broken, failing("p1", 60 * 24 * 5, "LateError")]
     options = {"plan": ramp_plan(), "stage": "expanded beta 25%"}
-    found = ck.exceptions_by_flag(log_of(later), FLAG, **options)
-    assert not found.groups["exception"].str.startswith("LateError").any()
+    exceptions = ck.exceptions_by_flag(log_of(later), FLAG, **options)
+    assert not exceptions.groups["exception"].str.startswith("LateError").any()
 
 
 def test_who_has_it_by_choice_is_set_apart_in_a_percentage_stage(answered, broken):
@@ -200,8 +200,8 @@ def test_who_has_it_by_choice_is_set_apart_in_a_percentage_stage(answered, broke
     errors = ck.exceptions_by_flag(log, FLAG, **where)
     sessions = ck.sessions_by_flag(log, FLAG, **where)
     board = ck.dashboard(log, plan, name, as_of=START + pd.Timedelta(hours=3))
-    for found in (survey, errors, sessions, board):
-        assert "2 people have it by choice (owner, team, beta, enrolled)" in repr(found)
+    for answer in (survey, errors, sessions, board):
+        assert "2 people have it by choice (owner, team, beta, enrolled)" in repr(answer)
     assert survey.response.set_index("variant").loc["true", "exposed"] == 18
     assert errors.n_canary == 18
     assert not {"p0", "p1"} & set(sessions.sessions["person_id"])
@@ -215,8 +215,8 @@ def _scored(answers, **question):
         for k, answer in enumerate(answers)
     ]
     definition = {"id": SURVEY, "questions": [{"id": "rating", "question": "Q", **question}]}
-    found = ck.survey_by_flag(log_of(rows), definition, flag=FLAG)
-    return found.scores[["question", "kind", "value"]].values.tolist()
+    survey = ck.survey_by_flag(log_of(rows), definition, flag=FLAG)
+    return survey.scores[["question", "kind", "value"]].values.tolist()
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_two_questions_with_the_same_words_are_two_questions():
     }
     answered = {"$survey_response_one": "first", "$survey_response_two": "second"}
     plain = {key: value for key, value in sent("a", 5).items() if not key.startswith("$survey_q")}
-    found = ck.survey_by_flag(log_of([call("a", "true"), {**plain, **answered}]), definition, flag=FLAG)
-    assert dict(zip(found.answers["question"], found.answers["answer"], strict=True)) == {
+    survey = ck.survey_by_flag(log_of([call("a", "true"), {**plain, **answered}]), definition, flag=FLAG)
+    assert dict(zip(survey.answers["question"], survey.answers["answer"], strict=True)) == {
         "Why? (question 1)": "first",
         "Why? (question 2)": "second",
     }
@@ -277,6 +277,6 @@ def test_long_messages_are_compared_whole_and_cut_for_show_alone():
     long = "x" * 100
     rows.append(event("a", "$exception", 5, **{"$exception_message": f"{long} one"}))
     rows.append(event("b", "$exception", 5, **{"$exception_message": f"{long} two"}))
-    found = ck.exceptions_by_flag(log_of(rows), FLAG)
-    assert len(found.groups) == 2
-    assert [len(found.people(name)) for name in found.groups["exception"]] == [1, 1]
+    exceptions = ck.exceptions_by_flag(log_of(rows), FLAG)
+    assert len(exceptions.groups) == 2
+    assert [len(exceptions.people(name)) for name in exceptions.groups["exception"]] == [1, 1]

@@ -136,17 +136,17 @@ def engine_answers(actors, funnel, form, *, detail=False):
     rules = rules_of(funnel, thin=with_exclusions or detail, detail=detail)
     run(time, entry, value, starts, rules, blank, m, at, written, matched, used)
     answers = read_answers(written, matched, used, funnel.n)
-    found = [{} for _ in actors]
+    by_actor = [{} for _ in actors]
     for i, actor in enumerate(answers.actor.tolist()):
         times = [t for t in answers.times[i].tolist() if t >= 0]
         bits = int(answers.bits[i])
         done = {s for s in range(1, funnel.n + 1) if bits >> (s - 1) & 1}
         ids = [event for answer, _, rank, event in answers.matched.tolist() if answer == i and rank == 0]
         label = None if funnel.attribution is None else VALUES[answers.value[i]]
-        found[actor][label] = (done, times, ids)
+        by_actor[actor][label] = (done, times, ids)
         skipped = sum(s <= max(done) for s in funnel.optional)
         assert answers.reached[i] == max(done) - 1 - skipped
-    return found
+    return by_actor
 
 
 @pytest.mark.parametrize("forms, sequences", QUICK_AND_WHOLE, ids=["quick", "whole"])
@@ -194,10 +194,10 @@ def test_trends_of_every_order_and_attribution_agree_with_the_reference(form):
         answers, used = np.empty(len(time) * TREND_FIELDS, np.int64), np.zeros(1, np.int64)
         rules = rules_of(funnel, goal=goal)
         run(time, entry, value, period, starts, from_step, rules, blank, m, at, p, inside, answers, used)
-        found = [{} for _ in actors]
+        by_actor = [{} for _ in actors]
         rows = answers[: used[0] * TREND_FIELDS].reshape(-1, TREND_FIELDS)
         for actor, code, number, converted, _ in rows.tolist():
             label = None if funnel.attribution is None else VALUES[code]
-            found[actor][label, number] = bool(converted)
-        for actor, mine in zip(actors, found, strict=True):
+            by_actor[actor][label, number] = bool(converted)
+        for actor, mine in zip(actors, by_actor, strict=True):
             assert mine == trend_of(actor, funnel, from_step, goal), (funnel, from_step, goal, actor)

@@ -417,14 +417,14 @@ def test_a_long_list_prints_its_beginning_and_keeps_everybody():
 
 
 def test_correlation_looks_between_the_first_step_and_the_end_of_the_attempt(funnel):
-    found = funnel.correlates()
-    assert (found.successes, found.failures) == (3, 2)
-    by_name = {row["name"]: row for row in found.rows}
+    correlations = funnel.correlates()
+    assert (correlations.successes, correlations.failures) == (3, 2)
+    by_name = {row["name"]: row for row in correlations.rows}
     # help: ada and bob did it in between; dan after paying and eve before opening do not count
     assert (by_name["help"]["success_count"], by_name["help"]["failure_count"]) == (1, 1)
     assert (by_name["docs"]["success_count"], by_name["docs"]["failure_count"]) == (0, 2)
     assert by_name["docs"]["odds_ratio"] == pytest.approx((1 * 1) / (4 * 3))
-    assert "places to look, not causes" in repr(found)
+    assert "places to look, not causes" in repr(correlations)
     one = funnel.correlates(variant="true")
     assert (one.successes, one.failures) == (1, 1)
     assert "docs" not in [row["name"] for row in funnel.correlates(exclude=("docs",)).rows]

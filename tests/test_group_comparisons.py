@@ -21,8 +21,8 @@ def people_of_groups(rng, n_groups, icc):
     canary = np.zeros(n_groups, dtype=bool)
     canary[rng.permutation(n_groups)[: n_groups // 2]] = True
     group = np.repeat(np.arange(n_groups), rng.integers(15, 76, n_groups))
-    own, shared = rng.normal(size=len(group)), rng.normal(size=n_groups)[group]
-    return canary, group, 5 + np.sqrt(icc) * shared + np.sqrt(1 - icc) * own
+    of_person, shared = rng.normal(size=len(group)), rng.normal(size=n_groups)[group]
+    return canary, group, 5 + np.sqrt(icc) * shared + np.sqrt(1 - icc) * of_person
 
 
 def rows_of_groups(values, group, canary):
@@ -42,8 +42,8 @@ def test_at_one_look_the_form_by_group_keeps_its_level_and_the_form_by_person_do
     runs, by_group, by_person = 800, 0, 0
     for _ in range(runs):
         canary, group, values = people_of_groups(rng, 40, icc)
-        found = stats.cluster_difference(*of_groups(values, group, canary), sided="lower")
-        by_group += found.p_value < ALPHA
+        difference = stats.cluster_difference(*of_groups(values, group, canary), sided="lower")
+        by_group += difference.p_value < ALPHA
         arms = [stats.Moments.of(values[arm[group]]) for arm in (canary, ~canary)]
         by_person += stats.mean_difference(*arms, sided="lower").p_value < ALPHA
     tolerance = 3 * np.sqrt(ALPHA * (1 - ALPHA) / runs)  # three standard errors: 0.023
@@ -56,9 +56,9 @@ def ever_harmful(values, at, canary, *, until, sizes=None, at_least=20):
     entered = pd.to_datetime(at, unit="us", utc=True)
     units = pd.DataFrame({"entered_at": entered, "canary": canary})
     weights = np.ones(len(values)) if sizes is None else sizes
-    found = Outcomes(units, (TOTAL,), (None,), (values,), (weights,), (0,))
+    reduced = Outcomes(units, (TOTAL,), (None,), (values,), (weights,), (0,))
     looks = np.arange(1, until // HOUR + 1) * HOUR
-    series = value_series(found, 0, looks, until, at_least=at_least, by_group=sizes is not None)
+    series = value_series(reduced, 0, looks, until, at_least=at_least, by_group=sizes is not None)
     rows = None if sizes is None else (series.units(), series.units(1.25))
     contrasts = *series.contrast(1.0), *series.contrast(1.25)
     judged = value_evidence(*contrasts, GUARDRAIL, 1.0, margin=1.0, gate=3, units=rows)
@@ -195,9 +195,9 @@ def test_the_sums_by_group_are_enough_for_the_usual_comparison():
     sums = frame.groupby("variant")[[*columns, "before_weight"]].sum()
     assert sums["before_weight"].sum() == len(values)
     arms = [stats.PairMoments.of_sums(int(row.iloc[0]), *row.iloc[1:6]) for _, row in sums.iterrows()]
-    found = stats.cluster_difference(arms[1], arms[0])
+    difference = stats.cluster_difference(arms[1], arms[0])
     expected = stats.cluster_difference(*of_groups(values, group, canary))
-    assert (found.value, found.low) == pytest.approx((expected.value, expected.low))
+    assert (difference.value, difference.low) == pytest.approx((expected.value, expected.low))
 
 
 @pytest.mark.parametrize(

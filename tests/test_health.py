@@ -199,9 +199,9 @@ def test_the_ramp_lends_its_evidence_and_a_person_still_counts_once():
     assert total > sum(alone.series.risk_sets[0].events)
     assert "stratified by stage" in ramp.check("people with $exception").method
     assert counted["parts"] == [0.5, 0.5]
-    judged, own = ramp.series.guardrails[0], alone.series.guardrails[0]
-    assert judged.safe_log_e.tolist() == own.safe_log_e.tolist()
-    assert judged.high.tolist() == own.high.tolist()
+    judged, of_stage = ramp.series.guardrails[0], alone.series.guardrails[0]
+    assert judged.safe_log_e.tolist() == of_stage.safe_log_e.tolist()
+    assert judged.high.tolist() == of_stage.high.tolist()
     whole = judge(log, plan=plan, as_of=as_of, alpha_scope="rollout")
     assert any("over the 3 randomised stages of the rollout" in str(note) for note in whole.notes)
 
@@ -236,9 +236,9 @@ def test_a_flag_by_organisation_is_judged_by_organisation():
     assert check.canary.total == 100
     assert report.verdict is ck.Verdict.HOLD
     few = ck.EventLog(events[org % 200 < 20], persons=release.persons)
-    held = judge(few, "half", plan=plan, min_units=5)
-    assert held.row is Row.TOO_LITTLE_AFTER_GRACE
-    assert "the canary has 10 where at least 20 are needed" in held.reason
+    too_few = judge(few, "half", plan=plan, min_units=5)
+    assert too_few.row is Row.TOO_LITTLE_AFTER_GRACE
+    assert "the canary has 10 where at least 20 are needed" in too_few.reason
 
 
 def test_a_holdout_makes_the_full_release_comparable():

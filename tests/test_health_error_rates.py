@@ -180,10 +180,10 @@ def test_a_small_arm_with_heavy_tails_and_many_zeros_keeps_the_level(share):
     for _ in range(runs):
         entered = pd.to_datetime(np.sort(rng.integers(0, 48 * hour, people)), unit="us", utc=True)
         units = pd.DataFrame({"entered_at": entered, "canary": rng.random(people) < share})
-        found = Outcomes(
+        reduced = Outcomes(
             units, (guardrail.metric,), (None,), (revenue(rng, people),), (np.ones(people),), (0,)
         )
-        series = value_series(found, 0, looks, 48 * hour)
+        series = value_series(reduced, 0, looks, 48 * hour)
         plain, shifted = series.contrast(1.0), series.contrast(0.8)
         judged = value_evidence(*plain, *shifted, guardrail, 1.0, margin=-1.0, gate=24)
         false += bool(np.nanmax(judged.harm_log_e) >= np.log(20))
@@ -199,8 +199,8 @@ def test_the_common_spread_of_both_arms_counts_less_the_larger_and_the_less_skew
         units = pd.DataFrame({"canary": canary})
         units["entered_at"] = pd.to_datetime(np.zeros(len(values), int), unit="us", utc=True)
         metric = Total("paid", "amount", cap_quantile=None)
-        found = Outcomes(units, (metric,), (None,), (values,), (np.ones(len(values)),), (0,))
-        (_,), (variance,) = value_series(found, 0, np.array([10]), 10).contrast(1.0)
+        reduced = Outcomes(units, (metric,), (None,), (values,), (np.ones(len(values)),), (0,))
+        (_,), (variance,) = value_series(reduced, 0, np.array([10]), 10).contrast(1.0)
         ours, theirs = values[canary], values[~canary]
         left = np.concatenate([ours - ours.mean(), theirs - theirs.mean()])
         n, m = len(ours), len(theirs)
@@ -212,10 +212,10 @@ def test_the_common_spread_of_both_arms_counts_less_the_larger_and_the_less_skew
     for n, sigma in ((30, 0.5), (1000, 0.5), (1000, 0.1)):
         canary = np.arange(20 * n) < n
         values = np.where(canary, 0.5, 1.0) * rng.lognormal(0, sigma, 20 * n)
-        variance, own, common, units = parts(values, canary)
-        assert own < common
-        assert variance == pytest.approx((units * own + 10 * common) / (units + 10))
+        variance, of_each, common, units = parts(values, canary)
+        assert of_each < common
+        assert variance == pytest.approx((units * of_each + 10 * common) / (units + 10))
         values = np.where(canary, 8, 1) * values
-        variance, own, common, _ = parts(values, canary)
-        assert own > common
-        assert variance == pytest.approx(own)  # a canary that spreads more is taken as it is
+        variance, of_each, common, _ = parts(values, canary)
+        assert of_each > common
+        assert variance == pytest.approx(of_each)  # a canary that spreads more is taken as it is

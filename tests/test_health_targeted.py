@@ -80,12 +80,12 @@ def changed(before, after, others_before, others_after, n=60, others=600, orgs=N
         value = "true" if chosen else "false"
         rows.append({**base, "event": "$feature_flag_called", "timestamp": at, "$feature_flag": FLAG})
         rows[-1]["$feature_flag_response"] = value
-        place = (i if chosen else i - n) / (n if chosen else others)
+        phase = (i if chosen else i - n) / (n if chosen else others)
         shares = (before, after) if chosen else (others_before, others_after)
         for share, moment in zip(
             shares, (at - pd.Timedelta(hours=5), at + pd.Timedelta(hours=5)), strict=True
         ):
-            if place < share:
+            if phase < share:
                 rows.append({**base, "event": "$exception", "timestamp": moment})
     rows += somebody_every_hour(start, 71)
     log = ck.EventLog(pd.DataFrame(rows))

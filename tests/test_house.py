@@ -136,7 +136,7 @@ def _parsed(path: Path) -> ast.Module:
 @cache
 def _imports(path: Path, *, lazy: bool) -> list[tuple[str, int]]:
     """Modules that a file imports with their lines: when loaded, or also inside its functions."""
-    found: list[tuple[str, int]] = []
+    modules: list[tuple[str, int]] = []
     pending: list[ast.AST] = [_parsed(path)]
     while pending:
         node = pending.pop()
@@ -146,12 +146,12 @@ def _imports(path: Path, *, lazy: bool) -> list[tuple[str, int]]:
             assert node.level == 0, f"{path.name}:{node.lineno} imports relatively"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             inside = [name for name in names if name.removeprefix("canarykit.") in FILES]
-            found += [(name, node.lineno) for name in (inside or [node.module])]
+            modules += [(name, node.lineno) for name in (inside or [node.module])]
         elif isinstance(node, ast.Import):
-            found += [(alias.name, node.lineno) for alias in node.names]
+            modules += [(alias.name, node.lineno) for alias in node.names]
         elif lazy or not isinstance(node, ast.FunctionDef | ast.Lambda):
             pending += ast.iter_child_nodes(node)
-    return found
+    return modules
 
 
 def _ours(path: Path, *, lazy: bool) -> list[tuple[str, int]]:
@@ -185,8 +185,8 @@ def test_imports_inside_functions_point_down_only_where_it_is_said_why():
 
 
 def test_files_do_not_know_each_other_in_circles():
-    known = {name: {m for m, _ in _ours(path, lazy=True) if m in FILES} for name, path in FILES.items()}
-    reached = {name: set(mods) for name, mods in known.items()}
+    imported = {name: {m for m, _ in _ours(path, lazy=True) if m in FILES} for name, path in FILES.items()}
+    reached = {name: set(mods) for name, mods in imported.items()}
     changed = True
     while changed:
         changed = False
@@ -230,9 +230,9 @@ def test_the_order_of_the_floors_is_that_of_the_documentation():
     text = (ROOT / "docs" / "how_it_works.md").read_text(encoding="utf-8")
     table = text[text.index("| floor | rooms |") :].split("\n\n")[0].splitlines()[2:]
     rows = [line.split("|")[2] for line in table]
-    told = [room for row in rows for room in re.findall(r"`(\w+)`", row)]
-    assert {room for room in LEVEL if (PACKAGE / room).is_dir()} <= set(told)
-    assert set(told) <= set(LEVEL)
+    documented = [room for row in rows for room in re.findall(r"`(\w+)`", row)]
+    assert {room for room in LEVEL if (PACKAGE / room).is_dir()} <= set(documented)
+    assert set(documented) <= set(LEVEL)
     floors = [[LEVEL[room] for room in re.findall(r"`(\w+)`", row)] for row in rows]
     for above, below in pairwise(floors):
         assert max(above) <= max(below)
@@ -267,7 +267,7 @@ def _names_in(tree):
 
 
 def test_every_piece_of_the_statistics_is_public_or_has_a_user_in_another_room():
-    own, names = {}, set(ck.stats.__all__)
+    pieces, names = {}, set(ck.stats.__all__)
     for path in FILES.values():
         tree = _parsed(path)
         if PACKAGE / "stats" not in path.parents:
@@ -277,12 +277,12 @@ def test_every_piece_of_the_statistics_is_public_or_has_a_user_in_another_room()
             targets = getattr(node, "targets", [getattr(node, "target", node)])
             for name in (getattr(target, "name", getattr(target, "id", None)) for target in targets):
                 if name is not None and name != "__all__" and not isinstance(node, ast.If):
-                    own.setdefault(name, set()).update(_names_in(node))
-    used, new = set(), names & set(own)
+                    pieces.setdefault(name, set()).update(_names_in(node))
+    used, new = set(), names & set(pieces)
     while new:
         used |= new
-        new = set().union(*(own[name] for name in new)) & set(own) - used
-    assert sorted(set(own) - used) == []
+        new = set().union(*(pieces[name] for name in new)) & set(pieces) - used
+    assert sorted(set(pieces) - used) == []
     assert len(used) > 200
 
 

@@ -210,10 +210,10 @@ def test_periods_are_those_of_the_local_calendar(zone, interval, alias):
     times = pd.date_range("2026-02-25T03:10Z", "2026-05-01T00:00Z", freq="97min")
     us = column_micros(times)
     grid = period_grid(int(us[0]), int(us[-1]) + 1, interval, timezone=zone)
-    found = grid.index(us)
+    periods = grid.index(us)
     expected = times.tz_convert(zone).tz_localize(None).to_period(alias)
-    assert (pd.factorize(expected)[0] == found).all()
-    assert found.max() == grid.n - 1
+    assert (pd.factorize(expected)[0] == periods).all()
+    assert periods.max() == grid.n - 1
 
 
 @pytest.mark.parametrize("zone, minutes", [("Europe/Berlin", 0), ("Asia/Kolkata", 30)])

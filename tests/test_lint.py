@@ -22,9 +22,9 @@ def share(percent, *filters, **rest):
 
 
 def only(report, code):
-    found = [finding for finding in report.findings if finding.code == code]
-    assert len(found) == 1, report.codes
-    return found[0]
+    findings = [finding for finding in report.findings if finding.code == code]
+    assert len(findings) == 1, report.codes
+    return findings[0]
 
 
 CASES = [
@@ -89,21 +89,21 @@ CASES = [
 @pytest.mark.parametrize("code, flag, where, affected, mend", CASES)
 def test_what_a_flag_does_not_do_as_it_seems_to_is_found_and_counted(code, flag, where, affected, mend):
     report = ck.lint(flag, persons=PERSONS, as_of="2026-09-10T00:00:00Z")
-    found = only(report, code)
-    assert found.where == where
-    assert found.flag == "f"
-    assert mend in found.mend
+    findings = only(report, code)
+    assert findings.where == where
+    assert findings.flag == "f"
+    assert mend in findings.mend
     if affected is not None:
-        assert found.affected == affected
-    without = only(ck.lint(flag), code) if code != "text compared as number" or affected is None else found
-    assert without.affected is None or without is found
+        assert findings.affected == affected
+    without = only(ck.lint(flag), code) if code != "text compared as number" or affected is None else findings
+    assert without.affected is None or without is findings
 
 
 def test_counts_of_variants_and_holdouts_are_those_of_the_evaluation():
     flag = Flag("f", (share(100),), (Variant("a", 30), Variant("b", 20)), holdout=Holdout(1, 40))
-    report, found = ck.lint(flag, persons=PERSONS), ck.evaluate_flag(flag, PERSONS)["value"]
-    assert only(report, "variants do not sum to 100").affected == (found == "true").sum()
-    assert only(report, "holdout eats the control").affected == (found == "holdout-1").sum()
+    report, values = ck.lint(flag, persons=PERSONS), ck.evaluate_flag(flag, PERSONS)["value"]
+    assert only(report, "variants do not sum to 100").affected == (values == "true").sum()
+    assert only(report, "holdout eats the control").affected == (values == "holdout-1").sum()
 
 
 @pytest.mark.parametrize("flag", [
@@ -139,20 +139,20 @@ def test_a_plan_is_checked_stage_by_stage():
 
 def test_a_lowered_percentage_counts_those_who_lose_the_feature():
     before, after = Flag("f", (share(50),)), Flag("f", (share(20),))
-    found = only(ck.lint(after, flags=FlagSet([before]), persons=PERSONS), "lowered percentage")
-    held, holds = (ck.evaluate_flag(flag, PERSONS)["value"] == "true" for flag in (before, after))
-    assert found.affected == (held & ~holds).sum() > 0
+    findings = only(ck.lint(after, flags=FlagSet([before]), persons=PERSONS), "lowered percentage")
+    was_on, is_on = (ck.evaluate_flag(flag, PERSONS)["value"] == "true" for flag in (before, after))
+    assert findings.affected == (was_on & ~is_on).sum() > 0
     assert not ck.lint(before, flags=FlagSet([after]))
 
 
 def test_a_ramp_by_the_shares_of_variants_flips_those_behind_the_edge():
     shares = [(80, 10, 10), (60, 30, 10)]
     before, after = (Flag("f", (share(100),), tuple(map(Variant, "abc", s))) for s in shares)
-    found = only(ck.lint(after, flags=FlagSet([before]), persons=PERSONS), "ramp flips variants")
-    held, holds = (ck.evaluate_flag(flag, PERSONS)["value"] for flag in (before, after))
-    assert found.affected == (held != holds).sum() > 0
-    assert "20.0 %" in found.what  # 60 to 80 % of the range: a becomes b; the rest keeps its variant
-    assert found.severity == "error"
+    findings = only(ck.lint(after, flags=FlagSet([before]), persons=PERSONS), "ramp flips variants")
+    old, new = (ck.evaluate_flag(flag, PERSONS)["value"] for flag in (before, after))
+    assert findings.affected == (old != new).sum() > 0
+    assert "20.0 %" in findings.what  # 60 to 80 % of the range: a becomes b; the rest keeps its variant
+    assert findings.severity == "error"
 
 
 def test_flags_whose_values_go_together_are_found():
@@ -160,8 +160,8 @@ def test_flags_whose_values_go_together_are_found():
     follower = Flag("follower", (share(100, PropertyFilter("base", True, type="flag")),))
     lonely = Flag("lonely", (share(50),))
     report = ck.lint(FlagSet([base, follower, lonely]))
-    found = only(report, "correlated flags")
-    assert (found.flag, found.where) == ("base", "with follower")
+    findings = only(report, "correlated flags")
+    assert (findings.flag, findings.where) == ("base", "with follower")
     assert only(ck.lint(follower, flags=FlagSet([base, lonely])), "correlated flags").where == "with base"
 
 

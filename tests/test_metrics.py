@@ -52,17 +52,17 @@ def release():
 
 def test_first_events_agree_with_one_person_at_a_time(release):
     units = units_of(release)
-    found = metrics.outcomes(release.log, FIVE, units)
+    outcomes = metrics.outcomes(release.log, FIVE, units)
     events = release.events
-    assert found.first[0].tolist() == slow_first(events, units, "$exception").tolist()
+    assert outcomes.first[0].tolist() == slow_first(events, units, "$exception").tolist()
     six = pd.Timedelta(hours=6)
-    assert found.first[1].tolist() == slow_first(events, units, "paid", within=six).tolist()
-    assert found.first[2].tolist() == slow_first(events, units, "paid", above=50).tolist()
+    assert outcomes.first[1].tolist() == slow_first(events, units, "paid", within=six).tolist()
+    assert outcomes.first[2].tolist() == slow_first(events, units, "paid", above=50).tolist()
     amounts = events[events["event"] == "paid"].groupby("distinct_id")["amount"].sum()
     expected = units["person_id"].map(amounts).fillna(0.0)
-    assert found.sums[3] == pytest.approx(expected.to_numpy())
+    assert outcomes.sums[3] == pytest.approx(expected.to_numpy())
     paid_after_page = slow_first(events, units, "paid")
-    reached = found.first[4] >= 0
+    reached = outcomes.first[4] >= 0
     assert set(np.flatnonzero(reached)) <= set(np.flatnonzero(paid_after_page >= 0))
 
 
@@ -95,9 +95,9 @@ def test_a_spark_session_gives_the_same_statistics(release, spark, tmp_path):
 def test_statistics_add_up_to_the_people_and_their_events(release):
     frame = reduced(release.log).to_frame()
     errors = frame[frame["metric"] == "people with $exception"]
-    found = metrics.outcomes(release.log, [metrics.ErrorShare()], units_of(release))
-    assert errors["events"].sum() == (found.first[0] >= 0).sum()
-    assert errors["entered"].sum() == len(found.units)
+    outcomes = metrics.outcomes(release.log, [metrics.ErrorShare()], units_of(release))
+    assert errors["events"].sum() == (outcomes.first[0] >= 0).sum()
+    assert errors["entered"].sum() == len(outcomes.units)
     money = frame[frame["metric"] == "sum of amount per person"]
     assert money["total"].sum() == pytest.approx(release.events["amount"].sum())
 
@@ -179,8 +179,8 @@ def test_retention_counts_only_the_day_it_names():
         )
     units = pd.DataFrame({"person_id": list("abc"), "canary": True, "entered_at": start})
     units["leaves_at"] = start + pd.Timedelta(days=10)
-    found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [spec], units)
-    assert (found.first[0] >= 0).tolist() == [True, False, False]
+    outcomes = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [spec], units)
+    assert (outcomes.first[0] >= 0).tolist() == [True, False, False]
 
 
 def test_values_that_are_no_numbers_are_counted_and_left_out():
@@ -192,9 +192,9 @@ def test_values_that_are_no_numbers_are_counted_and_left_out():
     ]
     units = pd.DataFrame({"person_id": [f"u{i}" for i in range(5)], "canary": True, "entered_at": start})
     units["leaves_at"] = start + pd.Timedelta(days=1)
-    found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [metrics.Total("paid", "amount")], units)
-    assert found.unreadable == (4,)  # the one without an amount too
-    assert found.sums[0].tolist() == [5.0, 0.0, 0.0, 0.0, 0.0]
+    outcomes = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [metrics.Total("paid", "amount")], units)
+    assert outcomes.unreadable == (4,)  # the one without an amount too
+    assert outcomes.sums[0].tolist() == [5.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_matches_on_properties_compare_texts_and_names_with_quotes_are_safe():
@@ -206,9 +206,9 @@ def test_matches_on_properties_compare_texts_and_names_with_quotes_are_safe():
     units = pd.DataFrame({"person_id": ["a", "b"], "canary": True, "entered_at": start})
     units["leaves_at"] = start + pd.Timedelta(days=1)
     spec = metrics.ErrorShare("it's", where={'the "big" one': True})
-    found = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [spec], units)
-    assert (found.first[0] >= 0).tolist() == [True, False]
-    assert found.people(0)["person_id"].tolist() == ["a"]
+    outcomes = metrics.outcomes(ck.EventLog(pd.DataFrame(rows)), [spec], units)
+    assert (outcomes.first[0] >= 0).tolist() == [True, False]
+    assert outcomes.people(0)["person_id"].tolist() == ["a"]
 
 
 def test_units_without_a_column_or_people_are_answered():

@@ -83,8 +83,8 @@ def test_rates_are_those_of_the_people_without_the_canary_followed_for_so_long(l
     starts = per_person("signup started")
     paid = per_person("paid")[starts > 0]
     assert mine.rates[labels[5]][0] == pytest.approx(paid.sum() / starts.sum())
-    found = ck.simulate_decisions(OTHER, None, guardrails, 50, **mine, rng=7, progress=False)
-    assert found.probability("roll back") <= 0.1
+    decisions = ck.simulate_decisions(OTHER, None, guardrails, 50, **mine, rng=7, progress=False)
+    assert decisions.probability("roll back") <= 0.1
 
 
 def calls(starts, names, answers):
@@ -134,8 +134,8 @@ def test_before_the_release_everybody_counts(log):
 def test_a_value_the_scenario_does_not_know_is_simulated_with_its_mean_and_spread():
     clicks = ck.Guardrail(Count("$rageclick"), margin_ratio=1.2)
     options = {"traffic": 300, "n_runs": 100, "rng": 7, "progress": False}
-    found = ck.simulate_decisions(OTHER, None, clicks, rates={clicks.label: (2.0, 1.0)}, **options)
-    assert found.probability("promote") > 0.9
+    decisions = ck.simulate_decisions(OTHER, None, clicks, rates={clicks.label: (2.0, 1.0)}, **options)
+    assert decisions.probability("promote") > 0.9
     wide = ck.simulate_decisions(OTHER, None, clicks, rates={clicks.label: (2.0, 30.0)}, **options)
     assert wide.probability("promote") < 0.1
     with pytest.raises(ck.PlanError, match=r"expected \(mean, standard deviation\) above 0"):

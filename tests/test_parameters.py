@@ -95,7 +95,7 @@ PEOPLE = pd.DataFrame(
 )
 
 
-def told(answer):
+def codes_of(answer):
     """All that an answer says, so that two can be compared."""
     if isinstance(answer, Result):
         return answer.to_json()
@@ -114,9 +114,9 @@ def name_of(row):
 def test_a_statistic_without_a_parameter_is_that_with_its_default_and_no_other(row):
     ask, asked, options, parameter, other = row
     default = inspect.signature(ask).parameters[parameter].default
-    left_out = told(ask(*asked, **options))
-    assert left_out == told(ask(*asked, **options, **{parameter: default}))
-    assert left_out != told(ask(*asked, **options, **{parameter: other}))
+    left_out = codes_of(ask(*asked, **options))
+    assert left_out == codes_of(ask(*asked, **options, **{parameter: default}))
+    assert left_out != codes_of(ask(*asked, **options, **{parameter: other}))
 
 
 # --- that nothing is left out of this ------------------------------------------------------------------
@@ -324,7 +324,7 @@ RULES = {"alpha_promote": 0.2, "alpha_srm_hold": 0.2, "alpha_srm_invalid": 0.005
 def test_a_verdict_is_by_the_rules_it_was_given_and_by_the_usual_ones_without(log):
     usual = {name: inspect.signature(ck.evaluate_stage).parameters[name].default for name in RULES}
     plain, given = judged(log), judged(log, **RULES)
-    assert told(judged(log, **usual)) == told(plain)
+    assert codes_of(judged(log, **usual)) == codes_of(plain)
     levels = [report.series.thresholds["promote"] for report in (plain, given)]
     assert levels == pytest.approx([20.0, 5.0])
     recorded = {name: json.loads(given.to_json())["audit"]["rules"].get(name) for name in RULES}
@@ -365,14 +365,14 @@ def test_errors_within_a_minute_are_a_burst_from_the_number_that_was_given():
         [release, release[release["event"] == "$exception"].assign(uuid=lambda f: f["uuid"] + "b")]
     )
     sessions = {n: ck.sessions_by_flag(ck.EventLog(frame), FLAG, rage_from=n).to_frame() for n in (2, 3)}
-    assert told(ck.sessions_by_flag(ck.EventLog(frame), FLAG).to_frame()) == told(sessions[3])
+    assert codes_of(ck.sessions_by_flag(ck.EventLog(frame), FLAG).to_frame()) == codes_of(sessions[3])
     assert [frame["rage"].sum() > 0 for frame in sessions.values()] == [True, False]
 
 
 def test_limits_of_a_daily_trend_are_at_the_confidence_that_was_given(log):
     def daily(**options):
         asked = {"flag": FLAG, "measure": "share", "plan": ramp_plan(), "stage": STAGE, **options}
-        return told(ck.trend_by_flag(log, "paid", **asked))
+        return codes_of(ck.trend_by_flag(log, "paid", **asked))
 
     assert daily() == daily(confidence=0.95)
     assert daily() != daily(confidence=0.8)
@@ -416,7 +416,7 @@ def test_runs_of_a_plan_end_at_the_cap_that_was_given():
     def duration(**options):
         plan = ck.RolloutPlan(FLAG, (ck.Stage.for_share("5 %", 5),), starts_at="2026-09-07T09:00:00Z")
         asked = {"n_runs": 40, "rng": 1, **options}
-        return told(ck.expected_duration(plan, 20_000.0, ck.Guardrail("$exception"), **asked))
+        return codes_of(ck.expected_duration(plan, 20_000.0, ck.Guardrail("$exception"), **asked))
 
     assert duration() == duration(cap="28d")
     assert duration() != duration(cap="12h")
@@ -429,8 +429,8 @@ def test_a_planned_ramp_is_that_of_the_flag_and_of_the_share_to_be_released():
         few = {"ramps": ((5, 25, 50),), "dwells": ("12h", "24h"), "bad_ratios": (2.0,)}
         return ck.plan_ramp(guardrails=ck.Guardrail("$exception"), **asked, **few, **options)
 
-    plain = told(ramp())
-    assert plain == told(ramp(min_released=0.8, flag="release", workers=1, progress=None))
+    plain = codes_of(ramp())
+    assert plain == codes_of(ramp(min_released=0.8, flag="release", workers=1, progress=None))
     assert ramp(min_released=1.01).plan is None
     assert ramp(flag=FLAG).plan.flag == FLAG
 
@@ -442,7 +442,7 @@ def test_the_day_that_rates_swing_by_the_mixture_of_the_evidence_and_the_rules_c
     def decided(**options):
         guardrail = ck.Guardrail("$exception")
         runs = ck.simulate_decisions(plan, None, guardrail, 60, traffic=3000.0, rng=1, cap="2d", **options)
-        return told(runs.summary())
+        return codes_of(runs.summary())
 
     plain = decided()
     assert plain == decided(drift=None, mixture=None, decision=Rules())

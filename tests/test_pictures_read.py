@@ -78,13 +78,13 @@ def words_of(ax):
     figure = ax.figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
-    found = []
+    texts = []
     for text in figure.findobj(Text):
         if not text.get_visible() or not text.get_text().strip():
             continue
-        found.append((text.get_text(), text.get_window_extent(renderer)))
+        texts.append((text.get_text(), text.get_window_extent(renderer)))
     seen = ax.get_tightbbox(renderer)
-    return [(words, box) for words, box in found if box.width > 1 and seen.overlaps(box)]
+    return [(words, box) for words, box in texts if box.width > 1 and seen.overlaps(box)]
 
 
 def shared(one, other):

@@ -45,9 +45,9 @@ def people(rng, base, ratio, share, per_hour):
 def rows_of(guardrail, enter, canary, first, share, dwell=24):
     """Rows of the decision table at every hour, from the people one by one."""
     lower = guardrail.worse == "lower"
-    own = guardrail.tolerated_ratio
+    tolerated = guardrail.tolerated_ratio
     sign = -1 if lower else 1
-    harm, safe = event_mixtures(own**sign, guardrail.roll_back_beyond(own) ** sign)
+    harm, safe = event_mixtures(tolerated**sign, guardrail.roll_back_beyond(tolerated) ** sign)
     leave = np.full(len(enter), HOURS * HOUR)
     sets = risk_sets(enter, leave, first, canary, origin=0, step=HOUR, n_intervals=HOURS)
     sets = sets.swapped() if lower else sets
@@ -147,7 +147,7 @@ def test_the_people_planned_reach_the_power_planned_at_several_looks(
 ):
     looks, runs = 14, 1000
     answer = ck.sample_size(guardrail, rate=base, ratio=ratio, goal=goal, looks=looks, canary_share=share)
-    found = ck.simulate_decisions(
+    decisions = ck.simulate_decisions(
         plan_of(share, looks),
         truth(guardrail, base, ratio),
         guardrail,
@@ -156,7 +156,7 @@ def test_the_people_planned_reach_the_power_planned_at_several_looks(
         rng=5,
         srm=False,
     )
-    reached = found.probability("promote" if goal == "safe" else "roll back")
+    reached = decisions.probability("promote" if goal == "safe" else "roll back")
     error = math.sqrt(0.8 * 0.2 / runs)
     assert 0.8 - below - 3 * error <= reached <= 0.8 + 3 * error + 0.02
     again = ck.power(
@@ -230,13 +230,13 @@ def test_a_ramp_is_simulated_with_the_very_numbers_that_evaluate_stage_has_for_i
     )
     judge = stage_runs.Judge(truths, (1.0,), rules, None, True, sharing, compiled=False)
     earlier, passed = stage_runs.Drawn.before(1, 1), []
-    for place, name in enumerate(RAMP.stage_names):
-        hours = slice(20 * place, 20 * place + 20)
+    for index, name in enumerate(RAMP.stage_names):
+        hours = slice(20 * index, 20 * index + 20)
         ours = canary[who][None, hours].astype(int)
         people = np.full((1, 20), 40)
         few = stage[None, hours]
         drawn = stage_runs.Drawn(few, people - few, (ours,), (1 - ours,), (few / 40,))
-        mine = judge.rows("canarykit", drawn, rates[place], earlier, passed)[0]
+        mine = judge.rows("canarykit", drawn, rates[index], earlier, passed)[0]
         as_of = RAMP.window(name)[1]
         report = ck.evaluate_stage(log, RAMP, name, FAILED, as_of=as_of, segments=(), alpha_scope=scope)
         theirs = report.series.guardrails[0]
@@ -249,7 +249,7 @@ def test_a_ramp_is_simulated_with_the_very_numbers_that_evaluate_stage_has_for_i
         )
         assert (mine[:-1] == report.series.rows[:-1]).all()  # the last is also the stage's planned end
         earlier = stage_runs.Drawn.join([earlier, drawn.total(np.array([19]))])
-        passed.append(rates[place])
+        passed.append(rates[index])
     assert (report.verdict is Verdict.ROLL_BACK) == (ratio > 1)
 
 
@@ -287,8 +287,8 @@ def test_simulated_decisions_on_late_events_are_the_same_as_much_later():
     assert waiting.people() > plain.people()
     assert not waiting.notes
     one_arm = Fault("late data", share=0.3, delay="6h", variant="true")
-    told = ck.simulate_decisions(plan_of(0.5), ck.Scenario(faults=[one_arm]), **options).notes
-    assert "faults (late data) are not in simulated counts" in told[0].text
+    notes = ck.simulate_decisions(plan_of(0.5), ck.Scenario(faults=[one_arm]), **options).notes
+    assert "faults (late data) are not in simulated counts" in notes[0].text
 
 
 def later_people(rng, guardrail, base, ratio, delay, *, fades=None, grows=None):
@@ -325,13 +325,13 @@ def test_decisions_about_events_that_come_later_fall_as_often_as_those_about_peo
     scenario = ck.Scenario(
         steps=[Step("paid", base)], error_rate=base, effects=[Effect(quantity, ratio, **days)]
     )
-    found = ck.simulate_decisions(
+    decisions = ck.simulate_decisions(
         plan_of(0.5), scenario, guardrail, 1000, traffic=60,
         delays={guardrail.label: f"{delay}h"}, min_dwell="24h", cap=f"{HOURS}h", rng=12,
     )  # fmt: skip
-    assert not found.notes
+    assert not decisions.notes
     for verdict in (Verdict.ROLL_BACK, Verdict.PROMOTE):
-        expected = found.probability(verdict.value)
+        expected = decisions.probability(verdict.value)
         error = math.sqrt(max(expected * (1 - expected), 1 / runs) * (1 / runs + 1 / 1000))
         assert ends.count(verdict) / runs == pytest.approx(expected, abs=3 * error)
 
@@ -339,11 +339,11 @@ def test_decisions_about_events_that_come_later_fall_as_often_as_those_about_peo
 def test_events_that_come_soon_are_as_if_at_once_and_those_after_the_window_do_not_count():
     options = {"n_runs": 500, "traffic": 100, "rng": 7, "min_dwell": "24h"}
     soon = {PAID.label: "30s"}
-    told = [
+    notes = [
         ck.simulate_decisions(plan_of(0.5), truth(PAID, 0.6, 0.93), PAID, delays=delays, **options)
         for delays in (None, soon)
     ]
-    assert told[0].probability("roll back") == pytest.approx(told[1].probability("roll back"), abs=0.05)
+    assert notes[0].probability("roll back") == pytest.approx(notes[1].probability("roll back"), abs=0.05)
     edges, ages = np.arange(5.0), [(np.ones(4), 0.0)]
     shares, ever = events_by_look(edges, np.full(4, 0.6), ages, 1.0, within=1.0, by_age=False)
     assert ever == pytest.approx(0.6)
@@ -384,16 +384,16 @@ def verdict_on_groups(rng, base, ratio, per_hour):
     arms = np.where(canary, "true", "false")
     had = first >= 0
     members = rng.integers(1, 6, len(enter))
-    place = np.repeat(np.arange(len(enter)), members)
-    who = np.array([f"{keys[i]}-{j}" for i, j in zip(place, np.arange(len(place)), strict=True)])
+    group = np.repeat(np.arange(len(enter)), members)
+    who = np.array([f"{keys[i]}-{j}" for i, j in zip(group, np.arange(len(group)), strict=True)])
     events = pd.DataFrame(
         {
-            "event": ["$feature_flag_called"] * len(place) + ["$exception"] * int(had.sum()),
+            "event": ["$feature_flag_called"] * len(group) + ["$exception"] * int(had.sum()),
             "distinct_id": np.concatenate([who, who[np.cumsum(members) - 1][had]]),
-            "timestamp": START + pd.to_timedelta(np.concatenate([enter[place], first[had]]), unit="us"),
+            "timestamp": START + pd.to_timedelta(np.concatenate([enter[group], first[had]]), unit="us"),
             "$feature_flag": "new-checkout",
-            "$feature_flag_response": np.concatenate([arms[place], arms[had]]),
-            "$group_0": np.concatenate([keys[place], keys[had]]),
+            "$feature_flag_response": np.concatenate([arms[group], arms[had]]),
+            "$group_0": np.concatenate([keys[group], keys[had]]),
         }
     )
     log = ck.EventLog(events, group_types={"organization": 0})

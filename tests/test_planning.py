@@ -103,8 +103,8 @@ def test_every_kind_of_metric_has_its_people_and_its_power(guardrail, options, g
     if goal == "safe":
         asked |= {"ratio": 1.0}
     needed = ck.sample_size(guardrail, **asked)
-    found = ck.power(guardrail, needed.n_canary, needed.n_control, **asked)
-    assert found.power == pytest.approx(0.8, abs=0.005)
+    power = ck.power(guardrail, needed.n_canary, needed.n_control, **asked)
+    assert power.power == pytest.approx(0.8, abs=0.005)
     more = ck.sample_size(guardrail, guardrails=2, **asked)
     assert more.each_power == pytest.approx(1 - 0.2 / 3)
     assert more.n > needed.n
@@ -141,10 +141,10 @@ def test_more_traffic_makes_a_healthy_release_faster(plan):
 
 def test_people_who_return_make_traffic_too(plan):
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=2)
-    found = ck.expected_duration(
+    waiting = ck.expected_duration(
         plan, ck.Population(300_000), guardrail, rates={guardrail.label: 0.02}, n_runs=60, rng=4
     )
-    assert found.days is not None
+    assert waiting.days is not None
 
 
 def test_the_blast_radius_is_what_the_flag_says(plan):
@@ -152,12 +152,12 @@ def test_the_blast_radius_is_what_the_flag_says(plan):
     persons["email"] = persons["distinct_id"] + "@mail.example"
     persons.loc[:9, "email"] = [f"{i}@acme.io" for i in range(10)]
     bad = ck.Scenario(effects=[Effect("errors", 4)], error_rate=0.01)
-    found = ck.blast_radius(plan, "expanded beta 25%", persons, bad)
+    radius = ck.blast_radius(plan, "expanded beta 25%", persons, bad)
     values = ck.evaluate_flag(plan.flag_at("expanded beta 25%"), persons)["value"]
-    assert found.people == (values == "true").sum()
+    assert radius.people == (values == "true").sum()
     before = ck.evaluate_flag(plan.flag_at("expanded beta 5%"), persons)["value"]
-    assert found.new == ((values == "true") & (before != "true")).sum()
-    assert found.harms[0][-1] == pytest.approx(0.03 * found.people)
+    assert radius.new == ((values == "true") & (before != "true")).sum()
+    assert radius.harms[0][-1] == pytest.approx(0.03 * radius.people)
     assert ck.blast_radius(plan, "internal team", persons).people == 10
     with pytest.raises(ck.DataError, match="nobody to reach"):
         ck.blast_radius(plan, "beta", persons.iloc[:0])
@@ -170,19 +170,19 @@ def test_the_blast_radius_counts_people_and_says_what_it_leaves_out(plan):
     spent = ck.Guardrail(Average("paid", "amount"), worse="lower")
     effects = [Effect("load time", 1.5), Effect("errors", 9, where={"browser": "Safari"})]
     bad = ck.Scenario(effects=effects, error_rate=0.01)
-    found = ck.blast_radius(
+    radius = ck.blast_radius(
         plan, "expanded beta 50%", persons, bad, [slow, spent, ck.Guardrail(ErrorShare())]
     )
-    (_, without, with_it, _), (_, *errors) = found.harms
+    (_, without, with_it, _), (_, *errors) = radius.harms
     z = math.log(2000 / (bad.load_time * 1.5)) / bad.load_spread
     assert with_it == pytest.approx(0.5 * math.erfc(z / math.sqrt(2)))
     assert with_it > 1.5 * without
     assert errors == [0.01, 0.01, 0.0]
-    assert {note.code for note in found.notes} == {"no_people", "confined_effects"}
+    assert {note.code for note in radius.notes} == {"no_people", "confined_effects"}
 
 
 def test_a_ramp_is_found_within_the_budget_and_beats_the_clock():
-    found = ck.plan_ramp(
+    planned = ck.plan_ramp(
         harm_budget=45,
         traffic=2000,
         guardrails=ck.Guardrail(ErrorShare(), margin_ratio=1.5),
@@ -194,23 +194,23 @@ def test_a_ramp_is_found_within_the_budget_and_beats_the_clock():
         max_days=8,
         rng=7,
     )
-    assert found.best.harm <= 45
-    assert found.best.released >= 0.8
-    assert found.beats_usual
-    assert found.best.hours_low <= found.best.hours <= found.best.hours_high
-    front = found.frontier
+    assert planned.best.harm <= 45
+    assert planned.best.released >= 0.8
+    assert planned.beats_usual
+    assert planned.best.hours_low <= planned.best.hours <= planned.best.hours_high
+    front = planned.frontier
     assert [c.hours for c in front] == sorted(c.hours for c in front)
     assert [c.harm for c in front] == sorted((c.harm for c in front), reverse=True)
-    assert found.plan.share(found.plan.stage_names[0]) == pytest.approx(0.05)
+    assert planned.plan.share(planned.plan.stage_names[0]) == pytest.approx(0.05)
     import matplotlib
 
     matplotlib.use("Agg")
-    assert "hours" in found.plot().get_xlabel()
+    assert "hours" in planned.plot().get_xlabel()
     matplotlib.pyplot.close("all")
 
 
 def test_the_ramp_one_has_stands_beside_those_that_are_tried(plan):
-    found = ck.plan_ramp(
+    planned = ck.plan_ramp(
         harm_budget=60,
         traffic=2000,
         guardrails=ck.Guardrail(ErrorShare(), margin_ratio=1.5),
@@ -224,14 +224,14 @@ def test_the_ramp_one_has_stands_beside_those_that_are_tried(plan):
         max_days=8,
         rng=7,
     )
-    assert found.usual.label == "5/25/50 %, as planned"
-    assert found.usual.hours == 3 * 48
-    assert found.usual.released > 0.9
-    assert "as planned" in repr(found)
+    assert planned.usual.label == "5/25/50 %, as planned"
+    assert planned.usual.hours == 3 * 48
+    assert planned.usual.released > 0.9
+    assert "as planned" in repr(planned)
 
 
 def test_when_no_ramp_keeps_the_budget_it_says_so():
-    found = ck.plan_ramp(
+    planned = ck.plan_ramp(
         harm_budget=0.5,
         traffic=2000,
         ramps=[(25, 50)],
@@ -241,9 +241,9 @@ def test_when_no_ramp_keeps_the_budget_it_says_so():
         max_days=3,
         rng=7,
     )
-    assert found.best is None
-    assert not found.beats_usual
-    assert "no ramp keeps the harm below" in repr(found)
-    assert math.isfinite(found.usual.harm)
+    assert planned.best is None
+    assert not planned.beats_usual
+    assert "no ramp keeps the harm below" in repr(planned)
+    assert math.isfinite(planned.usual.harm)
     with pytest.raises(ck.PlanError, match="numbers above 1"):
         ck.plan_ramp(harm_budget=5, traffic=10, bad_ratios=[0.5])

@@ -222,12 +222,12 @@ def worlds(draw):
 
 def sdk_values(client, row, groups, keys):
     member_of = {name: row[f"$group_{i}"] for i, name in GROUP_TYPES.items() if row[f"$group_{i}"]}
-    found = client.evaluate_flags(
+    answers = client.evaluate_flags(
         row["distinct_id"], groups=member_of, person_properties=row["properties"],
         group_properties={name: groups[name].get(key, {}) for name, key in member_of.items()},
         device_id=row["$device_id"], only_evaluate_locally=True,
     )  # fmt: skip
-    return {key: found.get_flag(key, send_feature_flag_events=False) for key in keys}
+    return {key: answers.get_flag(key, send_feature_flag_events=False) for key in keys}
 
 
 @settings(

@@ -203,8 +203,8 @@ def test_the_planner_and_the_simulator_know_quantiles():
     guardrail = ck.Guardrail(P95, margin_ratio=1.25)
     once = ck.sample_size(guardrail, rate=1800, sd=0.5).n_canary
     assert once == pytest.approx(2 * (1.6449 + 0.8416) ** 2 * 0.0475 / 0.10314**2 * 0.25 / 0.0625, rel=0.02)
-    found = ck.simulate_decisions(PLAN, ck.Scenario(), guardrail, 100, traffic=100, rng=7, progress=False)
-    assert found.to_frame() is not None
+    decisions = ck.simulate_decisions(PLAN, ck.Scenario(), guardrail, 100, traffic=100, rng=7, progress=False)
+    assert decisions.to_frame() is not None
     with pytest.raises(ck.PlanError, match="natural logarithm"):
         ck.sample_size(guardrail, rate=1800)
 

@@ -52,21 +52,21 @@ def test_a_fixed_rule_stops_nearly_half_of_all_comparisons_and_forgets_many_agai
 def test_the_decisions_over_time_are_whole(committed):
     assert TABLE.stat().st_size < 10_000
     for row in committed.itertuples():
-        held = spells(row.fixed_days)
-        assert all(row.first_day <= begin <= end <= row.last_day for begin, end in held)
-        assert all(one[1] < other[0] for one, other in pairwise(held))
-        assert bool(row.fixed_at_end) == bool(held and held[-1][1] == row.last_day)
+        days = spells(row.fixed_days)
+        assert all(row.first_day <= begin <= end <= row.last_day for begin, end in days)
+        assert all(one[1] < other[0] for one, other in pairwise(days))
+        assert bool(row.fixed_at_end) == bool(days and days[-1][1] == row.last_day)
         if not pd.isna(row.always_valid_day):
-            assert any(begin <= row.always_valid_day <= end for begin, end in held)
+            assert any(begin <= row.always_valid_day <= end for begin, end in days)
 
 
 @needs_the_data
 @pytest.mark.parametrize("metric", [1, 2, 3, 4])
 def test_every_metric_of_every_experiment_runs_through(metric):
     """Binary, two counts and revenue: no error, and fewer stops than by peeking."""
-    found = table(FOLDER, metric)
-    ever, stopped = found["fixed_days"] != "", found["always_valid_day"].notna()
-    assert len(found) >= 99 - 5
+    rows = table(FOLDER, metric)
+    ever, stopped = rows["fixed_days"] != "", rows["always_valid_day"].notna()
+    assert len(rows) >= 99 - 5
     assert stopped.sum() <= ever.sum()
     assert (ever | ~stopped).all()  # the always-valid rule never stops where peeking would not
 

@@ -115,14 +115,14 @@ def test_a_stage_lowered_by_hand_is_not_raised_again_by_the_loop(release):
 
 
 def test_a_webhook_is_told_in_one_key_and_its_trouble_is_said_without_its_address(release):
-    told = []
+    messages = []
 
     class Hook(BaseHTTPRequestHandler):
         def log_message(self, *arguments):
             pass
 
         def do_POST(self):
-            told.append(
+            messages.append(
                 (json.loads(self.rfile.read(int(self.headers["Content-Length"]))), dict(self.headers))
             )
             self.send_response(200 if "good" in self.path else 500)
@@ -137,8 +137,8 @@ def test_a_webhook_is_told_in_one_key_and_its_trouble_is_said_without_its_addres
     server.shutdown()
     server.server_close()
     assert "secret" not in notify(seen, f"{address}/secret")
-    assert told[0][0] == message(seen)
-    assert "Authorization" not in told[0][1]
+    assert messages[0][0] == message(seen)
+    assert "Authorization" not in messages[0][1]
 
 
 def test_the_timeline_is_drawn_with_the_stages_in_order(release):

@@ -18,12 +18,12 @@ from tests.test_report import Page
 @pytest.fixture(scope="module")
 def reports():
     log = make_release(n=300).log
-    found = ck.evaluate_stage(log, ramp_plan(), "expanded beta 25%", as_of="2026-09-20T12:00:00Z")
+    report = ck.evaluate_stage(log, ramp_plan(), "expanded beta 25%", as_of="2026-09-20T12:00:00Z")
     later = dataclasses.replace(
-        found, stage="full release", kind="full", share=1.0, starts_at=found.ends_at, ends_at=None,
-        as_of=found.ends_at + (found.ends_at - found.starts_at), verdict=ck.Verdict.PROMOTE,
+        report, stage="full release", kind="full", share=1.0, starts_at=report.ends_at, ends_at=None,
+        as_of=report.ends_at + (report.ends_at - report.starts_at), verdict=ck.Verdict.PROMOTE,
     )  # fmt: skip
-    return [found, later]
+    return [report, later]
 
 
 @pytest.mark.parametrize("own", [[], ["--export", "events.csv", "--flag", "new-checkout"]])

@@ -203,10 +203,10 @@ def test_a_daily_group_sequential_test_looks_less_and_errs_less_than_one_at_ever
     rolled = {"p < 0.05 at every look": 0, "daily group-sequential": 0, "canarykit": 0}
     for seed in range(10):
         harmless = make_release(n=1500, harm=1.0, days=2.0, seed=seed)
-        found = ck.evaluate_stage(
+        judged = ck.evaluate_stage(
             harmless.log, ramp_plan(), STAGE, GUARDRAILS[0], as_of="2026-09-21T10:00:00Z", segments=()
         )
-        for row in found.compare_rules().to_frame().to_dict("records"):
+        for row in judged.compare_rules().to_frame().to_dict("records"):
             if row["rule"] in rolled:
                 rolled[row["rule"]] += not pd.isna(row["first_rollback"])
     assert rolled["canarykit"] <= rolled["daily group-sequential"] <= rolled["p < 0.05 at every look"]

@@ -91,33 +91,35 @@ def test_every_text_stands_out_from_its_ground_in_both_themes(theme):
 
 
 def test_the_segment_that_carries_the_harm_is_named_where_it_says_who_is_hit():
-    found = judge(released({"browser": "Safari"}), 1.25)
-    (harmed,) = found.harmed_segments
+    judged = judge(released({"browser": "Safari"}), 1.25)
+    (harmed,) = judged.harmed_segments
     assert (harmed.name, harmed.segment) == ("$browser", "Safari")
-    screen = first_screen(found)
+    screen = first_screen(judged)
     assert "<b>$browser is Safari</b>" in screen[screen.index("Who is hit") :]
     assert screen.index("E is the evidence of harm") < screen.index('class="tiles"')
 
 
 def test_where_nobody_is_hit_the_page_says_how_many_have_it():
-    found = ck.evaluate_stage(make_release(n=600, harm=1.0).log, ramp_plan(), STAGE, GUARDRAILS, as_of=AS_OF)
-    assert "Nobody is shown to be hit." in first_screen(found)
+    judged = ck.evaluate_stage(make_release(n=600, harm=1.0).log, ramp_plan(), STAGE, GUARDRAILS, as_of=AS_OF)
+    assert "Nobody is shown to be hit." in first_screen(judged)
 
 
 def test_what_speaks_against_the_data_is_on_the_first_screen():
     log = make_release("internal team", share=1.0, n=30, base=0.1).log
-    found = ck.evaluate_stage(log, ramp_plan(), "internal team", as_of="2026-09-13T09:00:00Z")
-    screen = first_screen(found)
+    judged = ck.evaluate_stage(log, ramp_plan(), "internal team", as_of="2026-09-13T09:00:00Z")
+    screen = first_screen(judged)
     assert "What stands in the way" in screen
-    assert escape(found.check("data").meaning) in screen
+    assert escape(judged.check("data").meaning) in screen
     assert "rolls back from E" not in screen
 
 
 def test_those_who_did_what_one_hopes_for_are_not_called_hit():
     log = make_release("internal team", share=1.0, n=30, base=0.1).log
-    found = ck.evaluate_stage(log, ramp_plan(), "internal team", GUARDRAILS[:2], as_of="2026-09-11T09:00:00Z")
-    assert found.check("paid within 1d").canary.count > 0
-    screen = first_screen(found)
+    judged = ck.evaluate_stage(
+        log, ramp_plan(), "internal team", GUARDRAILS[:2], as_of="2026-09-11T09:00:00Z"
+    )
+    assert judged.check("paid within 1d").canary.count > 0
+    screen = first_screen(judged)
     hit = screen[screen.index("Who is hit") : screen.index("What to do next")]
     assert "people with $exception" in hit
     assert "paid within 1d" not in hit
@@ -148,5 +150,5 @@ def test_intervals_without_an_end_are_marked_as_open(report):
 
 def test_a_page_with_many_guardrails_stays_light_enough_to_mail():
     many = [ck.Guardrail("$exception", name=f"errors {k}") for k in range(8)]
-    found = ck.evaluate_stage(make_release(n=800).log, ramp_plan(), STAGE, many, as_of=AS_OF)
-    assert len(found.to_html()) < 500_000
+    judged = ck.evaluate_stage(make_release(n=800).log, ramp_plan(), STAGE, many, as_of=AS_OF)
+    assert len(judged.to_html()) < 500_000

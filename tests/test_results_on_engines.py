@@ -38,15 +38,15 @@ def folder(in_memory, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["relation", "files in shards", "spark"])
 def log(request, folder, in_memory):
-    known = {"persons": in_memory.persons, "groups": in_memory.groups}
+    tables = {"persons": in_memory.persons, "groups": in_memory.groups}
     if request.param == "relation":
         files = str(folder / "*" / "*.parquet")
-        yield ck.EventLog(duckdb.read_parquet(files), **known)
+        yield ck.EventLog(duckdb.read_parquet(files), **tables)
     elif request.param == "files in shards":
-        yield ck.scan_posthog(folder, memory_limit="1MB", **known)
+        yield ck.scan_posthog(folder, memory_limit="1MB", **tables)
     else:
         spark = request.getfixturevalue("spark")
-        yield ck.EventLog(spark.read.parquet(str(folder)), **known)
+        yield ck.EventLog(spark.read.parquet(str(folder)), **tables)
 
 
 def test_a_funnel_and_its_comparison_are_the_same_to_the_last_digit(log, in_memory):

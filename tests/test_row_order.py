@@ -58,44 +58,44 @@ def test_a_flag_answers_for_the_person_of_the_row(arranged, semantics):
         "semantics": semantics,
     }  # fmt: skip
     persons = arranged(PERSONS)
-    found = ck.evaluate_flag(FLAG, persons, **options)
-    assert found.index.equals(persons.index)
-    assert {"a", "b"} <= set(found["value"])
-    same_rows(found, ck.evaluate_flag(FLAG, PERSONS, **options), persons["distinct_id"])
+    answers = ck.evaluate_flag(FLAG, persons, **options)
+    assert answers.index.equals(persons.index)
+    assert {"a", "b"} <= set(answers["value"])
+    same_rows(answers, ck.evaluate_flag(FLAG, PERSONS, **options), persons["distinct_id"])
 
 
 def test_a_flag_finds_the_groups_wherever_they_stand(arranged):
     options = {"group_type_mapping": {0: "company"}}
     groups = arranged(GROUPS)
     kept = PERSONS[PERSONS["$group_0"].isin(groups["group_key"])]
-    found = ck.evaluate_flag(FLAG, kept, groups={"company": groups}, **options)
+    answers = ck.evaluate_flag(FLAG, kept, groups={"company": groups}, **options)
     whole = ck.evaluate_flag(FLAG, kept, groups={"company": GROUPS}, **options)
-    pd.testing.assert_frame_equal(found, whole)
+    pd.testing.assert_frame_equal(answers, whole)
 
 
 def test_persons_indexed_by_their_id_answer_for_themselves():
-    found = ck.evaluate_flag(FLAG, PERSONS.drop(columns="$group_0").set_index("distinct_id"))
+    answers = ck.evaluate_flag(FLAG, PERSONS.drop(columns="$group_0").set_index("distinct_id"))
     whole = ck.evaluate_flag(FLAG, PERSONS.drop(columns="$group_0"))
-    pd.testing.assert_frame_equal(found.reset_index(drop=True), whole)
-    assert found.index.tolist() == PERSONS["distinct_id"].tolist()
+    pd.testing.assert_frame_equal(answers.reset_index(drop=True), whole)
+    assert answers.index.tolist() == PERSONS["distinct_id"].tolist()
 
 
 def test_a_cohort_is_of_the_person_of_the_row(arranged):
     persons = arranged(PERSONS)
-    found = ck.assign_cohorts(persons, PLAN)
-    assert found.index.equals(persons.index)
-    assert found["entry_stage"].notna().all()
-    same_rows(found, ck.assign_cohorts(PERSONS, PLAN), persons["distinct_id"])
+    cohorts = ck.assign_cohorts(persons, PLAN)
+    assert cohorts.index.equals(persons.index)
+    assert cohorts["entry_stage"].notna().all()
+    same_rows(cohorts, ck.assign_cohorts(PERSONS, PLAN), persons["distinct_id"])
 
 
 def test_a_change_of_a_flag_moves_the_person_of_the_row(arranged):
     before = ck.Flag("f", (ck.Condition(rollout_percentage=20),))
     after = ck.Flag("f", (ck.Condition((ck.PropertyFilter("plan", "pro"),)),))
     persons = arranged(PERSONS)
-    found = ck.compare_flags(before, after, persons).people
+    moved = ck.compare_flags(before, after, persons).people
     whole = ck.compare_flags(before, after, PERSONS).people
-    assert found["distinct_id"].tolist() == persons["distinct_id"].tolist()
-    same_rows(found, whole, persons["distinct_id"])
+    assert moved["distinct_id"].tolist() == persons["distinct_id"].tolist()
+    same_rows(moved, whole, persons["distinct_id"])
 
 
 @pytest.mark.parametrize("call", ["bucket", "split"])
@@ -104,10 +104,10 @@ def test_a_bucket_is_of_the_id_of_the_row(arranged, call):
     options = {"vendor": "posthog", "flag": "f"} | (
         {"weights": {"a": 50, "b": 50}} if call == "split" else {}
     )
-    found = getattr(ck, call)(ids, **options)
+    buckets = getattr(ck, call)(ids, **options)
     one_by_one = [getattr(ck, call)(name, **options) for name in ids]
-    assert list(found) == one_by_one
-    assert found.index.equals(ids.index)
+    assert list(buckets) == one_by_one
+    assert buckets.index.equals(ids.index)
 
 
 def exported(persons):
@@ -125,24 +125,24 @@ def exported(persons):
 def test_an_audit_looks_up_the_person_of_the_call(arranged):
     flag, frame, persons = exported(arranged(PERSONS))
     kept = frame[frame["distinct_id"].isin(persons["distinct_id"])]
-    found = ck.audit_assignment(ck.EventLog(kept), flag, persons).people
-    assert sorted(found["distinct_id"]) == sorted(kept["distinct_id"])
-    assert (found["observed"] == found["expected"]).all()
-    assert found["expected"].nunique() == 2
+    audited = ck.audit_assignment(ck.EventLog(kept), flag, persons).people
+    assert sorted(audited["distinct_id"]) == sorted(kept["distinct_id"])
+    assert (audited["observed"] == audited["expected"]).all()
+    assert audited["expected"].nunique() == 2
 
 
 def test_events_are_those_of_their_rows(arranged):
     _, frame, _ = exported(PERSONS)
     events = arranged(frame)
-    found = ck.exposures(ck.EventLog(events), "f").people
+    exposed = ck.exposures(ck.EventLog(events), "f").people
     variant_of = dict(zip(frame["distinct_id"], frame["$feature_flag_response"], strict=True))
-    assert sorted(found["person_id"]) == sorted(events["distinct_id"])
-    assert [variant_of[name] for name in found["person_id"]] == found["variant"].tolist()
+    assert sorted(exposed["person_id"]) == sorted(events["distinct_id"])
+    assert [variant_of[name] for name in exposed["person_id"]] == exposed["variant"].tolist()
 
 
 def test_a_log_joins_the_person_of_the_event(arranged):
     _, frame, _ = exported(PERSONS)
     persons = arranged(PERSONS.assign(person_id=PERSONS["distinct_id"].str.upper()))
     kept = frame[frame["distinct_id"].isin(persons["distinct_id"])]
-    found = ck.exposures(ck.EventLog(kept, persons=persons), "f").people
-    assert set(found["person_id"]) == set(persons["person_id"])
+    exposed = ck.exposures(ck.EventLog(kept, persons=persons), "f").people
+    assert set(exposed["person_id"]) == set(persons["person_id"])

@@ -46,14 +46,14 @@ def test_the_plans_are_those_in_the_files(blocks):
 
 def test_every_stage_gets_the_verdict_that_the_readme_promises(blocks):
     first, second = blocks["plan"], blocks["fixed"]
-    found = []
+    verdicts = []
     for plan, stages in ((first, first.stage_names[:4]), (second, second.stage_names[3:])):
         for stage in stages:
             as_of = plan.window(stage)[1] or "2026-09-28T09:00:00Z"
-            found.append(
+            verdicts.append(
                 ck.evaluate_stage(blocks["log"], plan, stage, blocks["guardrails"], as_of=as_of).verdict
             )
-    assert [verdict.value for verdict in found] == [
+    assert [verdict.value for verdict in verdicts] == [
         "hold", "hold", "promote", "roll back", "promote", "promote", "promote", "hold",
     ]  # fmt: skip
 

@@ -43,23 +43,27 @@ def allowed(rate, runs=RUNS):
 
 @pytest.mark.parametrize("looks, control", [("hourly", "rest"), ("hourly", "equal"), ("5h", "rest")])
 def test_a_healthy_release_is_rarely_rolled_back_however_often_one_looks(plan, looks, control):
-    found = ck.simulate_decisions(
+    decisions = ck.simulate_decisions(
         plan, errors(1), n_runs=RUNS, traffic=2000, looks=looks, control=control, on_hold="go on", rng=2
     )
-    each = found.runs_of().verdicts == 2
-    assert not found.harmful
-    assert found.false_promotion() is None
-    assert found.false_rollback().low <= found.false_rollback().value == found.probability("roll back")
+    each = decisions.runs_of().verdicts == 2
+    assert not decisions.harmful
+    assert decisions.false_promotion() is None
+    assert (
+        decisions.false_rollback().low
+        <= decisions.false_rollback().value
+        == decisions.probability("roll back")
+    )
     for stage in range(3):
         assert each[:, stage].mean() <= allowed(0.05)
 
 
 def test_a_release_at_the_margin_is_rarely_promoted(plan):
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
-    found = ck.simulate_decisions(plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2)
-    assert found.beyond_margin
-    assert found.false_rollback() is None
-    assert found.false_promotion().value == found.probability("promote") <= allowed(0.05)
+    decisions = ck.simulate_decisions(plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2)
+    assert decisions.beyond_margin
+    assert decisions.false_rollback() is None
+    assert decisions.false_promotion().value == decisions.probability("promote") <= allowed(0.05)
     shipped = ck.simulate_decisions(
         plan, errors(1.25), guardrail, RUNS, traffic=4000, rng=2, rules="growthbook", looks="daily"
     )
@@ -67,13 +71,13 @@ def test_a_release_at_the_margin_is_rarely_promoted(plan):
 
 
 def test_worse_releases_are_caught_more_surely_sooner_and_with_fewer_people(plan):
-    found = [ck.simulate_decisions(plan, errors(r), n_runs=200, traffic=2000, rng=2) for r in (1.5, 2, 5)]
-    chances = [one.probability("roll back") for one in found]
+    by_ratio = [ck.simulate_decisions(plan, errors(r), n_runs=200, traffic=2000, rng=2) for r in (1.5, 2, 5)]
+    chances = [one.probability("roll back") for one in by_ratio]
     assert chances == sorted(chances)
     assert chances[-1] > 0.99
-    hours = [one.hours_to("roll back") for one in found]
+    hours = [one.hours_to("roll back") for one in by_ratio]
     assert hours == sorted(hours, reverse=True)
-    people = [one.people() for one in found]
+    people = [one.people() for one in by_ratio]
     assert people == sorted(people, reverse=True)
 
 
@@ -113,8 +117,8 @@ def test_totals_per_person_and_shares_with_a_rate_of_their_own_are_simulated(pla
     assert truth.base == pytest.approx(amount.mean(), rel=0.01)
     assert truth.spread == pytest.approx(amount.std(), rel=0.01)
     lost = ck.Scenario(effects=[Effect("paid", 0.6)])
-    found = ck.simulate_decisions(plan, lost, revenue, 100, traffic=4000, rng=3)
-    assert found.probability("roll back") > 0.9
+    decisions = ck.simulate_decisions(plan, lost, revenue, 100, traffic=4000, rng=3)
+    assert decisions.probability("roll back") > 0.9
     back = ck.Guardrail(Retention(7), worse="lower", margin_ratio=0.9)
     with pytest.raises(ck.PlanError, match="cannot be simulated from rates"):
         truth_of(back, scenario)
@@ -141,12 +145,12 @@ def test_scenarios_and_rules_share_their_luck_and_more_runs_extend_fewer(plan):
 def test_the_compiled_form_decides_as_the_plain_one(plan, monkeypatch):
     from canarykit.simulate.decisions import simulate
 
-    found = []
+    answers = []
     for threshold in (0, 10**12):
         monkeypatch.setattr(simulate, "COMPILED_FROM", threshold)
-        found.append(ck.simulate_decisions(plan, errors(1.4), n_runs=60, traffic=600, rng=9))
-    assert (found[0].runs_of().verdicts == found[1].runs_of().verdicts).all()
-    assert (found[0].runs_of().hours == found[1].runs_of().hours).all()
+        answers.append(ck.simulate_decisions(plan, errors(1.4), n_runs=60, traffic=600, rng=9))
+    assert (answers[0].runs_of().verdicts == answers[1].runs_of().verdicts).all()
+    assert (answers[0].runs_of().hours == answers[1].runs_of().hours).all()
 
 
 def test_the_compiled_form_holds_where_the_plain_one_does_when_people_are_lost(plan):
@@ -204,7 +208,7 @@ def test_one_run_is_decided_as_evaluate_stage_would_decide_it(plan):
 
 
 def test_simulated_counts_have_the_rates_that_were_put_in(plan):
-    found = ck.simulate_decisions(
+    decisions = ck.simulate_decisions(
         plan,
         errors(3, stage="expanded beta 25%"),
         n_runs=300,
@@ -213,14 +217,14 @@ def test_simulated_counts_have_the_rates_that_were_put_in(plan):
         on_hold="go on",
         rules="statsig",
     )
-    people = found.runs_of().people
-    whole = np.isin(found.runs_of().verdicts, [0, 1])
+    people = decisions.runs_of().people
+    whole = np.isin(decisions.runs_of().verdicts, [0, 1])
     for place, share in enumerate((0.05, 0.25, 0.5)):
         expected = 1000 * 48 * share
         if whole[:, place].sum() > 20:
             assert people[whole[:, place], place].mean() == pytest.approx(expected, rel=0.02)
-    assert found.runs_of().extra[:, 0].max() == 0
-    assert found.runs_of().extra[:, 1].max() > 0
+    assert decisions.runs_of().extra[:, 0].max() == 0
+    assert decisions.runs_of().extra[:, 1].max() > 0
 
 
 def test_a_harm_budget_widens_the_early_gates(plan):
@@ -274,7 +278,7 @@ def test_harm_from_the_start_is_found_sooner_over_the_ramp_and_late_harm_almost_
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
 
     def hours(ratio, evidence, **when):
-        found = ck.simulate_decisions(
+        decisions = ck.simulate_decisions(
             plan,
             errors(ratio, **when),
             guardrail,
@@ -284,7 +288,7 @@ def test_harm_from_the_start_is_found_sooner_over_the_ramp_and_late_harm_almost_
             on_hold="go on",
             evidence=evidence,
         )
-        runs = found.runs_of()
+        runs = decisions.runs_of()
         back = runs.verdicts == 2
         return np.median(np.where(back.any(axis=1), runs.total_hours, np.inf)), back.any(axis=1).mean()
 
@@ -300,8 +304,10 @@ def test_safety_is_proven_in_each_stage_and_not_by_the_good_data_of_earlier_ones
     """Two good stages, then a third at the margin: promoted by it no more often than promised."""
     guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
     late = errors(1.25, stage="expanded beta 50%")
-    found = ck.simulate_decisions(plan, late, guardrail, 400, traffic=6000, rng=3, min_dwell="12h", cap="6d")
-    verdicts = found.runs_of().verdicts
+    decisions = ck.simulate_decisions(
+        plan, late, guardrail, 400, traffic=6000, rng=3, min_dwell="12h", cap="6d"
+    )
+    verdicts = decisions.runs_of().verdicts
     reached = verdicts[:, 2] >= 0
     assert reached.sum() > 200
     assert (verdicts[reached, 2] == 0).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / reached.sum())
@@ -316,10 +322,12 @@ def test_threads_and_processes_give_the_same_answer(plan):
 
 def test_a_margin_of_more_points_than_there_are_tolerates_any_loss(plan):
     generous = ck.Guardrail(Conversion("paid"), worse="lower", margin_pp=50)
-    found = ck.simulate_decisions(plan, ck.Scenario(), generous, 50, traffic=4000, rng=3)
-    assert not found.beyond_margin
-    assert found.probability("roll back") == 0.0  # harm may be shown by chance, but all of it is tolerated
-    assert found.probability("promote") > 0.8
+    decisions = ck.simulate_decisions(plan, ck.Scenario(), generous, 50, traffic=4000, rng=3)
+    assert not decisions.beyond_margin
+    assert (
+        decisions.probability("roll back") == 0.0
+    )  # harm may be shown by chance, but all of it is tolerated
+    assert decisions.probability("promote") > 0.8
     assert ck.sample_size(generous, rate=0.15).n < 200
 
 
@@ -334,20 +342,20 @@ def test_the_gates_of_a_harm_budget_follow_from_the_people_of_the_next_stage():
 
 
 def test_results_read_the_same_in_every_view(plan):
-    found = ck.simulate_decisions(
+    decisions = ck.simulate_decisions(
         plan, errors(2), n_runs=100, traffic=500, rng=1, rules=("canarykit", "growthbook")
     )
-    assert len(found.to_frame()) == 6
-    assert "rolled back in" in repr(found)
-    assert found.to_dict()["summary"][0]["rule"] == "canarykit"
-    summary = found.summary()
+    assert len(decisions.to_frame()) == 6
+    assert "rolled back in" in repr(decisions)
+    assert decisions.to_dict()["summary"][0]["rule"] == "canarykit"
+    summary = decisions.summary()
     assert summary[["promote", "hold", "roll_back"]].sum(axis=1).tolist() == pytest.approx([1, 1])
     assert (summary["people_low"] < summary["people"]).all()
     assert (summary["extra_events"] < summary["extra_events_high"]).all()
     again = ck.simulate_decisions(
         plan, errors(2), n_runs=100, traffic=500, rng=1, rules=("canarykit", "growthbook")
     )
-    assert found == again
+    assert decisions == again
 
 
 def test_pictures_of_decisions_are_drawn(plan):
@@ -356,11 +364,11 @@ def test_pictures_of_decisions_are_drawn(plan):
     matplotlib.use("Agg")
     from canarykit.plots.simulate import plot_detection, plot_stage_power
 
-    found = {r: ck.simulate_decisions(plan, errors(r), n_runs=60, traffic=500, rng=1) for r in (1, 3)}
-    assert "rollouts" in found[1].plot().get_ylabel()
-    assert "rolled back" in plot_detection(found).get_ylabel()
-    assert "hours" in plot_detection(found, delay=True).get_ylabel()
-    assert len(plot_stage_power(found).get_xticks()) == 3
+    by_ratio = {r: ck.simulate_decisions(plan, errors(r), n_runs=60, traffic=500, rng=1) for r in (1, 3)}
+    assert "rollouts" in by_ratio[1].plot().get_ylabel()
+    assert "rolled back" in plot_detection(by_ratio).get_ylabel()
+    assert "hours" in plot_detection(by_ratio, delay=True).get_ylabel()
+    assert len(plot_stage_power(by_ratio).get_xticks()) == 3
     matplotlib.pyplot.close("all")
 
 
@@ -398,6 +406,6 @@ def test_what_simulated_counts_do_not_have_is_said():
         effects=[Effect("errors", 2, fades_after=3), Effect("sessions", 0.9)],
         faults=[Fault("late data", variant="true")],
     )
-    found = ck.simulate_decisions(plan, scenario, n_runs=10, traffic=50, rng=1, progress=False)
-    assert [(note.code, note.count) for note in found.notes] == [("at_full_size", 1), ("no_faults", 1)]
+    decisions = ck.simulate_decisions(plan, scenario, n_runs=10, traffic=50, rng=1, progress=False)
+    assert [(note.code, note.count) for note in decisions.notes] == [("at_full_size", 1), ("no_faults", 1)]
     assert ck.simulate_decisions(plan, n_runs=10, traffic=50, rng=1, progress=False).notes == ()

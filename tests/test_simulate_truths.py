@@ -81,10 +81,10 @@ def simulate_organisations(plan, *effects, **options):
 
 def test_an_organisation_gets_one_value_by_the_hash_of_its_key(by_organisation):
     log = simulate_organisations(by_organisation)
-    found = ck.exposures(log, FLAG, plan=by_organisation)
-    assert found.unit == "company"
-    assert (found.by_stage["n_variants"] == 1).all()
-    seen = found.by_stage.query("stage == 'expanded beta 25%'").set_index("group")["variant"]
+    exposed = ck.exposures(log, FLAG, plan=by_organisation)
+    assert exposed.unit == "company"
+    assert (exposed.by_stage["n_variants"] == 1).all()
+    seen = exposed.by_stage.query("stage == 'expanded beta 25%'").set_index("group")["variant"]
     by_hash = posthog_hash01(seen.index.to_series(), prefix=f"{FLAG}.") <= 0.25
     assert ((seen == "true").to_numpy() == (by_hash | (seen.index == "blueriver"))).all()
     assert 0.15 < (seen == "true").mean() < 0.35
@@ -145,29 +145,29 @@ def test_a_population_and_a_scenario_like_a_log_are_like_it(plan):
     assert alike.sessions_per_week == pytest.approx(3, rel=0.08)
     assert alike.activity_shape == pytest.approx(1.5, rel=0.3)
     assert alike.browsers["Safari"] == pytest.approx(0.3, abs=0.03)
-    found = ck.Scenario.like(log, steps=scenario.step_names)
-    for step, truth in zip(found.steps, scenario.steps, strict=True):
+    estimated = ck.Scenario.like(log, steps=scenario.step_names)
+    for step, truth in zip(estimated.steps, scenario.steps, strict=True):
         assert step.rate == pytest.approx(truth.rate, rel=0.08)
-    assert found.error_rate == pytest.approx(0.03, rel=0.15)
-    assert found.errors_per_hit == pytest.approx(2, rel=0.15)
-    assert found.amount == pytest.approx(20, rel=0.05)
-    assert found.notes
-    assert len(ck.simulate_rollout(plan, alike, found, rng=1, until="2026-09-10T00:00Z").frame)
+    assert estimated.error_rate == pytest.approx(0.03, rel=0.15)
+    assert estimated.errors_per_hit == pytest.approx(2, rel=0.15)
+    assert estimated.amount == pytest.approx(20, rel=0.05)
+    assert estimated.notes
+    assert len(ck.simulate_rollout(plan, alike, estimated, rng=1, until="2026-09-10T00:00Z").frame)
 
 
 def test_a_scenario_like_a_log_is_the_old_version_where_the_flag_is_named(plan):
     truth = ck.Scenario([Effect("paid", 0.5), Effect("errors", 3), Effect("delay", 2)], error_rate=0.03)
     log = ck.simulate_rollout(plan, ck.Population(6_000, sessions_per_week=4), truth, rng=3)
-    found = ck.Scenario.like(log, steps=truth.step_names, flag=FLAG)
-    for step, before in zip(found.steps, truth.steps, strict=True):
+    alike = ck.Scenario.like(log, steps=truth.step_names, flag=FLAG)
+    for step, before in zip(alike.steps, truth.steps, strict=True):
         assert step.rate == pytest.approx(before.rate, rel=0.05)
-    for step, before in zip(found.steps[1:], truth.steps[1:], strict=True):
+    for step, before in zip(alike.steps[1:], truth.steps[1:], strict=True):
         assert duration(step.delay) == pytest.approx(duration(before.delay), rel=0.08)
         assert step.spread == pytest.approx(before.spread, rel=0.05)
-    assert found.error_rate == pytest.approx(0.03, rel=0.1)
-    assert found.server_error_rate == pytest.approx(0.003, rel=0.2)
-    assert found.pages == pytest.approx(3, rel=0.05)
-    assert "both versions" in found.notes[0]
+    assert alike.error_rate == pytest.approx(0.03, rel=0.1)
+    assert alike.server_error_rate == pytest.approx(0.003, rel=0.2)
+    assert alike.pages == pytest.approx(3, rel=0.05)
+    assert "both versions" in alike.notes[0]
 
 
 def test_truths_are_recovered_by_the_library_own_health_functions():
@@ -204,6 +204,6 @@ def test_people_who_flip_at_login_are_seen_with_both_variants(plan):
     shares = []
     for faults in ((), (Fault("flip at login"),)):
         log = ck.simulate_rollout(plan, people, ck.Scenario(faults=faults), rng=5)
-        found = ck.exposures(log, FLAG, plan=plan).by_stage.query("stage == 'expanded beta 50%'")
-        shares.append((found["n_variants"] > 1).mean())
+        exposed = ck.exposures(log, FLAG, plan=plan).by_stage.query("stage == 'expanded beta 50%'")
+        shares.append((exposed["n_variants"] > 1).mean())
     assert shares[0] == 0 < shares[1]

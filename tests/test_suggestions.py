@@ -99,12 +99,12 @@ def test_web_vitals_and_rage_clicks_are_found_by_their_names():
         )
     )  # fmt: skip
     parts.append(pd.DataFrame({"event": "$rageclick", "timestamp": later[:40], "distinct_id": ids[:40]}))
-    found = ck.suggest_guardrails(ck.EventLog(pd.concat(parts)), "not-yet-released")
-    assert [item.label for item in found.guardrails] == [
+    proposed = ck.suggest_guardrails(ck.EventLog(pd.concat(parts)), "not-yet-released")
+    assert [item.label for item in proposed.guardrails] == [
         "people with $rageclick",
         "95 % quantile of $web_vitals_LCP_value",
     ]
-    assert any("everybody counts" in note.text for note in found.notes)
+    assert any("everybody counts" in note.text for note in proposed.notes)
 
 
 def test_a_stage_without_a_control_cannot_be_planned_for(log):

@@ -35,8 +35,8 @@ Y, N, I = YES, NO, INCONCLUSIVE  # noqa: E741
 
 
 def ask(make, operator, wanted, value, clock=HERE, version=1):
-    found = make(PropertyFilter("key", wanted, operator), clock, matching_version=version)
-    return found.absent if value is ABSENT else found.value(value)
+    matcher = make(PropertyFilter("key", wanted, operator), clock, matching_version=version)
+    return matcher.absent if value is ABSENT else matcher.value(value)
 
 
 # operator, filter value, property value, server's answer, SDK's answer
@@ -195,8 +195,8 @@ def test_explicit_matching_compares_true_and_false_as_text():
     ("1D", None), ("1.5d", None), ("d", None), ("3d ", None), ("9999y", None),
 ])  # fmt: skip
 def test_relative_dates_count_back_and_shrink_to_the_months_end_step_by_step(text, expected):
-    found = relative_date(text, datetime(2022, 3, 31, 10))
-    assert (found and found.isoformat(timespec="minutes")) == expected
+    moment = relative_date(text, datetime(2022, 3, 31, 10))
+    assert (moment and moment.isoformat(timespec="minutes")) == expected
 
 
 def test_a_leap_day_goes_back_to_the_twenty_eighth():

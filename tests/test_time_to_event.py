@@ -116,16 +116,16 @@ def test_what_earlier_looks_said_stands_when_the_data_go_on(seed):
     whole = risk_sets(start, stop, first, canary, origin=0, step=HOUR, n_intervals=24, by_age=True)
     for looks in (6, 15):
         end = looks * HOUR
-        known = start < end
-        seen = np.where(first < end, first, -1)[known]
-        cut = np.minimum(stop, end)[known]
+        at_risk = start < end
+        seen = np.where(first < end, first, -1)[at_risk]
+        cut = np.minimum(stop, end)[at_risk]
         sets = risk_sets(
-            start[known], cut, seen, canary[known], origin=0, step=HOUR, n_intervals=looks, by_age=True
+            start[at_risk], cut, seen, canary[at_risk], origin=0, step=HOUR, n_intervals=looks, by_age=True
         )
         assert sets.events_canary.tolist() == whole.events_canary[:looks].tolist()
         assert sets.cohorts.share.tolist() == whole.cohorts.share[whole.cohorts.look < looks].tolist()
         early = risk_sets(  # a look within the next interval knows what this one knew
-            start[known], cut, seen, canary[known],
+            start[at_risk], cut, seen, canary[at_risk],
             origin=0, step=HOUR, n_intervals=looks + 1, until=end, by_age=True,
         )  # fmt: skip
         assert early.events[:looks].tolist() == sets.events.tolist()
@@ -139,19 +139,19 @@ def test_the_estimate_is_that_of_cox_regression_stratified_by_entry_cohort(ratio
     from statsmodels.duration.hazard_regression import PHReg
 
     start, stop, first, canary = people(np.random.default_rng(3), 60, 48, 0.3, delay, ratio)
-    place = np.arange(len(start)) // 50  # 50 people at one moment are always a cohort
-    start = place * HOUR
+    cohort = np.arange(len(start)) // 50  # 50 people at one moment are always a cohort
+    start = cohort * HOUR
     first = np.where(first >= 0, start + 1 + first % (30 * HOUR), -1)
     stop = np.full(len(start), int(start.max()) + 40 * HOUR)
     looks = int(stop.max() // HOUR)
     sets = risk_sets(start, stop, first, canary, origin=0, step=HOUR, n_intervals=looks, by_age=True)
     guardrail = ck.Guardrail(metrics.TimeToEvent("paid"), margin_ratio=0.8)
-    found = share_evidence(sets, guardrail, 1.0, margin_ratio=0.8)
+    evidence = share_evidence(sets, guardrail, 1.0, margin_ratio=0.8)
     had = first >= 0
     age = np.where(had, first, stop) - start
-    model = PHReg(age.astype(float), canary.astype(float), status=had, strata=place, ties="breslow").fit()
-    assert found.value[-1] == pytest.approx(math.exp(model.params[0]), rel=1e-6)
-    assert found.low[-1] < found.value[-1] < found.high[-1]
+    model = PHReg(age.astype(float), canary.astype(float), status=had, strata=cohort, ties="breslow").fit()
+    assert evidence.value[-1] == pytest.approx(math.exp(model.params[0]), rel=1e-6)
+    assert evidence.low[-1] < evidence.value[-1] < evidence.high[-1]
 
 
 def test_the_shares_by_time_are_those_of_the_product_limit_estimator():
@@ -177,9 +177,9 @@ def share_crossing(runs, side, *, per_hour, hours, share, delay, margin, ratio=1
     """Part of the releases that are called harmful, or safe, at any of the hourly looks."""
     rng = np.random.default_rng(5)
     lower = margin < 1
-    own = 1 / margin if lower else margin
-    harm, safe = event_mixtures(own)
-    safe = replace(safe, null_ratio=own)
+    tolerated = 1 / margin if lower else margin
+    harm, safe = event_mixtures(tolerated)
+    safe = replace(safe, null_ratio=tolerated)
     crossed = 0
     for _ in range(runs):
         drawn = people(rng, per_hour, hours, share, delay, ratio)
@@ -188,7 +188,7 @@ def share_crossing(runs, side, *, per_hour, hours, share, delay, margin, ratio=1
         if side == "harm":
             log_e = harm.log_e(*sets.counts(harm.null_ratio))
         else:
-            log_e = standing_safety(safe.log_e(*sets.counts(own)), False)
+            log_e = standing_safety(safe.log_e(*sets.counts(tolerated)), False)
         crossed += bool((log_e >= math.log(20)).any())
     return crossed / runs
 
@@ -205,8 +205,10 @@ def share_crossing(runs, side, *, per_hour, hours, share, delay, margin, ratio=1
 )
 def test_a_harmless_release_is_rarely_rolled_back(per_hour, share, delay, margin):
     runs = 300
-    found = share_crossing(runs, "harm", per_hour=per_hour, hours=48, share=share, delay=delay, margin=margin)
-    assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    crossed = share_crossing(
+        runs, "harm", per_hour=per_hour, hours=48, share=share, delay=delay, margin=margin
+    )
+    assert crossed <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 COMMON = {"per_hour": 200, "hours": 24, "share": 0.5, "delay": by_share(0.95, 0.05), "margin": 1.25}
@@ -220,8 +222,8 @@ COMMON = {"per_hour": 200, "hours": 24, "share": 0.5, "delay": by_share(0.95, 0.
 )
 def test_hazards_at_the_margin_are_rarely_called_safe(cell):
     runs = 300
-    found = share_crossing(runs, "safe", ratio=cell["margin"], **cell)
-    assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    crossed = share_crossing(runs, "safe", ratio=cell["margin"], **cell)
+    assert crossed <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
 
 
 def test_at_the_same_moment_instead_of_the_same_age_common_hazards_look_closer_than_they_are():

@@ -52,11 +52,11 @@ class Server:
         if rest == "/strategies":
             self.strategies = [*self.strategies, {"id": f"s{len(self.asked)}", **body}]
             return self.strategies[-1]
-        found = re.fullmatch(r"/strategies/(\w+)", rest)
-        if found is None or found[1] not in [one["id"] for one in self.strategies]:
+        match = re.fullmatch(r"/strategies/(\w+)", rest)
+        if match is None or match[1] not in [one["id"] for one in self.strategies]:
             raise RefusedError(404, "not_found", "no such strategy")
-        others = [one for one in self.strategies if one["id"] != found[1]]
-        self.strategies = others if method == "DELETE" else [*others, {**body, "id": found[1]}]
+        others = [one for one in self.strategies if one["id"] != match[1]]
+        self.strategies = others if method == "DELETE" else [*others, {**body, "id": match[1]}]
         return {}
 
 
@@ -84,8 +84,8 @@ def promote(stage):
 
 
 def test_a_release_goes_up_and_back_and_keeps_what_is_not_its_own(server, tmp_path):
-    own = {"id": "own", "name": "remoteAddress", "parameters": {"IPs": "10.0.0.1"}, "constraints": []}
-    server.strategies = [own]
+    foreign = {"id": "own", "name": "remoteAddress", "parameters": {"IPs": "10.0.0.1"}, "constraints": []}
+    server.strategies = [foreign]
     client = connect(server, tmp_path)
     assert client.prepare(PLAN, "two servers").apply().status == "applied"
     assert client.prepare(PLAN, "5 %").apply().status == "refused"  # there is no verdict
@@ -97,7 +97,7 @@ def test_a_release_goes_up_and_back_and_keeps_what_is_not_its_own(server, tmp_pa
     assert client.roll_back(PLAN, why="errors").stage == "5 %"
     shares = {one["parameters"].get("rollout") for one in server.strategies}
     assert shares == {None, "100", "5"}
-    assert own in server.strategies
+    assert foreign in server.strategies
     assert [row[3] for row in client.timeline().rows] == ["applied"] * 4
     assert client.timeline().to_frame()["version_after"].map(type).eq(str).all()
     assert "two servers" in repr(client.timeline())

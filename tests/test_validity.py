@@ -98,14 +98,14 @@ def test_an_office_day_that_begins_an_hour_later_by_the_clock_is_no_hole():
 @pytest.mark.parametrize("days", [3, 9])
 def test_six_hours_and_whole_days_without_anybody_are_holes_where_people_are_usual(days):
     rng = np.random.default_rng(days)
-    found = 0
+    hits = 0
     for k in range(40):
         people, _ = days_of(rng, 200, days)
         begin = (days - 2) * 96 + (40 if k % 2 else 0)
         people[begin : begin + (24 if k % 2 else 96)] = 0
         holes = silences(people, people, days)
-        found += any(h.since <= MONDAY + (begin + 2) * QUARTER and h.hours >= 5 for h in holes)
-    assert found == 40
+        hits += any(h.since <= MONDAY + (begin + 2) * QUARTER and h.hours >= 5 for h in holes)
+    assert hits == 40
 
 
 def test_one_day_alone_tells_no_rhythm():
@@ -131,10 +131,10 @@ def test_an_outage_holds_the_promotion_until_somebody_says_what_it_was(whole):
     assert report.gaps == (tuple(pd.Timestamp(moment) for moment in OUTAGE),)
     labels = [text.get_text() for text in plot_exposure(report).get_legend().get_texts()]
     assert "no data" in labels
-    told = judge(broken, known_gaps=[OUTAGE])
-    assert told.verdict is ck.Verdict.PROMOTE
-    assert told.check("gaps").status.value == "for information"
-    assert told.audit["parameters"]["known_gaps"] == [
+    explained = judge(broken, known_gaps=[OUTAGE])
+    assert explained.verdict is ck.Verdict.PROMOTE
+    assert explained.check("gaps").status.value == "for information"
+    assert explained.audit["parameters"]["known_gaps"] == [
         ["2026-09-14T10:00:00+00:00", "2026-09-14T16:00:00+00:00"]
     ]
 
@@ -222,31 +222,31 @@ def test_delays_are_told_by_hours_old_enough_to_show_them():
     """Of each hour's 10 events 7 come at once, 2 after 5 h and 1 after 30 h; the log ends at 100 h."""
     happened = np.repeat(np.arange(100), 10)
     arrived = happened + np.tile([0] * 7 + [5] * 2 + [30], 100)
-    found = delays(happened, arrived, 100)
-    assert found.usual == 36  # 29 hours after the hour is over, told apart from 24 only
-    assert 100 - found.complete_until // HOUR == 37
+    measured = delays(happened, arrived, 100)
+    assert measured.usual == 36  # 29 hours after the hour is over, told apart from 24 only
+    assert 100 - measured.complete_until // HOUR == 37
     assert delays(happened, arrived, 140).complete_until is None
-    assert found.late_share == pytest.approx(0.3, abs=0.05)
+    assert measured.late_share == pytest.approx(0.3, abs=0.05)
     assert delays_of(Arrivals.of(happened[:0], happened[:0]), origin=0, last_arrival=0, n_hours=9) is None
 
 
 def test_what_is_loaded_once_a_day_or_all_at_once_is_not_late():
     happened = np.repeat(np.arange(96), 10)
     for arrived in (np.full(len(happened), 96), (happened // 24 + 1) * 24, np.full(len(happened), 900)):
-        found = delays(happened, arrived, int(arrived.max()) + 1)
-        assert (found.late, found.usual, found.complete_until) == (0, 0, None)
+        measured = delays(happened, arrived, int(arrived.max()) + 1)
+        assert (measured.late, measured.usual, measured.complete_until) == (0, 0, None)
     phones = np.where(np.arange(len(happened)) % 5 == 0, 30, 0)  # a fifth a day after, loaded once a day
-    found = delays(happened, ((happened + phones) // 24 + 1) * 24, 97)
-    assert 0 < found.late_share < 0.2
-    assert found.complete_until is not None
+    measured = delays(happened, ((happened + phones) // 24 + 1) * 24, 97)
+    assert 0 < measured.late_share < 0.2
+    assert measured.complete_until is not None
 
 
 def test_hours_whose_events_are_still_to_come_decide_nothing():
     late = simulated(Fault("late data", share=0.2, delay="5h"))
     as_of = START + pd.Timedelta(hours=36)
     frame = late.frame
-    known = ck.EventLog(frame[frame["created_at"] <= as_of], persons=late.persons, groups=late.groups)
-    report = judge(known, as_of=as_of)
+    arrived = ck.EventLog(frame[frame["created_at"] <= as_of], persons=late.persons, groups=late.groups)
+    report = judge(arrived, as_of=as_of)
     check = report.check("late events")
     assert 0.17 < check.canary.value < 0.22
     assert "judged until 2026-09-14 16:00 UTC" in check.meaning
@@ -264,8 +264,8 @@ def test_a_stage_without_one_complete_hour_is_too_young_to_judge():
     late = simulated(Fault("late data", share=0.2, delay="6h"))
     as_of = START + pd.Timedelta(hours=5)
     frame = late.frame
-    known = ck.EventLog(frame[frame["created_at"] <= as_of], persons=late.persons, groups=late.groups)
-    report = judge(known, as_of=as_of)
+    arrived = ck.EventLog(frame[frame["created_at"] <= as_of], persons=late.persons, groups=late.groups)
+    report = judge(arrived, as_of=as_of)
     assert report.row is Row.TOO_LITTLE
     assert "no hour of the stage is complete yet" in report.reason
 
@@ -337,11 +337,11 @@ def test_the_same_numbers_come_from_pandas_parquet_and_spark(tmp_path, spark):
         people=1500,
     )
     as_of = END - pd.Timedelta(hours=3)
-    known = log.frame[log.frame["created_at"] <= as_of]
-    known.to_parquet(tmp_path / "events.parquet")
+    arrived = log.frame[log.frame["created_at"] <= as_of]
+    arrived.to_parquet(tmp_path / "events.parquet")
     side = {"persons": log.persons, "groups": log.groups}
     logs = (
-        ck.EventLog(known, **side),
+        ck.EventLog(arrived, **side),
         ck.scan_posthog(tmp_path / "events.parquet", memory_limit="1MB", **side),
         ck.EventLog(spark.read.parquet(str(tmp_path / "events.parquet")), **side),
     )

@@ -70,7 +70,7 @@ def start(loopback, tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def hook():
     """A webhook that keeps what it is told."""
-    told = []
+    messages = []
 
     class Hook(BaseHTTPRequestHandler):
         def log_message(self, *arguments):
@@ -78,19 +78,19 @@ def hook():
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.append((self.headers["Content-Type"], json.loads(body), dict(self.headers)))
+            messages.append((self.headers["Content-Type"], json.loads(body), dict(self.headers)))
             self.send_response(200)
             self.end_headers()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", told
+    yield f"http://127.0.0.1:{server.server_port}/hook", messages
     server.shutdown()
     server.server_close()
 
 
 def test_the_loop_goes_on_once_a_stage_is_promoted_its_dwell_is_over_and_nothing_is_in_the_way(start, hook):
-    release, (url, told) = start("2026-09-17T10:00:00Z"), hook
+    release, (url, messages) = start("2026-09-17T10:00:00Z"), hook
     notify = ("--apply", "all", "--notify", url)
 
     code, seen = release.look("17T18:00", *notify)
@@ -110,11 +110,11 @@ def test_the_loop_goes_on_once_a_stage_is_promoted_its_dwell_is_over_and_nothing
     assert "another loop (elsewhere-1-abc)" in seen["why"]
     release.ahead = timedelta()
 
-    before, exports = len(told), len(release.server.exports)
+    before, exports = len(messages), len(release.server.exports)
     code, seen = release.look("22T08:00", *notify)
     assert (code, seen["action"], release.share()) == (0, "went on", 25)
     assert len(release.server.exports) - exports <= 2, "a look costs what is new"
-    [(kind, body, headers)] = told[before:]
+    [(kind, body, headers)] = messages[before:]
     assert kind == "application/json"
     assert list(body) == ["text"], "what Slack, Teams and Mattermost take"
     assert body["text"].splitlines()[1].startswith("new-checkout to expanded beta 25%: applied, version")
@@ -135,12 +135,12 @@ def test_an_export_that_has_gone_stale_promotes_nothing(start):
 
 
 def test_the_loop_rolls_back_a_release_that_does_harm_as_far_as_it_may(start, hook):
-    release, (url, told) = start("2026-09-14T10:00:00Z"), hook
+    release, (url, messages) = start("2026-09-14T10:00:00Z"), hook
     code, seen = release.look("16T08:00", "--notify", url)
     assert (code, seen["action"], release.share()) == (20, "would roll back", 5)
     code, seen = release.look("16T08:30", "--notify", url, "--apply", "rollback")
     assert (code, seen["action"], release.share()) == (20, "rolled back", 0)
-    assert [len(body) for _, body, _ in told] == [1, 1]
-    assert "new-checkout to beta: applied" in told[1][1]["text"]
+    assert [len(body) for _, body, _ in messages] == [1, 1]
+    assert "new-checkout to beta: applied" in messages[1][1]["text"]
     done = [entry["status"] for entry in release.record.entries() if entry["what"] == "did"]
     assert done == ["applied"]

@@ -177,16 +177,16 @@ def moved():
 
 
 def test_exceptions_of_people_who_saw_several_variants_are_set_apart_and_counted():
-    found = ck.exceptions_by_flag(moved(), "f")
-    assert found.groups[["canary_people", "control_people"]].to_numpy().tolist() == [[0, 0], [0, 0]]
-    assert [note.count for note in found.notes if note.code == "several_variants"] == [1]
-    assert (found.n_canary, found.n_control) == (1, 1)
+    exceptions = ck.exceptions_by_flag(moved(), "f")
+    assert exceptions.groups[["canary_people", "control_people"]].to_numpy().tolist() == [[0, 0], [0, 0]]
+    assert [note.count for note in exceptions.notes if note.code == "several_variants"] == [1]
+    assert (exceptions.n_canary, exceptions.n_control) == (1, 1)
 
 
 def test_new_in_the_canary_is_what_was_met_with_the_canary_by_the_arm_at_the_time():
-    found = ck.exceptions_by_flag(moved(), "f")
-    assert found.new_in_canary["what"].tolist() == ["New"]
-    apart = found.groups.set_index("what")[["apart_canary", "apart_control"]]
+    exceptions = ck.exceptions_by_flag(moved(), "f")
+    assert exceptions.new_in_canary["what"].tolist() == ["New"]
+    apart = exceptions.groups.set_index("what")[["apart_canary", "apart_control"]]
     assert apart.loc["New"].tolist() == [1, 0]
     assert apart.loc["Old"].tolist() == [0, 1]
 
@@ -210,12 +210,12 @@ def test_a_flag_of_groups_counts_groups_in_exceptions_sessions_and_surveys():
     stage = ck.Stage.for_share("half", 50, dwell="2d")
     options = {"aggregation_group_type": "organization", "starts_at": START}
     plan = ck.RolloutPlan("f", (stage,), **options)
-    found = ck.exceptions_by_flag(log, "f", plan=plan, stage="half")
-    counted = found.groups.set_index("what")[["canary_people", "control_people"]]
+    exceptions = ck.exceptions_by_flag(log, "f", plan=plan, stage="half")
+    counted = exceptions.groups.set_index("what")[["canary_people", "control_people"]]
     assert counted.loc["E"].tolist() == [1, 2]
-    assert (found.n_canary, found.n_control) == (1, 2)
-    assert sorted(found.people("E")["person_id"]) == ["a1", "a2", "b", "r"]
-    assert "canary organization groups" in str(found)
+    assert (exceptions.n_canary, exceptions.n_control) == (1, 2)
+    assert sorted(exceptions.people("E")["person_id"]) == ["a1", "a2", "b", "r"]
+    assert "canary organization groups" in str(exceptions)
     sessions = ck.sessions_by_flag(log, "f", plan=plan, stage="half").sessions
     assert sessions.set_index("session_id")["variant"].to_dict() == {
         "s-a1": "true", "s-a2": "true", "s-b": "false", "s-r": "false",
@@ -239,8 +239,8 @@ def test_sessions_and_surveys_set_people_of_several_variants_apart_too():
     assert sessions.sessions["person_id"].tolist() == ["t"]
     survey = ck.survey_by_flag(log, "s", flag="f")
     assert survey.response[["variant", "answered"]].to_numpy().tolist() == [["true", 1]]
-    for found in (sessions, survey):
-        assert [note.count for note in found.notes if note.code == "several_variants"] == [1]
+    for asked in (sessions, survey):
+        assert [note.count for note in asked.notes if note.code == "several_variants"] == [1]
 
 
 def test_with_a_plan_each_stages_part_of_a_person_counts_in_the_arm_of_that_stage():
@@ -253,13 +253,13 @@ def test_with_a_plan_each_stages_part_of_a_person_counts_in_the_arm_of_that_stag
         call("c", "false", 61), event("$exception", "c", 62, **{"$exception_type": "Old"}),
         event("$exception", "r", 130, **{"$exception_type": "After"}),
     )  # fmt: skip
-    found = ck.exceptions_by_flag(log, "f", plan=plan)
-    counts = found.groups.set_index("what")[["canary_people", "control_people"]]
+    exceptions = ck.exceptions_by_flag(log, "f", plan=plan)
+    counts = exceptions.groups.set_index("what")[["canary_people", "control_people"]]
     assert counts.loc["Old"].tolist() == [0, 2]
     assert counts.loc["New"].tolist() == [1, 0]
     assert "After" not in counts.index  # no stage was running
-    assert found.new_in_canary["what"].tolist() == ["New"]
-    assert (found.n_canary, found.n_control) == (1, 2)
+    assert exceptions.new_in_canary["what"].tolist() == ["New"]
+    assert (exceptions.n_canary, exceptions.n_control) == (1, 2)
     sessions = ck.sessions_by_flag(log, "f", plan=plan).sessions
     assert sessions[["session_id", "variant"]].to_numpy().tolist() == [["late", "true"]]
 
@@ -275,10 +275,10 @@ def test_a_step_without_a_session_counts_for_the_session_whose_step_came_before(
         call("ada", "true", -5, **mine), event("open", "ada", 0, **mine),
         event("pay", "ada", minutes, **{"$session_id": session}),
     )  # fmt: skip
-    found = ck.sessions_by_flag(log, "f", steps=STEPS)
-    assert found.sessions.set_index("session_id").loc["s1", "dropped_at"] == dropped
-    told = [note for note in found.notes if note.code == "steps_without_session"]
-    assert bool(told) == (dropped is None)
+    sessions = ck.sessions_by_flag(log, "f", steps=STEPS)
+    assert sessions.sessions.set_index("session_id").loc["s1", "dropped_at"] == dropped
+    notes = [note for note in sessions.notes if note.code == "steps_without_session"]
+    assert bool(notes) == (dropped is None)
 
 
 def people_log():
@@ -431,11 +431,11 @@ def ramp_log(*steps, control="false", canary="true", seed=1):
 
 def test_the_steps_of_a_ramp_are_found_in_the_log():
     log = ramp_log((3000, 0.01), (2000, 0.1), (2000, 0.5), (500, 1.0))
-    found = ck.exposures(log, "f")
-    assert [step.units for step in found.observed_steps().steps] == pytest.approx(
+    exposed = ck.exposures(log, "f")
+    assert [step.units for step in exposed.observed_steps().steps] == pytest.approx(
         [3000, 2000, 2000, 500], abs=120
     )
-    plan = found.observed_plan()
+    plan = exposed.observed_plan()
     shares = [stage.share for stage in plan.stages]
     assert shares == pytest.approx([1, 10, 50, 100], rel=0.25)
     assert [stage.kind for stage in plan.stages] == ["percentage"] * 3 + ["full"]
@@ -467,11 +467,11 @@ def test_a_rare_variant_keeps_its_share():
 
 
 def test_a_release_that_was_set_back_starts_anew():
-    found = ck.exposures(ramp_log((1000, 0.05), (1000, 0.3), (800, 0.0), (1500, 0.1), (1000, 0.5)), "f")
-    steps = found.observed_steps()
+    exposed = ck.exposures(ramp_log((1000, 0.05), (1000, 0.3), (800, 0.0), (1500, 0.1), (1000, 0.5)), "f")
+    steps = exposed.observed_steps()
     assert len(steps.steps) == 5
     assert any(note.code == "set_back" for note in steps.notes)
-    assert [stage.share for stage in found.observed_plan().stages] == pytest.approx([10, 50], rel=0.3)
+    assert [stage.share for stage in exposed.observed_plan().stages] == pytest.approx([10, 50], rel=0.3)
 
 
 def test_a_step_with_only_its_owner_inside_is_said_to_be_no_percentage():
@@ -538,8 +538,8 @@ def test_the_rule_says_which_arm_a_flag_without_a_value_would_have_had(of_canary
     ids = lost["distinct_id"].drop_duplicates()
     rule = ck.evaluate_flag(plan.flag_at(STAGE), pd.DataFrame({"distinct_id": ids}))
     by_rule = dict(zip(ids, rule["value"], strict=True))
-    known = lost["$feature_flag_response"].notna()
-    lost.loc[known, "$feature_flag_response"] = lost.loc[known, "distinct_id"].map(by_rule)
+    has_value = lost["$feature_flag_response"].notna()
+    lost.loc[has_value, "$feature_flag_response"] = lost.loc[has_value, "distinct_id"].map(by_rule)
     rng = np.random.default_rng(3)
     failing = lost[lost["distinct_id"].str.startswith("lost")].drop_duplicates("distinct_id")
     rate = np.where(failing["distinct_id"].map(by_rule) == "true", of_canary, 0.1)

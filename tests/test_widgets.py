@@ -206,10 +206,10 @@ def test_an_interval_that_is_not_there_is_refused_with_those_that_are(stage):
 def test_every_stage_of_a_plan_leads_to_those_who_were_exposed_in_it(stage):
     log, plan, _ = stage
     view = plan.explore(log, segment="$browser")
-    found = ck.exposures(log, plan.flag, plan=plan)
-    for name in found.stages:
-        rows = found.of_stage(name)
-        for variant in found.variants:
+    exposed = ck.exposures(log, plan.flag, plan=plan)
+    for name in exposed.stages:
+        rows = exposed.of_stage(name)
+        for variant in exposed.variants:
             expected = rows.loc[rows["variant"] == variant, "person_id"].tolist()
             assert view.choose(f"{name}/{variant}").people["person_id"].tolist() == expected
     view.choose("beta/true").narrow("Safari")
@@ -268,8 +268,8 @@ def test_a_report_in_a_cell_answers_first_and_folds_the_rest(report):
     first, _, folded = html.partition("<details")
     assert report.verdict.value.upper() in first
     check = report.check("people with $exception")
-    for told in (check.name, str(check.canary), str(check.control), check.effect_text, check.evidence_text):
-        assert told in first
+    for text in (check.name, str(check.canary), str(check.control), check.effect_text, check.evidence_text):
+        assert text in first
     assert "Who is hit" in first
     assert all(step in first for step in report.next_steps)
     assert all(c.name in folded for c in report.checks)

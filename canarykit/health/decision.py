@@ -239,9 +239,9 @@ def guardrail_state(harm_log_e: Any, safe_log_e: Any, log_rollback: Any, log_pro
 
     What is missing or infinite proves nothing, and where harm is so, nothing is safe.
     """
-    known = harm_log_e < math.inf
-    harm = known & (harm_log_e >= log_rollback)
-    safe = known & (safe_log_e >= log_promote) & (safe_log_e < math.inf)
+    is_finite = harm_log_e < math.inf
+    harm = is_finite & (harm_log_e >= log_rollback)
+    safe = is_finite & (safe_log_e >= log_promote) & (safe_log_e < math.inf)
     return harm & (safe == 0), harm & safe, safe
 
 

@@ -231,10 +231,10 @@ def _asked(
     if variants is None:
         return served
     named = tuple(dict.fromkeys(names_of(variants, "variants")))
-    known = [v.key for v in plan.variants if v.key != plan.control] or [plan.canary]
+    keys = [v.key for v in plan.variants if v.key != plan.control] or [plan.canary]
     for key in named:
-        if key not in known:
-            raise PlanError(f"variants names {key!r}; beside the control {did_you_mean(key, known)}")
+        if key not in keys:
+            raise PlanError(f"variants names {key!r}; beside the control {did_you_mean(key, keys)}")
     if not named:
         raise PlanError("variants is empty; leave it out to judge every variant against the control")
     return named

@@ -143,8 +143,8 @@ class Question:
     @property
     def next_stage(self) -> str | None:
         """The stage after this one, if any."""
-        place = self.plan.index(self.stage) + 1
-        return None if place >= len(self.plan.stages) else self.plan.stage_names[place]
+        position = self.plan.index(self.stage) + 1
+        return None if position >= len(self.plan.stages) else self.plan.stage_names[position]
 
 
 def ask(

@@ -170,10 +170,10 @@ def suggest_guardrails(
     chosen = _candidates(log)
     if not chosen or units.empty:
         return SuggestedGuardrails((), (), (*notes, Note("nothing", "nothing in the log names a harm")))
-    found = outcomes(log, [metric for metric, _, _ in chosen], units)
+    reduced = outcomes(log, [metric for metric, _, _ in chosen], units)
     people = max(round(per_day * seconds / DAY), 4)
-    measured = [(metric, kind, why, Measured.of(found, i)) for i, (metric, kind, why) in enumerate(chosen)]
-    kept = _best([*measured, *_speeds(found, measured)])
+    measured = [(metric, kind, why, Measured.of(reduced, i)) for i, (metric, kind, why) in enumerate(chosen)]
+    kept = _best([*measured, *_speeds(reduced, measured)])
     proposals = [
         _proposal(metric, why, base, people, share, power, len(kept)) for metric, _, why, base in kept
     ]
@@ -282,20 +282,20 @@ def _numbers(log: EventLog, names: Iterable[str]) -> list[tuple[str, str]]:
     for part in parts:
         for key, count in part.items():
             counts[key] = counts.get(key, 0) + count
-    known = set(names)
-    return sorted((key for key, n in counts.items() if n and key[0] in known), key=lambda k: (-counts[k], k))
+    asked = set(names)
+    return sorted((key for key, n in counts.items() if n and key[0] in asked), key=lambda k: (-counts[k], k))
 
 
 def _count_numbers(events: pa.Table, *, properties: tuple[str, ...]) -> dict[tuple[str, str], int]:
     import pandas as pd
 
     frame = events.select(["event", *properties]).to_pandas()
-    found = {}
+    counts = {}
     for name in properties:
         numeric = pd.to_numeric(frame[name], errors="coerce").notna()
         for event, count in frame.loc[numeric, "event"].value_counts().items():
-            found[str(event), name] = int(count)
-    return found
+            counts[str(event), name] = int(count)
+    return counts
 
 
 def _best(measured: list[Any]) -> list[Any]:

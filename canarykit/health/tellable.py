@@ -38,11 +38,11 @@ class Measured:
     part: float = 1.0
 
     @classmethod
-    def of(cls, found: Outcomes, i: int) -> Measured:
+    def of(cls, reduced: Outcomes, i: int) -> Measured:
         """Metric `i` over all units."""
         from canarykit.stats.one_look.quantiles import quantile
 
-        metric, first, sums, n = found.metrics[i], found.first[i], found.sums[i], len(found.units)
+        metric, first, sums, n = reduced.metrics[i], reduced.first[i], reduced.sums[i], len(reduced.units)
         if first is not None:
             share = float((first >= 0).mean())
             return cls(share, float(np.sqrt(share * (1 - share))), n)
@@ -50,13 +50,13 @@ class Measured:
         if not isinstance(metric, Quantile):
             capped = np.minimum(sums, np.quantile(sums, 0.995)) if sums.max(initial=0) > 0 else sums
             return cls(float(capped.mean()), float(capped.std()), n)
-        numbers = found.numbers[i]
+        numbers = reduced.numbers[i]
         assert numbers is not None
         people = len(np.unique(numbers.unit))
-        known = quantile(numbers.value, metric.q, clusters=numbers.unit) if people else None
-        if known is None or known.standard_error is None:
+        estimate = quantile(numbers.value, metric.q, clusters=numbers.unit) if people else None
+        if estimate is None or estimate.standard_error is None:
             return cls(np.nan, np.nan, people, people / n)
-        return cls(known.value, known.standard_error * np.sqrt(people), people, people / n)
+        return cls(estimate.value, estimate.standard_error * np.sqrt(people), people, people / n)
 
 
 def _known_before(level: float) -> float:
@@ -119,10 +119,10 @@ class Planned:
             ratio, margin, exposure = 1 / ratio, 1 / margin, 1 / exposure
         harm, safe = event_mixtures(margin)
         mixture = safe if side == "safe" else harm
-        found = event_power(
+        planned = event_power(
             ratio, max(round(events), 1), mixture=mixture, exposure_ratio=exposure, alpha=alpha
         )
-        return float(found.power[-1])
+        return float(planned.power[-1])
 
     def _by_mean(self, ratio: float, factor: float, alpha: float) -> float:
         """Chance that the last look is beyond the limits of all looks, for a mean that far from its null."""

@@ -115,8 +115,8 @@ def load_sample() -> Sample:
 
     from canarykit.events.exports import read_posthog
 
-    with tempfile.TemporaryDirectory() as place:
-        files = [Path(place) / f"{name}.parquet" for name in ("events", "persons", "groups")]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{name}.parquet" for name in ("events", "persons", "groups")]
         for file, table in zip(files, sample_tables(), strict=True):
             pq.write_table(table, file)
         events, persons, groups = files
@@ -216,15 +216,15 @@ def sample_tables() -> tuple[pa.Table, pa.Table, pa.Table]:
 
     broken, fixed = scenarios()
     parts = []
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         for plan, truth, early in ((first_plan(), broken, True), (second_plan(), fixed, False)):
-            simulate_rollout(plan, POPULATION, truth, rng=SEED, until=ENDS, path=place, progress=False)
-            table = pq.read_table(Path(place) / "events.parquet")
+            simulate_rollout(plan, POPULATION, truth, rng=SEED, until=ENDS, path=folder, progress=False)
+            table = pq.read_table(Path(folder) / "events.parquet")
             moment = pd.Timestamp(ROLLED_BACK).to_pydatetime()
             change = pa.scalar(moment, table.schema.field("timestamp").type)
             before = pc.less(table["timestamp"], change)
             parts.append(table.filter(before if early else pc.invert(before)))
-        persons, groups = (pq.read_table(Path(place) / f"{name}.parquet") for name in ("persons", "groups"))
+        persons, groups = (pq.read_table(Path(folder) / f"{name}.parquet") for name in ("persons", "groups"))
     return pa.concat_tables(parts), persons, groups
 
 

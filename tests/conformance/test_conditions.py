@@ -100,8 +100,8 @@ def flag_answer(case, semantics):
 
 
 def relative_answer(case):
-    found = relative_date(case["inputs"]["value"], moment(case).astimezone(UTC))
-    return None if found is None else found.isoformat()
+    when = relative_date(case["inputs"]["value"], moment(case).astimezone(UTC))
+    return None if when is None else when.isoformat()
 
 
 def answer_of(case):

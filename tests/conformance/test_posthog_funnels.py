@@ -183,11 +183,11 @@ def ask(case):
 
 def assert_steps(case):
     query, log, expect = query_of(case), log_of(case), case["expect"]
-    known = {
+    readers = {
         "by_breakdown", "empty", "n_breakdowns", "breakdown_values", "total_median_seconds",
         "matched_sessions", "converted_ids", "dropped_ids",
     }  # fmt: skip
-    assert set(expect) <= known, f"unknown expectations {set(expect) - known}"
+    assert set(expect) <= readers, f"unknown expectations {set(expect) - readers}"
     run = run_funnel(log, query)
     table = step_table(run, query)
     if expect.get("empty"):
@@ -226,11 +226,11 @@ def as_key(label):
 
 
 def assert_row(facts, label, run, table, query, log):
-    known = {
+    readers = {
         "counts", "avg_seconds", "median_seconds", "converted_ids", "dropped_ids",
         "converted_counts", "dropped_counts",
     }  # fmt: skip
-    assert set(facts) <= known, f"unknown expectations {set(facts) - known}"
+    assert set(facts) <= readers, f"unknown expectations {set(facts) - readers}"
     n = query.n_steps
     if label in run.labels:
         row = run.labels.index(label)
@@ -250,8 +250,8 @@ def assert_people(facts, label, query, log, *, any_label=False):
         for kind in ("ids", "counts"):
             for step, expected in (facts.get(f"{name}_{kind}") or {}).items():
                 selection = ActorSelection(int(step) - 1, dropped, label, any_label)
-                found = sorted(run_funnel(log, query, select=selection).actor_ids.to_pylist())
-                assert (found == sorted(expected)) if kind == "ids" else (len(found) == expected)
+                in_order = sorted(run_funnel(log, query, select=selection).actor_ids.to_pylist())
+                assert (in_order == sorted(expected)) if kind == "ids" else (len(in_order) == expected)
 
 
 def assert_sessions(people, step, recorded, expected):
@@ -264,8 +264,8 @@ def assert_sessions(people, step, recorded, expected):
 
 def assert_times(case):
     query, expect = query_of(case), case["expect"]
-    known = {"bins", "avg_seconds", "median_seconds", "empty"}
-    assert set(expect) <= known, f"unknown expectations {set(expect) - known}"
+    keys = {"bins", "avg_seconds", "median_seconds", "empty"}
+    assert set(expect) <= keys, f"unknown expectations {set(expect) - keys}"
     run = run_funnel(log_of(case), query)
     times = time_to_convert(run, query, case.get("from_step"), case.get("to_step"), case.get("bin_count"))
     if expect.get("empty"):
@@ -288,12 +288,12 @@ def period_of(text, run, query) -> int:
 
 def assert_trend(case):
     query, log, expect = query_of(case), log_of(case), case["expect"]
-    known = {
+    readers = {
         "by_breakdown", "n_breakdowns", "n_periods", "days", "entered", "reached", "rates",
         "converted_ids", "dropped_ids", "converted_counts", "dropped_counts", "matched_sessions", "empty",
         "breakdown_values",
     }  # fmt: skip
-    assert set(expect) <= known, f"unknown expectations {set(expect) - known}"
+    assert set(expect) <= readers, f"unknown expectations {set(expect) - readers}"
     run = run_trend(log, query, trend_spec(case), select=True)
     if "n_periods" in expect:
         assert len(run.periods) == expect["n_periods"]
@@ -338,5 +338,5 @@ def assert_trend_rows(facts, rows, run, case, query):
                     & (run.actor_period == period_of(day, run, query))
                     & (run.actor_converted == converted)
                 )
-                found = sorted(np.array(run.actor_ids.to_pylist(), dtype=object)[chosen])
-                assert (found == sorted(people)) if kind == "ids" else (len(found) == people)
+                in_order = sorted(np.array(run.actor_ids.to_pylist(), dtype=object)[chosen])
+                assert (in_order == sorted(people)) if kind == "ids" else (len(in_order) == people)

@@ -85,8 +85,8 @@ def answer(opening, columns, **question):
         return "refused", type(problem).__name__
     plain = rows.astype(object).where(rows.notna(), None)
     texts = [[None if cell is None else str(cell) for cell in row] for row in plain.values.tolist()]
-    told = ("no_event_name", "no_time", "no_id", "bad_json", "bad_lines", "duplicates", "snapshots")
-    return sorted(texts, key=repr), names, {code: notes[code] for code in told if notes.get(code)}
+    codes = ("no_event_name", "no_time", "no_id", "bad_json", "bad_lines", "duplicates", "snapshots")
+    return sorted(texts, key=repr), names, {code: notes[code] for code in codes if notes.get(code)}
 
 
 def lines_of(rows, file):

@@ -38,8 +38,8 @@ def random_events(rows, seed=3):
 
 
 def values_of(log, **narrow):
-    found = log.select(["timestamp", "person_id", *KEYS], events=["paid"], **narrow)
-    return found.sort_values("timestamp").astype(object).where(found.notna(), None).to_dict("records")
+    rows = log.select(["timestamp", "person_id", *KEYS], events=["paid"], **narrow)
+    return rows.sort_values("timestamp").astype(object).where(rows.notna(), None).to_dict("records")
 
 
 @pytest.fixture(scope="module")
@@ -108,5 +108,5 @@ def test_clickhouse_gives_what_the_same_documents_give_in_memory(tmp_path):
     plain = answer["canarykit_odd_0"].isna()
     assert 20 < plain.sum() < len(answer)
     for number, key in enumerate(KEYS):
-        found = answer.loc[plain, f"canarykit_found_{number}"]
-        assert found.astype(object).where(found.notna(), None).tolist() == here.loc[plain, key].tolist()
+        is_there = answer.loc[plain, f"canarykit_found_{number}"]
+        assert is_there.astype(object).where(is_there.notna(), None).tolist() == here.loc[plain, key].tolist()

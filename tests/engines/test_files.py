@@ -120,8 +120,8 @@ def test_urls_are_read_one_by_one_by_folder_and_by_pattern(read, kind):
     assert people_of(read("memory://bucket")) == ["ada", "bob"]
     assert people_of(read(f"memory://bucket/*/events.{kind}")) == ["ada", "bob"]
     if kind == "parquet":
-        found = read("memory://bucket/**/*.parquet").select(["day"])["day"]
-        assert set(found) == {"2026-09-01", "2026-09-02"}
+        days = read("memory://bucket/**/*.parquet").select(["day"])["day"]
+        assert set(days) == {"2026-09-01", "2026-09-02"}
     with pytest.raises(ExportFormatError, match="memory://bucket/none"):
         read("memory://bucket/none.parquet")
     with fsspec.open(url) as stream:
@@ -177,8 +177,8 @@ def test_the_csv_of_the_events_tab_is_read(tmp_path):
     row = "1,$pageview,iOS,2026-09-07T09:00:00+01:00,ada,Pageview,p1,9 days ago"
     (tmp_path / "events.csv").write_text(f"{header}\n{row}\n")
     log = ck.read_posthog(tmp_path / "events.csv")
-    found = log.select(["event", "person_id", "$os", "timestamp"]).values.tolist()
-    assert found == [["$pageview", "p1", "iOS", pd.Timestamp("2026-09-07T08:00Z")]]
+    rows = log.select(["event", "person_id", "$os", "timestamp"]).values.tolist()
+    assert rows == [["$pageview", "p1", "iOS", pd.Timestamp("2026-09-07T08:00Z")]]
 
 
 @pytest.mark.parametrize("read", READ)
@@ -244,7 +244,7 @@ def test_one_log_answers_several_threads_at_once(tmp_path):
     expected = counts_of(log)
     for asked in (log, relation):
         with ThreadPoolExecutor(6) as pool:
-            assert all(found == expected for found in pool.map(counts_of, [asked] * 12))
+            assert all(counts == expected for counts in pool.map(counts_of, [asked] * 12))
 
 
 def test_a_scan_can_be_pickled_and_a_relation_says_that_it_cannot(tmp_path):
@@ -279,7 +279,7 @@ def test_after_a_fork_a_scan_answers_and_a_relation_says_why_not(tmp_path):
         here, there = fork.Pipe()
         child = fork.Process(target=_in_child, args=(asked, there))
         child.start()
-        found = here.recv() if here.poll(30) else "no answer"
+        received = here.recv() if here.poll(30) else "no answer"
         child.join(5)
         child.kill()
-        assert found == answer or answer in found
+        assert received == answer or answer in received

@@ -136,8 +136,8 @@ def test_every_engine_gives_the_same_answer_or_the_same_refusal(kind, tmp_path, 
         for engine in engines:
             rows, expected = plain.get(engine, table), right.get(engine, right[None])
             if _takes(engine, rows, expected):
-                found = _ask(engine, rows, tmp_path, zone, question, spark)
-                assert found == expected, f"log {seed}, {engine}, tz={zone}, {question}"
+                answered = _ask(engine, rows, tmp_path, zone, question, spark)
+                assert answered == expected, f"log {seed}, {engine}, tz={zone}, {question}"
 
 
 def _ask(engine, table, folder, zone, question, spark=None):

@@ -152,9 +152,11 @@ def test_a_failure_of_any_library_behind_a_url_is_a_sentence():
             raise RefusedError("Server failed to authenticate the request.\nRequestId: 7")
 
     fsspec.register_implementation("closed", Closed, clobber=True)
-    with pytest.raises(ExportFormatError, match=r"cannot be reached: Server failed.*AZURE_STORAGE") as told:
+    with pytest.raises(
+        ExportFormatError, match=r"cannot be reached: Server failed.*AZURE_STORAGE"
+    ) as refused:
         ck.read_posthog("closed://releases/events")
-    assert "RequestId" not in str(told.value)
+    assert "RequestId" not in str(refused.value)
 
 
 def test_google_s_store_is_not_asked_for_a_quarter_of_an_hour(monkeypatch):

@@ -160,10 +160,10 @@ def test_a_document_is_read_the_same_by_every_engine(opened):
 
 def test_times_are_read_the_same_by_every_engine(opened):
     log = opened({"timestamp": pa.array(list(TIMES))})
-    found = log.select(["timestamp"])["timestamp"]
-    assert set(found) == {pd.Timestamp(NINE)}
+    rows = log.select(["timestamp"])["timestamp"]
+    assert set(rows) == {pd.Timestamp(NINE)}
     lost = {note.code: note.count for note in log.count_dropped()}
-    assert (len(found), lost["no_time"]) == (9, 8)
+    assert (len(rows), lost["no_time"]) == (9, 8)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +234,11 @@ def test_uuids_of_python_are_ids(made):
     import polars
 
     ids = [ADA, uuid.UUID(int=5)]
-    rest = {"event": ["a", "a"], "timestamp": [NINE, NINE], "distinct_id": ["x", "y"]}
+    columns = {"event": ["a", "a"], "timestamp": [NINE, NINE], "distinct_id": ["x", "y"]}
     if made is None:
-        frame = polars.DataFrame(rest).with_columns(polars.Series("person_id", ids, dtype=polars.Object))
+        frame = polars.DataFrame(columns).with_columns(polars.Series("person_id", ids, dtype=polars.Object))
     else:
-        frame = pd.DataFrame(rest).assign(person_id=made(ids)["v"])
+        frame = pd.DataFrame(columns).assign(person_id=made(ids)["v"])
     assert set(ck.EventLog(frame).select(["person_id"])["person_id"]) == set(map(str, ids))
 
 

@@ -7,18 +7,20 @@ import pytest
 import canarykit as ck
 
 
-def told(event, who, value, minute, **properties):
+def exposure_of(event, who, value, minute, **properties):
     at = pd.Timestamp("2026-09-07T09:00:00Z") + pd.Timedelta(minutes=minute)
     flag = {"$feature_flag": "f", "$feature_flag_response": value}
     return {"event": event, "distinct_id": who, "timestamp": at, **flag, **properties}
 
 
 def both(who, value, minute):
-    return [told(event, who, value, minute) for event in ("$feature_flag_called", "$experiment_exposure")]
+    return [
+        exposure_of(event, who, value, minute) for event in ("$feature_flag_called", "$experiment_exposure")
+    ]
 
 
 OLD = [
-    told("$feature_flag_called", who, value, k)
+    exposure_of("$feature_flag_called", who, value, k)
     for k, (who, value) in enumerate([("a", "true"), ("b", "false")])
 ]
 
@@ -30,9 +32,9 @@ OLD = [
     [OLD[0], {**OLD[1], "event": "$experiment_exposure"}],
 ])  # fmt: skip
 def test_the_same_people_are_exposed_whichever_event_tells_it(rows):
-    found = ck.exposures(ck.EventLog(pd.DataFrame(rows)), "f")
-    assert found.people[["person_id", "variant"]].values.tolist() == [["a", "true"], ["b", "false"]]
-    assert "source" not in {note.code for note in found.notes}
+    exposed = ck.exposures(ck.EventLog(pd.DataFrame(rows)), "f")
+    assert exposed.people[["person_id", "variant"]].values.tolist() == [["a", "true"], ["b", "false"]]
+    assert "source" not in {note.code for note in exposed.notes}
 
 
 def test_a_call_without_a_value_that_stands_twice_counts_once():
@@ -69,8 +71,10 @@ SPELLINGS = ["older", "newer", "both", "under the flag's name", "carried by any 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_every_question_reads_the_same_answers_whichever_event_tells_them(spelling):
-    calls = [told("$feature_flag_called", f"u{k}", "true" if k % 2 else "false", k) for k in range(60)]
-    calls += [told("$feature_flag_called", "u0", "true", 100)]  # the ramp moves somebody into the canary
+    calls = [exposure_of("$feature_flag_called", f"u{k}", "true" if k % 2 else "false", k) for k in range(60)]
+    calls += [
+        exposure_of("$feature_flag_called", "u0", "true", 100)
+    ]  # the ramp moves somebody into the canary
     error = {"event": "$exception", "distinct_id": "u0", "$exception_type": "New"}
     at = pd.Timestamp("2026-09-07T11:00:00Z")
     log = ck.EventLog(pd.DataFrame([*renamed(calls, spelling), {**error, "timestamp": at}]))

@@ -101,15 +101,15 @@ class HostileLog:
         yield lambda log: ck.exceptions_by_flag(log, flag)
 
 
-def told(ask, log):
+def views_of(ask, log):
     """What a call gives: text, Markdown and HTML of a result, or the kind of its refusal."""
     try:
-        found = ask(log)
+        answer = ask(log)
     except CanarykitError as problem:
         return "refused", type(problem).__name__
-    if not hasattr(found, "to_markdown"):
-        return found
-    return str(found), found.to_markdown(), found._repr_html_()
+    if not hasattr(answer, "to_markdown"):
+        return answer
+    return str(answer), answer.to_markdown(), answer._repr_html_()
 
 
 @pytest.mark.parametrize("kind", [None, pytest.param("slow", marks=pytest.mark.slow)])
@@ -122,13 +122,13 @@ def test_what_strangers_write_is_data_and_the_same_data_in_every_engine(kind, tm
         log = HostileLog(seed)
         questions = list(log.questions())
         here = log_of("arrow", log.table, tmp_path)
-        expected = [told(ask, here) for ask in questions]
+        expected = [views_of(ask, here) for ask in questions]
         for answer in expected:
             check_views(answer, seed)
         for engine in engines:
             there = log_of(engine, log.table, tmp_path, spark)
             for number, ask in enumerate(questions):
-                assert told(ask, there) == expected[number], f"log {seed}, {engine}, question {number}"
+                assert views_of(ask, there) == expected[number], f"log {seed}, {engine}, question {number}"
 
 
 def check_views(answer, seed):

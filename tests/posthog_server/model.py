@@ -309,8 +309,8 @@ class Project:
         if path not in scopes:
             raise RefusedError(404, "not_found", "Endpoint not found.")
         self._scope(token, scopes[path])
-        own = {"annotations/": self.annotations, "early_access_feature/": self.early_access}
-        items = own.get(path, self.lists.get(path, []))
+        lists = {"annotations/": self.annotations, "early_access_feature/": self.early_access}
+        items = lists.get(path, self.lists.get(path, []))
         if path == "persons/":
             items = [p for p in items if _is_asked(p, query)]
         if path == "groups/":

@@ -21,16 +21,18 @@ def test_each_change_is_that_of_the_ratio_without_the_cluster(seed):
 def test_clusters_of_one_size_have_the_variance_of_their_means():
     rng = np.random.default_rng(1)
     sums, others = rng.normal(5, 2, 25), rng.normal(5, 2, 30)
-    found = stats.cluster_jackknife(sums * 4, np.full(25, 4), others * 4, np.full(30, 4))
-    assert found.value == pytest.approx(sums.mean() - others.mean())
-    assert found.standard_error == pytest.approx(math.sqrt(sums.var(ddof=1) / 25 + others.var(ddof=1) / 30))
-    assert found.degrees_of_freedom == 53
-    assert not found.notes
+    jackknife = stats.cluster_jackknife(sums * 4, np.full(25, 4), others * 4, np.full(30, 4))
+    assert jackknife.value == pytest.approx(sums.mean() - others.mean())
+    assert jackknife.standard_error == pytest.approx(
+        math.sqrt(sums.var(ddof=1) / 25 + others.var(ddof=1) / 30)
+    )
+    assert jackknife.degrees_of_freedom == 53
+    assert not jackknife.notes
 
 
 def test_few_clusters_are_told_and_a_cluster_that_is_the_whole_arm_is_unbounded():
-    found = stats.cluster_jackknife([1, 2, 3], [1, 1, 1], [2, 2, 5], [1, 1, 1])
-    assert "only 3 and 3 clusters" in found.notes[0]
+    jackknife = stats.cluster_jackknife([1, 2, 3], [1, 1, 1], [2, 2, 5], [1, 1, 1])
+    assert "only 3 and 3 clusters" in jackknife.notes[0]
     whole = stats.cluster_jackknife([1, 0], [1, 0], [2, 2, 5], [1, 1, 1])
     assert (whole.low, whole.high, whole.p_value) == (-math.inf, math.inf, None)
     assert stats.cluster_jackknife([1], [1], [2, 2], [1, 1]) is None

@@ -126,8 +126,10 @@ def test_whether_strata_differ_is_tested_as_statsmodels_does_and_also_at_a_ratio
     for _ in range(50):
         tables = rng.integers(1, 60, (rng.integers(2, 5), 2, 2))
         other = StratifiedTable(np.moveaxis(tables, 0, -1).astype(float)).test_equal_odds()
-        found = stats.homogeneity(list(tables))
-        assert (found.statistic, found.p_value) == pytest.approx((other.statistic, other.pvalue), rel=1e-6)
+        homogeneity = stats.homogeneity(list(tables))
+        assert (homogeneity.statistic, homogeneity.p_value) == pytest.approx(
+            (other.statistic, other.pvalue), rel=1e-6
+        )
     assert stats.homogeneity([[[5, 5], [5, 5]], [[6, 6], [6, 6]]]).p_value == 1.0
 
 
@@ -164,15 +166,15 @@ ONE_TO_THIRTY = list(range(1, 31))
     ],
 )
 def test_kayenta_labels_and_their_intervals(canary, control, low, high, label):
-    found = stats.classify_series(canary, control)
-    assert found.label == label
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
+    series = stats.classify_series(canary, control)
+    assert series.label == label
+    assert (series.low, series.high) == pytest.approx((low, high), abs=1e-3)
 
 
 def test_kayenta_effect_and_shift():
-    found = stats.classify_series([20, 22, 21, 25, 30], [1, 2.2, 1.1, 2.5, 3])
-    assert found.shift == pytest.approx(20.0, abs=1e-3)
-    assert round(found.effect, 4) == 12.0408
+    label = stats.classify_series([20, 22, 21, 25, 30], [1, 2.2, 1.1, 2.5, 3])
+    assert label.shift == pytest.approx(20.0, abs=1e-3)
+    assert round(label.effect, 4) == 12.0408
     assert stats.classify_series([v + 5 for v in ONE_TO_THIRTY], ONE_TO_THIRTY).shift == pytest.approx(
         5, abs=1e-3
     )
@@ -213,8 +215,8 @@ def test_the_interval_of_a_promoter_score_covers_it_however_skewed_the_answers(n
     from scipy.stats import multinomial
 
     answers = [(i, n - i - j, j) for i in range(n + 1) for j in range(n + 1 - i)]
-    found = [stats.net_promoter_score(*counts) for counts in answers]
-    low, high = np.array([e.low for e in found]), np.array([e.high for e in found])
+    scores = [stats.net_promoter_score(*counts) for counts in answers]
+    low, high = np.array([e.low for e in scores]), np.array([e.high for e in scores])
     for shares in (
         (0.6, 0.25, 0.15),
         (0.95, 0.03, 0.02),

@@ -180,8 +180,8 @@ def test_a_leak_is_found_as_soon_as_published(share, hours):
     people = np.round(2 * USERS).astype(int)
     x = rng.binomial(people, share, (runs, RAMP.size))
     test = stats.sequential_srm_tilt(np.stack([x, people - x], axis=-1), (0.5, 0.5))
-    found, when = first_crossing(test.log_e, math.log(100))
-    assert found.all()
+    crossed, when = first_crossing(test.log_e, math.log(100))
+    assert crossed.all()
     assert np.median(when) + 1 == pytest.approx(hours, rel=0.1)
 
 
@@ -191,9 +191,9 @@ def test_organisations_assigned_as_a_whole_need_the_cluster_form():
     naive, clustered = 0, 0
     for _ in range(runs):
         sizes = rng.integers(5, 60, groups)
-        own = rng.normal(0, math.sqrt(0.05), groups)
-        sums = own * sizes + rng.normal(0, math.sqrt(0.95), groups) * np.sqrt(sizes)
-        squares = sizes * (own**2 + 0.95)
+        of_group = rng.normal(0, math.sqrt(0.05), groups)
+        sums = of_group * sizes + rng.normal(0, math.sqrt(0.95), groups) * np.sqrt(sizes)
+        squares = sizes * (of_group**2 + 0.95)
         arm = rng.permutation(groups) < groups // 2
         moments = [PairMoments.of(sums[who], sizes[who]) for who in (arm, ~arm)]
         clustered += stats.cluster_difference(*moments).p_value < 0.05
@@ -211,8 +211,8 @@ def test_organisations_that_are_watched_need_the_cluster_form_too():
     rng, runs, looks, each = np.random.default_rng(36), 1500, 10, 10
     shape = (2, runs, looks * each)  # organisations an arm
     sizes = rng.integers(20, 81, shape)
-    own = rng.normal(0, math.sqrt(0.05), shape)
-    sums = own * sizes + rng.normal(0, math.sqrt(0.95), shape) * np.sqrt(sizes)
+    of_group = rng.normal(0, math.sqrt(0.05), shape)
+    sums = of_group * sizes + rng.normal(0, math.sqrt(0.95), shape) * np.sqrt(sizes)
     at = np.arange(each, looks * each + 1, each) - 1
     n, people, total = at + 1.0, sizes.cumsum(-1)[..., at], sums.cumsum(-1)[..., at]
     mean = total / people

@@ -52,8 +52,8 @@ def test_spending_boundaries_of_equal_looks(row):
     ],
 )
 def test_classical_constants(kind, sided, constants):
-    found = [stats.classical_boundary(k, kind=kind, sided=sided).upper[-1] for k in (2, 3, 4, 5, 10)]
-    assert [round(c, 3) for c in found] == list(constants)
+    limits = [stats.classical_boundary(k, kind=kind, sided=sided).upper[-1] for k in (2, 3, 4, 5, 10)]
+    assert [round(c, 3) for c in limits] == list(constants)
 
 
 def test_one_look_is_the_ordinary_test():

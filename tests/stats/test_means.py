@@ -82,11 +82,11 @@ def cuped_arms():
 def test_cuped_takes_out_what_people_were_like_before(theta, value, error, p):
     before, after, canary = cuped_arms()
     arms = [PairMoments.of(after[who], before[who]) for who in (canary, ~canary)]
-    found = stats.cuped_difference(*arms, theta=theta)
-    assert round(found.value, 6) == value
-    assert found.standard_error == pytest.approx(error, abs=6e-7)
+    difference = stats.cuped_difference(*arms, theta=theta)
+    assert round(difference.value, 6) == value
+    assert difference.standard_error == pytest.approx(error, abs=6e-7)
     if p is not None:
-        assert round(found.p_value, 6) == p
+        assert round(difference.p_value, 6) == p
 
 
 def test_cuped_within_arms_is_the_slope_of_the_analysis_of_covariance():
@@ -94,11 +94,11 @@ def test_cuped_within_arms_is_the_slope_of_the_analysis_of_covariance():
 
     before, after, canary = cuped_arms()
     fit = sm.OLS(after, np.column_stack([np.ones(40), canary, before])).fit()
-    found = stats.cuped_difference(
+    difference = stats.cuped_difference(
         PairMoments.of(after[canary], before[canary]), PairMoments.of(after[~canary], before[~canary])
     )
-    assert found.value == pytest.approx(fit.params[1])
-    assert found.method.startswith("CUPED (theta 0.812186)")
+    assert difference.value == pytest.approx(fit.params[1])
+    assert difference.method.startswith("CUPED (theta 0.812186)")
     assert round(fit.params[2], 6) == 0.812186
     assert round(fit.HC2_se[1], 6) == 1.080358  # the regression's error is a little wider
     centred = before - before.mean()
@@ -127,11 +127,11 @@ def cluster_arms():
 
 @pytest.mark.parametrize("correction, error", [("cr0", 0.871931), ("cr1", 0.920548), ("delta", 0.955152)])
 def test_organisations_scatter_as_clusters(correction, error):
-    found = stats.cluster_difference(*cluster_arms(), correction=correction)
-    assert round(found.value, 7) == 1.2910053
-    assert round(found.standard_error, 6) == error
-    assert found.degrees_of_freedom == 10
-    assert "below 20 an arm" in found.notes[0]
+    difference = stats.cluster_difference(*cluster_arms(), correction=correction)
+    assert round(difference.value, 7) == 1.2910053
+    assert round(difference.standard_error, 6) == error
+    assert difference.degrees_of_freedom == 10
+    assert "below 20 an arm" in difference.notes[0]
 
 
 def test_clustered_errors_are_those_of_statsmodels():
@@ -141,10 +141,10 @@ def test_clustered_errors_are_those_of_statsmodels():
     group, y = cluster_rows()
     model = sm.OLS(y, sm.add_constant((group % 2).astype(float)))
     clustered = model.fit(cov_type="cluster", cov_kwds={"groups": group})
-    found = stats.cluster_difference(*cluster_arms(), correction="cr1")
-    assert found.standard_error == pytest.approx(clustered.bse[1])
+    difference = stats.cluster_difference(*cluster_arms(), correction="cr1")
+    assert difference.standard_error == pytest.approx(clustered.bse[1])
     assert round(clustered.pvalues[1], 6) == 0.160786
-    assert round(2 * student.sf(found.statistic, 11), 6) == 0.188373
+    assert round(2 * student.sf(difference.statistic, 11), 6) == 0.188373
     assert round(model.fit(cov_type="HC1").bse[1], 6) == 0.551191  # people as if independent: too small
 
 
@@ -180,17 +180,17 @@ def test_an_empty_arm_is_no_data():
     ],
 )
 def test_no_spread_is_said_and_never_a_certainty(canary, control, note):
-    found = stats.mean_difference(Moments.of(canary), Moments.of(control))
-    assert note in found.notes[0]
+    difference = stats.mean_difference(Moments.of(canary), Moments.of(control))
+    assert note in difference.notes[0]
     if "one arm:" not in note and note != "no spread in one arm":
-        assert (found.low, found.high, found.p_value) == (-math.inf, math.inf, None)
+        assert (difference.low, difference.high, difference.p_value) == (-math.inf, math.inf, None)
 
 
 def test_cuped_without_spread_before_exposure_is_the_plain_difference():
     canary, control = PairMoments.of([1, 2, 4], [1, 1, 1]), PairMoments.of([1, 2, 3], [1, 1, 1])
-    found = stats.cuped_difference(canary, control)
-    assert found.value == pytest.approx(1 / 3)
-    assert found.notes == ("no spread before exposure: nothing was taken out",)
+    difference = stats.cuped_difference(canary, control)
+    assert difference.value == pytest.approx(1 / 3)
+    assert difference.notes == ("no spread before exposure: nothing was taken out",)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -211,6 +211,6 @@ def test_sums_that_no_values_can_have_are_refused():
 
 
 def test_a_margin_makes_the_p_value_that_of_too_much_harm():
-    found = stats.mean_difference(CANARY, CONTROL, margin=0.6, sided="upper")
-    assert (found.p_value < 0.05) == (found.high < 0.6)
-    assert found.null == 0.6
+    difference = stats.mean_difference(CANARY, CONTROL, margin=0.6, sided="upper")
+    assert (difference.p_value < 0.05) == (difference.high < 0.6)
+    assert difference.null == 0.6

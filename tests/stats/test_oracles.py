@@ -17,9 +17,9 @@ def test_intervals_of_one_share(seed):
     n = int(rng.integers(1, 2000))
     x, level = int(rng.integers(0, n + 1)), float(rng.uniform(0.5, 0.999))
     for ours, theirs in ((stats.wilson, "wilson"), (stats.clopper_pearson, "beta")):
-        found = ours(x, n, confidence=level)
+        interval = ours(x, n, confidence=level)
         low, high = proportion_confint(x, n, alpha=1 - level, method=theirs)
-        assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # theirs, while it searches
@@ -36,13 +36,13 @@ def test_intervals_of_two_shares(seed):
     n1, n0 = (int(n) for n in rng.integers(5, 800, 2))
     counts = (int(rng.integers(1, n1)), n1, int(rng.integers(1, n0)), n0)
     for ours, theirs in (("newcombe", "newcomb"), ("agresti-caffo", "agresti-caffo"), ("wald", "wald")):
-        found = stats.risk_difference(*counts, method=ours)
+        difference = stats.risk_difference(*counts, method=ours)
         low, high = confint(*counts, method=theirs, compare="diff")
-        assert (found.low, found.high) == pytest.approx((max(low, -1), min(high, 1)), abs=1e-9)
+        assert (difference.low, difference.high) == pytest.approx((max(low, -1), min(high, 1)), abs=1e-9)
     for function, compare in ((stats.risk_ratio, "ratio"), (stats.risk_odds_ratio, "odds-ratio")):
-        found = function(*counts)
+        difference = function(*counts)
         low, high = confint(*counts, method="score", compare=compare)
-        assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6)
+        assert (difference.low, difference.high) == pytest.approx((low, high), rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -52,12 +52,12 @@ def test_welch(seed):
     rng = np.random.default_rng(seed)
     x, y = rng.lognormal(0, 1, rng.integers(3, 300)), rng.lognormal(0.1, 2, rng.integers(3, 300))
     for sided, alternative in (("two", "two-sided"), ("lower", "greater"), ("upper", "less")):
-        found = stats.mean_difference(Moments.of(x), Moments.of(y), sided=sided)
+        difference = stats.mean_difference(Moments.of(x), Moments.of(y), sided=sided)
         theirs = ttest_ind(x, y, equal_var=False, alternative=alternative)
         interval = theirs.confidence_interval(0.95)
-        assert found.p_value == pytest.approx(theirs.pvalue)
-        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-        assert found.degrees_of_freedom == pytest.approx(theirs.df)
+        assert difference.p_value == pytest.approx(theirs.pvalue)
+        assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high))
+        assert difference.degrees_of_freedom == pytest.approx(theirs.df)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,13 +67,13 @@ def test_the_analysis_of_covariance_is_cuped_to_first_order(seed):
     rng = np.random.default_rng(seed)
     before, arm = rng.normal(10, 3, 400), rng.random(400) < 0.4
     after = 2 * before + arm + rng.normal(0, 2, 400)
-    found = stats.cuped_difference(
+    difference = stats.cuped_difference(
         PairMoments.of(after[arm], before[arm]), PairMoments.of(after[~arm], before[~arm])
     )
     design = np.column_stack([np.ones(400), arm, before])
     fit = sm.OLS(after, design).fit(cov_type="HC2")
-    assert found.value == pytest.approx(fit.params[1])
-    assert found.standard_error == pytest.approx(fit.bse[1], rel=0.02)
+    assert difference.value == pytest.approx(fit.params[1])
+    assert difference.standard_error == pytest.approx(fit.bse[1], rel=0.02)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,8 +90,8 @@ def test_clustered_regression(seed):
     fit = sm.OLS(y, sm.add_constant(arm[group].astype(float))).fit(
         cov_type="cluster", cov_kwds={"groups": group}
     )
-    found = stats.cluster_difference(*moments, correction="cr1")
-    assert (found.value, found.standard_error) == pytest.approx((fit.params[1], fit.bse[1]))
+    difference = stats.cluster_difference(*moments, correction="cr1")
+    assert (difference.value, difference.standard_error) == pytest.approx((fit.params[1], fit.bse[1]))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -117,8 +117,8 @@ def test_chi_square_and_exact_splits():
         theirs = chisquare(counts, 3000 * shares)
         assert stats.srm_chi_square(counts, shares).p_value == pytest.approx(theirs.pvalue)
         x = int(rng.binomial(200, 0.3))
-        found = stats.srm_exact(x, 200 - x, share=0.3)
-        assert found.p_value == pytest.approx(binomtest(x, 200, 0.3).pvalue)
+        check = stats.srm_exact(x, 200 - x, share=0.3)
+        assert check.p_value == pytest.approx(binomtest(x, 200, 0.3).pvalue)
 
 
 def test_hodges_lehmann_shift_is_the_median_of_all_differences():

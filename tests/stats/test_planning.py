@@ -101,8 +101,8 @@ def test_clusters_inflate_by_their_design_effect():
 
 
 def test_shares_that_a_sample_ratio_check_can_see():
-    found = [round(stats.srm_detectable_share(n), 4) for n in (10**3, 10**4, 10**5, 10**6)]
-    assert found == [0.5653, 0.5207, 0.5065, 0.5021]
+    shares = [round(stats.srm_detectable_share(n), 4) for n in (10**3, 10**4, 10**5, 10**6)]
+    assert shares == [0.5653, 0.5207, 0.5065, 0.5021]
 
 
 @pytest.mark.parametrize(

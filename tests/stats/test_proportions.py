@@ -135,10 +135,10 @@ def test_score_intervals_of_every_small_table_are_those_of_a_scan(n):
     for x1 in range(n1 + 1):
         for x0 in range(n0 + 1):
             inside = [d for d in grid if abs(score_statistic(x1, n1, x0, n0, float(d))) <= 1.959963984540054]
-            found = stats.risk_difference(x1, n1, x0, n0)
-            assert found.low == pytest.approx(min(inside), abs=6e-4)
-            assert found.high == pytest.approx(max(inside), abs=6e-4)
-            assert found.low <= found.value <= found.high
+            difference = stats.risk_difference(x1, n1, x0, n0)
+            assert difference.low == pytest.approx(min(inside), abs=6e-4)
+            assert difference.high == pytest.approx(max(inside), abs=6e-4)
+            assert difference.low <= difference.value <= difference.high
 
 
 def test_swapping_the_arms_mirrors_the_interval():
@@ -210,9 +210,9 @@ def test_ratio_and_odds_ratio_have_the_published_score_intervals():
 @pytest.mark.parametrize("counts", [(10, 10, 0, 20), (0, 10, 3, 20), (10, 10, 18, 20), (3, 10, 20, 20)])
 def test_ratios_with_an_empty_cell_keep_an_honest_limit_on_the_other_side(counts):
     for function in (stats.risk_ratio, stats.risk_odds_ratio):
-        found = function(*counts)
-        assert found.low <= found.value <= found.high
-        assert found.low > 0 or found.high < math.inf
+        estimate = function(*counts)
+        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.low > 0 or estimate.high < math.inf
 
 
 def test_an_estimate_reads_as_a_sentence():

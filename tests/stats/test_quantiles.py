@@ -53,8 +53,8 @@ def test_too_few_rows_around_a_quantile_give_no_interval():
 )
 def test_the_two_arm_quantile_test_gives_the_reference_p_values(probability, shift, p):
     control = np.arange(1, 1001)
-    found = stats.quantile_test(control + shift, control, probability, tuned_at=100).p_value
-    assert found == pytest.approx(p, abs=5e-7 if p > 0.5 else 5e-8)
+    p_value = stats.quantile_test(control + shift, control, probability, tuned_at=100).p_value
+    assert p_value == pytest.approx(p, abs=5e-7 if p > 0.5 else 5e-8)
 
 
 def test_the_quantile_test_takes_the_kindest_common_quantile():

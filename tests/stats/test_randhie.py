@@ -24,11 +24,11 @@ def test_people_who_share_the_costs_see_a_doctor_less_often(visits):
     import statsmodels.api as sm
 
     shared, free = visits
-    found = stats.mean_difference(Moments.of(shared), Moments.of(free), unit="visits")
-    assert found.high < -0.4  # visits a year, of three on average
+    difference = stats.mean_difference(Moments.of(shared), Moments.of(free), unit="visits")
+    assert difference.high < -0.4  # visits a year, of three on average
     design = sm.add_constant(np.repeat([1.0, 0.0], [shared.size, free.size]))
     fit = sm.OLS(np.concatenate(visits), design).fit(cov_type="HC2")
-    assert (found.value, found.standard_error) == pytest.approx((fit.params[1], fit.bse[1]))
+    assert (difference.value, difference.standard_error) == pytest.approx((fit.params[1], fit.bse[1]))
 
 
 def test_visits_of_one_person_are_not_independent_events(visits):

@@ -59,8 +59,8 @@ def test_mixture_sprt(effect, variance, tau, likelihood_ratio, p, limits, one_si
     two = stats.mixture_test([effect], [variance], tau2=tau**2, side="two")
     assert math.exp(two.log_e[-1]) == pytest.approx(likelihood_ratio, abs=6e-7)
     assert two.p_value == pytest.approx(p, abs=6e-7)
-    found = stats.confidence_sequence([effect], [variance], tau2=tau**2).last
-    assert (round(found.low, 6), round(found.high, 6)) == limits
+    sequence = stats.confidence_sequence([effect], [variance], tau2=tau**2).last
+    assert (round(sequence.low, 6), round(sequence.high, 6)) == limits
     harm = stats.mixture_test([effect], [variance], tau2=tau**2)
     assert math.exp(harm.log_e[-1]) == pytest.approx(one_sided, abs=6e-7)
     bound = stats.confidence_sequence([effect], [variance], tau2=tau**2, sided="lower").last
@@ -125,10 +125,10 @@ def test_growthbook_results_on_its_own_example():
 def test_growthbook_searches_its_one_sided_p_value_and_stops_early():
     """Its 0.463165 is the twelfth midpoint of a bisection; the level it searches for is 0.463047."""
     difference = stats.mean_difference(CANARY, CONTROL)
-    found = stats.growthbook_interval(difference.value, difference.standard_error, 6461, sided="lower")
-    assert round(found.p_value, 6) == 0.463047
+    interval = stats.growthbook_interval(difference.value, difference.standard_error, 6461, sided="lower")
+    assert round(interval.p_value, 6) == 0.463047
     assert round(1e-5 + 3795 / 2**12 * (0.4999 - 1e-5), 6) == 0.463165
-    assert found.p_value == pytest.approx(0.463165, abs=(0.4999 - 1e-5) / 2**12)
+    assert interval.p_value == pytest.approx(0.463165, abs=(0.4999 - 1e-5) / 2**12)
 
 
 def test_growthbook_proportions_on_its_own_example():
@@ -136,9 +136,9 @@ def test_growthbook_proportions_on_its_own_example():
         return Moments(n, x / n, x / n * (1 - x / n))
 
     change = stats.relative_difference(share(2422, 3461), share(1396, 3000))
-    found = stats.growthbook_interval(change.value, change.standard_error, 6461)
-    assert found.low == pytest.approx(0.40098, abs=6e-6)
-    assert found.high == pytest.approx(0.60675, abs=6e-6)
+    interval = stats.growthbook_interval(change.value, change.standard_error, 6461)
+    assert interval.low == pytest.approx(0.40098, abs=6e-6)
+    assert interval.high == pytest.approx(0.60675, abs=6e-6)
 
 
 def test_the_stratified_score_compares_within_strata_only():
@@ -192,6 +192,6 @@ def test_a_running_sequence_only_tightens():
     rng = np.random.default_rng(2)
     n = np.arange(10, 200)
     mean = rng.normal(size=190) / np.sqrt(n)
-    found = stats.confidence_sequence(mean, 1 / n, tau2=0.1, running=True)
-    assert np.all(np.diff(found.low) >= 0)
-    assert np.all(np.diff(found.high) <= 0)
+    sequence = stats.confidence_sequence(mean, 1 / n, tau2=0.1, running=True)
+    assert np.all(np.diff(sequence.low) >= 0)
+    assert np.all(np.diff(sequence.high) <= 0)

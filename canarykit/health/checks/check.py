@@ -214,8 +214,8 @@ def raw_check(check: Check) -> dict[str, Any]:
     """A check as plain numbers and words."""
     arms: dict[str, Any] = {}
     for name, arm in (("canary", check.canary), ("control", check.control)):
-        held = arm or Arm()
-        arms |= {f"{name}_count": held.count, f"{name}_total": held.total, f"{name}_value": held.value}
+        counts = arm or Arm()
+        arms |= {f"{name}_count": counts.count, f"{name}_total": counts.total, f"{name}_value": counts.value}
     content = {
         "check": check.name,
         "kind": check.kind,

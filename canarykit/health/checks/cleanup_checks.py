@@ -56,7 +56,7 @@ def _left_behind(data: DataState) -> Check:
 def _still_asked(data: DataState) -> Check:
     import pandas as pd
 
-    log, since, told = data.question.log, data.until - pd.Timedelta(days=7), "calls"
+    log, since, what = data.question.log, data.until - pd.Timedelta(days=7), "calls"
     for telling in tellings(log, data.question.plan.flag):
         columns = ["person_id", "timestamp", "event", telling.value]
         parts = log.reduce(
@@ -64,10 +64,10 @@ def _still_asked(data: DataState) -> Check:
         )
         total, count = (sum(part[k] for part in parts) for k in (0, 1))
         if total:
-            told = "calls" if telling.are_calls else "events with its value"
+            what = "calls" if telling.are_calls else "events with its value"
             break
     words = (
-        f"{counted(count, told)} in the last 7 days: the code still asks for the flag. Remove it from the "
+        f"{counted(count, what)} in the last 7 days: the code still asks for the flag. Remove it from the "
         "code, deploy, disable the flag, then delete it."
         if count
         else "The code no longer asks for the flag: disable it, then delete it."

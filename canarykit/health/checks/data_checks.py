@@ -27,7 +27,7 @@ def log_checks(data: DataState) -> tuple[Check, ...]:
     return (_gap_check(data), *(() if delays is None else (_late_check(data, delays),)))
 
 
-def value_notes(question: Question, found: Outcomes) -> list[Note]:
+def value_notes(question: Question, reduced: Outcomes) -> list[Note]:
     """Events of each guardrail whose value was missing or no number, so that they count for nothing."""
     return [
         Note(
@@ -35,7 +35,7 @@ def value_notes(question: Question, found: Outcomes) -> list[Note]:
             f"events whose property is missing or no number are left out of {guardrail.label}",
             dropped,
         )
-        for guardrail, dropped in zip(question.guardrails, found.unreadable, strict=True)
+        for guardrail, dropped in zip(question.guardrails, reduced.unreadable, strict=True)
         if dropped
     ]
 
@@ -43,12 +43,12 @@ def value_notes(question: Question, found: Outcomes) -> list[Note]:
 def _gap_check(data: DataState) -> Check:
     """Hours without events where the other days say there should be some; unexplained ones hold."""
     pulse = data.pulse
-    found = (
+    gap_words = (
         *(_silence_words(data.question, "No event at all", silence) for silence in pulse.silences),
         *(_silence_words(data.question, "No call of a flag", silence) for silence in pulse.calls),
     )
     gaps = pulse.gaps
-    known = [data.is_explained(silence) for silence in gaps]
+    explained = [data.is_explained(silence) for silence in gaps]
     hours = sum(silence.hours for silence in gaps) + sum(item.silence.hours for item in pulse.arms)
     if pulse.arms:
         status = Status.HOLD
@@ -56,14 +56,14 @@ def _gap_check(data: DataState) -> Check:
             " What is missing from one arm makes it look better or worse than it is: comparisons are off. "
             "Load what is missing, or start the stage again after it."
         )
-    elif not all(known):
+    elif not all(explained):
         status = Status.HOLD
-        meaning = _some([words for words, told in zip(found, known, strict=True) if not told]) + (
+        meaning = _some([words for words, cause in zip(gap_words, explained, strict=True) if not cause]) + (
             " Were events lost, or was the product down? Load what is missing, or name the time in "
             "known_gaps once its cause is known."
         )
-    elif found:
-        status, meaning = Status.INFO, _some(found) + " The cause is known."
+    elif gap_words:
+        status, meaning = Status.INFO, _some(gap_words) + " The cause is known."
     else:
         status = Status.OK
         meaning = "No hour without events in which the other days say there should have been some."
@@ -112,20 +112,20 @@ def _some(words: Sequence[str]) -> str:
     return " ".join(words[:2]) + (f" And {more:,} more." if more > 0 else "")
 
 
-def _usual(found: Delays) -> str:
-    if found.usual is None:
+def _usual(delays: Delays) -> str:
+    if delays.usual is None:
         return "only after more than a week"
-    return f"after {format_value(found.usual * 3600, 'seconds')}" if found.usual else "within the hour"
+    return f"after {format_value(delays.usual * 3600, 'seconds')}" if delays.usual else "within the hour"
 
 
 def _own_words(data: DataState) -> str:
     """Which guardrails wait for their own events, and until when they are proven."""
     import pandas as pd
 
-    own = [item.until for item in data.pulse.own_complete]
+    complete_until = [item.until for item in data.pulse.own_complete]
     said = [
         f"{guardrail.label} until {format_value(pd.Timestamp(until, unit='us', tz='UTC'), 'time')}"
-        for guardrail, until in zip(data.question.guardrails, own, strict=False)
+        for guardrail, until in zip(data.question.guardrails, complete_until, strict=False)
         if until is not None and until < int(data.until.value // 1000)
     ]
     if not said:
@@ -133,19 +133,19 @@ def _own_words(data: DataState) -> str:
     return f"Events of a guardrail, or of one arm, come later: safety is judged of {' and '.join(said)}."
 
 
-def _late_check(data: DataState, found: Delays) -> Check:
+def _late_check(data: DataState, delays: Delays) -> Check:
     """Until when the hours are complete, by how late events arrive; newer hours decide nothing."""
-    usual = _usual(found)
-    late = f"{format_value(found.late_share, 'share')} of the events arrived more than an hour late"
+    usual = _usual(delays)
+    late = f"{format_value(delays.late_share, 'share')} of the events arrived more than an hour late"
     enough = f"{COMPLETE:.0%}".replace("%", " %")
-    if found.complete_until is None:
+    if delays.complete_until is None:
         status = Status.OK
         meaning = f"{late}; {enough} are there {usual}. Every hour of the stage is complete."
     elif not data.is_complete:
         status = Status.WAIT if data.question.in_grace else Status.HOLD
         meaning = f"{late}; {enough} are there {usual}: no hour of the stage is complete yet."
     else:
-        until = data.question.local(found.complete_until)
+        until = data.question.local(delays.complete_until)
         left_out = format_value((data.question.stop - until).total_seconds(), "seconds")
         status = Status.INFO
         meaning = (
@@ -162,6 +162,6 @@ def _late_check(data: DataState, found: Delays) -> Check:
         status=status,
         meaning=meaning,
         measured="arrivals (created_at) after the event's hour was over and later hours had come in",
-        canary=Arm(found.late, found.events, found.late_share),
+        canary=Arm(delays.late, delays.events, delays.late_share),
         method=f"hours count once {enough} of their events are to be expected there",
     )

@@ -36,10 +36,10 @@ def share_arm(count: int, total: int, *, exact: bool = False) -> Arm:
     """A share with its interval: Wilson's, or the exact one; nobody gives no value."""
     from canarykit.stats.one_look.proportions import clopper_pearson
 
-    found = (clopper_pearson if exact else wilson)(count, total)
-    if found is None:
+    estimate = (clopper_pearson if exact else wilson)(count, total)
+    if estimate is None:
         return Arm(count, total)
-    return Arm(count, total, found.value, found.low, found.high)
+    return Arm(count, total, estimate.value, estimate.low, estimate.high)
 
 
 def guardrail_check(
@@ -142,19 +142,19 @@ def _crossing(
 def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm, str]:
     """Canary and control as the report shows them, and in words whom they count."""
     who = question.unit_words
-    found, used = comparison.found, comparison.used
-    metric = found.metrics[i]
+    reduced, used = comparison.found, comparison.used
+    metric = reduced.metrics[i]
     if isinstance(metric, ShareMetric):
-        first = found.first[i]
+        first = reduced.first[i]
         assert first is not None
-        starts, stops = found.time_at_risk(i)
+        starts, stops = reduced.time_at_risk(i)
         whole = used & (stops > starts)
         words = f"{metric.label}: {who} to whom it happened after their exposure"
         if metric.by_age:
             words = _time_words(comparison, i, metric, who)
         over = _time_over(comparison, metric)
         if over is not None:
-            counted = whole_or_all(over, used & found.canary, used & ~found.canary)
+            counted = whole_or_all(over, used & reduced.canary, used & ~reduced.canary)
             if over.any() and not counted[~over].any():
                 whole = over
                 words += "; shares count people whose time is over, evidence everybody while they had time"
@@ -164,7 +164,7 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
             f"; the effect compares first events among the {who} still at risk, so it need not be the ratio "
             "of the shares"
         )
-        arms = [whole & found.canary, whole & ~found.canary]
+        arms = [whole & reduced.canary, whole & ~reduced.canary]
         canary, control = (share_arm(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms)
         return canary, control, words
     values = comparison.values[i]
@@ -186,10 +186,10 @@ def _arms(question: Question, comparison: Comparison, i: int) -> tuple[Arm, Arm,
 
 def _time_words(comparison: Comparison, i: int, metric: ShareMetric, who: str) -> str:
     """What is told of a time to event: the share by a time, and how long the same part of each arm takes."""
-    found, used = comparison.found, comparison.used
+    reduced, used = comparison.found, comparison.used
     by = "" if math.isinf(metric.window[1]) else f" within {format_value(metric.window[1], 'seconds')}"
     words = f"{metric.label}: {who} who had it{by} after their exposure"
-    times = [found.waiting_times(i, used & arm) for arm in (found.canary, ~found.canary)]
+    times = [reduced.waiting_times(i, used & arm) for arm in (reduced.canary, ~reduced.canary)]
     reached = [part for part in (0.5, 0.25, 0.1) if any(each.time_of(part) is not None for each in times)]
     if not reached or not all(each.followed for each in times):
         return words
@@ -220,23 +220,23 @@ def _time_over(comparison: Comparison, metric: ShareMetric) -> npt.NDArray[np.bo
 
 def _nothing_measured(question: Question, comparison: Comparison, i: int) -> str:
     """Why a guardrail whose event is recorded has nothing to be judged by; empty where it has."""
-    found = comparison.found
-    metric = found.metrics[i]
+    reduced = comparison.found
+    metric = reduced.metrics[i]
     if isinstance(metric, ShareMetric):
-        over, first = _time_over(comparison, metric), found.first[i]
+        over, first = _time_over(comparison, metric), reduced.first[i]
         assert first is not None
         earlier = not math.isnan(comparison.series.guardrails[i].value[-1])
         happened = earlier or (first[comparison.used] >= 0).any()
         if happened or over is None or over.any() or not comparison.used.any():
             return ""
         return "Nobody's time is over yet and it has happened to nobody so far: there is no bound yet."
-    name, dropped, weights = getattr(metric, "property_name", None), found.unreadable[i], found.weights[i]
+    name, dropped, weights = getattr(metric, "property_name", None), reduced.unreadable[i], reduced.weights[i]
     if not name or not dropped or weights is None or weights.any():
         return ""
     events = " or ".join(repr(event) for event in metric.events)
-    known = question.log.property_names()
-    hint = did_you_mean(name, known)  # of properties in JSON only the first events' are known
-    if name in known or "Did you mean" not in hint:
+    names = question.log.property_names()
+    hint = did_you_mean(name, names)  # of properties in JSON only the first events' are known
+    if name in names or "Did you mean" not in hint:
         hint = "is that its name, and is it recorded as a number?"
     said = f"no {events} event has a number in {name!r} ({dropped:,} were left out)"
     return f"Cannot be judged: {said}; {hint}"

@@ -50,7 +50,7 @@ def limit_line(
     question: Question,
     guardrail: Guardrail,
     weight: float,
-    found: Outcomes,
+    reduced: Outcomes,
     i: int,
     *,
     who: str,
@@ -62,10 +62,10 @@ def limit_line(
     the same way before they had the feature and nothing changed since.
     """
     if not isinstance(guardrail.metric, ShareMetric):
-        return _value_line(guardrail, found, i, who)
-    first = found.first[i]
+        return _value_line(guardrail, reduced, i, who)
+    first = reduced.first[i]
     assert first is not None
-    canary, control = found.canary, ~found.canary
+    canary, control = reduced.canary, ~reduced.canary
     recorded = any(question.log.event_names().get(name) for name in guardrail.metric.events)
     x, n = int((first[canary] >= 0).sum()), int(canary.sum())
     x0, n0 = int((first[control] >= 0).sum()), int(control.sum())
@@ -73,7 +73,7 @@ def limit_line(
     reference = x0 / n0 if n0 else None
     level = guardrail.limit if guardrail.limit is not None else reference
     worst = _bound(x, n, harmful=True, lower=lower, alpha=1 - CONFIDENCE)
-    whole = found.time_is_over(i) if lower else np.ones(len(canary), dtype=bool)  # the others may still come
+    whole = reduced.time_is_over(i) if lower else np.ones(len(canary), dtype=bool)  # others may still come
     surely = _at_any_look(
         int((first[canary & whole] >= 0).sum()),
         int((canary & whole).sum()),
@@ -146,19 +146,19 @@ def _words(
     return f"{nothing}: {had}; with so few, {side} {could} are still possible (95 %)."
 
 
-def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> LimitLine:
+def _value_line(guardrail: Guardrail, reduced: Outcomes, i: int, who: str) -> LimitLine:
     """A value metric of people who are not compared: the mean with its interval against the limit."""
-    sums, weights = found.sums[i], found.weights[i]
+    sums, weights = reduced.sums[i], reduced.weights[i]
     assert sums is not None
     assert weights is not None
     is_total = isinstance(guardrail.metric, PerPerson)
     arms = []
-    for arm in (found.canary, ~found.canary):
+    for arm in (reduced.canary, ~reduced.canary):
         n = int(arm.sum()) if is_total else int((weights[arm] > 0).sum())
         below = n if is_total else float(weights[arm].sum())
         mean = float(sums[arm].sum()) / below if below else None
         if isinstance(guardrail.metric, Quantile) and below:
-            mean = _quantile_of(found, i, arm, guardrail.metric.q)
+            mean = _quantile_of(reduced, i, arm, guardrail.metric.q)
         arms.append(Arm(total=n, value=mean, unit="value"))
     value, limit, lower = arms[0].value, guardrail.limit, guardrail.worse == "lower"
     beyond = value is not None and limit is not None and _beyond(value, limit, lower)
@@ -184,8 +184,8 @@ def _value_line(guardrail: Guardrail, found: Outcomes, i: int, who: str) -> Limi
     return LimitLine(check, False, status is Status.INFO, False)
 
 
-def _quantile_of(found: Outcomes, i: int, arm: npt.NDArray[np.bool_], q: float) -> float:
-    numbers = found.numbers[i]
+def _quantile_of(reduced: Outcomes, i: int, arm: npt.NDArray[np.bool_], q: float) -> float:
+    numbers = reduced.numbers[i]
     assert numbers is not None
     return float(np.quantile(numbers.only(arm).value, q))
 
@@ -217,10 +217,10 @@ def _bound(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float
     from canarykit.stats.one_look.proportions import clopper_pearson
 
     upper = harmful != lower
-    found = clopper_pearson(x, n, confidence=1 - alpha, sided="upper" if upper else "lower")
-    if found is None:
+    estimate = clopper_pearson(x, n, confidence=1 - alpha, sided="upper" if upper else "lower")
+    if estimate is None:
         return None
-    return found.high if upper else found.low
+    return estimate.high if upper else estimate.low
 
 
 def _at_any_look(x: int, n: int, *, harmful: bool, lower: bool, alpha: float) -> float | None:

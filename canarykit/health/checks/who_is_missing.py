@@ -25,10 +25,10 @@ def missing_check(question: Question, comparison: Comparison) -> Check:
         status = Status.HOLD
         worst = missing.worst[0]
         total = worst.canary + worst.control
-        found = format_value(worst.canary / total, "share")
+        observed = format_value(worst.canary / total, "share")
         meaning = (
             f"People are missing where {worst.by} is {worst.value}: {worst.canary:,} of {total:,} "
-            f"({found}) have the canary where the rules say {expected}: comparisons are off until that is "
+            f"({observed}) have the canary where the rules say {expected}: comparisons are off until that is "
             "understood."
         )
     else:

@@ -127,15 +127,15 @@ class DataState:
         """
         if i >= len(self.pulse.own_complete):
             return evidence
-        own = self.pulse.own_complete[i]
+        complete = self.pulse.own_complete[i]
         lower = evidence.guardrail.worse == "lower"
         unproven = (math.inf, 0.0 if evidence.unit == "ratio" else -math.inf)
-        if own.until is not None:
+        if complete.until is not None:
             evidence = self._frozen(
-                evidence, own.until, "safe_log_e", "low" if lower else "high", unproven[lower]
+                evidence, complete.until, "safe_log_e", "low" if lower else "high", unproven[lower]
             )
         # what one arm alone has still to report must not look like harm either
-        late, other = (own.canary, own.control) if lower else (own.control, own.canary)
+        late, other = (complete.canary, complete.control) if lower else (complete.control, complete.canary)
         if late is not None and (other is None or late < other):
             evidence = self._frozen(
                 evidence, late, "harm_log_e", "high" if lower else "low", unproven[not lower]

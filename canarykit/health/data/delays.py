@@ -57,8 +57,8 @@ class Arrivals:
             key = np.flatnonzero(sums)
             total = sums[key]
         else:
-            key, place = np.unique(cell, return_inverse=True)
-            total = np.bincount(place, weights=count)
+            key, index = np.unique(cell, return_inverse=True)
+            total = np.bincount(index, weights=count)
         return cls(key // span, key % span + low, total.astype(np.int64))
 
 
@@ -124,8 +124,8 @@ def delays_of(
     np.add.at(counts, (arrivals.happened, level), arrivals.count)
     age = (last_arrival - origin) // HOUR - passed
     there_by = _arrived(counts[:, :-1], age)
-    known = np.maximum(np.searchsorted(DELAYS, age, side="right") - 1, 0)
-    waiting = np.flatnonzero(there_by[known] < COMPLETE)
+    delay = np.maximum(np.searchsorted(DELAYS, age, side="right") - 1, 0)
+    waiting = np.flatnonzero(there_by[delay] < COMPLETE)
     # hours only get more complete with age: from the first that is not, all are waited for
     until = origin + int(waiting[0]) * HOUR if len(waiting) else None
     longer = int(counts[:, -1].sum())

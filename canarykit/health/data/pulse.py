@@ -162,17 +162,17 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
         return Pulse(None, (), (), (), None, {})
     first = min(part.first for part in parts if part.first is not None)
     arrivals = [part.last_arrival for part in parts if part.last_arrival is not None]
-    found = None
-    own: tuple[OwnCompleteness, ...] = ()
+    of_all = None
+    own_complete: tuple[OwnCompleteness, ...] = ()
     if arrivals:
         last = max(*arrivals, int(question.log.time_range[1].value // 1000))
         whole = Arrivals.joined([part.arrivals for part in parts])
         delays = partial(
             delays_of, origin=origin, last_arrival=last, n_hours=-(-(stop - origin) // HOUR), whole=whole
         )
-        found = delays(whole)
+        of_all = delays(whole)
         kinds = [Arrivals.joined(list(some)) for some in zip(*(p.own for p in parts if p.own), strict=True)]
-        own = tuple(
+        own_complete = tuple(
             _own_completeness([delays(kind) for kind in kinds[k : k + 3]]) for k in range(0, len(kinds), 3)
         )
     silences = find_silences(people, visits, origin=origin, since=start, covered=(first, newest))
@@ -189,13 +189,13 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     busy: dict[str, int] = {}
     for part in parts:
         busy |= {who: busy.get(who, 0) + count for who, count in part.busy}
-    return Pulse(moment(newest), silences, silent_calls, arms, found, busy, own)
+    return Pulse(moment(newest), silences, silent_calls, arms, of_all, busy, own_complete)
 
 
-def _own_completeness(found: list[Delays | None]) -> OwnCompleteness:
+def _own_completeness(by_arm: list[Delays | None]) -> OwnCompleteness:
     """Until when a guardrail's events are there, from the delays of all, the canary's and the control's."""
-    known = [item.complete_until if item is not None and item.late >= LATE_FROM else None for item in found]
-    return OwnCompleteness(min((at for at in known if at is not None), default=None), known[1], known[2])
+    ends = [item.complete_until if item is not None and item.late >= LATE_FROM else None for item in by_arm]
+    return OwnCompleteness(min((at for at in ends if at is not None), default=None), ends[1], ends[2])
 
 
 def _arm_silences(
@@ -208,14 +208,15 @@ def _arm_silences(
         return ()
     edge = origin + begin * QUARTER
     entered = units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
-    place = np.clip((entered - edge) // QUARTER + 1, 0, end - begin)
+    quarter = np.clip((entered - edge) // QUARTER + 1, 0, end - begin)
     is_canary = units["canary"].to_numpy(bool)
     came = [
-        np.cumsum(np.bincount(place[arm], minlength=end - begin + 1))[:-1] for arm in (is_canary, ~is_canary)
+        np.cumsum(np.bincount(quarter[arm], minlength=end - begin + 1))[:-1]
+        for arm in (is_canary, ~is_canary)
     ]
     both = came[0] + came[1]
     seen = [np.sum([part.arms[k] for part in parts], axis=0)[begin:end] for k in (0, 1)]
-    found = []
+    silences = []
     for k, name in enumerate(("canary", "control")):
         share = np.divide(came[k], both, out=np.zeros(len(both)), where=both > 0)
         for run in one_sided_runs(seen[k], seen[1 - k], share, origin=edge)[:_MOST_CHECKED]:
@@ -225,8 +226,8 @@ def _arm_silences(
             evidence = -others * float(np.log1p(-min(part, 1 - 1e-9)))
             if evidence >= silence_bar(end - begin):
                 expected = others * part / max(1 - part, 1e-9)
-                found.append(ArmSilence(name, Silence(run.since, run.until, expected, evidence), others))
-    return tuple(sorted(found, key=lambda item: item.silence.since))
+                silences.append(ArmSilence(name, Silence(run.since, run.until, expected, evidence), others))
+    return tuple(sorted(silences, key=lambda item: item.silence.since))
 
 
 def _people_between(question: Question, units: pd.DataFrame, run: Silence, *, canary: bool) -> int:
@@ -289,29 +290,29 @@ def _reduce(
     inside = canary = np.zeros(len(at), dtype=bool)
     if units is not None:
         position = pc.index_in(names, value_set=units.column("who").combine_chunks())
-        place = np.append(pc.fill_null(position, -1).to_numpy(zero_copy_only=False), -1)[codes]
-        inside = place >= 0
-        inside[inside] = at[inside] >= units.column("entered").to_numpy()[place[inside]]
+        row = np.append(pc.fill_null(position, -1).to_numpy(zero_copy_only=False), -1)[codes]
+        inside = row >= 0
+        inside[inside] = at[inside] >= units.column("entered").to_numpy()[row[inside]]
         canary = np.zeros(len(at), dtype=bool)
-        canary[inside] = units.column("canary").to_numpy(zero_copy_only=False)[place[inside]]
+        canary[inside] = units.column("canary").to_numpy(zero_copy_only=False)[row[inside]]
         arms = (
             _per_quarter(codes[canary], bins[canary], n_bins)[0],
             _per_quarter(codes[inside & ~canary], bins[inside & ~canary], n_bins)[0],
         )
     last_arrival = None
-    own: list[Arrivals] = []
+    own_arrivals: list[Arrivals] = []
     if "created_at" in table.column_names:
-        known = pc.is_valid(table.column("created_at")).to_numpy(zero_copy_only=False)
-        if known.any():
-            created = as_micros(table.column("created_at").filter(pa.array(known))).to_numpy()
+        has_arrival = pc.is_valid(table.column("created_at")).to_numpy(zero_copy_only=False)
+        if has_arrival.any():
+            created = as_micros(table.column("created_at").filter(pa.array(has_arrival))).to_numpy()
             last_arrival = int(created.max())
-            happened, arrived = (at[known] - origin) // HOUR, (created - origin) // HOUR
+            happened, arrived = (at[has_arrival] - origin) // HOUR, (created - origin) // HOUR
             arrivals = Arrivals.of(happened, arrived)
             for kind in kinds:
-                rows = np.flatnonzero(_named(event_names, kind)[event[known]])
-                of_canary, of_both = canary[known][rows], inside[known][rows]
+                rows = np.flatnonzero(_named(event_names, kind)[event[has_arrival]])
+                of_canary, of_both = canary[has_arrival][rows], inside[has_arrival][rows]
                 for some in (rows, rows[of_canary], rows[of_both & ~of_canary]):
-                    own.append(Arrivals.of(happened[some], arrived[some]))
+                    own_arrivals.append(Arrivals.of(happened[some], arrived[some]))
     counts = np.bincount(codes[at >= start], minlength=len(names) + 1)[: len(names)]
     many = np.flatnonzero(counts >= BUSY_FROM)
     busy = tuple((str(names[int(k)]), int(counts[k])) for k in many)
@@ -324,7 +325,7 @@ def _reduce(
         int(at.max()),
         last_arrival,
         busy,
-        tuple(own),
+        tuple(own_arrivals),
     )
 
 

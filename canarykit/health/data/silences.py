@@ -94,22 +94,22 @@ def find_silences(
     [(5.0, 100.0, 3)]
     """
     at = origin + QUARTER * np.arange(len(people), dtype=np.int64)
-    known = (at >= covered[0]) & (at + QUARTER <= covered[1])
+    is_covered = (at >= covered[0]) & (at + QUARTER <= covered[1])
     date, slot = np.divmod(at // QUARTER, _A_DAY)
     first = int(np.searchsorted(at, since))
     begun = visits[first:].sum()
-    found = []
-    for begin, end in _runs(known & (people == 0) & (at >= since), at_least=_AN_HOUR):
+    silences = []
+    for begin, end in _runs(is_covered & (people == 0) & (at >= since), at_least=_AN_HOUR):
         run = np.zeros(len(people), dtype=bool)
         run[begin:end] = True
-        clumps = _clumping(visits, known & ~run, date, slot)
-        expected, evidence, days = _against_other_days(visits, known, run, date, slot)
+        clumps = _clumping(visits, is_covered & ~run, date, slot)
+        expected, evidence, days = _against_other_days(visits, is_covered, run, date, slot)
         bar = silence_bar(min(float(begun) / clumps, len(people) - first))
         if evidence / clumps >= bar:
-            found.append(
+            silences.append(
                 Silence(int(at[begin]), int(at[end - 1]) + QUARTER, expected, evidence / clumps, days)
             )
-    return tuple(found)
+    return tuple(silences)
 
 
 def one_sided_runs(
@@ -133,21 +133,21 @@ def one_sided_runs(
     """
     with np.errstate(divide="ignore"):
         each = np.where(other > 0, other * -np.log1p(-np.minimum(share, 1 - 1e-9)), 0.0)
-    found = []
+    silences = []
     for begin, end in _runs(arm == 0, at_least=_AN_HOUR):
         evidence = float(each[begin:end].sum())
         if evidence >= silence_bar(len(arm)):
             with np.errstate(divide="ignore", invalid="ignore"):
                 odds = share[begin:end] / np.maximum(1 - share[begin:end], 1e-9)
             expected = float((other[begin:end] * odds).sum())
-            found.append(
+            silences.append(
                 Silence(origin + begin * QUARTER, origin + end * QUARTER, expected, evidence)
             )  # fmt: skip
-    return tuple(sorted(found, key=lambda silence: -silence.log_evidence))
+    return tuple(sorted(silences, key=lambda silence: -silence.log_evidence))
 
 
 def _against_other_days(
-    visits: Counts, known: npt.NDArray[np.bool_], run: npt.NDArray[np.bool_], date: Counts, slot: Counts
+    visits: Counts, is_covered: npt.NDArray[np.bool_], run: npt.NDArray[np.bool_], date: Counts, slot: Counts
 ) -> tuple[float, float, int]:
     """Visits expected in a run, the evidence that its emptiness is none of chance, and days it rests on."""
     dates_of_run = np.unique(date[run])
@@ -156,14 +156,14 @@ def _against_other_days(
     for day in dates_of_run:
         mine = date == day
         for same_kind in (True, False):
-            others = known & ~run & ~mine
+            others = is_covered & ~run & ~mine
             others &= (_is_weekend(date) == _is_weekend(np.array([day]))[0]) if same_kind else True
             seen = np.bincount(slot[others], visits[others], minlength=_A_DAY)
             days = np.bincount(slot[others], minlength=_A_DAY)
             if days[slot[mine & run]].any():
                 break
         usual = np.divide(seen, days, out=np.zeros(_A_DAY), where=days > 0)
-        level = _level(visits, usual, known & mine & ~run, slot, same_kind=same_kind)
+        level = _level(visits, usual, is_covered & mine & ~run, slot, same_kind=same_kind)
         each = seen * np.log1p(1 / np.maximum(days, 1))
         # the hour before and after count too: clocks change, and mornings begin sharply
         hours = [(slot[mine & run] + shift) % _A_DAY for shift in (0, -_AN_HOUR, _AN_HOUR)]
@@ -177,7 +177,7 @@ def _against_other_days(
 def _level(
     visits: Counts,
     usual: npt.NDArray[np.float64],
-    rest: npt.NDArray[np.bool_],
+    others: npt.NDArray[np.bool_],
     slot: Counts,
     *,
     same_kind: bool,
@@ -187,20 +187,20 @@ def _level(
     A day without other hours worth the name is taken as usual only by days of its own kind: the first
     weekend of a product that nobody uses at weekends is no hole.
     """
-    there = float(usual[slot[rest]].sum())
-    if there <= _SHOWN * float(usual.sum()):
+    expected = float(usual[slot[others]].sum())
+    if expected <= _SHOWN * float(usual.sum()):
         return 1.0 if same_kind else 0.0
-    return min(1.0, float(visits[rest].sum()) / there)
+    return min(1.0, float(visits[others].sum()) / expected)
 
 
-def _clumping(visits: Counts, known: npt.NDArray[np.bool_], date: Counts, slot: Counts) -> float:
+def _clumping(visits: Counts, is_covered: npt.NDArray[np.bool_], date: Counts, slot: Counts) -> float:
     """Variance over mean of visits per hour of the same kind of day, at least 1; 4 where nothing tells."""
     hour = slot // _AN_HOUR
     key = (date - date[0]) * 24 + hour
-    whole = np.bincount(key[known], minlength=int(key[-1]) + 1) == _AN_HOUR
-    sums = np.bincount(key[known], visits[known], minlength=int(key[-1]) + 1)[whole]
-    place = np.flatnonzero(whole)
-    cell = place % 24 + 24 * _is_weekend(place // 24 + date[0])
+    whole = np.bincount(key[is_covered], minlength=int(key[-1]) + 1) == _AN_HOUR
+    sums = np.bincount(key[is_covered], visits[is_covered], minlength=int(key[-1]) + 1)[whole]
+    whole_hours = np.flatnonzero(whole)
+    cell = whole_hours % 24 + 24 * _is_weekend(whole_hours // 24 + date[0])
     n = np.bincount(cell, minlength=48)
     mean = np.bincount(cell, sums, minlength=48) / np.maximum(n, 1)
     squares = np.bincount(cell, (sums - mean[cell]) ** 2, minlength=48)

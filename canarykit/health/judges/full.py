@@ -41,10 +41,10 @@ def _without_control(data: DataState) -> StageReport:
     """Everybody has the feature: limits at any look, a plain picture by day, and what to clean up."""
     question = data.question
     units = stage_units(question, (question.plan.canary,), data.until)
-    found = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
+    reduced = outcomes(question.log, [g.metric for g in question.guardrails], units, actor=question.actor)
     who = question.unit_words
     lines = [
-        limit_line(question, guardrail, weight, found, i, who=who)
+        limit_line(question, guardrail, weight, reduced, i, who=who)
         for i, (guardrail, weight) in enumerate(zip(question.guardrails, question.weights, strict=True))
     ]
     lines = [
@@ -79,8 +79,8 @@ def _without_control(data: DataState) -> StageReport:
             *answer_sections(question),
         ),
         evidence=evidence,
-        outcomes=found,
-        notes=(*value_notes(question, found), note),
+        outcomes=reduced,
+        notes=(*value_notes(question, reduced), note),
     )
 
 

@@ -38,12 +38,12 @@ def judge_targeted(data: DataState) -> StageReport:
     n_canary = int(after.canary.sum())
     who = question.unit_words
     groups = groups_of(question, units, until=data.until)
-    found = [find_change(g, before, after, i, groups) for i, g in enumerate(question.guardrails)]
+    of_guardrails = [find_change(g, before, after, i, groups) for i, g in enumerate(question.guardrails)]
     lines = [
-        limit_line(question, guardrail, weight, after, i, who=who, change=found[i])
+        limit_line(question, guardrail, weight, after, i, who=who, change=of_guardrails[i])
         for i, (guardrail, weight) in enumerate(zip(question.guardrails, question.weights, strict=True))
     ]
-    changes = [change for change in found if change is not None]
+    changes = [change for change in of_guardrails if change is not None]
     paired = [change_check(change, who=who) for change in changes]
     events = tuple(dict.fromkeys(name for g in question.guardrails for name in g.metric.events))
     sessions = sessions_of(question.log, units[units["canary"]], events, actor=question.actor)
@@ -51,8 +51,8 @@ def judge_targeted(data: DataState) -> StageReport:
     if plan.index(question.stage) == 0:
         checks.append(_switch_check(question, units))
     checks += [line.check for line in lines] + paired
-    held = data.too_many_unusable or any(c.status is Status.HOLD for c in checks[1:])
-    evidence = policy_evidence(data, lines, n_canary, held=held)
+    is_held = data.too_many_unusable or any(c.status is Status.HOLD for c in checks[1:])
+    evidence = policy_evidence(data, lines, n_canary, held=is_held)
     row = decide_now(evidence, question.rules)
     sections: tuple[Section, ...] = (session_section(sessions, events),)
     sections += (changes_section(changes, who=who),) if changes else ()
@@ -137,10 +137,10 @@ def _reason(data: DataState, row: Row, checks: list[Check], n_canary: int, sessi
         return f"{stage}: {checks[0].meaning}"
     if row is Row.LIMIT_BREACHED:
         return f"{stage}: " + " ".join(c.meaning for c in checks if c.status is Status.BREACH)
-    held = [c for c in checks[1:] if c.status in (Status.HOLD, Status.UNCLEAR)]
-    if held:
-        return f"{stage}: {held[0].name}: {held[0].meaning}" + (
-            f" (and {len(held) - 1} more)" if len(held) > 1 else ""
+    holding = [c for c in checks[1:] if c.status in (Status.HOLD, Status.UNCLEAR)]
+    if holding:
+        return f"{stage}: {holding[0].name}: {holding[0].meaning}" + (
+            f" (and {len(holding) - 1} more)" if len(holding) > 1 else ""
         )
     seen = f"{counted(n_canary, who)}" + (f" in {counted(sessions, 'sessions')}" if sessions else "")
     if data.dwell_left > 0:

@@ -78,8 +78,8 @@ def stage_cohort(question: Question, stage: str, *, until: Any) -> Cohort:
         ("left out: holdout", int(holdout.sum())),
         ("left out: another variant, or a value nobody knows", int((~compared & ~holdout).sum())),
     )
-    own = ("several_variants", "chosen", "chosen_by_exposure", "returning_left_out")
-    return Cohort(units, counts, used, tuple(note for note in counted.notes if note.code in own))
+    codes = ("several_variants", "chosen", "chosen_by_exposure", "returning_left_out")
+    return Cohort(units, counts, used, tuple(note for note in counted.notes if note.code in codes))
 
 
 def holdout_cohort(plan: Any, stage: str, by_stage: pd.DataFrame, *, until: Any) -> Cohort | None:

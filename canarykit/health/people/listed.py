@@ -24,7 +24,7 @@ _COLUMNS = ["person_id", "variant", "canary", "exposed_at", "happened_at"]
 
 
 def listed_people(
-    found: Outcomes,
+    reduced: Outcomes,
     metric: int | None,
     canary: bool | None,
     values: Mapping[str, npt.NDArray[Any]],
@@ -37,18 +37,18 @@ def listed_people(
     """To whom something happened; see `StageReport.people`. Without a metric: who saw both variants."""
     import pandas as pd
 
-    mask = of_segment(found, values, segment)
+    mask = of_segment(reduced, values, segment)
     if not happened:
         if metric is None or since is not None or until is not None:
             what = "both variants" if metric is None else "a time (since=, until=)"
             raise DataError(f"happened=False lists people to whom nothing happened; they have not {what}")
-        return _lacking(found, metric, canary, mask)
+        return _lacking(reduced, metric, canary, mask)
     if metric is None:
-        chosen = mask & found.units["several"].to_numpy(bool)
-        chosen = chosen if canary is None else chosen & (found.canary == canary)
-        rows = found.units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
+        chosen = mask & reduced.units["several"].to_numpy(bool)
+        chosen = chosen if canary is None else chosen & (reduced.canary == canary)
+        rows = reduced.units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
         return rows.assign(happened_at=pd.NaT)[_COLUMNS]
-    rows = (found if mask.all() else found.only(mask)).people(metric, canary=canary)[_COLUMNS]
+    rows = (reduced if mask.all() else reduced.only(mask)).people(metric, canary=canary)[_COLUMNS]
     if since is not None:
         rows = rows[rows["happened_at"] >= to_utc(since, name="since")]
     if until is not None:
@@ -56,25 +56,27 @@ def listed_people(
     return rows.reset_index(drop=True)
 
 
-def _lacking(found: Outcomes, metric: int, canary: bool | None, mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+def _lacking(
+    reduced: Outcomes, metric: int, canary: bool | None, mask: npt.NDArray[np.bool_]
+) -> pd.DataFrame:
     """To whom it has not happened, of those who had their whole time for it."""
     import pandas as pd
 
-    first = found.first[metric]
+    first = reduced.first[metric]
     assert first is not None
-    chosen = mask & had_their_time(found, metric) & (first < 0)
-    chosen = chosen if canary is None else chosen & (found.canary == canary)
-    rows = found.units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
+    chosen = mask & had_their_time(reduced, metric) & (first < 0)
+    chosen = chosen if canary is None else chosen & (reduced.canary == canary)
+    rows = reduced.units[chosen].sort_values(["exposed_at", "person_id"], ignore_index=True)
     return rows.assign(happened_at=pd.Series(pd.NaT, index=rows.index))[_COLUMNS]
 
 
-def had_their_time(found: Outcomes, metric: int) -> npt.NDArray[np.bool_]:
+def had_their_time(reduced: Outcomes, metric: int) -> npt.NDArray[np.bool_]:
     """Whom a share counts: who had the whole time for it, or everybody where an arm has none of them."""
-    return whole_or_all(found.time_is_over(metric), found.canary, ~found.canary)
+    return whole_or_all(reduced.time_is_over(metric), reduced.canary, ~reduced.canary)
 
 
 def of_segment(
-    found: Outcomes, values: Mapping[str, npt.NDArray[Any]], segment: Mapping[str, str]
+    reduced: Outcomes, values: Mapping[str, npt.NDArray[Any]], segment: Mapping[str, str]
 ) -> npt.NDArray[np.bool_]:
     """Which units have the values, by property.
 
@@ -83,7 +85,7 @@ def of_segment(
     DataError
         If the report did not look at the property, or nobody has the value.
     """
-    mask = np.ones(len(found.units), dtype=bool)
+    mask = np.ones(len(reduced.units), dtype=bool)
     for name, value in segment.items():
         if name not in values:
             raise DataError(

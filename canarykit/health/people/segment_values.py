@@ -42,9 +42,9 @@ def segment_values(
     first = first_values(question, units, tuple(columns.values()), until=until)
     values = {}
     for name, column in columns.items():
-        known = first[column]
-        if any(value is not None for value in known):
-            values[name] = np.array([UNKNOWN if value is None else value for value in known], dtype=object)
+        by_unit = first[column]
+        if any(value is not None for value in by_unit):
+            values[name] = np.array([UNKNOWN if value is None else value for value in by_unit], dtype=object)
     return values
 
 

@@ -118,15 +118,15 @@ def first_values(
     )
     who = units["person_id"].astype(str).to_numpy(object)
     wanted = set(who)
-    found = {}
-    for place, column in enumerate(columns):
-        known: dict[str, tuple[int, str]] = {}
+    values = {}
+    for index, column in enumerate(columns):
+        earliest: dict[str, tuple[int, str]] = {}
         for part in parts:
-            for name, at, value in part[place]:
-                if name in wanted and (name not in known or (at, value) < known[name]):
-                    known[name] = (at, value)
-        found[column] = np.array([known.get(name, (0, None))[1] for name in who], dtype=object)
-    return found
+            for name, at, value in part[index]:
+                if name in wanted and (name not in earliest or (at, value) < earliest[name]):
+                    earliest[name] = (at, value)
+        values[column] = np.array([earliest.get(name, (0, None))[1] for name in who], dtype=object)
+    return values
 
 
 def _first_known(

@@ -53,12 +53,12 @@ def without_value(question: Question, compared: pd.DataFrame) -> Unassigned:
     compared
         The units of both arms, by which the rule is checked: `person_id`, `canary`.
     """
-    found = question.exposures
-    rows = found.without_value
+    exposed = question.exposures
+    rows = exposed.without_value
     rows = rows[rows["stage"] == question.stage] if "stage" in rows else rows
     units = pd.DataFrame(
         {
-            "person_id": rows.get(found.unit_column, pd.Series(dtype=object)).astype(str),
+            "person_id": rows.get(exposed.unit_column, pd.Series(dtype=object)).astype(str),
             "entered_at": rows.get("exposed_at", pd.Series(dtype="datetime64[us, UTC]")),
             "canary": False,
         }
@@ -130,15 +130,15 @@ def _arms_by_rule(question: Question, compared: pd.DataFrame, ids: pd.Series) ->
     """The value that the rule gives each distinct id; None where it cannot, or fails with those it gave."""
     people = question.exposures.people
     first_ids = people.assign(person_id=people["person_id"].astype(str))
-    known = compared[~compared["several"].to_numpy(bool)].head(MOST_CHECKED)
-    known = known.merge(first_ids[["person_id", "distinct_id"]], on="person_id")
-    if known.empty:
+    checked = compared[~compared["several"].to_numpy(bool)].head(MOST_CHECKED)
+    checked = checked.merge(first_ids[["person_id", "distinct_id"]], on="person_id")
+    if checked.empty:
         return None
-    values = _by_rule(question, pd.concat([known["distinct_id"], ids], ignore_index=True))
+    values = _by_rule(question, pd.concat([checked["distinct_id"], ids], ignore_index=True))
     if values is None:
         return None
-    n, plan = len(known), question.plan
-    expected = np.where(known["canary"].to_numpy(bool), plan.canary, plan.control)
+    n, plan = len(checked), question.plan
+    expected = np.where(checked["canary"].to_numpy(bool), plan.canary, plan.control)
     return values[n:] if float((values[:n] == expected).mean()) >= AGREEMENT else None
 
 

@@ -128,9 +128,9 @@ def draw_week(people: People, rules: Rules, memory: Memory, draw: Streams, week:
     """All events of one block's sessions that start in one week."""
     scenario = rules.scenario
     person, start = _sessions(people, rules, draw, week)
-    known = start >= rules.known_from[person]
-    value = rules.value_at(person, start, known)
-    asked = (value >= 0) & (known | rules.asks_anonymous)
+    is_known = start >= rules.known_from[person]
+    value = rules.value_at(person, start, is_known)
+    asked = (value >= 0) & (is_known | rules.asks_anonymous)
     if scenario.asked < 1:
         asked &= draw("asked").random(len(person)) < scenario.asked
     value = np.where(asked, value, np.int8(NO_VALUE))
@@ -138,10 +138,10 @@ def draw_week(people: People, rules: Rules, memory: Memory, draw: Streams, week:
     if rules.has("sessions"):
         ratio = rules.ratio("sessions", person, start, value, memory.canary_since)
         keep = draw("thin").random(len(person)) * rules.most_sessions < ratio
-        person, start, known, value, asked = (a[keep] for a in (person, start, known, value, asked))
+        person, start, is_known, value, asked = (a[keep] for a in (person, start, is_known, value, asked))
     kept = start < rules.clock.end + 2 * SECOND  # what begins later leaves no event: it is drawn, no more
     if not kept.all():
-        person, start, known, value, asked = (a[kept] for a in (person, start, known, value, asked))
+        person, start, is_known, value, asked = (a[kept] for a in (person, start, is_known, value, asked))
         draw = draw.only(kept)
     seen = np.where(asked & rules.unknown(draw, person, start), np.int8(UNKNOWN), value)
     context = (person, start, value, memory.canary_since)
@@ -149,16 +149,16 @@ def draw_week(people: People, rules: Rules, memory: Memory, draw: Streams, week:
     length = _pages(pieces, people, scenario, draw, start, seen)
     sent = np.flatnonzero(asked & ~rules.lost(draw, start, value))
     pieces.add(CALLED, sent, start[sent] + 300_000, seen[sent])
-    _steps(pieces, people, rules, memory, draw, context, known)
+    _steps(pieces, people, rules, memory, draw, context, is_known)
     _errors(pieces, rules, draw, context, length, seen)
     _survey(pieces, rules, memory, draw, context, asked, length, seen)
     for what, kind, chosen in (
-        ("identify", IDENTIFY, known & (people.identifies > 0)[person]),
+        ("identify", IDENTIFY, is_known & (people.identifies > 0)[person]),
         ("enroll", ENROLL, people.enrolled[person] & (start >= rules.enrolment_from)),
     ):
         rows = memory.first_rows(what, person, chosen)
         pieces.add(kind, rows, start[rows] - SECOND, np.full(len(rows), NO_VALUE, np.int8))
-    return _draft(pieces, people, rules, draw, person, start, known)
+    return _draft(pieces, people, rules, draw, person, start, is_known)
 
 
 def _draft(
@@ -168,7 +168,7 @@ def _draft(
     draw: Streams,
     person: np.ndarray,
     start: np.ndarray,
-    known: np.ndarray,
+    is_known: np.ndarray,
 ) -> Draft:
     time, rows, kind, value, number = pieces.joined()
     time -= time % MILLISECOND  # clients send milliseconds
@@ -183,7 +183,7 @@ def _draft(
         kind=kind,
         value=np.where(server, np.int8(NO_VALUE), value),
         number=number,
-        anonymous=~known[rows] & ~server,
+        anonymous=~is_known[rows] & ~server,
         session_person=(person + people.first).astype(np.int32),
         session_start=start,
     )
@@ -193,11 +193,11 @@ def _sessions(people: People, rules: Rules, draw: Streams, week: int) -> tuple[n
     """Sessions that start in a week, ordered by person and time."""
     counts = draw("counts").poisson(people.rate * rules.most_sessions)
     person = np.repeat(np.arange(len(people), dtype=np.int64), counts)
-    place = draw("places").random(len(person))
-    offset = np.interp(place, rules.rhythm, rules.rhythm_us)
+    fraction = draw("places").random(len(person))
+    offset = np.interp(fraction, rules.rhythm, rules.rhythm_us)
     restless = people.bot[person]
     if restless.any():
-        offset[restless] = place[restless] * WEEK_US
+        offset[restless] = fraction[restless] * WEEK_US
     packed = (person << 40) | offset.astype(np.int64)  # a week is below 2**40 microseconds
     packed.sort()
     person = packed >> 40
@@ -248,13 +248,13 @@ def _steps(
     memory: Memory,
     draw: Streams,
     context: tuple,
-    known: np.ndarray,
+    is_known: np.ndarray,
 ) -> None:
     """The funnel: each step for a share of those at the one before, after a lognormal delay."""
     scenario = rules.scenario
     person, start, _, _ = context
     size = len(person)
-    rows = np.flatnonzero(known & ~people.bot[person])
+    rows = np.flatnonzero(is_known & ~people.bot[person])
     if not scenario.every_session:
         able = np.zeros(size, bool)
         able[rows] = True
@@ -266,7 +266,7 @@ def _steps(
         chosen = draw(f"{number}step").random(size) < rate
         rows = rows[chosen[rows]]
         time = time + _delays(step, draw(f"{number}delay"), size, slower)
-        value = rules.value_at(person[rows], time[rows], known[rows])
+        value = rules.value_at(person[rows], time[rows], is_known[rows])
         what = _number(number, scenario, rules, draw, context)
         pieces.add(
             FIRST_STEP + number, rows, time[rows], value, what[rows] if isinstance(what, np.ndarray) else what
@@ -299,9 +299,9 @@ def _errors(
     person, start, _, _ = context
     size = len(person)
     when = start + (draw("errtime").random(size) * length * SECOND).astype(np.int64) + 400_000
-    place = draw("error").random(size)
-    rows = np.flatnonzero(place < scenario.error_rate * rules.ratio("errors", *context))
-    caused = (place[rows] >= scenario.error_rate).astype(np.float32)
+    chance = draw("error").random(size)
+    rows = np.flatnonzero(chance < scenario.error_rate * rules.ratio("errors", *context))
+    caused = (chance[rows] >= scenario.error_rate).astype(np.float32)
     again = np.ones(len(rows), np.int64)
     if scenario.errors_per_hit > 1:
         odds = np.log(scenario.errors_per_hit / (scenario.errors_per_hit - 1))
@@ -311,9 +311,9 @@ def _errors(
     times += (np.arange(len(times)) - first) * 2 * SECOND
     every = np.repeat(rows, again)
     pieces.add(EXCEPTION, every, times, seen[every], np.repeat(caused, again))
-    place = draw("server").random(size)
-    rows = np.flatnonzero(place < scenario.server_error_rate * rules.ratio("server errors", *context))
-    caused = 2 + (place[rows] >= scenario.server_error_rate).astype(np.float32)
+    chance = draw("server").random(size)
+    rows = np.flatnonzero(chance < scenario.server_error_rate * rules.ratio("server errors", *context))
+    caused = 2 + (chance[rows] >= scenario.server_error_rate).astype(np.float32)
     pieces.add(SERVER_EXCEPTION, rows, when[rows] + SECOND, seen[rows], caused)
 
 

@@ -122,12 +122,12 @@ class Rules:
         """Whether any effect touches a quantity."""
         return quantity in self._effects
 
-    def value_at(self, person: np.ndarray, time: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def value_at(self, person: np.ndarray, time: np.ndarray, is_known: np.ndarray) -> np.ndarray:
         """Flag value codes at these times; -1 before the plan begins."""
         row = self.clock.stage_rows(time)
         value = self.values[row, person]
         if self.anonymous_values is not None:
-            value = np.where(known, value, self.anonymous_values[row, person])
+            value = np.where(is_known, value, self.anonymous_values[row, person])
         value = np.where(row >= 0, value, np.int8(-1))
         stuck = "stuck on" in self._faults
         for since, until in self._switched_off:

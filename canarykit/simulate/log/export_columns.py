@@ -155,14 +155,14 @@ class Ids:
     """Code of each person's id while anonymous; None where no anonymous id is another."""
 
     @classmethod
-    def of(cls, known: pa.Array, anonymous: pa.Array) -> Ids:
+    def of(cls, known_ids: pa.Array, anonymous: pa.Array) -> Ids:
         """Of ids by person; the anonymous ones are null where they are none or the same."""
         rows = np.flatnonzero(anonymous.is_valid().to_numpy(zero_copy_only=False))
         if not len(rows):
-            return cls(known, None)
-        place = np.arange(len(anonymous), dtype=np.int32)
-        place[rows] = len(known) + np.arange(len(rows), dtype=np.int32)
-        return cls(pa.concat_arrays([known, anonymous.take(pa.array(rows))]), place)
+            return cls(known_ids, None)
+        code = np.arange(len(anonymous), dtype=np.int32)
+        code[rows] = len(known_ids) + np.arange(len(rows), dtype=np.int32)
+        return cls(pa.concat_arrays([known_ids, anonymous.take(pa.array(rows))]), code)
 
     def codes(self, row: np.ndarray, anonymous: Any) -> np.ndarray:
         """Codes of the ids of these people, of whom some are anonymous yet."""

@@ -36,16 +36,16 @@ def write_uuids(high, low, words):
     for row in range(len(high)):
         a, b = _eight_digits(high[row] >> u64(32)), _eight_digits(high[row])
         c, d = _eight_digits(low[row] >> u64(32)), _eight_digits(low[row])
-        place = 9 * row
-        words[place] = a
-        words[place + 1] = a >> u64(32)
-        words[place + 2] = DASH | (b << u64(8))
-        words[place + 3] = ((b >> u64(24)) & u64(0xFF)) | (DASH << u64(8)) | ((b >> u64(32)) << u64(16))
-        words[place + 4] = (b >> u64(48)) | (DASH << u64(16)) | (c << u64(24))
-        words[place + 5] = ((c >> u64(8)) & u64(0xFFFFFF)) | (DASH << u64(24))
-        words[place + 6] = c >> u64(32)
-        words[place + 7] = d
-        words[place + 8] = d >> u64(32)
+        first = 9 * row
+        words[first] = a
+        words[first + 1] = a >> u64(32)
+        words[first + 2] = DASH | (b << u64(8))
+        words[first + 3] = ((b >> u64(24)) & u64(0xFF)) | (DASH << u64(8)) | ((b >> u64(32)) << u64(16))
+        words[first + 4] = (b >> u64(48)) | (DASH << u64(16)) | (c << u64(24))
+        words[first + 5] = ((c >> u64(8)) & u64(0xFFFFFF)) | (DASH << u64(24))
+        words[first + 6] = c >> u64(32)
+        words[first + 7] = d
+        words[first + 8] = d >> u64(32)
 
 
 @njit()

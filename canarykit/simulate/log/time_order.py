@@ -91,13 +91,13 @@ class Slices:
     def __getitem__(self, number: int) -> Draft:
         """One slice, in order of time."""
         lows, highs = self._cuts[:, number], self._cuts[:, number + 1]
-        there = np.flatnonzero(highs > lows)
-        runs = [(self._drafts[place], slice(lows[place], highs[place])) for place in there]
+        filled = np.flatnonzero(highs > lows)
+        runs = [(self._drafts[index], slice(lows[index], highs[index])) for index in filled]
         parts = [draft.take(rows) for draft, rows in runs if draft is not None]
         return in_time_order(Draft.together(parts), compiled=self.starts[-1] >= COMPILED_FROM)
 
     def forget(self, number: int) -> None:
         """Let go of the drafts of which nothing comes after this slice."""
-        for place, last in enumerate(self._last):
+        for index, last in enumerate(self._last):
             if last == number:
-                self._drafts[place] = None
+                self._drafts[index] = None

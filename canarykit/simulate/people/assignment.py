@@ -49,15 +49,15 @@ def people_frame(people: People, plan: RolloutPlan) -> pd.DataFrame:
 
 def groups_frame(population: Population, ranks: np.ndarray) -> pd.DataFrame:
     """The organisations these people belong to (ranks below 0 are none), one row each, the largest first."""
-    known, sizes = np.unique(ranks[ranks >= 0], return_counts=True)
+    organisations, sizes = np.unique(ranks[ranks >= 0], return_counts=True)
     plans = list(population.plans)
-    keys = [population.organisation_key(int(rank)) for rank in known]
+    keys = [population.organisation_key(int(rank)) for rank in organisations]
     return pd.DataFrame(
         {
-            "group_type_index": np.zeros(len(known), np.int64),
+            "group_type_index": np.zeros(len(organisations), np.int64),
             "group_key": pd.Series(keys, dtype="str"),
             "name": pd.Series(keys, dtype="str"),
-            "plan": pd.Series([plans[place] for place in population.plan_of(known)], dtype="str"),
+            "plan": pd.Series([plans[code] for code in population.plan_of(organisations)], dtype="str"),
             "members": sizes,
         }
     )
@@ -117,9 +117,9 @@ def values_by_stage(
 def _asks_groups(flag: Flag) -> bool:
     """Whether any condition set looks at a group or its properties."""
     sets = (*flag.conditions, *flag.super_conditions)
-    own = [c.aggregation_group_type_index for c in sets if c.aggregation_group_type_index is not UNSET]
+    levels = [c.aggregation_group_type_index for c in sets if c.aggregation_group_type_index is not UNSET]
     filters = [p.type == "group" or p.group_type_index is not None for c in sets for p in c.properties]
-    return any(filters) or any(index is not None for index in (flag.aggregation_group_type_index, *own))
+    return any(filters) or any(index is not None for index in (flag.aggregation_group_type_index, *levels))
 
 
 def _only_grows(before: Flag, flag: Flag) -> bool:

@@ -45,47 +45,47 @@ def population_like(log: EventLog | Frame, n: int | None) -> Population:
     groups: Counter[str] = sum((part["groups"] for part in parts), Counter())
     notes = []
     seen = len(sessions)
-    known = seen if log.persons is None else max(int(log.persons["person_id"].nunique()), seen)
+    people = seen if log.persons is None else max(int(log.persons["person_id"].nunique()), seen)
     if log.persons is None:
         notes.append("people who never came are not in the log: activity is that of the people seen")
     weeks = max((end - start) / WEEK, 1e-9)
-    counts = np.concatenate([sessions, np.zeros(known - seen)])
+    counts = np.concatenate([sessions, np.zeros(people - seen)])
     mean, variance = float(counts.mean()), float(counts.var())
     shape = mean**2 / (variance - mean) if variance > mean else 50.0
     if weeks < 1:
         notes.append("less than a week of events: the weekly rhythm is a guess")
     weekly = hours.sum(axis=1) / _coverage(start, end)
-    found: dict[str, Any] = {}
+    shares: dict[str, Any] = {}
     if browsers:
-        found["browsers"] = dict(browsers.most_common(8))
+        shares["browsers"] = dict(browsers.most_common(8))
     else:
         notes.append("no $browser on the events: the default browsers")
     members = sum(groups.values())
     if members:
-        found["organisations"] = min(members / seen, 1.0)
-        found["largest_organisation"] = min(max(groups.most_common(1)[0][1] / members, 1e-4), 0.99)
+        shares["organisations"] = min(members / seen, 1.0)
+        shares["largest_organisation"] = min(max(groups.most_common(1)[0][1] / members, 1e-4), 0.99)
     else:
-        found["organisations"] = 0.0
+        shares["organisations"] = 0.0
         notes.append("no $group_0 on the events: nobody belongs to an organisation")
     notes.append("countries, plans, anonymous people, arrivals, the team and bots are the defaults")
     return Population(
-        known if n is None else n,
+        people if n is None else n,
         sessions_per_week=max(mean / weeks, 1e-6),
         activity_shape=float(np.clip(shape, 0.05, 50.0)),
         weekly=tuple(np.round(weekly / max(weekly.mean(), 1e-12), 4).tolist()),
         daily=tuple(np.round(hours.sum(axis=0) / max(hours.sum(), 1e-12) * 24, 4).tolist()),
         notes=tuple(notes),
-        **found,
+        **shares,
     )
 
 
 def scenario_like(log: EventLog | Frame, steps: tuple[str, ...], flag: str | None) -> Scenario:
     """Step rates, delays, errors and amounts of a log's sessions."""
     log = as_log(log)
-    known = log.event_names()
+    all_names = log.event_names()
     for step in steps:
-        if step not in known:
-            raise DataError(f"the log has no event {step!r}; {did_you_mean(step, known)}")
+        if step not in all_names:
+            raise DataError(f"the log has no event {step!r}; {did_you_mean(step, all_names)}")
     if not steps:
         raise DataError("steps is empty; name the events of the funnel in order")
     value = [f"$feature/{flag}"] if flag is not None else []
@@ -105,22 +105,22 @@ def scenario_like(log: EventLog | Frame, steps: tuple[str, ...], flag: str | Non
     sessions = max(int(total["sessions"]), 1)
     counts, notes = total["steps"], []
     made = []
-    for place, event in enumerate(steps):
-        before = sessions if place == 0 else max(counts[place - 1], 1)
-        rate = min(counts[place] / before, 1.0)
-        if counts[place] > before:
+    for position, event in enumerate(steps):
+        before = sessions if position == 0 else max(counts[position - 1], 1)
+        rate = min(counts[position] / before, 1.0)
+        if counts[position] > before:
             notes.append(f"{event!r} is more frequent than the step before it: its rate is taken as 1")
         options: dict[str, Any] = {}
-        gaps = lists["gaps"][place - 1] if place else np.array([])
+        gaps = lists["gaps"][position - 1] if position else np.array([])
         if len(gaps) >= 10:
             middle = float(np.median(gaps))
             options = {
                 "delay": f"{max(middle, 0.1):.1f}s",
                 "spread": float(np.std(np.log(np.maximum(gaps, 0.1)))),
             }
-        elif place:
+        elif position:
             notes.append(
-                f"fewer than ten times from {steps[place - 1]!r} to {event!r}: its delay is the default"
+                f"fewer than ten times from {steps[position - 1]!r} to {event!r}: its delay is the default"
             )
         made.append(Step(event, float(rate), **options))
     fields: dict[str, Any] = {

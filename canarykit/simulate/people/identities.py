@@ -79,9 +79,9 @@ def _plain_text(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     size = len(high)
     text = np.full((size, 36), ord("-"), np.uint8)
     for word, places in ((high, _PLACES[:4]), (low, _PLACES[4:])):
-        for shift, place in zip((48, 32, 16, 0), places, strict=True):
+        for shift, column in zip((48, 32, 16, 0), places, strict=True):
             part = _HEX[(word >> np.uint64(shift)) & np.uint64(0xFFFF)]
-            text[:, place : place + 4] = part.view(np.uint8).reshape(size, 4)
+            text[:, column : column + 4] = part.view(np.uint8).reshape(size, 4)
     return text.ravel()
 
 
@@ -154,11 +154,11 @@ def distinct_ids(index: np.ndarray) -> pa.Array:
 
 def organisation_keys(population: Population, ranks: np.ndarray) -> pa.Array:
     """Group keys of organisations by rank; null below 0. Returned as a dictionary array."""
-    codes, found = pd.factorize(ranks)  # by hash: ranks repeat, and there are far fewer of them than people
-    places = np.argsort(found)
-    known, codes = found[places], np.argsort(places)[codes]
-    names = [None if rank < 0 else population.organisation_key(int(rank)) for rank in known]
-    null = bool(len(known)) and known[0] < 0
+    codes, unique = pd.factorize(ranks)  # by hash: ranks repeat, and there are far fewer of them than people
+    places = np.argsort(unique)
+    in_order, codes = unique[places], np.argsort(places)[codes]
+    names = [None if rank < 0 else population.organisation_key(int(rank)) for rank in in_order]
+    null = bool(len(in_order)) and in_order[0] < 0
     indices = pa.array((codes - null).astype(np.int32), mask=ranks < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(names[1:] if null else names, pa.large_string()))
 

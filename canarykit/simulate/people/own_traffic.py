@@ -168,17 +168,17 @@ def rates_like(
         raise DataError(f"the log has {len(units)} people without the canary; expected at least {FEWEST}")
     traffic, more = _traffic(log, None if everybody else plan.flag)
     notes += [*more, *_longer_stages(plan, (end - begin).total_seconds())]
-    found = outcomes(log, [guardrail.metric for guardrail in chosen], units)
+    reduced = outcomes(log, [guardrail.metric for guardrail in chosen], units)
     rates: dict[str, float | tuple[float, float]] = {}
     rows: list[tuple[Any, ...]] = []
     for i, guardrail in enumerate(chosen):
-        first = found.first[i]
+        first = reduced.first[i]
         if first is not None:
             rate, spread = float((first >= 0).mean()), None
-            after = (first - column_micros(found.units["entered_at"]))[first >= 0] / 1e6
+            after = (first - column_micros(reduced.units["entered_at"]))[first >= 0] / 1e6
             delay = float(np.median(after)) if len(after) else None
         else:
-            rate, spread = _value(found, i)
+            rate, spread = _value(reduced, i)
             delay = None
         rows.append((guardrail.label, rate, spread, len(units), delay))
         if not (0 < rate < 1 if spread is None else rate > 0 and spread > 0):
@@ -215,14 +215,14 @@ def _longer_stages(plan: RolloutPlan, seconds: float) -> list[Note]:
     return [Note("extrapolated", text)]
 
 
-def _value(found: Outcomes, i: int) -> tuple[float, float]:
+def _value(reduced: Outcomes, i: int) -> tuple[float, float]:
     """The metric of all units, and the standard deviation of one's part in it, as the judge has them."""
-    if isinstance(found.metrics[i], Quantile):
-        measured = Measured.of(found, i)
+    if isinstance(reduced.metrics[i], Quantile):
+        measured = Measured.of(reduced, i)
         return measured.value, measured.spread / math.sqrt(max(measured.part, 1e-12))
-    end = int(column_micros(found.units["leaves_at"]).max()) + 1
-    series = value_series(found, i, np.array([end]), end)
-    return float(series.control[-1]), math.sqrt(float(series.control_variance[-1]) * len(found.units))
+    end = int(column_micros(reduced.units["leaves_at"]).max()) + 1
+    series = value_series(reduced, i, np.array([end]), end)
+    return float(series.control[-1]), math.sqrt(float(series.control_variance[-1]) * len(reduced.units))
 
 
 def _traffic(log: EventLog, flag: str | None) -> tuple[Population, list[Note]]:
@@ -240,8 +240,8 @@ def _traffic(log: EventLog, flag: str | None) -> tuple[Population, list[Note]]:
     widths = [-(-(end - start) // 2**j) for j in range(HALVINGS)]
     counts = log.reduce(["person_id", "timestamp"], partial(_seen, start=start, widths=widths), **narrow)
     seen = np.sum(counts, axis=0) / 2.0 ** np.arange(HALVINGS)
-    told = seen >= FEWEST
-    if told.sum() < 2:
+    well_measured = seen >= FEWEST
+    if well_measured.sum() < 2:
         raise DataError(
             f"{seen[0]:,.0f} people reach the feature in this log: too few to tell how many return"
         )
@@ -249,9 +249,9 @@ def _traffic(log: EventLog, flag: str | None) -> tuple[Population, list[Note]]:
         grid.ravel() for grid in np.meshgrid(np.geomspace(1e-3, 300, 160), np.geomspace(0.05, 50, 60))
     )
     part = visits[:, None] / 2.0 ** np.arange(HALVINGS)
-    logs = np.log(-np.expm1(-shape[:, None] * np.log1p(part / shape[:, None])))[:, told]
-    people = (np.log(seen[told]) - logs).mean(axis=1)
-    misfit = np.abs(np.log(seen[told]) - logs - people[:, None]).max(axis=1)
+    logs = np.log(-np.expm1(-shape[:, None] * np.log1p(part / shape[:, None])))[:, well_measured]
+    people = (np.log(seen[well_measured]) - logs).mean(axis=1)
+    misfit = np.abs(np.log(seen[well_measured]) - logs - people[:, None]).max(axis=1)
     best = int(np.argmin(misfit))
     weeks = (end - start) / (7 * DAY * 1e6)
     notes = [Note("evenly", "people come evenly over the day and the week, as many as in windows of the log")]

@@ -256,11 +256,13 @@ class People:
         }
         columns["plan"] = (self.plan, population.plans)
         if key in columns:
-            codes, known = columns[key]
-            unknown = names - set(known)
+            codes, values = columns[key]
+            unknown = names - set(values)
             if unknown:
-                raise PlanError(f"no {key} {sorted(unknown)[0]!r}; {did_you_mean(sorted(unknown)[0], known)}")
-            return np.isin(codes, [number for number, name in enumerate(known) if name in names])
+                raise PlanError(
+                    f"no {key} {sorted(unknown)[0]!r}; {did_you_mean(sorted(unknown)[0], values)}"
+                )
+            return np.isin(codes, [number for number, name in enumerate(values) if name in names])
         if key == "organization":
             ranks = np.unique(self.organisation[self.organisation >= 0])
             return np.isin(
@@ -310,15 +312,15 @@ def draw_people(population: Population, seed: np.random.SeedSequence, block: int
     )
 
 
-def _arrivals(new_per_week: float, place: np.ndarray) -> np.ndarray:
+def _arrivals(new_per_week: float, rank: np.ndarray) -> np.ndarray:
     """Weeks until each person comes: a steady stream, of whom the longest waiting were there at the start.
 
     The stream runs for at most 12 weeks, so that a small share a week leaves most people settled.
     """
     if new_per_week == 0:
-        return np.zeros(len(place))
+        return np.zeros(len(rank))
     settled = max(1.0 - 12.0 * new_per_week, 0.0)
-    return np.maximum((place - settled) / new_per_week, 0.0)
+    return np.maximum((rank - settled) / new_per_week, 0.0)
 
 
 def _organisations(population: Population, size_draw: np.ndarray, member_draw: np.ndarray) -> np.ndarray:

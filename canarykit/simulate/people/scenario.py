@@ -243,10 +243,10 @@ class Scenario(Noun):
         for name in ("pages", "errors_per_hit"):
             if not getattr(self, name) >= 1:
                 raise PlanError(f"{name} is {getattr(self, name)}; expected at least 1 on average")
-        known = (*self.step_names, *QUANTITIES)
+        quantities = (*self.step_names, *QUANTITIES)
         for effect in self.effects:
-            if effect.quantity not in known:
-                hint = did_you_mean(effect.quantity, known)
+            if effect.quantity not in quantities:
+                hint = did_you_mean(effect.quantity, quantities)
                 raise PlanError(f"the scenario has no quantity {effect.quantity!r}; {hint}")
 
     @property
@@ -292,10 +292,10 @@ class Scenario(Noun):
             "survey answers": survey.answered if survey else 0.0,
             "survey score": survey.score if survey else 0.0,
         }
-        known = {**other, **steps}
-        if quantity not in known:
-            raise PlanError(f"the scenario has no quantity {quantity!r}; {did_you_mean(quantity, known)}")
-        return known[quantity]
+        rates = {**other, **steps}
+        if quantity not in rates:
+            raise PlanError(f"the scenario has no quantity {quantity!r}; {did_you_mean(quantity, rates)}")
+        return rates[quantity]
 
     def truth(self, variants: tuple[str, ...] = ("false", "true")) -> pd.DataFrame:
         """The truth that was put in: one row a variant, one column a quantity.
