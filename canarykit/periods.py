@@ -23,17 +23,10 @@ _MOST_PERIODS = 100_000
 
 @dataclass(frozen=True, eq=False)
 class PeriodGrid:
-    """Consecutive half-open periods.
+    """Consecutive half-open periods."""
 
-    Attributes
-    ----------
-    edges
-        n + 1 moments, UTC microseconds since 1970; period i is `[edges[i], edges[i + 1])`.
-    interval, timezone
-        What was cut, and where days begin.
-    """
-
-    edges: np.ndarray
+    edges: np.ndarray  # n + 1 moments, UTC microseconds since 1970; period i is `[edges[i], edges[i + 1])`
+    # what was cut, and where days begin
     interval: Interval
     timezone: str = "UTC"
 

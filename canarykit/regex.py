@@ -32,18 +32,10 @@ _REPEAT = re.compile(r"[*+]|\{\d*,\d*\}|\{\d{3,}\}")
 
 @dataclass(frozen=True)
 class LinearPattern:
-    """A pattern that RE2 runs.
+    """A pattern that RE2 runs."""
 
-    Parameters
-    ----------
-    source
-        The pattern as RE2 reads it.
-    engine
-        The compiled pattern.
-    """
-
-    source: str
-    engine: Any
+    source: str  # the pattern as RE2 reads it
+    engine: Any  # the compiled pattern
 
     def search(self, text: str) -> bool:
         """Whether the pattern occurs in the text."""
@@ -56,22 +48,13 @@ class LinearPattern:
 
 @dataclass(frozen=True)
 class RustPattern:
-    """A pattern as the flag server reads it.
+    """A pattern as the flag server reads it."""
 
-    Parameters
-    ----------
-    linear
-        The pattern for RE2; None where it looks around or refers back.
-    backtracking
-        The pattern for Python where RE2 cannot answer, and the longest text it is asked about.
-    ascii_only
-        RE2 answers for ASCII texts alone (word boundaries).
-    """
-
-    linear: LinearPattern | None
+    linear: LinearPattern | None  # the pattern for RE2; None where it looks around or refers back
+    # the pattern for Python where RE2 cannot answer, and the longest text it is asked about
     backtracking: re.Pattern[str] | None = None
     longest: int = 0
-    ascii_only: bool = False
+    ascii_only: bool = False  # RE2 answers for ASCII texts alone (word boundaries)
 
     def search(self, text: str) -> bool | None:
         """Whether the pattern occurs in the text; None where that would take too many steps."""

@@ -37,29 +37,15 @@ CODE = {name: number for number, name in enumerate(Reason)}
 
 @dataclass
 class Outcome:
-    """Answers row by row.
+    """Answers row by row."""
 
-    Parameters
-    ----------
-    arm
-        0 off, 1 on, 2 + i the i-th variant, then the holdout; negative where it cannot be told.
-    reason
-        Number in `Reason`.
-    condition
-        Index of the condition set that decided, or that came nearest; -1 where there is none.
-    bucket
-        The rollout hash of the id that was bucketed; NaN where there is none.
-    open
-        Rows that are not decided yet.
-    to_draw
-        Rows that wait for a hashed variant, with the ids it is hashed from.
-    """
-
-    arm: np.ndarray
-    reason: np.ndarray
+    arm: np.ndarray  # 0 off, 1 on, 2 + i the i-th variant, then the holdout; negative where it cannot be told
+    reason: np.ndarray  # number in `Reason`
+    # index of the condition set that decided, or that came nearest; -1 where there is none
     condition: np.ndarray
-    bucket: np.ndarray
-    open: np.ndarray = field(repr=False)
+    bucket: np.ndarray  # the rollout hash of the id that was bucketed; NaN where there is none
+    open: np.ndarray = field(repr=False)  # rows that are not decided yet
+    # rows that wait for a hashed variant, with the ids it is hashed from
     to_draw: list[tuple[np.ndarray, Ids]] = field(default_factory=list, repr=False)
 
     @classmethod

@@ -36,23 +36,12 @@ _NOT_TRIED = -9
 
 @dataclass(frozen=True)
 class Scope:
-    """What one call of the SDK's matcher is given.
+    """What one call of the SDK's matcher is given."""
 
-    Parameters
-    ----------
-    view
-        Properties that filters are asked of.
-    distinct
-        The id handed on to dependencies.
-    bucketing
-        The id that is hashed.
-    with_groups
-        Whether group types and groups are passed at all; they are not for dependencies.
-    """
-
-    view: View
-    distinct: Ids
-    bucketing: Ids
+    view: View  # properties that filters are asked of
+    distinct: Ids  # the id handed on to dependencies
+    bucketing: Ids  # the id that is hashed
+    # whether group types and groups are passed at all; they are not for dependencies
     with_groups: bool = True
 
 

@@ -38,27 +38,14 @@ _NOBODY = Matcher(NO, lambda value: NO)
 
 @dataclass
 class ServerEvaluation:
-    """One evaluation of flags for the same rows; dependencies and cohorts are worked out once.
+    """One evaluation of flags for the same rows; dependencies and cohorts are worked out once."""
 
-    Parameters
-    ----------
-    units
-        The rows.
-    flags
-        Flags that others depend on.
-    cohorts
-        Cohort definitions, or collections of the distinct ids of static cohorts, by id as text.
-    clock
-        Moment and team zone.
-    matching_version
-        How `exact` compares true and false.
-    """
-
-    units: Units
-    flags: FlagSet
+    units: Units  # the rows
+    flags: FlagSet  # flags that others depend on
+    # cohort definitions, or collections of the distinct ids of static cohorts, by id as text
     cohorts: Mapping[str, Any]
-    clock: Clock
-    matching_version: int = 1
+    clock: Clock  # moment and team zone
+    matching_version: int = 1  # how `exact` compares true and false
     _values: dict[str, Outcome] = field(default_factory=dict)
     _cohort_answers: dict[str, np.ndarray] = field(default_factory=dict)
 

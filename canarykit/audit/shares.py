@@ -25,25 +25,14 @@ _GRID = float(1 << 60)
 
 @dataclass(frozen=True)
 class ShareCheck:
-    """Expected and observed shares of the arms among the randomised people of one stage.
+    """Expected and observed shares of the arms among the randomised people of one stage."""
 
-    Parameters
-    ----------
-    stage
-        Name of the stage; None without a plan.
-    arms
-        Flag values.
-    expected, observed
-        Shares by rule, people seen.
-    p_value
-        Of the sample-ratio check; None where fewer than two arms can occur.
-    """
-
-    stage: str | None
-    arms: tuple[str, ...]
+    stage: str | None  # name of the stage; None without a plan
+    arms: tuple[str, ...]  # flag values
+    # shares by rule, people seen
     expected: tuple[float, ...]
     observed: tuple[int, ...]
-    p_value: float | None
+    p_value: float | None  # of the sample-ratio check; None where fewer than two arms can occur
 
     @property
     def shares(self) -> tuple[Estimate, ...]:

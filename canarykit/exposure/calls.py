@@ -18,20 +18,12 @@ __all__ = ["CALLED", "EXPOSED", "Telling", "tellings", "without_copies"]
 
 @dataclass(frozen=True)
 class Telling:
-    """Events that tell what a flag answered.
+    """Events that tell what a flag answered."""
 
-    Attributes
-    ----------
-    value
-        Column of the answer.
-    narrow
-        Which events they are: `events` and `where` of a question to the log.
-    are_calls
-        Whether they are written when the flag is asked for; else any event that carries the answer.
-    """
-
-    value: str
+    value: str  # column of the answer
+    # which events they are: `events` and `where` of a question to the log
     narrow: Mapping[str, Any] = field(hash=False)
+    # whether they are written when the flag is asked for; else any event that carries the answer
     are_calls: bool
 
     @property

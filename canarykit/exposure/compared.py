@@ -56,43 +56,27 @@ _RETOLD = {"several_variants", "changed_variant"}
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The units that count.
+    """The units that count."""
 
-    Parameters
-    ----------
-    exposures
-        What was found of the flag.
-    units
-        One row per unit (and stage, where several stages are counted): `person_id` (the id of the assigned
-        unit, as text), `variant`, `exposed_at` and `leaves_at` (UTC, half-open; events between them count;
-        missing is open), `stage`, `several` (saw another variant later in the stage), `cause` (of that:
-        "login", "ramp" or "flicker"), `changed_at`, `returning` (seen in an earlier stage), `crossed` (in
-        another arm in an earlier stage).
-    unit_column
-        Column of the events that names the unit.
-    control, canary
-        Names of the two arms.
-    since, until
-        Where events must be read: from the stage's start until its end or `as_of` (UTC; None is open).
-    set_apart
-        Number of units left out because they saw several variants.
-    left_out
-        Units of the stage that do not count, with `reason`: "chosen" (somebody chose them for the canary),
-        "returning" (see `units_of_stage`) or "several" (saw several variants).
-    notes
-        What the reader must know of who counts.
-    """
-
-    exposures: Exposures
+    exposures: Exposures  # what was found of the flag
+    # one row per unit (and stage, where several stages are counted): `person_id` (the id of the assigned
+    # unit, as text), `variant`, `exposed_at` and `leaves_at` (UTC, half-open; events between them count;
+    # missing is open), `stage`, `several` (saw another variant later in the stage), `cause` (of that:
+    # "login", "ramp" or "flicker"), `changed_at`, `returning` (seen in an earlier stage), `crossed` (in
+    # another arm in an earlier stage)
     units: pd.DataFrame
-    unit_column: str
+    unit_column: str  # column of the events that names the unit
+    # names of the two arms
     control: str
     canary: str
+    # where events must be read: from the stage's start until its end or `as_of` (UTC; None is open)
     since: Any
     until: Any
-    set_apart: int = 0
+    set_apart: int = 0  # number of units left out because they saw several variants
+    # units of the stage that do not count, with `reason`: "chosen" (somebody chose them for the canary),
+    # "returning" (see `units_of_stage`) or "several" (saw several variants)
     left_out: pd.DataFrame | None = None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()  # what the reader must know of who counts
 
     @property
     def words(self) -> str:

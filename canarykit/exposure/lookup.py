@@ -35,32 +35,20 @@ _LATE_US = 3_600_000_000
 
 @dataclass(frozen=True, eq=False)
 class Exposed:
-    """Counted units (people, or groups) as arrays; picklable, to be sent to the shards.
+    """Counted units (people, or groups) as arrays; picklable, to be sent to the shards."""
 
-    Attributes
-    ----------
-    column
-        The event log's column that names the unit.
-    labels
-        The variants; with a breakdown beside the flag, tuples of the variant and the values.
-    ids, code, since, until
-        Per unit: its id, the position of its label in `labels`, its first exposure, and when it stops to
-        count, in microseconds.
-    several_variants
-        Units set apart because they saw several variants.
-    whole
-        Whether each unit is followed for the funnel's window from its exposure.
-    """
-
-    column: str
+    column: str  # the event log's column that names the unit
+    # the variants; with a breakdown beside the flag, tuples of the variant and the values
     labels: tuple[Any, ...]
+    # per unit: its id, the position of its label in `labels`, its first exposure, and when it stops to count,
+    # in microseconds
     ids: pa.Array
     code: np.ndarray
     since: np.ndarray
     until: np.ndarray
-    several_variants: int = 0
+    several_variants: int = 0  # units set apart because they saw several variants
     notes: tuple[Note, ...] = ()
-    whole: bool = False
+    whole: bool = False  # whether each unit is followed for the funnel's window from its exposure
 
     def counts(self) -> np.ndarray:
         """Exposed units per label."""

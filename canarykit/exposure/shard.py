@@ -20,25 +20,17 @@ _TEXT = pa.string()
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a shard found.
+    """What a shard found."""
 
-    Parameters
-    ----------
-    people, by_stage
-        First exposures of every unit, and of every unit and stage.
-    changes
-        One row per unit and stage in which several variants were seen: what was seen first and next, and
-        under which ids.
-    without_value
-        One row per unit and stage whose calls there all came back without a known value.
-    calls, unknown, only_unknown, without_unit
-        Calls; those without a known value; units that never had one; calls without a unit.
-    """
-
+    # first exposures of every unit, and of every unit and stage
     people: pa.Table
     by_stage: pa.Table
+    # one row per unit and stage in which several variants were seen: what was seen first and next, and under
+    # which ids
     changes: pa.Table
+    # one row per unit and stage whose calls there all came back without a known value
     without_value: pa.Table
+    # calls; those without a known value; units that never had one; calls without a unit
     calls: int
     unknown: int
     only_unknown: int

@@ -34,21 +34,11 @@ RESPONSE = "$survey_response"
 
 @dataclass(frozen=True)
 class Question:
-    """One question of a survey.
+    """One question of a survey."""
 
-    Parameters
-    ----------
-    label
-        How results call it: its text, with its place where another question has the same words.
-    kind
-        How its answers are read; None where the definition does not say.
-    scale
-        Points of a rating: 2 (thumbs, 1 is up), 3, 5, 7, or 10 (0 to 10).
-    """
-
-    label: str
-    kind: QuestionKind | None = None
-    scale: int | None = None
+    label: str  # how results call it: its text, with its place where another question has the same words
+    kind: QuestionKind | None = None  # how its answers are read; None where the definition does not say
+    scale: int | None = None  # points of a rating: 2 (thumbs, 1 is up), 3, 5, 7, or 10 (0 to 10)
 
     def satisfied(self, numbers: pd.Series) -> tuple[int, int]:
         """How many of the numbers are satisfied, and how many lie on the scale at all."""

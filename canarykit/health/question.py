@@ -34,73 +34,45 @@ MIN_CLUSTERS = 20
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What is asked of a stage; it does not change, whatever the data say.
+    """What is asked of a stage; it does not change, whatever the data say."""
 
-    Parameters
-    ----------
-    log, plan, stage, kind
-        The events, the plan, the stage's name and its kind.
-    guardrails, weights
-        What must not get worse, and each one's part of the rollback error.
-    as_of, start, end, stop
-        Moment of the evaluation; the stage's window; the earlier of the evaluation and the stage's end.
-        All are in the zone in which the report shows times.
-    rules
-        Error rates and policies of the decision table.
-    step
-        Microseconds between looks.
-    grace, freshness, min_dwell, cap
-        Seconds: how long missing data is excused, how old the newest event may be, how long a stage
-        lasts at least, and after how long it is called inconclusive (None: at its planned end).
-    harm_budget
-        Extra people harmed that the next stage may cost; sets the stage's margin. None: off.
-    exposures
-        `canarykit.exposures` of the plan's flag.
-    use_limits
-        Whether a breached absolute limit rolls back a randomised stage by itself.
-    segments, survey
-        Event properties to break down by, and a survey to quote.
-    evidence
-        "stage" judges by this stage's evidence alone, "ramp" adds harm in the ramp's earlier percentages.
-    sharing
-        Stages of the rollout among which evidence of harm is divided; 1 where each stage has its own.
-    known_gaps
-        Times without data whose cause is known.
-    max_unusable_share
-        Share of the export's events that may be unusable in a promotion.
-    recorded
-        Notes on names that the guardrails or segments use and the log lacks.
-    crossers
-        What becomes of people who saw both variants within the stage.
-    """
-
+    # the events, the plan, the stage's name and its kind
     log: Any
     plan: Any
     stage: str
     kind: str
+    # what must not get worse, and each one's part of the rollback error
     guardrails: tuple[Guardrail, ...]
     weights: tuple[float, ...]
+    # moment of the evaluation; the stage's window; the earlier of the evaluation and the stage's end. All are
+    # in the zone in which the report shows times.
     as_of: pd.Timestamp
     start: pd.Timestamp
     end: pd.Timestamp | None
     stop: pd.Timestamp
-    rules: Rules
-    step: int
+    rules: Rules  # error rates and policies of the decision table
+    step: int  # microseconds between looks
+    # seconds: how long missing data is excused, how old the newest event may be, how long a stage lasts at
+    # least, and after how long it is called inconclusive (None: at its planned end)
     grace: float
     freshness: float
     min_dwell: float
     cap: float | None
+    # extra people harmed that the next stage may cost; sets the stage's margin. None: off.
     harm_budget: float | None
-    exposures: Any
-    use_limits: bool
+    exposures: Any  # `canarykit.exposures` of the plan's flag
+    use_limits: bool  # whether a breached absolute limit rolls back a randomised stage by itself
+    # event properties to break down by, and a survey to quote
     segments: tuple[str, ...] = ()
     survey: Any = None
+    # "stage" judges by this stage's evidence alone, "ramp" adds harm in the ramp's earlier percentages
     evidence: Pool = "ramp"
+    # stages of the rollout among which evidence of harm is divided; 1 where each stage has its own
     sharing: int = 1
-    known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()
-    max_unusable_share: float = 0.01
-    recorded: tuple[Note, ...] = ()
-    crossers: CrosserRule = "first exposure"
+    known_gaps: tuple[tuple[pd.Timestamp, pd.Timestamp], ...] = ()  # times without data whose cause is known
+    max_unusable_share: float = 0.01  # share of the export's events that may be unusable in a promotion
+    recorded: tuple[Note, ...] = ()  # notes on names that the guardrails or segments use and the log lacks
+    crossers: CrosserRule = "first exposure"  # what becomes of people who saw both variants within the stage
 
     @property
     def actor(self) -> str:

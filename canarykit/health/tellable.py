@@ -22,18 +22,12 @@ __all__ = ["Measured", "Planned"]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a metric is at present.
+    """What a metric is at present."""
 
-    Parameters
-    ----------
-    value, spread
-        Share, mean or quantile, and the standard deviation of one person's part in it.
-    people, part
-        People measured, and the part of all people that have such a number.
-    """
-
+    # share, mean or quantile, and the standard deviation of one person's part in it
     value: float
     spread: float
+    # people measured, and the part of all people that have such a number
     people: int
     part: float = 1.0
 

@@ -18,39 +18,21 @@ __all__ = ["Cohort", "count_shard", "placed", "rate_per_person"]
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """The exposed people as arrays, and the periods to count in: what a shard needs to know.
+    """The exposed people as arrays, and the periods to count in: what a shard needs to know."""
 
-    Attributes
-    ----------
-    ids, arm, exposed_us
-        One entry a person: id, number of the variant, first exposure in UTC microseconds.
-    edges
-        Period edges in UTC microseconds.
-    n_arms
-        Number of variants.
-    begin_us, end_us
-        The window: events (or, where people are followed, exposures) outside do not count.
-    horizon_us
-        How long each person is followed; None counts events in calendar time.
-    leave_us
-        When people stop to be followed: the stage's end, or "now".
-    compared
-        Numbers of the control and the canary, as far as they were seen.
-    unit_column
-        Column of the events that holds the ids.
-    """
-
+    # one entry a person: id, number of the variant, first exposure in UTC microseconds
     ids: np.ndarray
     arm: np.ndarray
     exposed_us: np.ndarray
-    edges: np.ndarray
-    n_arms: int
+    edges: np.ndarray  # period edges in UTC microseconds
+    n_arms: int  # number of variants
+    # the window: events (or, where people are followed, exposures) outside do not count
     begin_us: int
     end_us: int
-    horizon_us: int | None = None
-    leave_us: int = np.iinfo(np.int64).max
-    compared: tuple[int, ...] = ()
-    unit_column: str = "person_id"
+    horizon_us: int | None = None  # how long each person is followed; None counts events in calendar time
+    leave_us: int = np.iinfo(np.int64).max  # when people stop to be followed: the stage's end, or "now"
+    compared: tuple[int, ...] = ()  # numbers of the control and the canary, as far as they were seen
+    unit_column: str = "person_id"  # column of the events that holds the ids
 
     def is_whole(self) -> np.ndarray:
         """Who came in within the window and was followed for the whole horizon."""

@@ -31,26 +31,15 @@ __all__ = ["TrendPeople", "TrendSource", "list_people"]
 
 @dataclass(frozen=True, eq=False)
 class TrendSource:
-    """What a trend keeps to answer what one asks next.
+    """What a trend keeps to answer what one asks next."""
 
-    Parameters
-    ----------
-    log, cohort, variants
-        Where it was counted, among whom, and the names behind the cohort's numbers.
-    bounds
-        `since`, `until` and `where` of the events that were read.
-    ask
-        Asks the same question again; `people` can be given anew.
-    asked_people
-        The `people` of the question.
-    """
-
+    # where it was counted, among whom, and the names behind the cohort's numbers
     log: EventLog
     cohort: Cohort
     variants: tuple[str, ...]
-    bounds: Mapping[str, Any]
-    ask: Callable[..., FlagTrend]
-    asked_people: Any
+    bounds: Mapping[str, Any]  # `since`, `until` and `where` of the events that were read
+    ask: Callable[..., FlagTrend]  # asks the same question again; `people` can be given anew
+    asked_people: Any  # the `people` of the question
 
     def ask_of(self, name: str, value: str) -> FlagTrend:
         """The same trend of the people whose property has a value."""

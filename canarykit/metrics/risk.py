@@ -28,19 +28,13 @@ LONGEST = 86_400_000_000
 
 @dataclass(frozen=True, eq=False)
 class IntervalCounts:
-    """Counts per interval of the calendar, both arms.
+    """Counts per interval of the calendar, both arms."""
 
-    Parameters
-    ----------
-    events_canary, events_control
-        People whose first event fell into the interval.
-    at_risk_canary, at_risk_control
-        People who were exposed before the interval's end and had neither had the event nor used up their
-        time when it began.
-    """
-
+    # people whose first event fell into the interval
     events_canary: Ints
     events_control: Ints
+    # people who were exposed before the interval's end and had neither had the event nor used up their time
+    # when it began
     at_risk_canary: Ints
     at_risk_control: Ints
 
@@ -59,26 +53,17 @@ class IntervalCounts:
 
 @dataclass(frozen=True, eq=False)
 class RiskSets:
-    """Events of a share metric at each look, with those they are compared with: the same entry cohort.
+    """Events of a share metric at each look, with those they are compared with: the same entry cohort."""
 
-    Parameters
-    ----------
-    events_canary, events_control
-        People whose first event counts at the look: it fell into the interval, or before it if their
-        cohort was complete only now.
-    cohorts
-        The events one by one, with the canary's part of those of the cohort who were left.
-    by_interval
-        Everybody at risk and every first event by interval of the calendar, for charts.
-    waiting
-        People of the newest cohort, which is not complete: none of their events counts yet.
-    """
-
+    # people whose first event counts at the look: it fell into the interval, or before it if their cohort was
+    # complete only now
     events_canary: Ints
     events_control: Ints
+    # the events one by one, with the canary's part of those of the cohort who were left
     cohorts: CohortEvents
+    # everybody at risk and every first event by interval of the calendar, for charts
     by_interval: IntervalCounts
-    waiting: int = 0
+    waiting: int = 0  # people of the newest cohort, which is not complete: none of their events counts yet
 
     @property
     def events(self) -> Ints:

@@ -54,14 +54,9 @@ class Before:
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Every number that counts for a quantile, by unit and size.
+    """Every number that counts for a quantile, by unit and size."""
 
-    Parameters
-    ----------
-    unit, value
-        Position of the unit of each number, and the number.
-    """
-
+    # position of the unit of each number, and the number
     unit: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
 

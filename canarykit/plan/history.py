@@ -31,22 +31,13 @@ _UNKNOWN: Mapping[str, Any] = {}
 
 @dataclass(frozen=True)
 class FlagState:
-    """A flag between two edits.
+    """A flag between two edits."""
 
-    Attributes
-    ----------
-    since
-        When it came to be so; None where the log does not reach back far enough.
-    filters, active
-        Who got it, in PostHog's form, and whether it was on.
-    by
-        Who made it so.
-    """
-
-    since: pd.Timestamp | None
+    since: pd.Timestamp | None  # when it came to be so; None where the log does not reach back far enough
+    # who got it, in PostHog's form, and whether it was on
     filters: Mapping[str, Any]
     active: bool
-    by: str | None = None
+    by: str | None = None  # who made it so
 
     @property
     def groups(self) -> list[dict[str, Any]]:

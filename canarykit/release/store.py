@@ -18,35 +18,19 @@ __all__ = ["FlagStore", "StoredFlag"]
 
 @dataclass(frozen=True)
 class StoredFlag:
-    """A flag as a server holds it at one moment.
+    """A flag as a server holds it at one moment."""
 
-    Attributes
-    ----------
-    key, id
-        The flag's key, and the server's own id of it.
-    version
-        What changes with every edit: a number where the server counts, else a fingerprint.
-    active
-        Whether the flag is on.
-    filters
-        Who gets it, in the server's own form.
-    changed_by, changed_at
-        The newest edit, where the server says.
-    raw
-        The whole answer.
-    hidden
-        Keys of the filters that are secret: never shown, never written.
-    """
-
+    # the flag's key, and the server's own id of it
     key: str
     id: Any
-    version: Any
-    active: bool
-    filters: Mapping[str, Any]
+    version: Any  # what changes with every edit: a number where the server counts, else a fingerprint
+    active: bool  # whether the flag is on
+    filters: Mapping[str, Any]  # who gets it, in the server's own form
+    # the newest edit, where the server says
     changed_by: str | None = None
     changed_at: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    hidden: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the whole answer
+    hidden: tuple[str, ...] = ()  # keys of the filters that are secret: never shown, never written
 
     @property
     def flag(self) -> Flag:

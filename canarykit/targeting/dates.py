@@ -42,18 +42,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Clock:
-    """The moment an evaluation happens, and the team's time zone.
+    """The moment an evaluation happens, and the team's time zone."""
 
-    Parameters
-    ----------
-    as_of
-        Timezone-aware moment that relative dates count back from; None refuses them.
-    zone
-        Name of the team's time zone, for dates without an offset on the server.
-    """
-
+    # timezone-aware moment that relative dates count back from; None refuses them
     as_of: datetime | None = None
-    zone: str = "UTC"
+    zone: str = "UTC"  # name of the team's time zone, for dates without an offset on the server
 
     def __post_init__(self) -> None:
         self.tzinfo()  # a name that is no zone is said at once

@@ -38,21 +38,11 @@ LONG = 50_000
 
 @dataclass(frozen=True)
 class TextTest:
-    """A test of texts that a whole column can be put to at once.
+    """A test of texts that a whole column can be put to at once."""
 
-    Parameters
-    ----------
-    parts
-        Lower-case parts, one of which must be there.
-    place
-        "equal", "starts", "ends" or "contains".
-    inverted
-        Whether the answer is turned round.
-    """
-
-    parts: tuple[str, ...]
-    place: str
-    inverted: bool = False
+    parts: tuple[str, ...]  # lower-case parts, one of which must be there
+    place: str  # "equal", "starts", "ends" or "contains"
+    inverted: bool = False  # whether the answer is turned round
 
     @property
     def folds_ascii_only(self) -> bool:
@@ -81,21 +71,11 @@ class TextTest:
 
 @dataclass(frozen=True)
 class Matcher:
-    """A filter ready to be asked.
+    """A filter ready to be asked."""
 
-    Parameters
-    ----------
-    absent
-        The answer where the property is absent.
-    value
-        The answer for one JSON value.
-    texts, numbers, moments
-        The same for whole columns: texts, float64, int64 nanoseconds since 1970 UTC. None: ask value by
-        value.
-    """
-
-    absent: int
-    value: Callable[[Any], int]
+    absent: int  # the answer where the property is absent
+    value: Callable[[Any], int]  # the answer for one JSON value
+    # the same for whole columns: texts, float64, int64 nanoseconds since 1970 UTC. None: ask value by value.
     texts: TextTest | None = None
     numbers: Callable[[np.ndarray], np.ndarray] | None = None
     moments: Callable[[np.ndarray], np.ndarray] | None = None

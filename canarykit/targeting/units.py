@@ -124,21 +124,11 @@ class PersonView:
 
 @dataclass
 class Groups:
-    """The group of one type each row belongs to, as properties and as ids.
+    """The group of one type each row belongs to, as properties and as ids."""
 
-    Parameters
-    ----------
-    ids
-        Group key of each row; missing where the row has no group of this type.
-    table
-        Properties of the groups, or None where none were given.
-    positions
-        Row of `table` of each unit, -1 where its group is not in the table.
-    """
-
-    ids: Ids
-    table: PropertyTable | None
-    positions: np.ndarray
+    ids: Ids  # group key of each row; missing where the row has no group of this type
+    table: PropertyTable | None  # properties of the groups, or None where none were given
+    positions: np.ndarray  # row of `table` of each unit, -1 where its group is not in the table
 
     def answers(self, key: str, matcher: Matcher) -> np.ndarray:
         """The matcher's answer for each row, from the properties of its group."""
@@ -151,26 +141,13 @@ class Groups:
 
 @dataclass
 class Units:
-    """Everything an evaluation may ask about its rows.
+    """Everything an evaluation may ask about its rows."""
 
-    Parameters
-    ----------
-    ids
-        Distinct id of each row.
-    persons
-        Properties of the persons.
-    devices
-        Device id of each row, or None where there are none.
-    groups
-        Groups by the name of their type.
-    group_types
-        Name of each group type by its index as text.
-    """
-
-    ids: Ids
-    persons: PersonView
-    devices: Ids | None = None
-    groups: Mapping[str, Groups] = field(default_factory=dict)
+    ids: Ids  # distinct id of each row
+    persons: PersonView  # properties of the persons
+    devices: Ids | None = None  # device id of each row, or None where there are none
+    groups: Mapping[str, Groups] = field(default_factory=dict)  # groups by the name of their type
+    # name of each group type by its index as text
     group_types: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -21,25 +21,14 @@ _LOST = "repeating-linear-gradient(45deg,rgba(128,128,128,.75) 0 3px,transparent
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a bar that can be chosen.
+    """A piece of a bar that can be chosen."""
 
-    Parameters
-    ----------
-    id
-        Names it in `selection`.
-    label, value
-        What it is, and its number as people read it.
-    width
-        Its part of the bar's whole length, 0 to 1.
-    tone
-        "canary", "control", "other" or "lost".
-    """
-
-    id: str
+    id: str  # names it in `selection`
+    # what it is, and its number as people read it
     label: str
     value: str
-    width: float
-    tone: str
+    width: float  # its part of the bar's whole length, 0 to 1
+    tone: str  # "canary", "control", "other" or "lost"
 
 
 @dataclass(frozen=True)
@@ -54,24 +43,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Picture:
-    """A result as bars.
+    """A result as bars."""
 
-    Parameters
-    ----------
-    result
-        What is drawn; its own table stands where no widget runs.
-    bars
-        From top to bottom.
-    behind
-        The people behind a part, by its id: the same list that the result's own method gives.
-    caption
-        What the lengths mean.
-    """
-
-    result: Result
-    bars: tuple[Bar, ...]
+    result: Result  # what is drawn; its own table stands where no widget runs
+    bars: tuple[Bar, ...]  # from top to bottom
+    # the people behind a part, by its id: the same list that the result's own method gives
     behind: Callable[[str], Result | pd.DataFrame]
-    caption: str
+    caption: str  # what the lengths mean
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -105,16 +83,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Segments:
-    """Values of a property by which a picture can be narrowed.
+    """Values of a property by which a picture can be narrowed."""
 
-    Parameters
-    ----------
-    name, offered
-        The property, and its values in the order in which they are offered.
-    picture_of
-        The picture of the people with one of the values.
-    """
-
+    # the property, and its values in the order in which they are offered
     name: str
     offered: tuple[str, ...]
-    picture_of: Callable[[str], Picture]
+    picture_of: Callable[[str], Picture]  # the picture of the people with one of the values

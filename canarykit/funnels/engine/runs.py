@@ -98,64 +98,42 @@ class ActorSelection:
 
 @dataclass(frozen=True, eq=False)
 class FunnelRun:
-    """One steps funnel, actor by actor; `summary` has its numbers.
+    """One steps funnel, actor by actor; `summary` has its numbers."""
 
-    Attributes
-    ----------
-    labels
-        Breakdown values in the order of the chart; `(None,)` without breakdown. Empty when nobody entered.
-    value
-        int32 per entry: index into `labels`.
-    reached
-        int8 per entry: the furthest step, 0-based, as the engine reports it. With optional steps the number
-        of optional steps at or below the furthest one is subtracted, as PostHog does; use `bits` for counts.
-    bits
-        Integer per entry: bit k set = step k done in the reported attempt (unordered: k steps done).
-    times
-        int64 (entries x steps): times of the reported attempt. Position j is the j-th *recorded* time:
-        optional steps record none, so later times move forward. `MISSING_TIME` where there is none.
-        Gap j (from position j-1 to j) is what PostHog averages for step j.
-    exposed
-        int64 per label, only for `attribution="exposure"`: people exposed to the variant (one variant each),
-        whether they entered the funnel or not; else None.
-    several_variants
-        People set apart because they were exposed to several variants (exposure attribution).
-    n_actors, n_events
-        Actors and events that the engine was fed.
-    actor_ids
-        Arrow array of ids (text) per entry; only in people runs (`run_funnel(..., select=...)`), else None.
-    person_ids
-        Arrow array: one person of each entry (for aggregations other than person); only in people runs.
-    matched
-        Arrow table of matched events; only in people runs. Columns: `entry` (int64, position in the arrays
-        above), `step` (int8), `rank` (int8; 0 = event of the reported attempt, 1..9 = further events
-        that reached the step cleanly in other attempts), `event`, `timestamp`, `uuid`, `distinct_id`,
-        `session_id`.
-    actor_code, row_actor
-        Only in shard runs (`run.shard_run`): int64 actor code per entry and per row of the shard's table
-        (-1 = row without actor), so that other events of the same actor can be looked up (correlation).
-    notes
-        What was dropped, guessed or set apart, and how often.
-    other
-        Index of the `OTHER` row in `labels`, or None.
-    """
-
+    # breakdown values in the order of the chart; `(None,)` without breakdown. Empty when nobody entered.
     labels: tuple[Label, ...]
-    value: np.ndarray
+    value: np.ndarray  # int32 per entry: index into `labels`
+    # int8 per entry: the furthest step, 0-based, as the engine reports it. With optional steps the number of
+    # optional steps at or below the furthest one is subtracted, as PostHog does; use `bits` for counts.
     reached: np.ndarray
+    # integer per entry: bit k set = step k done in the reported attempt (unordered: k steps done)
     bits: np.ndarray
+    # int64 (entries x steps): times of the reported attempt. Position j is the j-th *recorded* time: optional
+    # steps record none, so later times move forward. `MISSING_TIME` where there is none. Gap j (from position
+    # j-1 to j) is what PostHog averages for step j.
     times: np.ndarray
+    # int64 per label, only for `attribution="exposure"`: people exposed to the variant (one variant each),
+    # whether they entered the funnel or not; else None
     exposed: np.ndarray | None = None
+    # people set apart because they were exposed to several variants (exposure attribution)
     several_variants: int = 0
+    # actors and events that the engine was fed
     n_actors: int = 0
     n_events: int = 0
-    other: int | None = None
+    other: int | None = None  # index of the `OTHER` row in `labels`, or None
+    # Arrow array of ids (text) per entry; only in people runs (`run_funnel(..., select=...)`), else None
     actor_ids: pa.Array | None = None
+    # Arrow array: one person of each entry (for aggregations other than person); only in people runs
     person_ids: pa.Array | None = None
+    # Arrow table of matched events; only in people runs. Columns: `entry` (int64, position in the arrays
+    # above), `step` (int8), `rank` (int8; 0 = event of the reported attempt, 1..9 = further events that
+    # reached the step cleanly in other attempts), `event`, `timestamp`, `uuid`, `distinct_id`, `session_id`.
     matched: pa.Table | None = None
+    # only in shard runs (`run.shard_run`): int64 actor code per entry and per row of the shard's table (-1 =
+    # row without actor), so that other events of the same actor can be looked up (correlation)
     actor_code: np.ndarray | None = None
     row_actor: np.ndarray | None = None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()  # what was dropped, guessed or set apart, and how often
 
     def __len__(self) -> int:
         return len(self.value)
@@ -187,29 +165,19 @@ class FunnelRun:
 
 @dataclass(frozen=True, eq=False)
 class TrendRun:
-    """Conversion from `from_step` to `to_step` per period of the first-step event.
+    """Conversion from `from_step` to `to_step` per period of the first-step event."""
 
-    Attributes
-    ----------
-    labels
-        Breakdown values, most entered first; `(None,)` without breakdown.
-    periods
-        int64 per period: its start (UTC microseconds; local midnight and so on in the query's time zone).
-        Every period of the date range is listed, empty ones too.
-    incomplete
-        bool per period: its window was still open at the end of the data (`TrendSpec.as_of`).
-    entered, reached
-        int64 (labels x periods): actors that entered, and of those that reached `to_step`.
-    actor_ids, actor_label, actor_period, actor_converted, actor_session
-        One element per actor and period; only in people runs, else None. `actor_session` is the session of
-        the latest step event with a session id at or before the deciding event (None where there is none).
-    """
-
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...]  # breakdown values, most entered first; `(None,)` without breakdown
+    # int64 per period: its start (UTC microseconds; local midnight and so on in the query's time zone). Every
+    # period of the date range is listed, empty ones too.
     periods: np.ndarray
+    # bool per period: its window was still open at the end of the data (`TrendSpec.as_of`)
     incomplete: np.ndarray
+    # int64 (labels x periods): actors that entered, and of those that reached `to_step`
     entered: np.ndarray
     reached: np.ndarray
+    # one element per actor and period; only in people runs, else None. `actor_session` is the session of the
+    # latest step event with a session id at or before the deciding event (None where there is none).
     actor_ids: pa.Array | None = None
     actor_label: np.ndarray | None = None
     actor_period: np.ndarray | None = None

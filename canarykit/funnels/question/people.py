@@ -29,18 +29,11 @@ PEOPLE_TYPES = ("person", "group")
 
 @dataclass(frozen=True)
 class PeopleFilter:
-    """People whose properties pass, or whose ids are listed.
+    """People whose properties pass, or whose ids are listed."""
 
-    Parameters
-    ----------
-    filters
-        Filters of properties of people (or of their groups).
-    ids
-        Ids of the people; None where properties decide.
-    """
-
+    # filters of properties of people (or of their groups)
     filters: FilterGroup = field(default_factory=FilterGroup)
-    ids: frozenset[str] | None = None
+    ids: frozenset[str] | None = None  # ids of the people; None where properties decide
 
     def passing(self, log: EventLog, *, unit: str = "person_id", **narrow: Any) -> set[str]:
         """Ids of the units whose newest event among those that `narrow` names passes.

@@ -32,31 +32,19 @@ _Z = 1.6448536269514722
 
 @dataclass(frozen=True)
 class Change:
-    """Counts of one guardrail before and after the exposure, people with the canary and the others.
+    """Counts of one guardrail before and after the exposure, people with the canary and the others."""
 
-    Parameters
-    ----------
-    guardrail
-        The spec.
-    canary, others
-        (people, with it before, with it after).
-    ratio, low, high
-        Change of the canary's people over the change of the others, with a 90 % interval; None where it
-        cannot be computed.
-    clusters
-        Organisations (or people) that the spread was taken over: canary, others.
-    by_group
-        Whether those were organisations.
-    """
-
-    guardrail: Guardrail
+    guardrail: Guardrail  # the spec
+    # (people, with it before, with it after)
     canary: tuple[int, int, int]
     others: tuple[int, int, int]
+    # change of the canary's people over the change of the others, with a 90 % interval; None where it cannot
+    # be computed
     ratio: float | None
     low: float | None
     high: float | None
-    clusters: tuple[int, int]
-    by_group: bool
+    clusters: tuple[int, int]  # organisations (or people) that the spread was taken over: canary, others
+    by_group: bool  # whether those were organisations
 
     @property
     def got_worse(self) -> bool:

@@ -26,24 +26,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class LimitLine:
-    """A guardrail judged against a level instead of a control.
+    """A guardrail judged against a level instead of a control."""
 
-    Parameters
-    ----------
-    check
-        The line of the report.
-    breached
-        The limit is exceeded beyond doubt, and the others of the same time keep it.
-    kept
-        Nothing speaks against going on.
-    proven
-        The limit is kept by a bound that holds at every look.
-    """
-
-    check: Check
-    breached: bool
-    kept: bool
-    proven: bool
+    check: Check  # the line of the report
+    breached: bool  # the limit is exceeded beyond doubt, and the others of the same time keep it
+    kept: bool  # nothing speaks against going on
+    proven: bool  # the limit is kept by a bound that holds at every look
 
 
 def limit_line(

@@ -27,26 +27,13 @@ _HOUR = 3_600_000_000
 
 @dataclass(frozen=True, eq=False)
 class DataState:
-    """The state of the data behind a question; everything that decides reads it, nothing changes it.
+    """The state of the data behind a question; everything that decides reads it, nothing changes it."""
 
-    Parameters
-    ----------
-    question
-        What was asked.
-    pulse
-        Newest event, silences, delays and the busiest people around the stage.
-    cohort
-        People of both arms, where the stage has two.
-    unusable
-        Events of the export that tell nothing.
-    until
-        Until when events count: the question's end, or earlier where the newest hours are not complete.
-    """
-
-    question: Question
-    pulse: Pulse
-    cohort: Cohort | None
-    unusable: Unusable
+    question: Question  # what was asked
+    pulse: Pulse  # newest event, silences, delays and the busiest people around the stage
+    cohort: Cohort | None  # people of both arms, where the stage has two
+    unusable: Unusable  # events of the export that tell nothing
+    # until when events count: the question's end, or earlier where the newest hours are not complete
     until: pd.Timestamp
 
     @classmethod

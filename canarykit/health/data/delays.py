@@ -64,21 +64,13 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Delays:
-    """How late events arrive.
+    """How late events arrive."""
 
-    Parameters
-    ----------
-    events, late
-        Events with a time of arrival, and those that arrived more than an hour late.
-    usual
-        Hours after which 95 % have arrived, 0 for within the hour; None for more than a week.
-    complete_until
-        Moment (microseconds UTC) from which on the newest hours are incomplete; None where all are there.
-    """
-
+    # events with a time of arrival, and those that arrived more than an hour late
     events: int
     late: int
-    usual: int | None
+    usual: int | None  # hours after which 95 % have arrived, 0 for within the hour; None for more than a week
+    # moment (microseconds UTC) from which on the newest hours are incomplete; None where all are there
     complete_until: int | None
 
     @property

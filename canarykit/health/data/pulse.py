@@ -51,47 +51,26 @@ class ArmSilence:
 
 @dataclass(frozen=True)
 class OwnCompleteness:
-    """Moments (microseconds UTC) from which on events of one guardrail are still to come; None: all there.
+    """Moments (microseconds UTC) from which on events of one guardrail are still to come; None: all there."""
 
-    Parameters
-    ----------
-    until
-        Of everybody or of either arm, whichever is earliest.
-    canary, control
-        Of the people of one arm, from their exposure on.
-    """
-
-    until: int | None
+    until: int | None  # of everybody or of either arm, whichever is earliest
+    # of the people of one arm, from their exposure on
     canary: int | None
     control: int | None
 
 
 @dataclass(frozen=True, eq=False)
 class Pulse:
-    """What one pass over the events around a stage tells of the data themselves.
+    """What one pass over the events around a stage tells of the data themselves."""
 
-    Parameters
-    ----------
-    newest
-        Time of the newest event before the end of the evaluation; None without any.
-    silences, calls
-        Times without any event, and without any call of a flag, that the other days do not explain.
-    arms
-        Times in which one arm alone was silent.
-    delays
-        How late events arrive; None where the log does not know.
-    busy
-        Events within the stage of everybody with so many that they look like machines.
-    own_complete
-        Per guardrail, until when its own events are there; empty where the log does not know.
-    """
-
-    newest: pd.Timestamp | None
+    newest: pd.Timestamp | None  # time of the newest event before the end of the evaluation; None without any
+    # times without any event, and without any call of a flag, that the other days do not explain
     silences: tuple[Silence, ...]
     calls: tuple[Silence, ...]
-    arms: tuple[ArmSilence, ...]
-    delays: Delays | None
-    busy: dict[str, int]
+    arms: tuple[ArmSilence, ...]  # times in which one arm alone was silent
+    delays: Delays | None  # how late events arrive; None where the log does not know
+    busy: dict[str, int]  # events within the stage of everybody with so many that they look like machines
+    # per guardrail, until when its own events are there; empty where the log does not know
     own_complete: tuple[OwnCompleteness, ...] = ()
 
     @property

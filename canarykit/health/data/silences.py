@@ -34,25 +34,14 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Silence:
-    """A time without anybody.
+    """A time without anybody."""
 
-    Parameters
-    ----------
-    since, until
-        First and last moment (microseconds UTC, whole quarter hours, half-open).
-    expected
-        Visits (or people) that the other days (or the other arm) say there should have been.
-    log_evidence
-        Minus the log of the chance of such a silence.
-    days
-        Other days it was told by.
-    """
-
+    # first and last moment (microseconds UTC, whole quarter hours, half-open)
     since: int
     until: int
-    expected: float
-    log_evidence: float
-    days: int = 0
+    expected: float  # visits (or people) that the other days (or the other arm) say there should have been
+    log_evidence: float  # minus the log of the chance of such a silence
+    days: int = 0  # other days it was told by
 
     @property
     def hours(self) -> float:

@@ -23,20 +23,11 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Unusable:
-    """Events of an export that tell nothing, by reason, and all its events (replay data are none).
+    """Events of an export that tell nothing, by reason, and all its events (replay data are none)."""
 
-    Attributes
-    ----------
-    counts
-        How many events, by the code of the reason.
-    events
-        All events.
-    missing
-        What the export itself says it lacks, such as further pages; empty where it says nothing.
-    """
-
-    counts: dict[str, int]
-    events: int
+    counts: dict[str, int]  # how many events, by the code of the reason
+    events: int  # all events
+    # what the export itself says it lacks, such as further pages; empty where it says nothing
     missing: tuple[str, ...] = ()
 
     def is_too_much(self, most: float) -> bool:

@@ -27,26 +27,16 @@ __all__ = ["Cohort", "holdout_cohort", "stage_cohort"]
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """People of a stage, sorted by why they are where they are.
+    """People of a stage, sorted by why they are where they are."""
 
-    Parameters
-    ----------
-    units
-        Randomised people in one of the two arms: person_id, variant, canary (bool), entered_at,
-        leaves_at, several (saw both variants within the stage), cause and changed_at (of that), returning
-        (seen in an earlier stage), crossed (in another arm in an earlier stage).
-    counts
-        People by class, in words, in the order of the report.
-    used
-        Who of the units is compared; the others are left out for a reason that a note names.
-    notes
-        What was left out, guessed or could not be told.
-    """
-
+    # randomised people in one of the two arms: person_id, variant, canary (bool), entered_at, leaves_at,
+    # several (saw both variants within the stage), cause and changed_at (of that), returning (seen in an
+    # earlier stage), crossed (in another arm in an earlier stage)
     units: pd.DataFrame
-    counts: tuple[tuple[str, int], ...]
+    counts: tuple[tuple[str, int], ...]  # people by class, in words, in the order of the report
+    # who of the units is compared; the others are left out for a reason that a note names
     used: npt.NDArray[np.bool_]
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()  # what was left out, guessed or could not be told
 
 
 def stage_cohort(question: Question, stage: str, *, until: Any) -> Cohort:

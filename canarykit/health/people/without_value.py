@@ -28,18 +28,12 @@ MOST_CHECKED = 5000
 
 @dataclass(frozen=True, eq=False)
 class Unassigned:
-    """People without a flag value in the stage.
+    """People without a flag value in the stage."""
 
-    Parameters
-    ----------
-    units
-        One row per unit: person_id, canary (by the rule, else False), entered_at, returning, and several
-        and crossed (both False).
-    by_rule
-        Whether the rule of the flag puts them into an arm: it does so with those of known value too.
-    """
-
+    # one row per unit: person_id, canary (by the rule, else False), entered_at, returning, and several and
+    # crossed (both False)
     units: pd.DataFrame
+    # whether the rule of the flag puts them into an arm: it does so with those of known value too
     by_rule: bool
 
 

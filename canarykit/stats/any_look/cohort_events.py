@@ -30,15 +30,6 @@ Floats = npt.NDArray[np.float64]
 class CohortEvents:
     """Every event of both arms: the look it counts at, and the canary's part of those who could have had it.
 
-    Parameters
-    ----------
-    look
-        Place of the look, in `[0, n_looks)`, ascending.
-    share
-        Canary's part, in [0, 1], of the people of the entry cohort who were left just before the event.
-    n_looks
-        Number of looks.
-
     Examples
     --------
     >>> events = CohortEvents(np.array([0, 0, 1]), np.array([0.5, 0.25, 0.5]), 2)
@@ -46,9 +37,10 @@ class CohortEvents:
     [0.375, 0.5]
     """
 
-    look: Ints
+    look: Ints  # place of the look, in `[0, n_looks)`, ascending
+    # canary's part, in [0, 1], of the people of the entry cohort who were left just before the event
     share: Floats
-    n_looks: int
+    n_looks: int  # number of looks
 
     @property
     def n(self) -> Ints:

@@ -38,21 +38,11 @@ FEWEST_BEYOND = 5.0
 
 @dataclass(frozen=True, eq=False)
 class ArmValues:
-    """The values of one arm, and the people they belong to.
+    """The values of one arm, and the people they belong to."""
 
-    Parameters
-    ----------
-    person
-        Of each value, the position of its person in `look`.
-    value
-        The values.
-    look
-        Of each person, the look from which on they count.
-    """
-
-    person: npt.NDArray[np.int64]
-    value: Floats
-    look: npt.NDArray[np.int64]
+    person: npt.NDArray[np.int64]  # of each value, the position of its person in `look`
+    value: Floats  # the values
+    look: npt.NDArray[np.int64]  # of each person, the look from which on they count
 
 
 @dataclass(frozen=True, eq=False)
