@@ -73,37 +73,20 @@ class Field:
 
 @dataclass(frozen=True)
 class Query:
-    """A narrow question to an engine, with every name resolved.
+    """A narrow question to an engine, with every name resolved."""
 
-    Attributes
-    ----------
-    fields
-        What to hand out, in order.
-    events
-        Event names to keep; None keeps all.
-    since, until
-        Half-open window in UTC microseconds.
-    where
-        `(field, allowed texts)`; None among the texts allows a missing value, `PRESENT` any other.
-    actor
-        All rows with the same value of this field come in one shard.
-    support
-        Fields that lookups and the cutting into shards go by.
-    native
-        Names of fields that may come in their stored type instead of text.
-    exact
-        Whether rows outside `events`, `since` and `until` must be left out; False where whoever asks skips
-        them, and an engine that holds them at hand need not copy the others.
-    """
-
-    fields: tuple[Field, ...]
-    events: tuple[str, ...] | None
+    fields: tuple[Field, ...]  # what to hand out, in order
+    events: tuple[str, ...] | None  # event names to keep; None keeps all
+    # half-open window in UTC microseconds
     since: int | None
     until: int | None
+    # `(field, allowed texts)`; None among the texts allows a missing value, `PRESENT` any other
     where: tuple[tuple[Field, Any], ...]
-    actor: Field
-    support: tuple[Field, ...] = ()
-    native: frozenset[str] = frozenset()
+    actor: Field  # all rows with the same value of this field come in one shard
+    support: tuple[Field, ...] = ()  # fields that lookups and the cutting into shards go by
+    native: frozenset[str] = frozenset()  # names of fields that may come in their stored type instead of text
+    # whether rows outside `events`, `since` and `until` must be left out; False where whoever asks skips
+    # them, and an engine that holds them at hand need not copy the others
     exact: bool = True
 
     def stored(self) -> tuple[Field, ...]:
@@ -116,25 +99,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Resolver:
-    """Turns names into fields, given which columns there are.
+    """Turns names into fields, given which columns there are."""
 
-    Attributes
-    ----------
-    columns
-        Columns of the frame, file or table.
-    mapping
-        Canonical name to column.
-    has_persons, group_indexes
-        Which lookups exist.
-    group_types
-        Index of each group type by name.
-    """
-
-    columns: Collection[str]
-    mapping: Mapping[str, str]
+    columns: Collection[str]  # columns of the frame, file or table
+    mapping: Mapping[str, str]  # canonical name to column
+    # which lookups exist
     has_persons: bool
     group_indexes: Collection[int]
-    group_types: Mapping[str, int]
+    group_types: Mapping[str, int]  # index of each group type by name
 
     def field(self, name: str) -> Field:
         """The field of a name; a property that no event has is a field without places to look."""

@@ -51,43 +51,21 @@ GS_RETRY_SECONDS = 30
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one version of a file from another, short of reading it.
+    """What tells one version of a file from another, short of reading it."""
 
-    Attributes
-    ----------
-    path
-        Where it is, from the root of its filesystem.
-    size
-        Its bytes.
-    changed
-        When it last changed (seconds since 1970).
-    times
-        Everything its filesystem says of its times (nanoseconds), and its number there.
-    """
-
-    path: str
-    size: int
-    changed: float
-    times: tuple[int, ...]
+    path: str  # where it is, from the root of its filesystem
+    size: int  # its bytes
+    changed: float  # when it last changed (seconds since 1970)
+    times: tuple[int, ...]  # everything its filesystem says of its times (nanoseconds), and its number there
 
 
 @dataclass(frozen=True)
 class ExportFile:
-    """One file of an export.
+    """One file of an export."""
 
-    Attributes
-    ----------
-    path
-        Where it is on its filesystem.
-    filesystem
-        The pyarrow filesystem that has it; None for this disk.
-    url
-        How the caller named it.
-    """
-
-    path: str
-    filesystem: Any = None
-    url: str = ""
+    path: str  # where it is on its filesystem
+    filesystem: Any = None  # the pyarrow filesystem that has it; None for this disk
+    url: str = ""  # how the caller named it
 
     @property
     def name(self) -> str:

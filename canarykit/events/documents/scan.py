@@ -71,21 +71,11 @@ def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[p
 
 @dataclass(frozen=True, eq=False)
 class Scanned:
-    """What one walk over documents tells.
+    """What one walk over documents tells."""
 
-    Attributes
-    ----------
-    values
-        Per path the value of each document, as from `json_values`.
-    names
-        Top-level keys of the documents that count.
-    n_unreadable
-        How many of those that count are there but hold no object.
-    """
-
-    values: list[pa.Array]
-    names: frozenset[str]
-    n_unreadable: int
+    values: list[pa.Array]  # per path the value of each document, as from `json_values`
+    names: frozenset[str]  # top-level keys of the documents that count
+    n_unreadable: int  # how many of those that count are there but hold no object
 
 
 def scan_documents(

@@ -33,36 +33,19 @@ _DOCUMENT = "properties"
 
 @dataclass(frozen=True, eq=False)
 class JsonLines:
-    """Files of JSON lines, with all keys that any line has.
+    """Files of JSON lines, with all keys that any line has."""
 
-    Attributes
-    ----------
-    paths
-        The files.
-    keys
-        Keys of all lines, those left out excepted.
-    mended
-        Lines that were read here, or None.
-    n_empty
-        Rows without any value that DuckDB hands out for lines it cannot read, and for empty objects.
-    n_bad
-        Lines that hold no object.
-    numeric
-        Keys of which any value is a number that DuckDB may write in another form than the rule's.
-    nested
-        `stored` lists and objects in which such numbers stand, and their `text` by the rule.
-    nested_keys
-        Keys that hold them.
-    """
-
-    paths: tuple[str, ...]
-    keys: tuple[str, ...]
-    mended: pa.Table | None
+    paths: tuple[str, ...]  # the files
+    keys: tuple[str, ...]  # keys of all lines, those left out excepted
+    mended: pa.Table | None  # lines that were read here, or None
+    # rows without any value that DuckDB hands out for lines it cannot read, and for empty objects
     n_empty: int
-    n_bad: int
+    n_bad: int  # lines that hold no object
+    # keys of which any value is a number that DuckDB may write in another form than the rule's
     numeric: frozenset[str] = frozenset()
+    # `stored` lists and objects in which such numbers stand, and their `text` by the rule
     nested: pa.Table | None = None
-    nested_keys: frozenset[str] = frozenset()
+    nested_keys: frozenset[str] = frozenset()  # keys that hold them
 
     @classmethod
     def read(cls, paths: Sequence[str], *, unused: Sequence[str] = (), name: str | None = None) -> JsonLines:

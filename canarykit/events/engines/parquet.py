@@ -42,32 +42,16 @@ _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 @dataclass(frozen=True)
 class ExportFiles(Source):
-    """Files of one kind, to be opened as an event log.
+    """Files of one kind, to be opened as an event log."""
 
-    Attributes
-    ----------
-    files
-        The files.
-    kind
-        "parquet" or "jsonl".
-    deduplicate
-        Whether duplicates by uuid are removed.
-    memory_limit
-        About what the rows of one answer may take in memory.
-    says_utc
-        Whether times without a zone are UTC; None leaves that to the columns.
-    naming
-        New names of columns, and columns that go; None keeps them.
-    cache
-        Whether columns taken out of Parquet are kept on disk for the next look, or the folder for them.
-    """
-
-    files: tuple[ExportFile, ...]
-    kind: str = "parquet"
-    deduplicate: bool = True
-    memory_limit: str = "2GB"
-    says_utc: bool | None = None
+    files: tuple[ExportFile, ...]  # the files
+    kind: str = "parquet"  # "parquet" or "jsonl"
+    deduplicate: bool = True  # whether duplicates by uuid are removed
+    memory_limit: str = "2GB"  # about what the rows of one answer may take in memory
+    says_utc: bool | None = None  # whether times without a zone are UTC; None leaves that to the columns
+    # new names of columns, and columns that go; None keeps them
     naming: Callable[[Sequence[str]], tuple[dict[str, str], tuple[str, ...]]] | None = None
+    # whether columns taken out of Parquet are kept on disk for the next look, or the folder for them
     cache: bool | str | PathLike[str] = True
 
     def open_engine(self, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:

@@ -37,56 +37,27 @@ _READABLE = (
 
 @dataclass(frozen=True)
 class PlainPlan:
-    """What to read of every row group.
+    """What to read of every row group."""
 
-    Attributes
-    ----------
-    query
-        The question.
-    event, time
-        Columns of the event name and the time.
-    ids
-        Columns that say who an event belongs to, in turn; none if nobody asks.
-    complete
-        Whether the first of them misses no value.
-    columns
-        All columns to read.
-    """
-
-    query: Query
+    query: Query  # the question
+    # columns of the event name and the time
     event: str
     time: str
-    ids: tuple[str, ...]
-    complete: bool
-    columns: tuple[str, ...]
+    ids: tuple[str, ...]  # columns that say who an event belongs to, in turn; none if nobody asks
+    complete: bool  # whether the first of them misses no value
+    columns: tuple[str, ...]  # all columns to read
 
 
 @dataclass(frozen=True, eq=False)
 class RowGroups:
-    """The row groups of Parquet files with one schema.
+    """The row groups of Parquet files with one schema."""
 
-    Attributes
-    ----------
-    files
-        The files.
-    schema
-        Their schema; None if they differ, so that SQL has to reconcile them.
-    metadata
-        Footer of each file.
-    schemas
-        Schema of each file.
-    conflicts
-        Columns whose types differ so much that only their texts go together.
-    seen
-        Which version of each file was opened.
-    """
-
-    files: tuple[ExportFile, ...]
-    schema: pa.Schema | None
-    metadata: tuple[Any, ...]
-    schemas: tuple[pa.Schema, ...]
-    conflicts: frozenset[str]
-    seen: tuple[Fingerprint | None, ...] = ()
+    files: tuple[ExportFile, ...]  # the files
+    schema: pa.Schema | None  # their schema; None if they differ, so that SQL has to reconcile them
+    metadata: tuple[Any, ...]  # footer of each file
+    schemas: tuple[pa.Schema, ...]  # schema of each file
+    conflicts: frozenset[str]  # columns whose types differ so much that only their texts go together
+    seen: tuple[Fingerprint | None, ...] = ()  # which version of each file was opened
 
     @classmethod
     def open(cls, files: Sequence[ExportFile]) -> RowGroups:

@@ -43,18 +43,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the documents of a row group's usable events tell together.
+    """What the documents of a row group's usable events tell together."""
 
-    Attributes
-    ----------
-    names
-        Their top-level keys.
-    n_unreadable
-        How many are there but hold no object.
-    """
-
-    names: tuple[str, ...]
-    n_unreadable: int
+    names: tuple[str, ...]  # their top-level keys
+    n_unreadable: int  # how many are there but hold no object
 
 
 @dataclass(frozen=True, eq=False)

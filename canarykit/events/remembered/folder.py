@@ -48,18 +48,10 @@ _HEAD = struct.Struct("<16sQI36x")
 
 @dataclass(eq=False)
 class CacheFolder:
-    """Where the columns of one log's files are kept.
+    """Where the columns of one log's files are kept."""
 
-    Parameters
-    ----------
-    root
-        The folder; it is made when the first file is written.
-    layout
-        The log's layout.
-    """
-
-    root: Path
-    layout: Layout
+    root: Path  # the folder; it is made when the first file is written
+    layout: Layout  # the log's layout
     problem: str = ""
     written: int = 0
     _shelves: dict[Fingerprint, Path] = field(default_factory=dict)

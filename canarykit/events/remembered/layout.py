@@ -31,25 +31,14 @@ _READABLE = (
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of files that all have one schema.
+    """Columns of files that all have one schema."""
 
-    Attributes
-    ----------
-    event, time
-        Columns of the event's name, and of its time (a moment, or UTC).
-    ids
-        Columns that say who an event belongs to, in turn.
-    distinct_id
-        Column of the distinct id; it is looked up among the persons, where there are any.
-    properties
-        Column of the properties, if it is JSON text; "" if there is none.
-    """
-
+    # columns of the event's name, and of its time (a moment, or UTC)
     event: str
     time: str
-    ids: tuple[str, ...]
-    distinct_id: str
-    properties: str
+    ids: tuple[str, ...]  # columns that say who an event belongs to, in turn
+    distinct_id: str  # column of the distinct id; it is looked up among the persons, where there are any
+    properties: str  # column of the properties, if it is JSON text; "" if there is none
 
     @property
     def core(self) -> tuple[Column, ...]:

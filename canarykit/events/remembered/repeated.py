@@ -19,21 +19,13 @@ __all__ = ["Candidates", "Repeated", "repeated_hashes", "repeated_rows"]
 
 @dataclass(frozen=True, eq=False)
 class Repeated:
-    """Rows that repeat an event.
+    """Rows that repeat an event."""
 
-    Attributes
-    ----------
-    rows
-        Their places in each row group (by its number) that has any.
-    uuids
-        The uuid of each of these rows, in order.
-    n_unreadable
-        How many of these rows have properties that hold no object.
-    """
-
+    # their places in each row group (by its number) that has any
     rows: Mapping[int, np.ndarray] = field(default_factory=dict)
+    # the uuid of each of these rows, in order
     uuids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    n_unreadable: int = 0
+    n_unreadable: int = 0  # how many of these rows have properties that hold no object
 
     @classmethod
     def of(cls, numbers: np.ndarray, rows: np.ndarray, uuids: pa.Array, n_unreadable: int) -> Repeated:

@@ -48,50 +48,25 @@ __all__ = ["Comparison", "compare", "margin_ratio"]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A randomised comparison within one stage: who, what happened, and the evidence at each look.
+    """A randomised comparison within one stage: who, what happened, and the evidence at each look."""
 
-    Parameters
-    ----------
-    cohort, used
-        Everybody of the stage by class, and a mask of the units compared.
-    found
-        Outcomes of the units.
-    series
-        Evidence at each look, with the decision rows.
-    values
-        Moments (or quantiles) of value guardrails by position.
-    evidence
-        What the decision table read.
-    segments
-        Per property the value of each unit.
-    missing_people
-        Evidence that people of one arm are missing from a segment or a day.
-    missing
-        Labels of guardrails whose event the export does not have at all.
-    breached
-        Labels of guardrails whose limit the canary breaks beyond doubt and the control does not, where
-        limits were asked for.
-    doubts
-        Who was counted where by choice, and whether the verdict hangs on it.
-    notes
-        What the reader must know.
-    segment_tables, segment_harm
-        Counts by segment, and the segments in which a guardrail got worse and the rest did not as much:
-        while there are any, nothing is promoted.
-    """
-
+    # everybody of the stage by class, and a mask of the units compared
     cohort: Cohort
     used: npt.NDArray[np.bool_]
-    found: Outcomes
-    series: EvidenceSeries
-    values: dict[int, ValueSeries | QuantileSeries]
-    evidence: Evidence
-    segments: dict[str, npt.NDArray[Any]]
-    missing_people: MissingPeople
-    missing: tuple[str, ...]
+    found: Outcomes  # outcomes of the units
+    series: EvidenceSeries  # evidence at each look, with the decision rows
+    values: dict[int, ValueSeries | QuantileSeries]  # moments (or quantiles) of value guardrails by position
+    evidence: Evidence  # what the decision table read
+    segments: dict[str, npt.NDArray[Any]]  # per property the value of each unit
+    missing_people: MissingPeople  # evidence that people of one arm are missing from a segment or a day
+    missing: tuple[str, ...]  # labels of guardrails whose event the export does not have at all
+    # labels of guardrails whose limit the canary breaks beyond doubt and the control does not, where limits
+    # were asked for
     breached: tuple[str, ...]
-    doubts: tuple[Doubt, ...]
-    notes: tuple[Note, ...]
+    doubts: tuple[Doubt, ...]  # who was counted where by choice, and whether the verdict hangs on it
+    notes: tuple[Note, ...]  # what the reader must know
+    # counts by segment, and the segments in which a guardrail got worse and the rest did not as much: while
+    # there are any, nothing is promoted
     segment_tables: tuple[SegmentTable, ...] = ()
     segment_harm: tuple[SegmentHarm, ...] = ()
 

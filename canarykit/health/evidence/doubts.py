@@ -47,24 +47,14 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Doubt:
-    """One reason why a verdict may hang on who was counted where.
+    """One reason why a verdict may hang on who was counted where."""
 
-    Parameters
-    ----------
-    name
-        Of the line in the report.
-    meaning
-        What a reader is told.
-    people, of
-        How many people it is about, and of how many.
-    against
-        What it holds: a "promotion", the "comparison" (and so any verdict), or "nothing".
-    """
-
-    name: str
-    meaning: str
+    name: str  # of the line in the report
+    meaning: str  # what a reader is told
+    # how many people it is about, and of how many
     people: int
     of: int
+    # what it holds: a "promotion", the "comparison" (and so any verdict), or "nothing"
     against: Literal["promotion", "comparison", "nothing"]
 
 

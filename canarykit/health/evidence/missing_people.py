@@ -44,21 +44,11 @@ class _Slice:
 
 @dataclass(frozen=True, eq=False)
 class MissingPeople:
-    """Evidence that people of one arm are missing from a segment or a day.
+    """Evidence that people of one arm are missing from a segment or a day."""
 
-    Parameters
-    ----------
-    log_e
-        Of all segments and days together, the largest so far; NaN where nobody came.
-    worst
-        The segments or days behind it, strongest first.
-    days
-        People per day of arrival: day, canary, control.
-    """
-
-    log_e: float
-    worst: tuple[_Slice, ...]
-    days: tuple[tuple[Any, int, int], ...]
+    log_e: float  # of all segments and days together, the largest so far; NaN where nobody came
+    worst: tuple[_Slice, ...]  # the segments or days behind it, strongest first
+    days: tuple[tuple[Any, int, int], ...]  # people per day of arrival: day, canary, control
 
     def holds(self, rules: Rules) -> bool:
         """Whether comparisons are off."""

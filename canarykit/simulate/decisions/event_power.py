@@ -34,26 +34,13 @@ _MOST_PEOPLE = 1e12
 
 @dataclass(frozen=True)
 class EventQuestion:
-    """Harm or safety of a share guardrail, asked of the events at several looks.
+    """Harm or safety of a share guardrail, asked of the events at several looks."""
 
-    Parameters
-    ----------
-    truth
-        The guardrail and the control's share.
-    ratio
-        The canary's share over the control's, in truth.
-    goal
-        "safe" within the margin, or "harm" beyond the line of rollback.
-    canary_share
-        Canary's part of the people of both arms.
-    alpha, looks
-        Level, and the number of equally spaced looks.
-    """
-
-    truth: Truth
-    ratio: float
-    goal: Literal["safe", "harm"]
-    canary_share: float
+    truth: Truth  # the guardrail and the control's share
+    ratio: float  # the canary's share over the control's, in truth
+    goal: Literal["safe", "harm"]  # "safe" within the margin, or "harm" beyond the line of rollback
+    canary_share: float  # canary's part of the people of both arms
+    # level, and the number of equally spaced looks
     alpha: float
     looks: int
 

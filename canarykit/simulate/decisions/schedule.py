@@ -30,32 +30,19 @@ STEPS = {"hourly": "1h", "daily": "1d"}
 
 @dataclass(frozen=True)
 class StageLooks:
-    """The looks of one stage.
+    """The looks of one stage."""
 
-    Parameters
-    ----------
-    name, position
-        The stage, and its place among the percentage stages.
-    share, control_share
-        Parts of the people in the canary, and in the control it is compared with.
-    times_us
-        Start of the interval before each look, microseconds since 1970.
-    hours
-        End of the interval, in hours since the stage began.
-    people
-        People who are exposed for the first time in each interval, both arms and the rest together.
-    dwell_met
-        Whether the stage may be promoted at the look.
-    """
-
+    # the stage, and its place among the percentage stages
     name: str
     position: int
+    # parts of the people in the canary, and in the control it is compared with
     share: float
     control_share: float
-    times_us: np.ndarray
-    hours: np.ndarray
+    times_us: np.ndarray  # start of the interval before each look, microseconds since 1970
+    hours: np.ndarray  # end of the interval, in hours since the stage began
+    # people who are exposed for the first time in each interval, both arms and the rest together
     people: np.ndarray
-    dwell_met: np.ndarray
+    dwell_met: np.ndarray  # whether the stage may be promoted at the look
 
     @property
     def canary_people(self) -> np.ndarray:

@@ -46,28 +46,15 @@ Ages = Sequence[tuple[np.ndarray, float]]
 
 @dataclass(frozen=True)
 class Truth:
-    """A guardrail's truth per exposed person.
+    """A guardrail's truth per exposed person."""
 
-    Parameters
-    ----------
-    guardrail
-        The guardrail.
-    base
-        The control's share of people with the event, or its mean.
-    quantities
-        What the scenario calls the quantities behind it; their effects multiply.
-    spread
-        Standard deviation of a person's value; 0 for share metrics, which need none. Of a quantile, that
-        of values whose mean is known as well: its evidence is simulated as that of a mean (approximate).
-    delay
-        Mean hours from exposure to event; 0 for at once.
-    """
-
-    guardrail: Guardrail
-    base: float
-    quantities: tuple[str, ...]
+    guardrail: Guardrail  # the guardrail
+    base: float  # the control's share of people with the event, or its mean
+    quantities: tuple[str, ...]  # what the scenario calls the quantities behind it; their effects multiply
+    # standard deviation of a person's value; 0 for share metrics, which need none. Of a quantile, that of
+    # values whose mean is known as well: its evidence is simulated as that of a mean (approximate).
     spread: float = 0.0
-    delay: float = 0.0
+    delay: float = 0.0  # mean hours from exposure to event; 0 for at once
 
     @property
     def is_share(self) -> bool:

@@ -28,20 +28,11 @@ assert BLANKS == " \t\r\n"
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns by name, as texts, ids, times and documents.
+    """Columns by name, as texts, ids, times and documents."""
 
-    Attributes
-    ----------
-    types
-        DuckDB's type of each column.
-    zone
-        Zone of times that carry none; None if they all carry one.
-    changes
-        Local times that the zone skips or repeats, in microseconds: as times of arrival they are missing.
-    """
-
-    types: Mapping[str, str]
-    zone: str | None = None
+    types: Mapping[str, str]  # DuckDB's type of each column
+    zone: str | None = None  # zone of times that carry none; None if they all carry one
+    # local times that the zone skips or repeats, in microseconds: as times of arrival they are missing
     changes: tuple[tuple[int, int], ...] = ()
 
     def text(self, column: str, prefix: str = "") -> str | None:

@@ -27,21 +27,11 @@ _UNSAID = ("'", "?", "*", "${")
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns by name, as texts, ids, times and documents.
+    """Columns by name, as texts, ids, times and documents."""
 
-    Attributes
-    ----------
-    types
-        Spark's type of each column.
-    zone
-        Zone of times that carry none.
-    changes
-        Local times that the zone skips or repeats, in microseconds.
-    """
-
-    types: Mapping[str, str]
-    zone: str | None = None
-    changes: tuple[tuple[int, int], ...] = ()
+    types: Mapping[str, str]  # Spark's type of each column
+    zone: str | None = None  # zone of times that carry none
+    changes: tuple[tuple[int, int], ...] = ()  # local times that the zone skips or repeats, in microseconds
 
     def is_whole(self, column: str) -> bool:
         """Whether a column holds whole numbers, whose text is never blank."""
