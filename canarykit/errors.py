@@ -22,6 +22,7 @@ __all__ = [
     "part",
     "require_kind",
     "what_is",
+    "wrong_kind",
 ]
 
 
@@ -108,7 +109,20 @@ def require_kind(
     canarykit.errors.PlanError: plan is 'plan.json'; expected a mapping
     """
     if not isinstance(value, kind):
-        raise error(f"{name} is {what_is(value)}; expected {expected}")
+        raise error(str(wrong_kind(name, value, expected)))
+
+
+def wrong_kind(name: str, value: object, expected: str) -> PlanError:
+    """What to raise where an argument is something else.
+
+    Examples
+    --------
+    >>> raise wrong_kind("steps", "paid", "a list of steps")
+    Traceback (most recent call last):
+    ...
+    canarykit.errors.PlanError: steps is 'paid'; expected a list of steps
+    """
+    return PlanError(f"{name} is {what_is(value)}; expected {expected}")
 
 
 def what_is(value: object) -> str:

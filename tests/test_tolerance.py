@@ -1,11 +1,14 @@
 """What is tolerated, from where on it is rolled back, and what lies between: words and rule agree."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import canarykit as ck
 from canarykit import metrics
 from canarykit.errors import PlanError
+from canarykit.health.evidence.compare import _waiting_note
 from canarykit.health.evidence.event_evidence import share_evidence
 from canarykit.health.report.reasons import _harm_words
 from canarykit.metrics.guardrail import roll_back_line
@@ -70,6 +73,14 @@ def test_who_came_in_last_is_said_once_for_all_guardrails():
     report = ck.evaluate_stage(log, plan, STAGE, guardrails, as_of="2026-09-19T12:07:00Z")
     (said,) = [str(note) for note in report.notes if note.code == "waiting"]
     assert "what they do counts for people with $exception and paid within 1d once" in said
+
+
+def test_numbers_of_who_came_in_last_that_differ_by_guardrail_make_one_note():
+    note = _waiting_note(SimpleNamespace(unit_words="people"), {"errors": 7, "paid within 1d": 12})
+    assert str(note).startswith(
+        "12 people who came in last (for some guardrails fewer): what they do counts for"
+    )
+    assert "errors and paid within 1d once enough" in str(note)
 
 
 def test_the_table_tells_the_evidence_of_now_and_when_it_crossed(nearly_twice_the_errors):

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from canarykit.arguments import checked, one_or_more
-from canarykit.errors import PlanError, did_you_mean, require_kind
+from canarykit.errors import PlanError, did_you_mean, wrong_kind
 from canarykit.flags.given import key_of
 from canarykit.funnels.engine.breakdowns import breakdown_columns
 from canarykit.funnels.question.parse import (
@@ -240,7 +240,7 @@ def funnel_query(
     31
     """
     if isinstance(steps, str | Mapping) or hasattr(steps, "columns") or not isinstance(steps, Iterable):
-        require_kind("steps", steps, (), "a list of steps")
+        raise wrong_kind("steps", steps, "a list of steps")
     steps = tuple(steps)
     if not 0 <= tie_width_seconds < 1e9:
         raise PlanError(f"tie_width_seconds is {tie_width_seconds}; expected seconds, 0 or more")

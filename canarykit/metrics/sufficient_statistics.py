@@ -14,7 +14,7 @@ import numpy.typing as npt
 from canarykit.arguments import checked
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table
-from canarykit.errors import DataError, PlanError, require_kind
+from canarykit.errors import DataError, PlanError, wrong_kind
 from canarykit.events.log import as_log
 from canarykit.metrics.group_sizes import totals_per_person
 from canarykit.metrics.share import MetricSpec, ShareMetric
@@ -141,7 +141,7 @@ def reduce(
 
     log, plan = as_log(log), as_plan(plan)
     if not hasattr(exposures, "by_stage"):
-        require_kind("exposures", exposures, (), "what `exposures` gives")
+        raise wrong_kind("exposures", exposures, "what `exposures` gives")
     specs = (metrics,) if isinstance(metrics, MetricSpec) else tuple(metrics)
     for spec in specs:
         if isinstance(spec, Quantile):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from canarykit.arguments import one_or_more
-from canarykit.errors import PlanError, did_you_mean, require_kind
+from canarykit.errors import PlanError, did_you_mean, wrong_kind
 from canarykit.funnels.question.specs import (
     FOURTEEN_DAYS_US,
     Breakdown,
@@ -239,7 +239,7 @@ def read_breakdown(
         prefix, name, index = _split_name(value)
         return Breakdown((name,), prefix, mode, number, limit, group_type_index=index)
     if not isinstance(value, Iterable):
-        require_kind("breakdown", value, (), "the name of a property, a list of names, or a mapping")
+        raise wrong_kind("breakdown", value, "the name of a property, a list of names, or a mapping")
     if not isinstance(value, Mapping):
         return Breakdown(tuple(str(item) for item in value), "event", mode, number, limit)
     _known_keys("breakdown", value, BREAKDOWN_KEYS)

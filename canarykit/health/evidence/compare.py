@@ -105,7 +105,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
     judged: list[GuardrailEvidence] = []
     sets: list[RiskSets | None] = []
-    waiting: dict[int, list[str]] = {}
+    waiting: dict[str, int] = {}
     values = value_moments(data, found, used)
     notes += past_notes(question, values, found.only(used))
     for i, guardrail in enumerate(question.guardrails):
@@ -113,7 +113,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             risk = _risk_sets(data, found, used, i)
             sets.append(risk)
             if risk.waiting:
-                waiting.setdefault(risk.waiting, []).append(guardrail.label)
+                waiting[guardrail.label] = risk.waiting
             past = found.before[i] if found.before else None
             if past is not None:
                 window = getattr(guardrail.metric, "cuped", None)
@@ -127,7 +127,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             sets.append(None)
             weight = question.weights[i] / question.sharing
             judged.append(judge_value(question, guardrail, weight, values[i], seconds=_seconds(data)))
-    notes += [_waiting_note(question, count, labels) for count, labels in waiting.items()]
+    notes += [_waiting_note(question, waiting)] if waiting else []
     judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     breached = broken_limits(question, found, used) if question.use_limits else ()
@@ -222,13 +222,14 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     )
 
 
-def _waiting_note(question: Question, count: int, labels: list[str]) -> Note:
-    """Who came in too late to be compared yet, said once for all guardrails with the same number."""
+def _waiting_note(question: Question, waiting: dict[str, int]) -> Note:
+    """Who came in too late to be compared yet, by guardrail; the note counts the most of any."""
+    fewer = " (for some guardrails fewer)" if len(set(waiting.values())) > 1 else ""
     text = (
-        f"{question.unit_words} who came in last: what they do counts for {listed(labels)} once enough have "
-        "come in with them to compare them with"
+        f"{question.unit_words} who came in last{fewer}: what they do counts for {listed(list(waiting))} "
+        "once enough have come in with them to compare them with"
     )
-    return Note("waiting", text, count)
+    return Note("waiting", text, max(waiting.values()))
 
 
 def _seconds(data: DataState) -> float:

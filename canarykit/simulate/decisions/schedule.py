@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from canarykit.errors import PlanError, require_kind
+from canarykit.errors import PlanError, wrong_kind
 from canarykit.simulate.people.population import Population
 from canarykit.stats.checks import require_numbers
 from canarykit.times import duration, micros
@@ -133,7 +133,7 @@ def _people(traffic: Traffic, edges: np.ndarray, begun: int, begin: int) -> np.n
             )
         return float(traffic) * np.diff(edges) / HOUR_US
     if isinstance(traffic, str | Mapping) or not isinstance(traffic, Iterable):
-        require_kind("traffic", traffic, (), "people an hour, a list of them by hour, or a Population")
+        raise wrong_kind("traffic", traffic, "people an hour, a list of them by hour, or a Population")
     series = require_numbers("traffic", traffic)
     if series.ndim != 1 or not len(series) or not bool(np.all(series >= 0)):
         raise PlanError("traffic by hour must be a list of people an hour, none negative")
