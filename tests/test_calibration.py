@@ -5,6 +5,7 @@ rollouts, other rates within three standard errors of theirs and of their refere
 within 10 %. Of the tables with dozens of lines one in thirty may miss that by chance.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -224,3 +225,55 @@ def test_a_release_is_held_for_failed_flags_where_evaluate_stage_holds_it(seed):
     assert ("went worse with the canary" in meaning) == worse == (seed >= 2)
     assert ("fails in one arm more often" in meaning) == split
     assert (report.verdict is ck.Verdict.PROMOTE) == (seed < 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_promotion_is_held_for_people_who_log_in_where_evaluate_stage_holds_it(seed):
+    hours, draw = 26, np.random.default_rng(seed)
+    wide = ck.Guardrail("$exception", margin_ratio=2.0)
+    release = simulated_and_judged.Release(wide, hours=hours, logins=(0.0, 0.15, 0.6)[seed])
+    n = hours * 100
+    start = np.sort((draw.random(n) * hours * HOUR).astype(np.int64))
+    canary = draw.random(n) < 0.5
+    changed_at = simulated_and_judged.logins_of(release, draw, start, canary)
+    first = np.where(draw.random(n) < 0.2, start + (draw.exponential(2.0, n) * HOUR).astype(np.int64), -1)
+    first[first >= hours * HOUR] = -1
+    changes, hit = changed_at < hours * HOUR, first >= 0
+    people = np.array([f"person-{k}" for k in range(n)])
+    who = np.concatenate([np.arange(n), np.flatnonzero(changes), np.flatnonzero(hit)])
+    when = np.concatenate([start, changed_at[changes], first[hit]])
+    anonymous = np.arange(len(who)) < n
+    anonymous[n + changes.sum() :] = (first < changed_at)[hit]
+    value = np.where(np.where(np.arange(len(who)) < n, canary[who], ~canary[who]), "true", "false")
+    is_call = np.arange(len(who)) < n + changes.sum()
+    frame = pd.DataFrame(
+        {
+            "event": np.where(is_call, "$feature_flag_called", "$exception"),
+            "distinct_id": np.char.add(np.where(anonymous, "anonymous-", ""), people[who]),
+            "person_id": people[who],
+            "timestamp": START + pd.to_timedelta(when, unit="us"),
+            "$feature_flag": np.where(is_call, "new-checkout", None),
+            "$feature_flag_response": np.where(is_call, value, None),
+        }
+    )
+    report = ck.evaluate_stage(
+        ck.EventLog(frame), release.plan, "half", wide, as_of=START + pd.Timedelta(hours=hours), segments=()
+    )
+    groups, end = np.array([[[0, n]]]), np.full(n, hours * HOUR)
+    rows = np.full((1, hours), 90)
+    rows[0, -1] = 70
+    harmed = np.zeros((1, hours), bool)
+    people_of = (groups, (start, end, first, canary))
+    simulated_and_judged.hold_what_is_hidden(release, rows, *people_of, (canary, changed_at), harmed, HOUR)
+    assert (report.verdict is ck.Verdict.PROMOTE) == (rows[0, -1] == 70) == (seed < 2)
+    if seed:
+        assert "which can only hide an effect" in report.check("changed variant").meaning
+
+
+def test_simulated_logins_hold_as_often_as_those_of_people():
+    release = simulated_and_judged.Release(base=0.2, traffic=120.0, logins=0.3, delay=4.0)
+    expected = simulated_and_judged.by_people(release, 200, 5)["promote"]
+    found = simulated_and_judged.simulated(release, 1000, 6)["promote"]
+    assert found == pytest.approx(expected, abs=3 * (0.25 / 200 + 0.25 / 1000) ** 0.5)
+    without = simulated_and_judged.simulated(dataclasses.replace(release, logins=0.0), 1000, 6)
+    assert found < without["promote"] - 0.2

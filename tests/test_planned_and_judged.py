@@ -371,6 +371,30 @@ def test_a_delay_is_that_of_a_guardrail_about_shares():
     assert codes == [["at_full_size"], []]
 
 
+@pytest.mark.parametrize(
+    "logins, message",
+    [
+        (0.05, "logins is 0.05; expected"),
+        ((0.05,), "expected a share of the people and a mean time such as"),
+        ((5, "2h"), "the share of logins is 5; expected a fraction between 0 and 1"),
+        ((0.05, "soon"), "the time of logins"),
+    ],
+)
+def test_logins_are_a_share_and_a_time(logins, message):
+    with pytest.raises(ck.PlanError, match=message):
+        ck.simulate_decisions(plan_of(0.5), None, ERRORS, 1, traffic=9, logins=logins)
+
+
+def test_logins_of_people_with_values_are_refused_and_flips_are_no_fault_then():
+    options = {"n_runs": 1, "traffic": 9, "logins": (0.05, "2h")}
+    with pytest.raises(ck.PlanError, match="logins are simulated for shares of people"):
+        ck.simulate_decisions(plan_of(0.5), None, ck.Guardrail(Total("paid", "amount")), **options)
+    flips = ck.Scenario(faults=[Fault("flip at login")])
+    assert ck.simulate_decisions(plan_of(0.5), flips, ERRORS, **options).notes == ()
+    (note,) = ck.simulate_decisions(plan_of(0.5), flips, ERRORS, n_runs=1, traffic=9).notes
+    assert "flip at login" in note.text
+
+
 BY_GROUP = ck.RolloutPlan(
     "new-checkout", (ck.Stage.for_share("half", 50, dwell=f"{HOURS}h"),),
     starts_at=START, aggregation_group_type="organization",

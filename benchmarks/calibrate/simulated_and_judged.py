@@ -7,7 +7,7 @@ judged by the steps of `evaluate_stage` (tests hold those against `evaluate_stag
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -20,13 +20,14 @@ from benchmarks.attacks.kernels import log_e_paths
 from benchmarks.attacks.people import HOUR, Stage
 from benchmarks.tables.judged import judged
 from canarykit.health.decision import Evidence, Row, Rules, decide, first_decision
+from canarykit.health.evidence.doubts import diluted_ratio, hidden_part
 from canarykit.health.evidence.event_evidence import standing_safety, value_evidence
 from canarykit.health.evidence.value_series import value_series
 from canarykit.metrics import Conversion, ErrorShare, Outcomes, Total
 from canarykit.simulate import Effect, Step
 from canarykit.simulate.decisions.schedule import schedule
 
-__all__ = ["Release", "agreement", "by_people", "simulated"]
+__all__ = ["Release", "agreement", "by_people", "hold_what_is_hidden", "logins_of", "simulated"]
 
 START = pd.Timestamp("2026-09-07T00:00:00Z")
 ERRORS = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
@@ -53,6 +54,8 @@ class Release:
         Hour from which the effect is there.
     fades, grows
         Hours since the exposure over which the effect fades, or grows to its full size.
+    logins
+        Part of the people who log in, two hours later on average, and are drawn anew.
     arms
         Variants that share the error; the others are left out of both simulations.
     """
@@ -68,6 +71,7 @@ class Release:
     since: float = 0.0
     fades: float | None = None
     grows: float | None = None
+    logins: float = 0.0
     arms: int = 1
 
     @property
@@ -81,6 +85,7 @@ class Release:
         parts += [f"from hour {self.since:g} on"] if self.since else []
         parts += [f"fading over {self.fades:g} h"] if self.fades else []
         parts += [f"growing over {self.grows:g} h"] if self.grows else []
+        parts += [f"{100 * self.logins:g} % log in"] if self.logins else []
         parts += [f"{self.arms} variants"] if self.arms > 1 else []
         return ", ".join(parts)
 
@@ -120,6 +125,7 @@ def simulated(release: Release, runs: int, rng: int) -> dict[str, float]:
         runs,
         traffic=release.traffic,
         looks=f"{round(release.looks * 60)}min",
+        logins=(release.logins, "2h") if release.logins else None,
         delays={release.guardrail.label: f"{release.delay}h"} if release.delay else None,
         min_dwell=f"{DWELL}h",
         cap=f"{release.hours}h",
@@ -145,7 +151,9 @@ def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
     canary = draw.random(len(run)) < release.share
     hours = release.delay * draw.standard_exponential(len(run))
     late = (hours * HOUR).astype(np.int64)
-    ratio = np.where(canary & (start + late >= release.since * HOUR), release.at_age(hours), 1.0)
+    changed_at = logins_of(release, draw, start, canary)
+    has_it = np.where(start + late >= changed_at, ~canary, canary)
+    ratio = np.where(has_it & (start + late >= release.since * HOUR), release.at_age(hours), 1.0)
     value = release.guardrail is REVENUE
     did = draw.random(len(run)) < release.base * (1.0 if value else ratio)
     edges = np.searchsorted(run, np.arange(runs + 1))
@@ -175,11 +183,58 @@ def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
         in_grace=True,
         dwell_met=np.arange(1, n_looks + 1) * release.looks >= DWELL,
     )
-    row, at_look = first_decision(decide(evidence, release.rules))
+    rows = decide(evidence, release.rules)
+    if release.logins:
+        harmed = harm >= -math.log(release.rules.alpha_rollback)
+        hold_what_is_hidden(release, rows, groups, columns, (canary, changed_at), harmed, step)
+    row, at_look = first_decision(rows)
     return {
         "promote": float(np.mean((row == Row.SAFE) & (at_look >= 0))),
         "roll back": float(np.mean((row == Row.HARM) & (at_look >= 0))),
     }
+
+
+def logins_of(
+    release: Release, draw: np.random.Generator, start: np.ndarray, canary: np.ndarray
+) -> np.ndarray:
+    """When each person logs in and changes variant; after the end for those who do not."""
+    never = np.full(len(start), np.iinfo(np.int64).max)
+    if not release.logins:
+        return never
+    anew = draw.random(len(start)) < release.share
+    changes = (draw.random(len(start)) < release.logins) & (anew != canary)
+    later = start + (2 * HOUR * draw.standard_exponential(len(start))).astype(np.int64)
+    return np.where(changes, later, never)
+
+
+def hold_what_is_hidden(
+    release: Release,
+    rows: np.ndarray,
+    groups: np.ndarray,
+    columns: tuple[np.ndarray, ...],
+    logins: tuple[np.ndarray, np.ndarray],
+    harmed: np.ndarray,
+    step: int,
+) -> None:
+    """Take back, look by look, promotions that are not safe against what is left of the margin."""
+    safe = mixtures_of(release.guardrail)[1]
+    own, sign = release.guardrail.tolerated_ratio, -1 if release.guardrail.worse == "lower" else 1
+    for run, look in np.argwhere(rows == Row.SAFE):
+        if (rows[run, :look] == Row.SAFE).any():
+            continue  # promoted before
+        begin, end = groups[run, 0]
+        start, _, first, _ = (column[begin:end] for column in columns)
+        canary, changed_at = (each[begin:end] for each in logins)
+        now = (look + 1) * step
+        here, had = start < now, (first >= 0) & (first < now)
+        several = here & (changed_at < now)
+        after = several & had & (first >= changed_at)
+        parts = [hidden_part(arm & here, several, had, after) for arm in (canary, ~canary)]
+        left = replace(safe, null_ratio=diluted_ratio(own, *parts) ** sign)
+        path = log_e_paths(groups[run : run + 1], columns, left, looks=rows.shape[1], step=step)[0]
+        shown = standing_safety(path[: look + 1], harmed[run, : look + 1])[-1]
+        if not shown >= -math.log(release.rules.alpha_promote):
+            rows[run, look] = Row.GO_ON
 
 
 def _of_values(
@@ -229,6 +284,9 @@ def releases() -> list[Release]:
     found += [Release(base=0.1, ratio=2.0, delay=6.0, fades=hours) for hours in (2.0, 12.0)]
     found += [Release(base=0.1, ratio=2.0, delay=6.0, grows=hours) for hours in (2.0, 12.0)]
     found += [Release(PAID, 0.6, 0.7, delay=3.0, fades=6.0), Release(PAID, 0.6, 0.7, delay=3.0, grows=6.0)]
+    logins = {"base": 0.2, "traffic": 120.0, "logins": 0.1}
+    found += [Release(**logins), *(Release(**logins, ratio=r, delay=4.0) for r in (1.0, 1.35))]
+    found += [Release(PAID, 0.6, r, traffic=120.0, logins=0.04, delay=4.0) for r in (1.05, 0.95)]
     return [*found, Release(PAID, 0.9, 0.85, delay=1.0, fades=1.0)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ ALPHA_DIFFERENCE = 0.01
 """Level at which people without a flag value are found to differ from the others; it only ever holds."""
 
 Mask = npt.NDArray[np.bool_]
+Part = TypeVar("Part", float, npt.NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def hidden_part(arm: Mask, several: Mask, outcome: npt.NDArray[Any], after: npt.
     return max(people, float(after[arm].sum()) / total if total > 0 else 0.0)
 
 
-def diluted_ratio(ratio: float, canary: float, control: float) -> float:
+def diluted_ratio(ratio: float, canary: Part, control: Part) -> Part:
     """What is left of a ratio between the arms when parts of both had the other variant.
 
     A part `canary` of the canary's outcome came about without the feature, a part `control` of the

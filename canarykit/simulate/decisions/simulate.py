@@ -20,8 +20,10 @@ from canarykit.health.decision import Row, Rules, Verdict, first_decision
 from canarykit.health.evidence.over_ramp import AlphaScope, rules_in_scope
 from canarykit.metrics import Guardrail, guardrail_weights
 from canarykit.metrics.guardrail import read_guardrails
+from canarykit.metrics.share import ShareMetric
 from canarykit.plan.given import as_plan
 from canarykit.progress import Progress, watched
+from canarykit.simulate.decisions.logins import read_logins
 from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleRuns
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
@@ -72,6 +74,7 @@ def simulate_decisions(
     progress: Progress = None,
     rates: Rates | None = None,
     delays: Delays | None = None,
+    logins: tuple[float, str] | None = None,
     drift: Sequence[float] | None = None,
     decision: Rules | None = None,
     min_dwell: str | None = None,
@@ -122,6 +125,10 @@ def simulate_decisions(
         (exponential); at once where left out. Its rate is then that of all who ever have it, and an effect is
         what it is at the moment of the event: one that fades or grows does so with the time since the
         exposure. What comes after the stage does not count.
+    logins
+        Share of the people who log in after they saw the flag, which asks an anonymous id before that, and
+        the mean time until then (exponential), such as (0.05, "2h"): they are drawn anew, stay in the arm of
+        their first exposure, and a release is promoted only if it is safe whatever they hide.
     drift
         Factors of all rates by hour since the ramp began (repeated), the same for both arms.
     decision
@@ -177,6 +184,11 @@ def simulate_decisions(
     require_variants(scenario, plan)
     require_labels(rates, chosen, delays)
     require_units(plan, chosen, rates, traffic)
+    known_logins = read_logins(logins)
+    if known_logins is not None and not all(isinstance(item.metric, ShareMetric) for item in chosen):
+        raise PlanError(
+            "logins are simulated for shares of people; leave them out where a guardrail is of values"
+        )
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates, delays) for item in chosen]
@@ -188,6 +200,7 @@ def simulate_decisions(
         (plan.control, plan.canary),
         drift=drift,
         harm_budget=harm_budget,
+        logins=known_logins,
     )
     size = n_runs * sum(len(stage.people) for stage in stages) * len(truths)
     arms = max(len(plan.served(stage.name)) for stage in plan.stages if stage.kind == "percentage")
@@ -212,7 +225,7 @@ def simulate_decisions(
         harmful=any(harm > 1 + 1e-9 for harm in worst),
         beyond_margin=any(harm >= margin - 1e-9 for harm, margin in zip(worst, margins, strict=True)),
         settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
-        notes=not_simulated(scenario, truths),
+        notes=not_simulated(scenario, truths, known_logins is not None),
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from canarykit.errors import PlanError
 from canarykit.health.evidence.settle import stage_margin_ratio
 from canarykit.simulate.decisions.delayed import events_by_look
+from canarykit.simulate.decisions.logins import Arms, Changed, Logins
 from canarykit.simulate.decisions.schedule import HOUR_US, StageLooks
-from canarykit.simulate.decisions.truth import Truth
+from canarykit.simulate.decisions.truth import Ages, Truth
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 
@@ -34,6 +35,8 @@ class StageRates:
     later
         Of each guardrail whose events come later, the shares of the control and of the canary by the look
         before which people came in and the look before which they have it; None where all come at once.
+    changed
+        People who log in and change variant, and what they do after that; None where nobody does.
     """
 
     looks: StageLooks
@@ -41,6 +44,7 @@ class StageRates:
     canary: np.ndarray
     margins: tuple[float, ...]
     later: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
+    changed: Changed | None = None
 
 
 def stage_rates(
@@ -52,6 +56,7 @@ def stage_rates(
     *,
     drift: Sequence[float] | None = None,
     harm_budget: float | None = None,
+    logins: Logins | None = None,
 ) -> tuple[StageRates, ...]:
     """Rates and margins of every stage; `arms` are the names of the control and the canary."""
     found = []
@@ -62,14 +67,26 @@ def stage_rates(
         if drift is not None:
             hours = (stage.times_us - begun) // HOUR_US
             factor = np.asarray(drift, float)[hours % len(drift)]
-        shares: list[list[np.ndarray | None]] = []
-        rates = []
-        for arm in arms:
-            found_of_arm = [_of_arm(truth, factor, scenario, population, stage, arm) for truth in truths]
-            rates.append(np.array([ever for ever, _ in found_of_arm]))
-            shares.append([by_look for _, by_look in found_of_arm])
-        control, canary = rates
-        later = tuple(None if a is None or b is None else (a, b) for a, b in zip(*shares, strict=True))
+        where = (scenario, population, stage.name, stage.times_us)
+        control, canary = (
+            np.array([truth.base * factor * truth.ratios(*where, arm) for truth in truths]) for arm in arms
+        )
+        later: list[tuple[np.ndarray, np.ndarray] | None] = []
+        after: list[Arms | None] = []
+        for g, truth in enumerate(truths):
+            later.append(None)
+            after.append(None)
+            if not truth.delay:
+                continue
+            ages = truth.ages(*where, arms[0]), truth.ages(*where, arms[1])
+            if logins is not None:
+                of_canary, of_control = logins.chances(stage)
+                moved = logins.after(ages[0], of_canary), logins.after(ages[1], of_control)
+                late = [_by_look(truth, factor, stage, each)[0] for each in moved]
+                after[g] = (late[0], late[1])
+                ages = logins.mixed(*ages, of_control), logins.mixed(*ages[::-1], of_canary)
+            (low, control[g]), (high, canary[g]) = (_by_look(truth, factor, stage, each) for each in ages)
+            later[g] = (low, high)
         for truth, low, high, cells in zip(truths, control, canary, later, strict=True):
             good = (low > 0) & (low < 1) & (high >= 0) & (high <= 1)
             if cells is not None:  # a person has one event, before the looks where there are fewer too
@@ -80,32 +97,28 @@ def stage_rates(
                     f"{max(low.max(), high.max()):.3g} in stage {stage.name!r}; expected between 0 and 1"
                 )
         margins = tuple(_margin(truth, following, harm_budget) for truth in truths)
-        found.append(StageRates(stage, control, canary, margins, later))
+        changed = None
+        if logins is not None:
+            edges = np.concatenate([[0.0], stage.hours])
+            moved_people = [logins.changed(edges, chance) for chance in logins.chances(stage)]
+            changed = Changed((moved_people[0], moved_people[1]), tuple(after))
+        found.append(StageRates(stage, control, canary, margins, tuple(later), changed))
     return tuple(found)
 
 
-def _of_arm(
-    truth: Truth,
-    factor: np.ndarray,
-    scenario: Scenario,
-    population: Population,
-    stage: StageLooks,
-    arm: str,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """A guardrail's rates before each look, and where its events come later, when those come."""
-    where = (scenario, population, stage.name, stage.times_us, arm)
-    if not truth.delay:
-        return truth.base * factor * truth.ratios(*where), None
+def _by_look(
+    truth: Truth, factor: np.ndarray, stage: StageLooks, ages: Ages
+) -> tuple[np.ndarray, np.ndarray]:
+    """When an arm's events come, by the look before which people came in, and the share that has it ever."""
     metric = truth.guardrail.metric
-    shares, ever = events_by_look(
+    return events_by_look(
         np.concatenate([[0.0], stage.hours]),
         truth.base * factor,
-        truth.ages(*where),
+        ages,
         truth.delay,
         within=metric.window[1] / 3600,
         by_age=getattr(metric, "by_age", False),
     )
-    return ever, shares
 
 
 def _margin(truth: Truth, following: StageLooks | None, harm_budget: float | None) -> float:

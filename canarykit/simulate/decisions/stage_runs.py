@@ -12,10 +12,12 @@ import numpy as np
 from canarykit.compiler import can_compile
 from canarykit.errors import PlanError
 from canarykit.health.decision import Evidence, Row, Rules, decide, log_thresholds
+from canarykit.health.evidence.doubts import diluted_ratio
 from canarykit.health.evidence.event_evidence import LOST, event_mixtures, standing_safety
 from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
 from canarykit.simulate.decisions.delayed import draw_delayed
+from canarykit.simulate.decisions.logins import Arms, hidden_parts
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
@@ -26,6 +28,8 @@ from canarykit.stats.others.stopping_rules import RIVALS, Counts
 
 __all__ = ["Drawn", "Judge", "draw_stage"]
 
+MARGINS_TRIED = 9
+"""Margins at which safety is looked at where people who changed variant may hide a harm."""
 RARE = 0.02
 """Rates up to which events are drawn from their Poisson limit and take nobody out of those at risk."""
 
@@ -36,7 +40,8 @@ class Drawn:
 
     For a value guardrail, `events_*` hold the sums of its values. `parts` hold the canary's expected part of
     each look's events among the people they are compared with; None where events are so rare that it is the
-    planned share.
+    planned share. `hidden` holds by guardrail what people who changed variant may hide of each arm at each
+    look of the stage; None where nobody changes.
     """
 
     canary: np.ndarray
@@ -44,6 +49,7 @@ class Drawn:
     events_canary: tuple[np.ndarray, ...]
     events_control: tuple[np.ndarray, ...]
     parts: tuple[np.ndarray | None, ...]
+    hidden: tuple[Arms, ...] | None = None
 
     @classmethod
     def join(cls, parts: list[Drawn]) -> Drawn:
@@ -62,6 +68,21 @@ class Drawn:
         """Nothing yet: no column."""
         none = np.zeros((runs, 0), np.int64)
         return cls(none, none, (none,) * guardrails, (none,) * guardrails, (None,) * guardrails)
+
+    def of_runs(self, runs: np.ndarray) -> Drawn:
+        """Some of the runs."""
+
+        def some(counts: np.ndarray) -> np.ndarray:
+            return counts[runs]
+
+        return Drawn(
+            some(self.canary),
+            some(self.control),
+            tuple(map(some, self.events_canary)),
+            tuple(map(some, self.events_control)),
+            tuple(None if part is None else some(part) for part in self.parts),
+            None if self.hidden is None else tuple((some(a), some(b)) for a, b in self.hidden),
+        )
 
     def total(self, last: np.ndarray) -> Drawn:
         """What each run has seen up to and with a look of its own, as one column."""
@@ -124,7 +145,10 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
         common = truth.base > RARE
         parts.append(_parts(draw(f"{place}order"), ours, theirs, canary, control) if common else None)
     ours_all, theirs_all = (tuple(pair[arm] for pair in pairs) for arm in (0, 1))
-    return Drawn(canary, control, ours_all, theirs_all, tuple(parts))
+    hidden = None
+    if rates.changed is not None:
+        hidden = hidden_parts(rates.changed, (canary, control), tuple(pairs), rates.later, draw)
+    return Drawn(canary, control, ours_all, theirs_all, tuple(parts), hidden)
 
 
 def _parts(
@@ -256,7 +280,7 @@ class Judge:
             people = drawn.canary + drawn.control
             watched = self._log_e(SRM_MIXTURE, drawn.canary, people, shares, (min(srm), max(srm)))
             watched = np.maximum.accumulate(watched, axis=-1)
-        return decide(
+        rows = decide(
             Evidence(
                 units_canary=np.cumsum(drawn.canary, axis=-1),
                 units_control=np.cumsum(drawn.control, axis=-1),
@@ -268,6 +292,40 @@ class Judge:
             ),
             self.rules,
         )
+        waiting = rows == Row.SAFE
+        if drawn.hidden is not None and waiting.any():
+            runs = waiting.any(axis=1)
+            harmed = harm[:, runs] >= roll_back
+            waiting[runs] &= ~self._safe_although_hidden(drawn.of_runs(runs), stage, shares, harmed, promote)
+            rows = np.where(waiting, np.int8(Row.GO_ON), rows)
+        return rows
+
+    def _safe_although_hidden(
+        self, drawn: Drawn, stage: StageRates, shares: np.ndarray, harmed: np.ndarray, promote: float
+    ) -> np.ndarray:
+        """Where safety is shown against what is left of each margin, if all who changed variant hide a harm.
+
+        What is left differs by run and look; the evidence is taken at `MARGINS_TRIED` margins and between
+        them in proportion.
+        """
+        assert drawn.hidden is not None
+        safe = np.ones(drawn.canary.shape, bool)
+        for place in range(len(self.truths)):
+            whole = math.log(stage.margins[place])
+            left = np.log(diluted_ratio(stage.margins[place], *drawn.hidden[place])) / whole
+            levels = np.linspace(max(float(left.min()), 1e-3), 1.0, MARGINS_TRIED)
+            paths = []
+            for level in levels:
+                margin = math.exp(whole * level)
+                within, exact = self._mixtures(place, margin)[1], (promote - LOST, math.inf)
+                path = self._share(place, within, drawn, shares, exact)
+                paths.append(standing_safety(path, harmed[place]))
+            step = max(levels[1] - levels[0], 1e-12)
+            at = np.clip((left - levels[0]) / step, 0, MARGINS_TRIED - 1)
+            below = np.minimum(at.astype(np.int64), MARGINS_TRIED - 2)
+            low, high = (np.take_along_axis(np.stack(paths), (below + i)[None], axis=0)[0] for i in (0, 1))
+            safe &= low + (at - below) * (high - low) >= promote
+        return safe
 
     def _mixtures(self, place: int, margin: float) -> tuple[EventMixture, EventMixture]:
         """What harm and safety of a share are measured against, the arms swapped where lower is worse."""

@@ -345,7 +345,7 @@ def _is_waited_for(fault: Fault) -> bool:
     return fault.kind == "late data" and always and fault.share > SEEN_LATE
 
 
-def not_simulated(scenario: Scenario, truths: Sequence[Truth]) -> tuple[Note, ...]:
+def not_simulated(scenario: Scenario, truths: Sequence[Truth], knows_logins: bool) -> tuple[Note, ...]:
     """What a scenario says and simulated counts do not have."""
     at_once = {quantity for truth in truths if not truth.delay for quantity in truth.quantities}
     changing = sum(
@@ -353,6 +353,8 @@ def not_simulated(scenario: Scenario, truths: Sequence[Truth]) -> tuple[Note, ..
         for item in scenario.effects
     )
     kinds = [item.kind for item in scenario.faults if not _is_waited_for(item)]
+    if knows_logins:
+        kinds = [kind for kind in kinds if kind != "flip at login"]
     faults = ", ".join(dict.fromkeys(kinds))
     left_out = (
         Note(
