@@ -87,7 +87,7 @@ def require_fields(made: Any) -> None:
 
 
 def _kinds_of(annotations: Mapping[str, str]) -> dict[str, list[Kind]]:
-    """The kinds that each annotation allows; none where one of them is no plain kind."""
+    """The kinds that each annotation allows; none where one of them is not a plain kind."""
     kinds = {}
     for name, annotation in annotations.items():
         while re.search(r"\[[^][]*\]", annotation):

@@ -104,7 +104,7 @@ def to_utc(value: Any, *, name: str = "time", tz: Any = None) -> pd.Timestamp:
     NaiveTimestampError
         If the value carries no offset and `tz` is not given.
     DataError
-        If the value is no moment, or one that the zone skips or has twice.
+        If the value is not a time, or one that the zone skips or repeats.
 
     Examples
     --------

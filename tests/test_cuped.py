@@ -406,7 +406,7 @@ def test_the_past_is_part_of_the_fingerprint():
         (lambda: metrics.Average("paid", "amount", cuped=14), "cuped is 14"),
         (
             lambda: metrics.Ratio(SPEND, metrics.Total("$pageview")),
-            "cuped='14d' stands in a part of a ratio; give it to the ratio",
+            "cuped='14d' is set on a part of a ratio; set it on the ratio",
         ),
         (
             lambda: metrics.metric_from_dict({"metric": "retention", "event": "paid", "cuped": "14d"}),

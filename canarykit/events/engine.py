@@ -239,7 +239,7 @@ def merges(engine: Engine, mapping: Mapping[str, str]) -> tuple[Identities, list
 
 def stand_ins() -> Note:
     """What an engine says that has no person ids and does not count the events it has."""
-    text = "the events carry no person ids: the distinct id stands in where nothing says who it is"
+    text = "the events carry no person ids: the distinct id is used where nothing says who it is"
     return Note("distinct_id_used", text)
 
 

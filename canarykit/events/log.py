@@ -54,7 +54,7 @@ class EventLog(Shown):
         relation, Spark data frame, ibis table or any other table narwhals reads, which stays where it is.
     event, timestamp, distinct_id, person_id, session_id, properties
         Columns that hold them. Properties are columns of their own, or sit in one column of JSON text
-        (or objects); `session_id` may be a property. Without a person id the distinct id stands in.
+        (or objects); `session_id` may be a property. Without a person id the distinct id is used.
     persons
         One row per distinct id with `person_id`, `distinct_id` and `properties` or a column each. It says
         who each distinct id is now, over the person id that the events carry.

@@ -14,7 +14,7 @@ DROPPED = {
     "no_time": "events without a time that can be read were dropped",
     "no_id": "events without any id were dropped",
 }
-"""Reasons why a row is no event that anything could count, in the order in which they are asked."""
+"""Reasons why a row is not an event that can be counted, in the order in which they are asked."""
 
 UNREADABLE = (
     "events with properties that are not JSON objects, or with a number of hundreds of digits: "

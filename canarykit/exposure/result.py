@@ -89,7 +89,7 @@ class Exposures(Result):
         return tuple(sorted(self.people["variant"].unique()))
 
     def of_stage(self, stage: str) -> pd.DataFrame:
-        """Rows of `by_stage` for one stage; a name that is no stage's is a `PlanError`."""
+        """Rows of `by_stage` for one stage; a name that is not a stage is a `PlanError`."""
         if stage not in self.stages:
             raise PlanError(f"no exposures for stage {stage!r}; {did_you_mean(stage, self.stages)}")
         return self.by_stage[self.by_stage["stage"] == stage].reset_index(drop=True)

@@ -64,7 +64,7 @@ def _hidden(flag: Flag, index: int, people: People | None) -> Iterator[Finding]:
         if people is not None:
             affected = int(people.holds_all(condition, flag).sum())
         if covers:
-            what = f"whoever matches it is already decided by set {before + 1}, which is as wide or wider"
+            what = f"everyone it matches is already decided by set {before + 1}, which is as wide or wider"
             yield Finding(
                 "hidden condition set", "warning", flag.key, f"set {index + 1}", what,
                 f"put it before set {before + 1}, or remove it", affected,

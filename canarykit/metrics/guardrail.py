@@ -40,7 +40,7 @@ class Guardrail(Noun):
         For share metrics it is compared with how often the first event comes among people it has not
         happened to yet, within the same time (a hazard ratio). What is proven of promotions is about
         *shares*: a release of which this many times as many people have the event is promoted with a
-        chance of at most `alpha_promote`. It is no promise about hazards of events that most people have
+        chance of at most `alpha_promote`. It is not a promise about hazards of events that most people have
         at once: those of 1.25 times make 97.6 % of 95 %, a share well within the margin, and such a
         release is usually promoted (`docs/proofs/event_evidence.md`, "A ratio other than 1").
     roll_back_ratio

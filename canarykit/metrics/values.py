@@ -349,7 +349,7 @@ class Ratio(ValueMetric):
             if not isinstance(part, PerPerson):
                 raise PlanError(f"a ratio is built from two Total metrics, not {type(part).__name__}")
             if part.cuped is not None:
-                raise PlanError(f"cuped={part.cuped!r} stands in a part of a ratio; give it to the ratio")
+                raise PlanError(f"cuped={part.cuped!r} is set on a part of a ratio; set it on the ratio")
 
     def unlimited(self) -> Self:
         """The same ratio over whatever time it is given."""

@@ -49,7 +49,7 @@ class Clock:
     zone: str = "UTC"  # name of the team's time zone, for dates without an offset on the server
 
     def __post_init__(self) -> None:
-        self.tzinfo()  # a name that is no zone is said at once
+        self.tzinfo()  # a name that is not a zone is refused at once
 
     def now(self, why: str) -> datetime:
         """The moment, in UTC; a `PlanError` where it was not given."""

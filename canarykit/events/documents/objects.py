@@ -129,7 +129,7 @@ def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.nda
 
 
 def _scalar(text: bytes, seen: dict[bytes, Any]) -> Any:
-    """What a value that is no text is in Python; the few that are seen again and again are read once."""
+    """What a value that is not text is in Python; the few that are seen again and again are read once."""
     if text in seen:
         return seen[text]
     value = read_json(text.decode())

@@ -156,7 +156,7 @@ SUSPECT = (
 
 
 def is_unreadable(suspects: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which suspects hold no object by the rule, or a number of hundreds of digits; a null is no suspect."""
+    """Which suspects hold no object by the rule, or a number of hundreds of digits; no null is one."""
     if suspects.null_count == len(suspects):
         return pa.chunked_array([pa.array([False] * len(suspects), pa.bool_())])
     seen: dict[str, bool] = {}

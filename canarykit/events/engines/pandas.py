@@ -306,7 +306,7 @@ def _floats(rows: Rows, name: str) -> list[Note]:
 
 
 def _stand_ins(engine: FrameEngine, mapping: Mapping[str, str]) -> list[Note]:
-    """How many events have no person id, so that the distinct id stands in."""
+    """How many events have no person id, so that the distinct id is used instead."""
     rows, person, distinct = engine.rows, mapping["person_id"], mapping["distinct_id"]
     missing = np.ones(len(rows), dtype=bool)
     if person in rows:
@@ -317,7 +317,7 @@ def _stand_ins(engine: FrameEngine, mapping: Mapping[str, str]) -> list[Note]:
     count = int(missing.sum())
     if not count:
         return []
-    return [Note("distinct_id_used", "events without a person id: the distinct id stands in", count)]
+    return [Note("distinct_id_used", "events without a person id: the distinct id is used instead", count)]
 
 
 def _kept(column: pa.ChunkedArray, rows: np.ndarray | None) -> pa.ChunkedArray:

@@ -326,7 +326,7 @@ class ParquetEngine(DuckDBEngine):
 
     @property
     def _is_too_long_to_compare(self) -> bool:
-        """Whether the hashes of all uuids are too many to hold, or uuids are no text."""
+        """Whether the hashes of all uuids are too many to hold, or uuids are not text."""
         too_many = 8 * self.groups.n_rows > self.shard_bytes
         return too_many or self.types["uuid"] != "VARCHAR" or self.groups.schema is None
 

@@ -58,7 +58,7 @@ class Arm:
     Parameters
     ----------
     count, total
-        People (or sessions, groups) with the thing, and all; None where the metric is no share.
+        People (or sessions, groups) with the thing, and all; None where the metric is not a share.
     value, low, high
         The metric in its own unit, with an interval where there is one.
     unit

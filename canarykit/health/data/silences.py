@@ -174,7 +174,7 @@ def _level(
     """How busy the day was outside the silence, at most 1.
 
     A day without other hours worth the name is taken as usual only by days of its own kind: the first
-    weekend of a product that nobody uses at weekends is no hole.
+    weekend of a product that nobody uses at weekends is not a gap.
     """
     expected = float(usual[slot[others]].sum())
     if expected <= _SHOWN * float(usual.sum()):

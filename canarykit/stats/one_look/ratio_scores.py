@@ -46,7 +46,7 @@ def risk_ratio(
     -------
     Estimate or None
         Unit "ratio"; infinite when only the canary has the event. None when an arm is empty, or when
-        nobody in either arm had the event: zero over zero is no ratio.
+        nobody in either arm had the event: zero over zero is not a ratio.
 
     Raises
     ------

@@ -259,7 +259,7 @@ class DuckDBEngine(Engine):
             text = f"times without a zone were read as {self.zone or 'UTC'}"
             guesses["naive_times"] = (text, f"{self.sql_columns.local_time(time)} IS NOT NULL")
         if self.identities is None and person in self.types:
-            text = "events without a person id: the distinct id stands in"
+            text = "events without a person id: the distinct id is used instead"
             guesses["distinct_id_used"] = (text, f"{self.sql_columns.id_text(person)} IS NULL")
         return guesses
 
