@@ -185,13 +185,16 @@ def _properties(
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns in pandas' own types, but for whole numbers beside a gap: a float would lose digits."""
-    kept = [
-        name
-        for name in frame.columns
-        if frame[name].isna().any() and pd.api.types.infer_dtype(frame[name], skipna=True) == "integer"
-    ]
-    typed = frame.infer_objects()
-    return typed.assign(**{name: frame[name] for name in kept}) if kept else typed
+    return pd.DataFrame({name: _typed_column(frame[name]) for name in frame.columns}, index=frame.index)
+
+
+def _typed_column(column: pd.Series) -> pd.Series:
+    if column.isna().any() and pd.api.types.infer_dtype(column, skipna=True) == "integer":
+        return column
+    try:
+        return column.infer_objects()
+    except OverflowError:  # pandas 2, of whole numbers beyond the largest float
+        return column
 
 
 def _object(value: Any) -> dict[str, Any] | None:

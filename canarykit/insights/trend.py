@@ -311,7 +311,7 @@ def trend_by_flag(
     variants = sorted(units["variant"].astype(str).unique())
     cohort = Cohort(
         ids=units["person_id"].to_numpy(dtype=object),
-        arm=np.searchsorted(variants, units["variant"].astype(str).to_numpy(dtype=object)).astype(np.int64),
+        arm=units["variant"].astype(str).map({arm: k for k, arm in enumerate(variants)}).to_numpy(np.int64),
         exposed_us=exposed_us,
         edges=grid.edges,
         n_arms=len(variants),

@@ -387,3 +387,21 @@ def test_wrong_bytes_and_half_of_an_emoji_in_ids_and_properties_of_persons_stop_
     assert rows.values.tolist() == [["p\ufffd", "pro"], ["q", "pro"], ["r", "pro\ufffd"]]
     flag = ck.Flag("f", (ck.Condition((ck.PropertyFilter("plan", "pro"),)),))
     assert ck.evaluate_flag(flag, persons)["value"].tolist() == ["true", "true", "false"]
+
+
+def test_naive_times_are_refused_only_where_there_are_any(opened):
+    times = pa.array([], pa.timestamp("ns"))
+    log = opened(
+        {"timestamp": times, "event": pa.array([], pa.string()), "distinct_id": pa.array([], pa.string())}
+    )
+    assert len(log.select(["event"])) == 0
+
+
+def test_keys_of_blanks_and_commas_before_the_end_are_read_alike(opened):
+    documents = ['{" ": "blank", "v": "a"}', '{"v": 1,}', '{"\\t": "tab"}']
+    log = opened({"properties": pa.array(documents)})
+    rows = log.select(["distinct_id", "v", " ", "\t"]).sort_values("distinct_id").astype(object)
+    assert rows.where(rows.notna(), None).values.tolist() == [
+        ["a", "a", "blank", None], ["b", "1", None, None], ["c", None, None, "tab"],
+    ]  # fmt: skip
+    assert set(log.select(["distinct_id"], where={"v": None})["distinct_id"]) == {"c"}

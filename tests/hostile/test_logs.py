@@ -53,8 +53,8 @@ class HostileLog:
         rng = self.rng = random.Random(seed)
         self.flag = hostile(rng).strip() or "f"
         self.values = ["true", "false"] if rng.random() < 0.5 else [hostile(rng) or "v" for _ in range(3)]
-        self.names = [*{hostile(rng) or "a" for _ in range(4)}, "$exception"]
-        self.keys = list({hostile(rng) for _ in range(3)} - {""}) or ["k"]
+        self.names = [*dict.fromkeys(hostile(rng) or "a" for _ in range(4)), "$exception"]
+        self.keys = [key for key in dict.fromkeys(hostile(rng) for _ in range(3)) if key] or ["k"]
         self.people = [
             f"{k}{hostile(rng)}" for k in range(6)
         ]  # nobody lacks an id: engines count those when asked

@@ -23,6 +23,7 @@ from canarykit.events.values import value_text
 __all__ = ["JsonLines"]
 
 _TEXT = pa.string()
+_MARK = "\ufeff"
 _BATCH_LINES = 10_000
 MENDED = "canarykit_mended_lines"
 _NESTED = "canarykit_nested_values"
@@ -158,7 +159,9 @@ def _odd_values(listed: str, keys: Sequence[str]) -> tuple[frozenset[str], pa.Ta
 def _mended(path: str) -> Iterator[dict[str, str | None]]:
     """Objects of the lines that DuckDB does not read."""
     with asking() as connection:
-        for lines in _batches(path):
+        for at, lines in enumerate(_batches(path)):
+            if at == 0 and lines and lines[0].startswith(_MARK) and _reads_marked(connection, path):
+                lines = lines[1:]
             connection.register("lines", pa.table({"line": pa.array(lines, _TEXT)}))
             left = connection.execute(
                 "SELECT line FROM lines WHERE NOT (json_valid(line) AND starts_with(ltrim(line), '{'))"
@@ -167,6 +170,15 @@ def _mended(path: str) -> Iterator[dict[str, str | None]]:
                 found = read_document(line)
                 if found:
                     yield {key: value_text(value) for key, value in found.items()}
+
+
+def _reads_marked(connection: Any, path: str) -> bool:
+    """Whether DuckDB reads the first line of a file behind its byte-order mark itself: some releases do."""
+    first = connection.execute(
+        f"SELECT json IS NOT NULL FROM read_ndjson_objects([{glob_quoted(path)}], ignore_errors = true) "
+        "LIMIT 1"
+    ).fetchall()
+    return first == [(True,)]
 
 
 def _batches(path: str) -> Iterator[list[str]]:

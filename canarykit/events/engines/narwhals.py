@@ -396,7 +396,11 @@ def _check_times(engine: NarwhalsEngine) -> None:
         if kind.time_zone is not None or zone == "UTC":
             return
         if zone is None:
-            raise naive_error(column)
+            if len(
+                _collect(engine.table.filter(~nw.col(column).is_null()).select(column).head(1).to_native())
+            ):
+                raise naive_error(column)
+            return
     if is_bound(engine.native):
         read_times(_collect(engine.table.select(column).to_native()).column(column), column, zone)
 

@@ -25,17 +25,12 @@ def kind_of_type(kind: pa.DataType) -> str:
 
 
 def conflicts_of(schemas: Sequence[pa.Schema]) -> frozenset[str]:
-    """Columns that hold different things in different files, kinds of times apart."""
+    """Columns that hold different things in different files."""
     kinds: dict[str, set[str]] = {}
     for schema in schemas:
         for field in schema:
             kinds.setdefault(field.name, set()).add(kind_of_type(field.type))
-    times = {"moment", "local time"}
-    return frozenset(
-        name
-        for name, found in kinds.items()
-        if len(found - {"nothing"}) > 1 and not found - {"nothing"} <= times
-    )
+    return frozenset(name for name, several in kinds.items() if len(several - {"nothing"}) > 1)
 
 
 def text_sql(name: str, kind: pa.DataType) -> str:

@@ -193,4 +193,4 @@ def changes_section(changes: list[Change], *, who: str) -> Section:
 def _cluster_codes(groups: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """A code per organisation; units without one stand for themselves."""
     names = [f"group {value}" if value is not None else f"unit {k}" for k, value in enumerate(groups)]
-    return np.unique(names, return_inverse=True)[1]
+    return np.unique(np.array(names, dtype=object), return_inverse=True)[1]

@@ -82,5 +82,5 @@ def present_units(
 
 def _first_seen(events: pa.Table) -> pd.DataFrame:
     frame = events.select(["person_id", "timestamp"]).to_pandas()
-    first = frame.groupby("person_id")["timestamp"].min()
+    first = frame.groupby("person_id", observed=True)["timestamp"].min()
     return first.rename("exposed_at").reset_index()

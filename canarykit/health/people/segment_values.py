@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,5 +51,5 @@ def segment_values(
 
 def largest(values: npt.NDArray[Any]) -> list[str]:
     """The most frequent values, at most ten."""
-    names, counts = np.unique(values.astype(str), return_counts=True)
-    return [str(names[k]) for k in np.argsort(-counts, kind="stable")[:MOST_SEGMENTS]]
+    counts = Counter(map(str, values))
+    return sorted(counts, key=lambda value: (-counts[value], value))[:MOST_SEGMENTS]

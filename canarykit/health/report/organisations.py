@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,10 +75,11 @@ def _largest(
     groups: npt.NDArray[Any], inside: npt.NDArray[np.bool_]
 ) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Organisations worth a line of their own, and one line for all the others."""
-    names, counts = np.unique(groups[inside].astype(str), return_counts=True)
-    order = [k for k in np.argsort(-counts, kind="stable") if counts[k] >= SMALLEST][:MOST_ROWS]
-    shown = [(str(names[k]), inside & (groups == names[k])) for k in order]
-    if n := len(names) - len(order):
+    counts = Counter(map(str, groups[inside]))
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    alone = [name for name in names if counts[name] >= SMALLEST][:MOST_ROWS]
+    shown = [(name, inside & (groups == name)) for name in alone]
+    if n := len(names) - len(alone):
         words = f"{n:,} smaller organisation{'s' if n > 1 else ''}"
-        shown.append((words, inside & ~np.isin(groups.astype(str), names[order])))
+        shown.append((words, inside & np.array([group not in alone for group in groups])))
     return shown

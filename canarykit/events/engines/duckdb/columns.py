@@ -81,7 +81,7 @@ class Columns:
         plain = f"regexp_replace(regexp_replace(upper({text}), ' ?(Z|UTC)$', 'Z'), ' ([+-][0-9:]+)$', '\\1')"
         return (
             f"CASE WHEN regexp_matches({text}, {quoted(AWARE, chr(39))}) "
-            f"THEN TRY_CAST({plain} AS TIMESTAMPTZ) ELSE {moment} END"
+            f"THEN TRY_CAST({_with_seconds(plain)} AS TIMESTAMPTZ) ELSE {moment} END"
         )
 
     def local_time(self, column: str, prefix: str = "") -> str:
@@ -125,6 +125,11 @@ def _double_text(number: str) -> str:
     """SQL: a double in its shortest form, whole numbers without `.0`; NaN and infinities are missing."""
     short = f"regexp_replace(regexp_replace({number}::VARCHAR, '\\.0$', ''), '^-0$', '0')"
     return f"CASE WHEN isfinite({number}) THEN {short} END"
+
+
+def _with_seconds(time: str) -> str:
+    """SQL: a time with its seconds, which DuckDB 1 asks for before a zone."""
+    return f"CASE WHEN {time}[17] = ':' THEN {time} ELSE {time}[:16] || ':00' || {time}[17:] END"
 
 
 def carries_zone(kind: str) -> bool:

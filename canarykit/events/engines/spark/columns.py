@@ -23,6 +23,7 @@ _WHOLE = ("bigint", "int", "smallint", "tinyint")
 _BLANKS = r"' \t\r\n'"
 _UNSAID = ("'", "?", "*", "${")
 """What Spark's path language cannot say in a key: such values are read in the worker."""
+_AFTER_THE_END = r"[}]\s*\S|,\s*[}\]]"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def check_times(frame: Any, column: str, columns: Columns) -> tuple[tuple[int, i
 def json_value(document: str | None, path: Sequence[str]) -> str:
     """A value out of a document, by Spark's path language; null where that cannot say the key."""
     for key in path:
-        if any(sign in key for sign in _UNSAID):
+        if _is_unsaid(key):
             return "cast(NULL AS string)"
         document = f"get_json_object({document}, {literal(f'$[{chr(39)}{key}{chr(39)}]')})"
     return str(document)
@@ -158,14 +159,20 @@ def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | N
         f"NOT coalesce({whole} AND json_object_keys({document}) IS NOT NULL, false)",
         f"instr({document}, {literal(chr(92) + 'u')}) > 0",
         f"instr({document}, {literal(chr(39))}) > 0",  # Spark takes it for a quotation mark
-        # Spark stops reading behind the first object: whatever follows a brace is looked at in the worker.
-        f"coalesce({document} RLIKE {literal('[}]' + chr(92) + 's*' + chr(92) + 'S')}, false)",
+        # Spark stops reading behind the first object, and gives nothing where a comma stands before the end:
+        # whatever follows a brace, and such commas, are looked at in the worker.
+        f"coalesce({document} RLIKE {literal(_AFTER_THE_END)}, false)",
     ]
     for path, value in (values or {}).items():
         found.append(f"coalesce({value} RLIKE {literal(UNSURE_VALUE)}, false)")
-        if any(sign in key for key in path for sign in _UNSAID):
+        if any(map(_is_unsaid, path)):
             found.append("true")
     return f"({' OR '.join(found)})"
+
+
+def _is_unsaid(key: str) -> bool:
+    """Whether Spark's path language cannot say a key; it takes blanks alone for none."""
+    return not key.strip() or any(sign in key for sign in _UNSAID)
 
 
 def ticked(name: str) -> str:
