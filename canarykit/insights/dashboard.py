@@ -177,7 +177,7 @@ def dashboard(
     over = {window: whole_or_all(whole, canary, ~canary) for window, whole in over.items()}
     waiting = sum(int((~whole).sum()) for whole in over.values())
     for variant in variants:
-        arm = units["variant"].to_numpy(object) == variant
+        arm = (units["variant"] == variant).to_numpy(bool)
         exposed = [int((entered[arm] < day_end).sum()) for _, day_end in days]
         for i, (what, (_, metric)) in enumerate(metrics.items()):
             first = result.first[i]

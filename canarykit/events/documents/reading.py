@@ -55,6 +55,10 @@ class _Number(str):
     is_json_number = True
 
 
+_LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|(?<![\[{,\s])\s*,(?=\s*[}\]])', re.DOTALL)
+"""A whole text, which is kept, or a comma behind a value with nothing but an end after it."""
+
+
 def read_document(text: str) -> dict[str, Any] | None:
     """The object that a document holds, decoded again where it was encoded twice; None if there is none.
 
@@ -68,7 +72,7 @@ def read_document(text: str) -> dict[str, Any] | None:
     content: Any = text.removeprefix("\ufeff")
     for _ in range(_MOST_LAYERS):
         try:
-            content = _DECODER.decode(content)
+            content = _decoded(_DECODER, content)
         except (ValueError, RecursionError):
             return None
         if not isinstance(content, str) or isinstance(content, _Number):
@@ -214,12 +218,20 @@ def _has_long_number(text: str) -> bool:
     content: Any = text.removeprefix("\ufeff")
     for _ in range(_MOST_LAYERS):
         try:
-            content = decoder.decode(content)
+            content = _decoded(decoder, content)
         except (ValueError, RecursionError):
             return False
         if not isinstance(content, str) or isinstance(content, _Number):
             break
     return long
+
+
+def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
+    """What a text of JSON holds; a comma before the end of an object or a list is passed over."""
+    try:
+        return decoder.decode(text)
+    except ValueError:
+        return decoder.decode(_LAST_COMMA.sub(lambda match: match[1] or "", text))
 
 
 def _whole(digits: str) -> _Number | None:

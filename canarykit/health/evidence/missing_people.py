@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from canarykit.health.decision import Rules, log_thresholds
-from canarykit.health.people.segment_values import MOST_SEGMENTS, UNKNOWN, largest
+from canarykit.health.people.segment_values import MOST_SEGMENTS, UNKNOWN, has_value, largest
 from canarykit.periods import moment
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.one_look.srm import sequential_srm_tilt
@@ -101,7 +101,7 @@ def find_missing(
     for name, values in segments.items():
         for value in largest(values):
             if value != UNKNOWN:
-                follow(name, value, values == value, 1 / MOST_SEGMENTS)
+                follow(name, value, has_value(values, value), 1 / MOST_SEGMENTS)
     days = []
     for k in np.unique(day):
         since = start + pd.Timedelta(days=int(k))

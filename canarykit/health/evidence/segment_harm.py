@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from canarykit.display import format_value
 from canarykit.health.evidence.event_evidence import event_mixtures
-from canarykit.health.people.segment_values import MOST_SEGMENTS, largest
+from canarykit.health.people.segment_values import MOST_SEGMENTS, has_value, largest
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.unit_outcomes import Outcomes
@@ -135,7 +135,7 @@ def segment_tables(
         people = []
         tables: dict[int, list[list[list[int]]]] = {i: [] for i, f in enumerate(found.first) if f is not None}
         for segment in chosen:
-            mask = used & (values == segment)
+            mask = used & has_value(values, segment)
             arms = (mask & found.canary, mask & ~found.canary)
             people.append((int(arms[0].sum()), int(arms[1].sum())))
             for i, rows in tables.items():
@@ -203,7 +203,7 @@ def find_segment_harm(
                 tolerated = [guardrail.tolerated_ratio, *(() if rest is None else (rest,))]
                 if here is not None and not (here < min(tolerated) if lower else here > max(tolerated)):
                     continue
-                sets = risk_sets_of(i, used & (segments[table.name] == segment))
+                sets = risk_sets_of(i, used & has_value(segments[table.name], segment))
                 sets = sets.swapped() if lower else sets
                 log_e = float(mixture.log_e(*sets.counts(mixture.null_ratio)).max(initial=-math.inf))
                 if log_e < math.log(needed):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from canarykit.errors import DataError, did_you_mean
 from canarykit.exposure.compared import whole_or_all
+from canarykit.health.people.segment_values import has_value
 from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.times import to_utc
 
@@ -93,10 +94,10 @@ def of_segment(
                 if values
                 else f"the report has no segments by {name!r}: it was judged without segments="
             )
-        mine = values[name].astype(str) == value
+        mine = has_value(values[name], value)
         if not mine.any():
             raise DataError(
-                f"nobody has {name} {value!r}; {did_you_mean(value, sorted(set(values[name].astype(str))))}"
+                f"nobody has {name} {value!r}; {did_you_mean(value, sorted(set(map(str, values[name]))))}"
             )
         mask &= mine
     return mask

@@ -14,7 +14,7 @@ from canarykit.health.question import Question
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_SEGMENTS", "UNKNOWN", "largest", "segment_values"]
+__all__ = ["MOST_SEGMENTS", "UNKNOWN", "has_value", "largest", "segment_values"]
 
 MOST_SEGMENTS = 10
 UNKNOWN = "unknown"
@@ -47,6 +47,11 @@ def segment_values(
         if any(value is not None for value in by_unit):
             values[name] = np.array([UNKNOWN if value is None else value for value in by_unit], dtype=object)
     return values
+
+
+def has_value(values: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
+    """Who has a value; numpy would forget a NUL at its end."""
+    return values == np.array(value, dtype=object)
 
 
 def largest(values: npt.NDArray[Any]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from canarykit.display import Column, Table
 from canarykit.health.checks.check import Section
+from canarykit.health.people.segment_values import has_value
 from canarykit.health.people.units import first_values
 from canarykit.health.question import Question
 from canarykit.metrics.unit_outcomes import Outcomes
@@ -78,7 +79,7 @@ def _largest(
     counts = Counter(map(str, groups[inside]))
     names = sorted(counts, key=lambda name: (-counts[name], name))
     alone = [name for name in names if counts[name] >= SMALLEST][:MOST_ROWS]
-    shown = [(name, inside & (groups == name)) for name in alone]
+    shown = [(name, inside & has_value(groups, name)) for name in alone]
     if n := len(names) - len(alone):
         words = f"{n:,} smaller organisation{'s' if n > 1 else ''}"
         shown.append((words, inside & np.array([group not in alone for group in groups])))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from canarykit.display import Column, Note, Table, format_value
 from canarykit.health.checks.check import Check, Section, Status
 from canarykit.health.evidence.segment_harm import SegmentHarm, SegmentTable
-from canarykit.health.people.segment_values import largest
+from canarykit.health.people.segment_values import has_value, largest
 from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes
@@ -36,7 +36,8 @@ def where_sections(
             if first is None or guardrail.worse == "lower":
                 continue
             for segment in largest(values[found.canary]):
-                arms = [found.canary & (values == segment), ~found.canary & (values == segment)]
+                mine = has_value(values, segment)
+                arms = [found.canary & mine, ~found.canary & mine]
                 counts = [(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms]
                 shares = [x / n if n else None for x, n in counts]
                 rows.append((guardrail.label, segment, counts[0][0], counts[0][1], shares[0], shares[1]))
