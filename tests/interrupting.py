@@ -74,8 +74,8 @@ def interrupt(call, after):
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(after, send)
-    timer.start()
     try:
+        timer.start()
         call()
         timer.cancel()
         timer.join()
