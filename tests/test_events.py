@@ -330,3 +330,11 @@ def test_a_table_that_is_none_is_refused():
         ck.EventLog(
             pd.DataFrame([["a", "a", NINE, "d"]], columns=["event", "event", "timestamp", "distinct_id"])
         )
+
+
+def test_one_repeat_among_many_uuids_of_one_length_is_found_in_any_chunk():
+    uuids = [f"{number:036d}" for number in range(40_000)]
+    uuids[39_999] = uuids[16_384]
+    rows = {"event": "a", "timestamp": pd.Timestamp("2026-09-07T09:00Z"), "distinct_id": "x", "uuid": uuids}
+    assert len(ck.EventLog(pd.DataFrame(rows))) == 39_999
+    assert len(ck.EventLog(pd.DataFrame(rows | {"uuid": [*uuids[:-1], "other"]}))) == 40_000

@@ -34,6 +34,7 @@ _TEXT = pa.string()
 _OFFSET_LIMIT = 2**31 - 1
 BLANKS = " \t\r\n"
 """What an id may be full of and still be blank."""
+_NOT_BLANK = "!"  # every blank text, and the empty one, stands before it
 
 
 def as_text(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
@@ -163,7 +164,11 @@ def id_text(array: pa.Array | pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if pa.types.is_floating(chunked.type):
         check_float_ids(pc.max(pc.abs(chunked)).as_py(), name, is_short=chunked.type != pa.float64())
     text = as_text(chunked)
-    plain = text if not pa.types.is_dictionary(text.type) else text.cast(_TEXT)
+    coded = pa.types.is_dictionary(text.type)
+    told = (pc.less(part.dictionary if coded else part, _NOT_BLANK) for part in text.chunks)
+    if not any(pc.any(low).as_py() for low in told):
+        return text
+    plain = text.cast(_TEXT) if coded else text
     blank = pc.equal(pc.utf8_trim(plain, BLANKS), "")
     return pc.if_else(blank, pa.scalar(None, _TEXT), plain) if pc.any(blank).as_py() else text
 

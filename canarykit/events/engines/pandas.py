@@ -278,7 +278,10 @@ def _usable(rows: Rows, mapping: Mapping[str, str], times: pa.ChunkedArray) -> t
     """Which rows can be used, and a note for every reason why some cannot."""
     ids = [mapping[name] for name in ("person_id", "distinct_id") if mapping[name] in rows]
     names = as_text(rows.column(mapping["event"]))
-    somebody = np.any([_flags(pc.is_valid(id_text(rows.column(name), name))) for name in ids], axis=0)
+    somebody = np.zeros(len(rows), dtype=bool)
+    for column, name in ((rows.column(name), name) for name in ids):
+        if pa.types.is_floating(column.type) or not somebody.all():  # floats may have to be refused
+            somebody |= _flags(pc.is_valid(id_text(column, name)))
     good = {
         "no_event_name": _flags(pc.is_valid(names)),
         "snapshots": ~_flags(pc.equal(names, "$snapshot")),
