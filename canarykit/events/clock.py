@@ -205,7 +205,7 @@ def clock_changes(zone: str, first: datetime.datetime, last: datetime.datetime) 
     offset = lambda at: int(  # noqa: E731
         datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone(rules).utcoffset().total_seconds()  # type: ignore[union-attr]
     )
-    found, at = [], low - 2 * day
+    changes, at = [], low - 2 * day
     before = offset(at)
     while at < high + 2 * day:
         after = offset(at + day)
@@ -215,9 +215,9 @@ def clock_changes(zone: str, first: datetime.datetime, last: datetime.datetime) 
                 middle = (left + right) // 2
                 left, right = (middle, right) if offset(middle) == before else (left, middle)
             edges = sorted((right + before, right + after))
-            found.append((edges[0] * 1_000_000, edges[1] * 1_000_000))
+            changes.append((edges[0] * 1_000_000, edges[1] * 1_000_000))
         at, before = at + day, after
-    return found
+    return changes
 
 
 def _plain_zone(text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -159,13 +159,13 @@ def finish(table: pa.Table, query: Query, lookups: Lookups) -> pa.Table:
     """Add looked-up properties, apply the filters on them, and keep the columns asked for, in order."""
     for wanted in query.stored():
         if wanted.lookup is not None:
-            found = lookups.find(wanted, table.column(wanted.lookup.by))
-            found = coalesce([found, table.column(wanted.name)]) if wanted.parts else found
+            column = lookups.find(wanted, table.column(wanted.lookup.by))
+            column = coalesce([column, table.column(wanted.name)]) if wanted.parts else column
             position = table.schema.get_field_index(wanted.name)
             if position >= 0:
-                table = table.set_column(position, wanted.name, found)
+                table = table.set_column(position, wanted.name, column)
             else:
-                table = table.append_column(wanted.name, found)
+                table = table.append_column(wanted.name, column)
     for wanted, allowed in query.where:
         if wanted.lookup is not None:
             table = table.filter(matches(table.column(wanted.name), allowed))
@@ -228,13 +228,13 @@ def merges(engine: Engine, mapping: Mapping[str, str]) -> tuple[Identities, list
     rows = [part.to_pandas() for part in parts if part.num_rows]
     if not rows:
         return None, []
-    found, done, refused = merged_ids(pd.concat(rows))
+    merged, done, refused = merged_ids(pd.concat(rows))
     notes = []
     if done:
         notes.append(Note("merged", "distinct ids were joined to a person by $identify or an alias", done))
     if refused:
         notes.append(Note("merge_refused", "merges were refused, as PostHog refuses them", refused))
-    return found, notes
+    return merged, notes
 
 
 def stand_ins() -> Note:

@@ -147,18 +147,18 @@ class Resolver:
         return Field(name, parts, Lookup("person", "person_id", key) if self.has_persons else None)
 
     def _group_property(self, name: str, index: int, key: str) -> Field:
-        found = index in self.group_indexes
-        lookup = Lookup("group", f"$group_{index}", key, index) if found else None
+        is_group = index in self.group_indexes
+        lookup = Lookup("group", f"$group_{index}", key, index) if is_group else None
         parts: tuple[Column | Json, ...]
         parts = (*self._column(name), *self._json(f"group{index}_properties", key))
         return Field(name, parts, lookup)
 
     def _group_key(self, name: str, index: int) -> tuple[Column | Json, ...]:
         names = [group for group, at in self.group_types.items() if at == index]
-        found: list[Column | Json] = list(self._event_property(name))
+        sources: list[Column | Json] = list(self._event_property(name))
         for group in names:
-            found += [*self._json("properties", "$groups", group), *self._json("$groups", group)]
-        return tuple(found)
+            sources += [*self._json("properties", "$groups", group), *self._json("$groups", group)]
+        return tuple(sources)
 
 
 def wanted_values(name: str, value: Any) -> Any:

@@ -200,8 +200,8 @@ def remote_table_format(file: ExportFile, root: str) -> str | None:
 
     folder = file.path.rpartition("/")[0]
     while folder and len(folder) >= len(root.rstrip("/")):
-        if found := _remote_format(file.filesystem, folder, fs):
-            return found
+        if table_format := _remote_format(file.filesystem, folder, fs):
+            return table_format
         folder = folder.rpartition("/")[0]
     return None
 
@@ -235,21 +235,21 @@ def _opened(url: str) -> tuple[Any, str]:
     if scheme in {"az", "abfs", "abfss", "wasb", "wasbs"}:
         return _azure(url)
     if scheme in _BY_ARROW:
-        rest = _escaped(url[len(scheme) :])
-        if _BY_ARROW[scheme] == "gs" and "retry_limit_seconds=" not in rest:
-            rest += f"{'&' if '?' in rest else '?'}retry_limit_seconds={GS_RETRY_SECONDS}"
+        address = _escaped(url[len(scheme) :])
+        if _BY_ARROW[scheme] == "gs" and "retry_limit_seconds=" not in address:
+            address += f"{'&' if '?' in address else '?'}retry_limit_seconds={GS_RETRY_SECONDS}"
         try:
-            return fs.FileSystem.from_uri(_BY_ARROW[scheme] + rest)
+            return fs.FileSystem.from_uri(_BY_ARROW[scheme] + address)
         except (OSError, ValueError) as problem:
             raise ExportFormatError(f"{url!r} cannot be reached: {str(problem).splitlines()[0]}") from problem
     return _by_fsspec(url, scheme)
 
 
-def _escaped(rest: str) -> str:
+def _escaped(address: str) -> str:
     """A path as a URI has to have it, signs of a pattern too; what it names is decoded again by pyarrow."""
-    options = _OPTIONS.search(rest)
-    end = len(rest) if options is None else options.start()
-    return quote(rest[:end], safe="/:@") + rest[end:]
+    options = _OPTIONS.search(address)
+    end = len(address) if options is None else options.start()
+    return quote(address[:end], safe="/:@") + address[end:]
 
 
 def _azure(url: str) -> tuple[Any, str]:

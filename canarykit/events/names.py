@@ -47,8 +47,8 @@ CLOSE_NAME = 0.85
 _OPPOSITES = ("un", "re", "de", "dis", "in", "non")
 
 
-def misspelling_of(name: str, known: Iterable[str]) -> str | None:
-    """The name in `known` that was meant, where `name` looks like a misspelling of it; else None.
+def misspelling_of(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that was meant, where `name` looks like a misspelling of it; else None.
 
     Misspelt are names that differ in case or punctuation alone, and those of which every word is the same
     or close. Numbers must agree ("step 1" is not "step 2"), and a prefix that turns a word round is
@@ -63,7 +63,7 @@ def misspelling_of(name: str, known: Iterable[str]) -> str | None:
     """
     if name in STANDARD_NAMES:
         return None
-    scored = [(_likeness(name, other), other) for other in known]
+    scored = [(_likeness(name, other), other) for other in names]
     best = max(scored, default=(0.0, ""), key=lambda pair: pair[0])
     return best[1] if best[0] > 0 else None
 
@@ -77,15 +77,15 @@ def check_events(log: EventLog, names: Iterable[str | None]) -> tuple[Note, ...]
         For a name that looks like a misspelling of an event the log has.
     """
     asked = dict.fromkeys(name for name in names if name is not None)
-    known = log.event_names() if asked else {}
-    if not known:
+    counts = log.event_names() if asked else {}
+    if not counts:
         return ()
     notes = []
     for name in asked:
-        if name in known:
+        if name in counts:
             continue
-        _refuse_misspelling("the log has no event", name, known)
-        notes.append(Note("never_recorded", f"no event {name!r} was recorded{_nearest(name, known)}"))
+        _refuse_misspelling("the log has no event", name, counts)
+        notes.append(Note("never_recorded", f"no event {name!r} was recorded{_nearest(name, counts)}"))
     return tuple(notes)
 
 
@@ -101,17 +101,17 @@ def check_properties(log: EventLog, names: Iterable[str]) -> tuple[Note, ...]:
     for name in dict.fromkeys(names):
         room, _, short = name.partition(".")
         if room == "person" and short:
-            known = () if log.persons is None else tuple(map(str, log.persons.columns))
-            what, missing = "the persons have no property", bool(known) and short not in known
+            present = () if log.persons is None else tuple(map(str, log.persons.columns))
+            what, missing = "the persons have no property", bool(present) and short not in present
         elif re.fullmatch(r"group\d+", room) and short:
-            known = () if log.groups is None else tuple(map(str, log.groups.columns))
-            what, missing = "the groups have no property", bool(known) and short not in known
+            present = () if log.groups is None else tuple(map(str, log.groups.columns))
+            what, missing = "the groups have no property", bool(present) and short not in present
         else:
-            short, known = name, _event_properties(log)
-            what, missing = "no event has the property", name not in known and not _is_carried(log, name)
+            short, present = name, _event_properties(log)
+            what, missing = "no event has the property", name not in present and not _is_carried(log, name)
         if missing:
-            _refuse_misspelling(what, short, known)
-            notes.append(Note("no_property", f"{what} {short!r}{_nearest(short, known)}"))
+            _refuse_misspelling(what, short, present)
+            notes.append(Note("no_property", f"{what} {short!r}{_nearest(short, present)}"))
     return tuple(notes)
 
 
@@ -125,9 +125,9 @@ def check_flag(log: EventLog, key: str) -> None:
     """
     if not log.event_names():
         return
-    known = flag_keys(log)
-    if key not in known and not _is_carried(log, f"$feature/{key}"):
-        raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, known)}")
+    keys = flag_keys(log)
+    if key not in keys and not _is_carried(log, f"$feature/{key}"):
+        raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, keys)}")
 
 
 def check_variants(planned: Iterable[str], observed: Collection[str]) -> None:
@@ -155,9 +155,9 @@ def check_survey(log: EventLog, survey: str) -> None:
     """
     columns = ["$survey_id", "$survey_name"]
     events = log.select(columns, events=["survey shown", "survey sent", "survey dismissed"])
-    known = {str(value) for column in columns for value in events[column].dropna()}
-    if survey not in known:
-        _refuse_misspelling("no event belongs to the survey", survey, sorted(known))
+    surveys = {str(value) for column in columns for value in events[column].dropna()}
+    if survey not in surveys:
+        _refuse_misspelling("no event belongs to the survey", survey, sorted(surveys))
 
 
 def call_events(log: EventLog) -> list[str]:
@@ -173,16 +173,16 @@ def flag_keys(log: EventLog) -> list[str]:
     return sorted({*map(str, called), *carried})
 
 
-def _refuse_misspelling(what: str, name: str, known: Iterable[str]) -> None:
-    meant = misspelling_of(name, known)
+def _refuse_misspelling(what: str, name: str, names: Iterable[str]) -> None:
+    meant = misspelling_of(name, names)
     if meant is not None:
-        near = get_close_matches(name, list(known), n=8, cutoff=0.3) or [meant]
+        near = get_close_matches(name, list(names), n=8, cutoff=0.3) or [meant]
         listed = list(dict.fromkeys([meant, *near]))
         raise DataError(f"{what} {name!r}; like it there is {listed}. Did you mean {meant!r}?")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f"; the nearest is {near[0]!r}" if near else ""
 
 

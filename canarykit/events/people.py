@@ -35,11 +35,11 @@ def read_persons(rows: Rows) -> tuple[pd.DataFrame, list[Note]]:
     if "distinct_ids" in frame.columns and "distinct_id" not in frame.columns:
         frame = frame.assign(distinct_id=frame["distinct_ids"].map(_listed)).explode("distinct_id")
         frame = frame.reset_index(drop=True)
-    there = [name for name in ("person_id", "distinct_id") if name in frame.columns]
-    if not there:
+    id_columns = [name for name in ("person_id", "distinct_id") if name in frame.columns]
+    if not id_columns:
         raise DataError(f"the persons lack 'person_id' and 'distinct_id'; {_known(frame, 'person_id')}")
     notes: list[Note] = []
-    ids = {name: _id_column(frame, name) for name in there}
+    ids = {name: _id_column(frame, name) for name in id_columns}
     person = ids.get("person_id", ids.get("distinct_id"))
     distinct = ids.get("distinct_id", person)
     assert person is not None
@@ -166,10 +166,10 @@ def _properties(
     """Properties out of a JSON column and out of columns of their own, and of how many rows they are lost."""
     flat = frame[[name for name in frame.columns if name not in skipped]]
     flat = flat.rename(columns=lambda name: str(name).removeprefix("properties."))
-    found = next((name for name in names if name in frame.columns), None)
-    if found is None:
+    column = next((name for name in names if name in frame.columns), None)
+    if column is None:
         return flat, 0
-    documents = frame[found].tolist()
+    documents = frame[column].tolist()
     columns = object_columns(documents, _object)
     if columns is None:
         objects = [_object(value) for value in documents]

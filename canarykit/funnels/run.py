@@ -89,8 +89,8 @@ def finish_run(
 
 def with_exposed(run: FunnelRun, exposed: Exposed) -> FunnelRun:
     """Every exposed variant is a label, those who never entered included."""
-    place = np.array([exposed.labels.index(label) for label in run.labels], dtype=np.int32)
-    value = place[run.value] if len(run.labels) else run.value
+    new_code = np.array([exposed.labels.index(label) for label in run.labels], dtype=np.int32)
+    value = new_code[run.value] if len(run.labels) else run.value
     return replace(
         run,
         labels=exposed.labels,
@@ -146,7 +146,7 @@ def people_run(
     part = subset(feed, chosen)
     detailed = scan_feed(part, query, detail=True, form=form)
     keep = selected(detailed, part, query, select)
-    place = np.cumsum(keep) - 1
+    new_entry = np.cumsum(keep) - 1
     answer, step, rank, event = detailed.matched[keep[detailed.matched[:, 0]]].T
     rows = part.row[event]
     shown = {name: table.column(name).take(pa.array(rows)) for name in PEOPLE_COLUMNS[:-1]}
@@ -164,7 +164,7 @@ def people_run(
         person_ids=table.column("person_id").take(pa.array(first_row)).combine_chunks().cast(pa.string()),
         matched=pa.table(
             {
-                "entry": place[answer],
+                "entry": new_entry[answer],
                 "step": step.astype(np.int8),
                 "rank": rank.astype(np.int8),
                 **{name: column.cast(_plain_type(column.type)) for name, column in shown.items()},

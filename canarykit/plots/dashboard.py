@@ -59,9 +59,9 @@ def plot_shares(board: Dashboard, *, ax: Axes | None = None, kind: str | None = 
     whats = [what for what, one in board.kinds.items() if kind is None or one == kind]
     styles = variant_styles(board.variants)
     width = 0.8 / max(len(board.variants), 1)
-    for place, variant in enumerate(board.variants):
+    for index, variant in enumerate(board.variants):
         by_what = {row[0]: row for row in board.rows if row[1] == variant}
-        at = np.arange(len(whats)) + (place - (len(board.variants) - 1) / 2) * width
+        at = np.arange(len(whats)) + (index - (len(board.variants) - 1) / 2) * width
         shares = np.array([np.nan if by_what[w][4] is None else by_what[w][4] for w in whats], dtype=float)
         low = np.array([np.nan if by_what[w][5] is None else by_what[w][5] for w in whats], dtype=float)
         high = np.array([np.nan if by_what[w][6] is None else by_what[w][6] for w in whats], dtype=float)
@@ -86,13 +86,13 @@ def plot_response(survey: SurveyByFlag, *, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax)
     response = survey.response[survey.response["shown"] > 0]
     styles = variant_styles(list(response["variant"]))
-    for place, row in enumerate(response.to_dict("records")):
+    for index, row in enumerate(response.to_dict("records")):
         style = bar_style(styles[row["variant"]])
-        ax.bar([place], [row["rate"]], 0.6, **style)
+        ax.bar([index], [row["rate"]], 0.6, **style)
         errors = [[row["rate"] - row["low"]], [row["high"] - row["rate"]]]
-        ax.errorbar([place], [row["rate"]], yerr=errors, fmt="none", ecolor=INK, capsize=4)
+        ax.errorbar([index], [row["rate"]], yerr=errors, fmt="none", ecolor=INK, capsize=4)
         words = f"{row['answered']:,} of {row['shown']:,}"
-        ax.text(place, row["high"], words, ha="center", va="bottom", fontsize=9, color=INK)
+        ax.text(index, row["high"], words, ha="center", va="bottom", fontsize=9, color=INK)
     ax.set_xticks(range(len(response)), [variant_label(v) for v in response["variant"]])
     ax.margins(y=0.2)
     percent_axis(ax)

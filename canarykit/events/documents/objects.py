@@ -56,18 +56,18 @@ def object_columns(documents: list[Any], read: Reader) -> tuple[dict[str, np.nda
         if names is None or len({*columns, *names}) * len(documents) > MOST_CELLS:
             return None
         values, places, is_open = _values(stretch, names)
-        for name, column, place in zip(names, values, places, strict=True):
-            there = np.flatnonzero((place >= 0) & ~is_open)
-            if len(there):
-                _column(columns, name, len(documents))[first + there] = column[there]
-                met = first + int(there[0]), int(place[there[0]])
+        for name, column, position in zip(names, values, places, strict=True):
+            rows = np.flatnonzero((position >= 0) & ~is_open)
+            if len(rows):
+                _column(columns, name, len(documents))[first + rows] = column[rows]
+                met = first + int(rows[0]), int(position[rows[0]])
                 first_met[name] = min(first_met.get(name, met), met)
         for row in (first + np.flatnonzero(is_open)).tolist():
             item = read(documents[row])
             lost += item is None
-            for place, (name, value) in enumerate((item or {}).items()):
+            for position, (name, value) in enumerate((item or {}).items()):
                 _column(columns, name, len(documents))[row] = value
-                first_met[name] = min(first_met.get(name, (row, place)), (row, place))
+                first_met[name] = min(first_met.get(name, (row, position)), (row, position))
     return {name: columns[name] for name in sorted(columns, key=first_met.__getitem__)}, lost
 
 
@@ -114,13 +114,13 @@ def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.nda
     values = []
     view = memoryview(data)  # type: ignore[arg-type]
     seen: dict[bytes, Any] = {}
-    for place, size in zip(places, sizes, strict=True):
-        is_text = (place > 0) & (size >= 0) & (data[np.maximum(place, 1) - 1] == _QUOTE)
-        column = texts_at(data, place, np.where(is_text, size, MISSING).astype(np.int32))
+    for position, size in zip(places, sizes, strict=True):
+        is_text = (position > 0) & (size >= 0) & (data[np.maximum(position, 1) - 1] == _QUOTE)
+        column = texts_at(data, position, np.where(is_text, size, MISSING).astype(np.int32))
         values.append(np.array(column.to_pylist(), dtype=object))
-        other = np.flatnonzero((place >= 0) & (size != MISSING) & ~is_text & ~is_open)
+        other = np.flatnonzero((position >= 0) & (size != MISSING) & ~is_text & ~is_open)
         for row, start, many in zip(
-            *(part.tolist() for part in (other, place[other], size[other])), strict=True
+            *(part.tolist() for part in (other, position[other], size[other])), strict=True
         ):
             number = _NUMBER.match(view, start)
             stop = number.end() if number else start + (many if many >= 0 else OPEN - many)

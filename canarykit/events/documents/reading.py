@@ -164,14 +164,14 @@ def is_unreadable(suspects: pa.ChunkedArray) -> pa.ChunkedArray:
     if suspects.null_count == len(suspects):
         return pa.chunked_array([pa.array([False] * len(suspects), pa.bool_())])
     seen: dict[str, bool] = {}
-    found = []
+    parts = []
     for text in suspects.to_pylist():
         if text is not None and text not in seen:
             blank = text.strip() in {"", "null"}
             lost = read_document(text) is None and not _is_valid(text)
             seen[text] = not blank and (lost or _has_long_number(text))
-        found.append(text is not None and seen[text])
-    return pa.chunked_array([pa.array(found, pa.bool_())])
+        parts.append(text is not None and seen[text])
+    return pa.chunked_array([pa.array(parts, pa.bool_())])
 
 
 def pointer(path: Sequence[str]) -> str:
@@ -244,10 +244,10 @@ def _fraction(digits: str) -> _Number | None:
 
 
 def _first_of_each_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    first: dict[str, Any] = {}
     for key, value in pairs:
-        found.setdefault(key, value)
-    return found
+        first.setdefault(key, value)
+    return first
 
 
 _DECODER = json.JSONDecoder(

@@ -66,7 +66,7 @@ def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[p
         return reading.json_values(text, paths)
     stretches = _stretches(text)
     pieces = list(ahead(lambda number: _scanned(stretches[number], paths).values, len(stretches), None))
-    return [pa.chunked_array([piece[place] for piece in pieces], _TEXT) for place in range(len(paths))]
+    return [pa.chunked_array([piece[path] for piece in pieces], _TEXT) for path in range(len(paths))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def scan_documents(
     for stretch in _stretches(text):
         pieces.append(_scanned(stretch, paths, counted[at : at + len(stretch)]))
         at += len(stretch)
-    columns = [[piece.values[place] for piece in pieces] for place in range(len(paths))]
+    columns = [[piece.values[path] for piece in pieces] for path in range(len(paths))]
     return Scanned(
         [pa.concat_arrays(column) if column else pa.array([], _TEXT) for column in columns],
         frozenset().union(*(piece.names for piece in pieces)),
@@ -201,14 +201,16 @@ def _told(
 ) -> tuple[frozenset[str], int]:
     """The keys of a stretch, and how many of its documents hold no object, of those that count."""
     many, is_full = int(names[-1, 0]), bool(names[-1, 1])
-    found = {bytes(data[start:stop]).decode("utf-8", "replace") for start, stop in names[:many, :2].tolist()}
+    names_seen = {
+        bytes(data[start:stop]).decode("utf-8", "replace") for start, stop in names[:many, :2].tolist()
+    }
     if is_full:
-        found = set(reading.document_keys(pa.chunked_array([documents.filter(pa.array(counts))])))
+        names_seen = set(reading.document_keys(pa.chunked_array([documents.filter(pa.array(counts))])))
     if not outside.any():
-        return frozenset(found), 0
+        return frozenset(names_seen), 0
     odd = pa.chunked_array([documents.filter(pa.array(outside))]).cast(_TEXT)
     lost = int(pc.sum(reading.is_unreadable(odd)).as_py() or 0)
-    return frozenset(found | set(reading.document_keys(odd))), lost
+    return frozenset(names_seen | set(reading.document_keys(odd))), lost
 
 
 def texts_at(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> pa.Array:

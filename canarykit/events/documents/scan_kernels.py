@@ -88,10 +88,10 @@ def wanted_key(data, start, stop, keys, key_starts, slots):
     while key >= 0:
         first = key_starts[key]
         if key_starts[key + 1] - first == stop - start:
-            place = 0
-            while place < stop - start and data[start + place] == keys[first + place]:
-                place += 1
-            if place == stop - start:
+            at = 0
+            while at < stop - start and data[start + at] == keys[first + at]:
+                at += 1
+            if at == stop - start:
                 return key
         key = slots[64 + key]
     return -1
@@ -109,14 +109,14 @@ def note_name(data, start, stop, names, name_slots):
         slot = (slot * 31 + data[place]) & 0xFFFFFFFF
     slot = (slot ^ (slot >> 15)) & (NAME_SLOTS - 1)
     while name_slots[slot] >= 0:
-        known = name_slots[slot]
-        first = names[known, 0]
-        if names[known, 1] - first == size:
+        written = name_slots[slot]
+        first = names[written, 0]
+        if names[written, 1] - first == size:
             place = 0
             while place < size and data[first + place] == data[start + place]:
                 place += 1
             if place == size:
-                return known
+                return written
         slot = (slot + 1) & (NAME_SLOTS - 1)
     many = names[MOST_NAMES, 0]
     if many == MOST_NAMES:
@@ -151,10 +151,10 @@ def next_name(data, address, start, stop, before, names, name_slots, follows):
 def same_bytes(data, address, one, other, size):
     """Whether so many bytes at two positions are the same."""
     if max(one, other) + size + PIECE > data.size:
-        place = 0
-        while place < size and data[one + place] == data[other + place]:
-            place += 1
-        return place == size
+        offset = 0
+        while offset < size and data[one + offset] == data[other + offset]:
+            offset += 1
+        return offset == size
     one, other = address + one, address + other
     while size > PIECE:
         if same_sixteen(one, other) != 0xFFFF:

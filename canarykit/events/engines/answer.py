@@ -31,7 +31,7 @@ def answer(
     complete: bool = False,
     identities: tuple[pa.Array, pa.Array] | None = None,
     distinct_id: str = "distinct_id",
-    found: Mapping[Json, pa.ChunkedArray] | None = None,
+    extracted: Mapping[Json, pa.ChunkedArray] | None = None,
     zone: str | None = None,
     person: pa.ChunkedArray | None = None,
 ) -> pa.Table:
@@ -59,7 +59,7 @@ def answer(
         Who every event belongs to, where that is known already.
     """
     rows = len(next(iter(columns.values())))
-    found = dict(found or {})
+    extracted = dict(extracted or {})
     asked = any(field.is_person for field in query.stored())
     if person is None and not complete:
         texts = [id_text(columns[name], name) for name in ids]
@@ -68,11 +68,11 @@ def answer(
         person = coalesce(texts)
         if person.null_count:
             kept = pc.is_valid(person)
-            columns, found = _filtered(columns, kept), _filtered(found, kept)
+            columns, extracted = _filtered(columns, kept), _filtered(extracted, kept)
             person, rows = person.filter(kept), pc.sum(kept).as_py()
     elif person is None and asked:
         person = columns[ids[0]]
-    found |= taken(query, columns, found)
+    extracted |= taken(query, columns, extracted)
     values: dict[str, pa.ChunkedArray] = {}
     for field in query.stored():
         if field.is_person:
@@ -83,7 +83,7 @@ def answer(
             column = field.parts[0].name  # type: ignore[union-attr]
             values[field.name] = utc_time(columns[column], column, zone)
         else:
-            values[field.name] = _text(field, columns, found, rows, field.name in query.native)
+            values[field.name] = _text(field, columns, extracted, rows, field.name in query.native)
     for field, allowed in query.where:
         if field.lookup is None:
             values = _filtered(values, matches(values[field.name], allowed))
@@ -104,13 +104,13 @@ def utc_time(column: pa.ChunkedArray, name: str, zone: str | None) -> pa.Chunked
 
 
 def taken(
-    query: Query, columns: Columns, found: Mapping[Json, pa.ChunkedArray]
+    query: Query, columns: Columns, extracted: Mapping[Json, pa.ChunkedArray]
 ) -> dict[Json, pa.ChunkedArray]:
-    """Values out of JSON text, each column parsed once; those that are `found` already stay."""
+    """Values out of JSON text, each column parsed once; those that are `extracted` already stay."""
     wanted = dict.fromkeys(
-        part for f in query.stored() for part in f.parts if isinstance(part, Json) and part not in found
+        part for f in query.stored() for part in f.parts if isinstance(part, Json) and part not in extracted
     )
-    values: dict[Json, pa.ChunkedArray] = dict(found)
+    values: dict[Json, pa.ChunkedArray] = dict(extracted)
     for column in dict.fromkeys(part.column for part in wanted):
         parts = [part for part in wanted if part.column == column]
         texts = json_values(as_json_text(columns[column]), [part.path for part in parts])
@@ -119,14 +119,14 @@ def taken(
 
 
 def _text(
-    field: Field, columns: Columns, found: Mapping[Json, pa.ChunkedArray], rows: int, native: bool
+    field: Field, columns: Columns, extracted: Mapping[Json, pa.ChunkedArray], rows: int, native: bool
 ) -> pa.ChunkedArray:
     if native and len(field.parts) == 1 and isinstance(field.parts[0], Column):
         return columns[field.parts[0].name]
     texts = []
     for part in field.parts:
         if isinstance(part, Json):
-            texts.append(id_text(found[part], field.name) if field.name in IDS else found[part])
+            texts.append(id_text(extracted[part], field.name) if field.name in IDS else extracted[part])
         else:
             stored = columns[part.name]
             texts.append(id_text(stored, part.name) if field.name in IDS else as_text(stored))

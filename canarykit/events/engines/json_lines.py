@@ -139,7 +139,7 @@ def _odd_values(listed: str, keys: Sequence[str]) -> tuple[frozenset[str], pa.Ta
             f"SELECT DISTINCT json_type(json, [{pointers}]) FROM {objects} WHERE json_type(json) = 'OBJECT'"
         ).fetchall()
         of_key = {key: {kind[at] for (kind,) in kinds} for at, key in enumerate(asked)}
-        found: dict[str, str | None] = {}
+        odd: dict[str, str | None] = {}
         nested_keys = set()
         for key in (key for key, listed_kinds in of_key.items() if listed_kinds.intersection(_CONTAINERS)):
             value = f"json_extract(json, {quoted(pointer([key]), chr(39))})::VARCHAR"
@@ -149,9 +149,9 @@ def _odd_values(listed: str, keys: Sequence[str]) -> tuple[frozenset[str], pa.Ta
                 f"WHERE left({value}, 1) IN ('[', '{{') AND regexp_matches({value}, {pattern})"
             ).fetchall()
             for (text,) in stored:
-                found[text] = value_text((read_document(f'{{"value":{text}}}') or {}).get("value"))
+                odd[text] = value_text((read_document(f'{{"value":{text}}}') or {}).get("value"))
                 nested_keys.add(key)
-    nested = pa.table({"stored": pa.array(list(found), _TEXT), "text": pa.array(list(found.values()), _TEXT)})
+    nested = pa.table({"stored": pa.array(list(odd), _TEXT), "text": pa.array(list(odd.values()), _TEXT)})
     numeric = frozenset(key for key, listed_kinds in of_key.items() if "DOUBLE" in listed_kinds)
     return numeric, nested if nested_keys else None, frozenset(nested_keys)
 
@@ -167,9 +167,9 @@ def _mended(path: str) -> Iterator[dict[str, str | None]]:
                 "SELECT line FROM lines WHERE NOT (json_valid(line) AND starts_with(ltrim(line), '{'))"
             ).fetchall()
             for (line,) in left:
-                found = read_document(line)
-                if found:
-                    yield {key: value_text(value) for key, value in found.items()}
+                document = read_document(line)
+                if document:
+                    yield {key: value_text(value) for key, value in document.items()}
 
 
 def _reads_marked(connection: Any, path: str) -> bool:
@@ -183,14 +183,14 @@ def _reads_marked(connection: Any, path: str) -> bool:
 
 def _batches(path: str) -> Iterator[list[str]]:
     """Lines of a file, whatever packs it; wrong bytes become U+FFFD."""
-    rest = b""
+    unfinished = b""
     with pa.input_stream(path, compression="detect") as stream:
         while block := stream.read(1 << 24):
-            *lines, rest = (rest + block).split(b"\n")
+            *lines, unfinished = (unfinished + block).split(b"\n")
             for at in range(0, len(lines), _BATCH_LINES):
                 yield [_line(line) for line in lines[at : at + _BATCH_LINES] if line.strip()]
-    if rest.strip():
-        yield [_line(rest)]
+    if unfinished.strip():
+        yield [_line(unfinished)]
 
 
 def _line(content: bytes) -> str:

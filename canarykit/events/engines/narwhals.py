@@ -119,8 +119,8 @@ class NarwhalsEngine(Engine):
             ends = utc_time(_collect(usable.select(time).to_native()).column(time), time, self.zone)
         else:
             low, high = (getattr(nw.col(time), name)().alias(name) for name in ("min", "max"))
-            found = _collect(usable.select(low, high).to_native())
-            both = pa.chunked_array([*found.column("min").chunks, *found.column("max").chunks])
+            bounds = _collect(usable.select(low, high).to_native())
+            both = pa.chunked_array([*bounds.column("min").chunks, *bounds.column("max").chunks])
             ends = utc_time(both, time, self.zone)
         times = ends.drop_null().to_pandas()
         if not len(times):
@@ -133,8 +133,8 @@ class NarwhalsEngine(Engine):
         name = self.mapping["properties"]
         if name not in self.schema:
             return ()
-        found = _collect(self.table.filter(*self._usable()).select(name).to_native()).column(name)
-        return document_keys(as_json_text(found))
+        documents = _collect(self.table.filter(*self._usable()).select(name).to_native()).column(name)
+        return document_keys(as_json_text(documents))
 
     def lost(self) -> list[Note]:
         """Rows without a name, a time or an id: only those that may lack one are fetched."""
@@ -183,9 +183,9 @@ class NarwhalsEngine(Engine):
     def _documents(self, name: str) -> pa.ChunkedArray:
         """Documents of usable events: where the table can tell, those alone that may hold no object."""
         if self._has_moments and not self._repeated and is_ibis(self.native):
-            found = suspects(self._usable_native(), name)
-            if found is not None:
-                return as_json_text(_collect(found).column(name))
+            suspicious = suspects(self._usable_native(), name)
+            if suspicious is not None:
+                return as_json_text(_collect(suspicious).column(name))
         field = Field(name, (Column(name),))
         (table,) = self.batches(Query((field,), None, None, None, (), field))
         return table.column(name)
@@ -206,8 +206,8 @@ class NarwhalsEngine(Engine):
             return ()
         texts = self.table.filter(*self._usable()).select(nw.col("uuid").cast(nw.String))
         twice = texts.group_by("uuid").agg(nw.len().alias("n")).filter(nw.col("n") > 1)
-        found = id_text(_collect(twice.to_native()).column("uuid"), "uuid")
-        return tuple(found.drop_null().to_pylist())
+        uuids = id_text(_collect(twice.to_native()).column("uuid"), "uuid")
+        return tuple(uuids.drop_null().to_pylist())
 
     @cached_property
     def _n_repeats(self) -> int:
@@ -259,24 +259,26 @@ class NarwhalsEngine(Engine):
     ) -> pa.Table:
         """The fields of the question from what was collected."""
         columns = {name: rows.column(name) for name in rows.column_names}
-        found = {part: columns.pop(name) for part, name in places.items()}
+        extracted = {part: columns.pop(name) for part, name in places.items()}
         for column, name in odd.items():
             parts = [part for part in places if part.column == column]
-            texts = patched([as_text(found[p]) for p in parts], columns.pop(name), [p.path for p in parts])
-            found |= zip(parts, texts, strict=True)
+            texts = patched(
+                [as_text(extracted[p]) for p in parts], columns.pop(name), [p.path for p in parts]
+            )
+            extracted |= zip(parts, texts, strict=True)
         time = self.mapping["timestamp"]
         columns[time] = utc_time(columns[time], time, self.zone)
         kept = _inside(columns[time].cast(pa.int64()), query)
         if kept is not None:
             columns = {name: column.filter(kept) for name, column in columns.items()}
-            found = {part: column.filter(kept) for part, column in found.items()}
+            extracted = {part: column.filter(kept) for part, column in extracted.items()}
         return answer(
             query,
             columns,
             ids=self._id_columns(),
             identities=self.identities,
             distinct_id=self.mapping["distinct_id"],
-            found=found,
+            extracted=extracted,
             zone=self.zone,
         )
 
@@ -307,7 +309,7 @@ class NarwhalsEngine(Engine):
         if parts:
             narrowed = take_json(narrowed, parts, tuple(columns), dialect, odd)
             inside = [(field.parts, allowed) for field, allowed in query.where if not field.lookup]
-            single = [(found[0], allowed) for found, allowed in inside if len(found) == 1]
+            single = [(names[0], allowed) for names, allowed in inside if len(names) == 1]
             wanted = [(parts[p], odd[p.column], allowed) for p, allowed in single if isinstance(p, Json)]
             narrowed = keep_matching(narrowed, wanted)
         return narrowed, parts, odd
@@ -326,15 +328,15 @@ class NarwhalsEngine(Engine):
         """Whether a row names anybody."""
         import narwhals as nw
 
-        found = None
+        anyone = None
         for name in self._id_columns():
-            there = ~nw.col(name).is_null()
+            has_id = ~nw.col(name).is_null()
             if self.schema[name] == nw.String:
-                there = there & (nw.col(name).str.strip_chars() != "")
+                has_id = has_id & (nw.col(name).str.strip_chars() != "")
             elif self.schema[name].is_float():
-                there = there & ~nw.col(name).is_nan()
-            found = there if found is None else found | there
-        return found
+                has_id = has_id & ~nw.col(name).is_nan()
+            anyone = has_id if anyone is None else anyone | has_id
+        return anyone
 
     def _conditions(self, query: Query) -> list[Any]:
         import narwhals as nw

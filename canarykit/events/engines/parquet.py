@@ -254,10 +254,10 @@ class ParquetEngine(DuckDBEngine):
         """First and last time, from narrow columns or as DuckDB tells."""
         if not (self._narrow and self._is_narrow()):
             return super().time_range()
-        found = self._narrow.time_range()
-        if found is None:
+        bounds = self._narrow.time_range()
+        if bounds is None:
             return None, None
-        return tuple(pd.Timestamp(at, unit="us", tz="UTC").as_unit("us") for at in found)  # type: ignore[return-value]
+        return tuple(pd.Timestamp(at, unit="us", tz="UTC").as_unit("us") for at in bounds)  # type: ignore[return-value]
 
     def expect(self, queries: Sequence[Query]) -> None:
         """Say which questions come soon, so that one reading of the documents serves all of them."""

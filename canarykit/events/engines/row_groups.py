@@ -138,12 +138,12 @@ class RowGroups:
     def _check_shape(self, needed: set[str]) -> None:
         """Refuse files of another kind among the events, as reading them would."""
         for file, schema, footer in zip(self.files, self.schemas, self.metadata, strict=True):
-            there = {*schema.names, *hive_columns(file.path)}
-            if footer.num_rows and len(self.files) > 1 and not needed <= there:
-                lacking = min(needed - there)
+            present = {*schema.names, *hive_columns(file.path)}
+            if footer.num_rows and len(self.files) > 1 and not needed <= present:
+                lacking = min(needed - present)
                 raise ExportFormatError(
                     f"{file.name} lacks {lacking!r}, which every file of events has; "
-                    f"{did_you_mean(lacking, there)}"
+                    f"{did_you_mean(lacking, present)}"
                 )
 
     def plan(self, query: Query, mapping: Mapping[str, str], zone: str | None) -> PlainPlan | None:
@@ -270,7 +270,7 @@ class RowGroups:
         return counts is not None and not any(counts)
 
     def _statistics(self, name: str, what: str) -> list[Any] | None:
-        found = []
+        bounds = []
         for footer in self.metadata:
             position = footer.schema.to_arrow_schema().get_field_index(name)
             for group in range(footer.num_row_groups):
@@ -280,8 +280,8 @@ class RowGroups:
                     return None
                 if what in {"min", "max"} and not statistics.has_min_max:
                     return None
-                found.append(getattr(statistics, what))
-        return found
+                bounds.append(getattr(statistics, what))
+        return bounds
 
     def _may_match(self, row_group: Any, plan: PlainPlan) -> bool:
         """Whether the times of a row group reach into the window."""

@@ -128,8 +128,10 @@ def rows_of(source: Any) -> Rows:
         "fetch_arrow_table",
     ):
         if callable(getattr(source, convert, None)):
-            found = getattr(source, convert)()
-            return rows_of(found) if not isinstance(found, type(source)) else Rows(pa.table(found))
+            converted = getattr(source, convert)()
+            return (
+                rows_of(converted) if not isinstance(converted, type(source)) else Rows(pa.table(converted))
+            )
     if hasattr(source, "__arrow_c_stream__"):
         return Rows(pa.table(source))
     for convert in ("to_pandas", "df", "toPandas", "execute", "compute"):

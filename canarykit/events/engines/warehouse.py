@@ -126,14 +126,14 @@ def take_json(
     """
     import ibis
 
-    known = dialect or _dialect(table) or ""
-    function = _FUNCTIONS[known]
+    dialect_name = dialect or _dialect(table) or ""
+    function = _FUNCTIONS[dialect_name]
     taken = {}
     for part, name in parts.items():
         document = table[part.column]
         keys = function.say(part.path)
         value = _builtin(function.name[_kind(document.type())], document.type(), len(keys))(document, *keys)
-        value = _bare_text(value, document, keys, known)
+        value = _bare_text(value, document, keys, dialect_name)
         if function.valid is not None and document.type().is_string():
             valid = _builtin(function.valid, document.type(), 0, "int")(document) == 1
             value = ibis.ifelse(valid, value, ibis.null("string"))
@@ -144,8 +144,8 @@ def take_json(
         for part, value_name in parts.items():
             if part.column == column:
                 value = taken[value_name]
-                there = text.contains(part.path[-1]) | text.contains("\\")
-                unsure |= (value.isnull() & there) | _is_unsure(value, known)
+                may_hold = text.contains(part.path[-1]) | text.contains("\\")
+                unsure |= (value.isnull() & may_hold) | _is_unsure(value, dialect_name)
         taken[name] = ibis.ifelse(unsure.fill_null(True), text, ibis.null("string"))
     return table.select(*columns, **taken)
 
@@ -189,20 +189,20 @@ def _kind(kind: Any) -> str:
     return "string" if kind.is_string() else "other"
 
 
-def _is_unsure(value: Any, known: str) -> Any:
+def _is_unsure(value: Any, dialect: str) -> Any:
     """Whether a value may be spelled otherwise in its document; without patterns by its first sign."""
-    if known == "mssql":
+    if dialect == "mssql":
         return value.left(1).isin([*'0123456789-[{"NnIi'])
     return value.re_search(UNSURE_VALUE)
 
 
-def _bare_text(value: Any, document: Any, keys: Sequence[str], known: str) -> Any:
+def _bare_text(value: Any, document: Any, keys: Sequence[str], dialect: str) -> Any:
     """A value as bare text, where the function gives it as JSON; a null is nothing."""
     import ibis
 
-    if known == "mysql":
+    if dialect == "mysql":
         return _builtin("JSON_UNQUOTE", value.type(), 0)(value).nullif("null")
-    if known == "clickhouse":
+    if dialect == "clickhouse":
         text = _builtin("JSONExtractString", document.type(), len(keys))(document, *keys)
         return ibis.ifelse(value.startswith('"'), text, value.nullif("").nullif("null"))
     return value

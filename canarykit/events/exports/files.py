@@ -40,8 +40,8 @@ def find_files(source: Any) -> list[ExportFile]:
     table that keeps a log of its own are refused: among them are rows that the table has deleted.
     """
     listed = list(source) if isinstance(source, list | tuple) else [source]
-    found = [file for item in listed for file in _files_of(item)]
-    files = [file for file in found if not file.name.endswith("_manifest.json")]
+    all_files = [file for item in listed for file in _files_of(item)]
+    files = [file for file in all_files if not file.name.endswith("_manifest.json")]
     if not files:
         raise ExportFormatError(f"no export files in {', '.join(map(str, listed))!r}")
     return files

@@ -96,8 +96,8 @@ def read_posthog(
     notes = [note for read in reads for note in read.notes]
     parts = [_named(read.rows) for read in reads]
     kinds = {read.kind for read in reads}
-    found = format or _format_of(parts, kinds)
-    zone = tz or ("UTC" if found in _SAYS_UTC else None)
+    file_format = format or _format_of(parts, kinds)
+    zone = tz or ("UTC" if file_format in _SAYS_UTC else None)
     _check_parts(reads, parts, zone)
     parts = [
         _lower_booleans(part) if read.kind == "csv" else part for read, part in zip(reads, parts, strict=True)

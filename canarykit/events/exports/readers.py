@@ -71,8 +71,8 @@ def rows_of_answer(data: Any, name: str) -> tuple[Rows, list[Note]]:
     """An answer of the query API or the older events API as rows."""
     listed = data.get("results") if isinstance(data, dict) else data
     if not isinstance(listed, list):
-        there = sorted(data)[:20] if isinstance(data, dict) else type(data).__name__
-        raise ExportFormatError(f"{name} has no list of results; it has {there}")
+        content = sorted(data)[:20] if isinstance(data, dict) else type(data).__name__
+        raise ExportFormatError(f"{name} has no list of results; it has {content}")
     notes = []
     if isinstance(data, dict) and (data.get("hasMore") or data.get("next")):
         notes.append(Note("more_pages", f"{name} is one page of several: the answer says there is more"))
@@ -217,8 +217,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(person, dict):
         return row
     kept = {key: value for key, value in row.items() if key not in {"person", *_UNUSED}}
-    found = next((person[key] for key in ("uuid", "id") if person.get(key) is not None), None)
-    return {"person_id": found, "person_properties": person.get("properties"), **kept}
+    identifier = next((person[key] for key in ("uuid", "id") if person.get(key) is not None), None)
+    return {"person_id": identifier, "person_properties": person.get("properties"), **kept}
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -101,9 +101,9 @@ def is_usable(columns: Mapping[Part, pa.Array], layout: Layout) -> np.ndarray:
     event = _one_array(as_text(columns[Column(layout.event)]))
     usable = _flags(pc.is_valid(event))
     if pa.types.is_dictionary(event.type):
-        known = event.dictionary.to_pylist()
-        if "$snapshot" in known:
-            usable &= pc.fill_null(event.indices, -1).to_numpy() != known.index("$snapshot")
+        names = event.dictionary.to_pylist()
+        if "$snapshot" in names:
+            usable &= pc.fill_null(event.indices, -1).to_numpy() != names.index("$snapshot")
     else:
         usable &= _flags(pc.fill_null(pc.not_equal(event, "$snapshot"), False))
     usable &= _flags(pc.is_valid(columns[Column(layout.time)]))

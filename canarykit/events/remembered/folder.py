@@ -67,12 +67,12 @@ class CacheFolder:
             return []
         if shelf not in self._listings:
             self._listings[shelf] = _listed(shelf)
-        found = []
+        parts = []
         for name in self._listings[shelf].get(group, ()):
             taken = _read(shelf / name)
             if taken is not None:
-                found.append(taken)
-        return found
+                parts.append(taken)
+        return parts
 
     def keep(self, file: ExportFile, seen: Fingerprint | None, group: int, taken: Taken) -> Taken:
         """Write columns down; they come back from disk, so that memory is free, or as they are."""
@@ -200,13 +200,13 @@ def _is_still(file: ExportFile, seen: Fingerprint | None) -> bool:
 
 def _listed(shelf: Path) -> Mapping[int, tuple[str, ...]]:
     """Names of what is kept of a file, by row group."""
-    found: dict[int, list[str]] = {}
+    by_number: dict[int, list[str]] = {}
     with suppress(OSError):
         for name in sorted(os.listdir(shelf)):
             number = name.partition("-")[0]
             if name.endswith(".arrow") and number.isdigit():
-                found.setdefault(int(number), []).append(name)
-    return {group: tuple(names) for group, names in found.items()}
+                by_number.setdefault(int(number), []).append(name)
+    return {group: tuple(names) for group, names in by_number.items()}
 
 
 @cache
@@ -233,12 +233,12 @@ def _footer(file: ExportFile) -> str:
 
 def _write(path: Path, taken: Taken) -> None:
     """Write columns as an Arrow stream, behind the head."""
-    told: dict[str, str] = {}
+    facts: dict[str, str] = {}
     if taken.facts is not None:
-        told = {"facts": json.dumps([taken.facts.names, taken.facts.n_unreadable])}
+        facts = {"facts": json.dumps([taken.facts.names, taken.facts.n_unreadable])}
     names = [part_name(part) for part in taken.columns]
     batch = pa.record_batch(list(taken.columns.values()), names=names)
-    _write_batch(path, batch.replace_schema_metadata(told or None))
+    _write_batch(path, batch.replace_schema_metadata(facts or None))
 
 
 def _write_batch(path: Path, batch: pa.RecordBatch) -> None:
@@ -260,10 +260,10 @@ def _read(path: Path, *, checked: bool = True) -> Taken | None:
         columns = {part_of(name): batch.column(at) for at, name in enumerate(batch.schema.names)}
     except ValueError:
         return None
-    told = (batch.schema.metadata or {}).get(b"facts")
-    if told is None:
+    facts = (batch.schema.metadata or {}).get(b"facts")
+    if facts is None:
         return Taken(columns)
-    names, n_unreadable = json.loads(told)
+    names, n_unreadable = json.loads(facts)
     return Taken(columns, Facts(tuple(names), n_unreadable))
 
 

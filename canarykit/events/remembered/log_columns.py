@@ -105,20 +105,20 @@ class LogColumns:
 
     def facts(self) -> list[Facts]:
         """What the documents of every row group tell."""
-        found: dict[int, Facts] = {}
+        by_block: dict[int, Facts] = {}
         for numbers in self._stretches(range(len(self.blocks))):
             with self._one_at_a_time:
                 self._have(numbers, (), facts=True)
-                found |= {number: self._facts[number] for number in numbers}
+                by_block |= {number: self._facts[number] for number in numbers}
                 self._make_room()
-        return [found[number] for number in range(len(self.blocks))]
+        return [by_block[number] for number in range(len(self.blocks))]
 
     def some_names(self) -> Iterator[tuple[str, ...]]:
         """Keys of documents, row group by row group, those that are known already first."""
-        told = [number for number in range(len(self.blocks)) if number in self._facts]
-        yield from (self._facts[number].names for number in told)
+        walked = [number for number in range(len(self.blocks)) if number in self._facts]
+        yield from (self._facts[number].names for number in walked)
         for number in range(len(self.blocks)):
-            if number not in told:
+            if number not in walked:
                 with self._one_at_a_time:
                     self._have([number], (), facts=True)
                 yield self._facts[number].names
@@ -155,11 +155,11 @@ class LogColumns:
         repeated = None if self.folder is None else self.folder.load_repeated(files)
         if repeated is None:
             repeated = Repeated()
-            found = self._candidates(uuid, order)
-            if found:
-                times = pa.concat_tables([part.table.select([self.layout.time]) for part in found])
+            candidates = self._candidates(uuid, order)
+            if candidates:
+                times = pa.concat_tables([part.table.select([self.layout.time]) for part in candidates])
                 time = utc_time(times.column(0), self.layout.time, "UTC")
-                repeated = repeated_rows(found, uuid, time, order, self.layout.properties)
+                repeated = repeated_rows(candidates, uuid, time, order, self.layout.properties)
             if self.folder is not None:
                 self.folder.keep_repeated(files, repeated)
         with self._one_at_a_time:
@@ -172,7 +172,7 @@ class LogColumns:
         hashes = self._hashes(Digest(uuid))
         twice = repeated_hashes([of_block[of_block != 0] for of_block in hashes])
         names = list(dict.fromkeys([uuid, self.layout.time, *order]))
-        found: list[Candidates] = []
+        candidates: list[Candidates] = []
         for block, number, of_block in zip(self.blocks, range(len(hashes)), hashes, strict=True):
             if not len(twice):
                 break
@@ -182,8 +182,8 @@ class LogColumns:
                 file = _opened(self.files[block.file], [])
                 table = file.read_row_group(block.group, columns=names, use_threads=False)
                 self.rows_read.update(dict.fromkeys(names, block.rows))
-                found.append(Candidates(number, rows, table.take(pa.array(rows))))
-        return found
+                candidates.append(Candidates(number, rows, table.take(pa.array(rows))))
+        return candidates
 
     def _hashes(self, part: Digest) -> list[np.ndarray]:
         """The hash of every row by row group; 0 for rows without an id, or of no use."""
@@ -207,13 +207,13 @@ class LogColumns:
     ) -> Iterator[pa.Table]:
         """Kept rows of every row group that has any, in order; with `shard`, a part of the persons."""
         for numbers in self._stretches(self._reached(query)):
-            there = self._there(numbers, parts)
+            loaded = self._there(numbers, parts)
 
-            def made(at: int, there: Any = there) -> pa.Table:
+            def made(at: int, there: Any = loaded) -> pa.Table:
                 has, codes = there[at]
                 return self._table(has, codes, query, parts, shard)
 
-            yield from (table for table in ahead(made, len(there), None) if table.num_rows)
+            yield from (table for table in ahead(made, len(loaded), None) if table.num_rows)
 
     def table(
         self, query: Query, parts: Sequence[Part], shard: tuple[int, int] | None = None
@@ -239,9 +239,9 @@ class LogColumns:
         with self._one_at_a_time:
             self._have(numbers, parts, facts=False)
             self._code(numbers)
-            there: list[tuple[Columns, np.ndarray]] = [(self._columns[n], self._codes[n]) for n in numbers]
+            loaded: list[tuple[Columns, np.ndarray]] = [(self._columns[n], self._codes[n]) for n in numbers]
             self._make_room()
-        return there
+        return loaded
 
     def _core(self) -> Iterator[tuple[Columns, np.ndarray]]:
         """What every question needs, row group by row group."""
@@ -358,7 +358,7 @@ class LogColumns:
             query,
             {part.name: column for part, column in chunked.items() if isinstance(part, Column)},
             ids=self.layout.ids,
-            found={part: column for part, column in chunked.items() if isinstance(part, Json)},
+            extracted={part: column for part, column in chunked.items() if isinstance(part, Json)},
             zone="UTC",
             person=pa.chunked_array([self._people.column(codes)]),
         )

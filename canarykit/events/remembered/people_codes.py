@@ -36,13 +36,13 @@ class PeopleCodes:
 
     def codes(self, blocks: Sequence[Mapping[Part, pa.Array]]) -> list[np.ndarray]:
         """The code of every row of several row groups; -1 for events of nobody."""
-        found: list[np.ndarray | None] = [None] * len(blocks)
+        coded: list[np.ndarray | None] = [None] * len(blocks)
         if self.identities is not None:
-            found = self._coded(blocks, found, self.layout.distinct_id, identified=True)
+            coded = self._coded(blocks, coded, self.layout.distinct_id, identified=True)
         for name in self.layout.ids:
-            if any(codes is None or (codes < 0).any() for codes in found):
-                found = self._coded(blocks, found, name, identified=False)
-        return [codes for codes in found if codes is not None]
+            if any(codes is None or (codes < 0).any() for codes in coded):
+                coded = self._coded(blocks, coded, name, identified=False)
+        return [codes for codes in coded if codes is not None]
 
     def column(self, codes: np.ndarray) -> pa.Array:
         """Persons as a column: codes into the list of all."""
@@ -53,7 +53,7 @@ class PeopleCodes:
     def _coded(
         self,
         blocks: Sequence[Mapping[Part, pa.Array]],
-        found: list[np.ndarray | None],
+        so_far: list[np.ndarray | None],
         name: str,
         *,
         identified: bool,
@@ -66,7 +66,7 @@ class PeopleCodes:
             texts = self.identities[1].take(pc.index_in(texts, value_set=self.identities[0]))
         codes = self._codes_of(texts)
         answer: list[np.ndarray | None] = []
-        for column, before, size, first in zip(coded, found, sizes, np.cumsum([0, *sizes]), strict=False):
+        for column, before, size, first in zip(coded, so_far, sizes, np.cumsum([0, *sizes]), strict=False):
             mine = np.append(codes[first : first + size], -1)
             rows = mine[pc.fill_null(column.indices, size).to_numpy()].astype(np.int32)
             answer.append(rows if before is None else np.where(before >= 0, before, rows))

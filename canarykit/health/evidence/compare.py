@@ -86,35 +86,37 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     question = data.question
     notes, used = list(cohort.notes), cohort.used
     metrics = [g.metric for g in question.guardrails]
-    found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
+    reduced = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
     looks = data.looks
-    segments = segment_values(question, found.units, until=data.until)
+    segments = segment_values(question, reduced.units, until=data.until)
     missing_people = find_missing(
-        found.units[used],
+        reduced.units[used],
         {name: values[used] for name, values in segments.items()},
         share=share,
         origin=question.origin,
         step=question.step,
         n_looks=len(looks),
     )
-    new = _arrivals(found, used, question, len(looks))
+    new = _arrivals(reduced, used, question, len(looks))
     srm = sequential_srm_tilt(np.stack(new, axis=-1), [share, 1 - share])
     srm_log_e = srm.log_e if srm is not None else np.zeros(len(looks))
     earlier = earlier_counts(question) if question.evidence == "ramp" else Earlier((), {})
-    known = question.log.event_names()
-    missing = tuple(g.label for g in question.guardrails if not any(known.get(e) for e in g.metric.events))
+    event_counts = question.log.event_names()
+    missing = tuple(
+        g.label for g in question.guardrails if not any(event_counts.get(e) for e in g.metric.events)
+    )
     judged: list[GuardrailEvidence] = []
     sets: list[RiskSets | None] = []
     waiting: dict[str, int] = {}
-    values = value_moments(data, found, used)
-    notes += past_notes(question, values, found.only(used))
+    values = value_moments(data, reduced, used)
+    notes += past_notes(question, values, reduced.only(used))
     for i, guardrail in enumerate(question.guardrails):
         if isinstance(guardrail.metric, ShareMetric):
-            risk = _risk_sets(data, found, used, i)
+            risk = _risk_sets(data, reduced, used, i)
             sets.append(risk)
             if risk.waiting:
                 waiting[guardrail.label] = risk.waiting
-            past = found.before[i] if found.before else None
+            past = reduced.before[i] if reduced.before else None
             if past is not None:
                 window = getattr(guardrail.metric, "cuped", None)
                 text = (
@@ -122,7 +124,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
                     f"among themselves in {guardrail.label}"
                 )
                 notes.append(Note("cuped_cohorts", text, int((past.weights[used] > 0).sum())))
-            judged.append(_judge_share(data, risk, found, i, used, missing, earlier))
+            judged.append(_judge_share(data, risk, reduced, i, used, missing, earlier))
         else:
             sets.append(None)
             weight = question.weights[i] / question.sharing
@@ -130,7 +132,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     notes += [_waiting_note(question, waiting)] if waiting else []
     judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
-    breached = broken_limits(question, found, used) if question.use_limits else ()
+    breached = broken_limits(question, reduced, used) if question.use_limits else ()
     flicker = (cohort.units["cause"] == "flicker").to_numpy(bool)[used]
     log_rollback = log_thresholds(question.rules)[0]
     seconds = (looks - question.origin) / 1e6
@@ -170,20 +172,20 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
             )
         return data.proven_while_complete(i, again)
 
-    unassigned = without_value(question, found.units[used])
+    unassigned = without_value(question, reduced.units[used])
     verdict = Row(int(rows[-1])).verdict
     promoted = verdict is Verdict.PROMOTE  # what they tell only ever speaks against it
-    uncalled = without_call(question, found.units[used], data.until) if promoted else None
-    doubts = find_doubts(data, verdict, found, used, unassigned, uncalled, judge_again, share)
+    uncalled = without_call(question, reduced.units[used], data.until) if promoted else None
+    doubts = find_doubts(data, verdict, reduced, used, unassigned, uncalled, judge_again, share)
     against = {doubt.against for doubt in doubts}
-    tables = segment_tables(found, used, segments)
+    tables = segment_tables(reduced, used, segments)
     segment_harm = find_segment_harm(
         tables,
         segments,
         used,
         question.guardrails,
         question.weights,
-        lambda i, mask: _risk_sets(data, found, mask, i),
+        lambda i, mask: _risk_sets(data, reduced, mask, i),
         alpha=question.rules.alpha_rollback,
     )
     if against & {"promotion", "comparison"} or segment_harm:
@@ -207,7 +209,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     return Comparison(
         cohort=cohort,
         used=used,
-        found=found,
+        found=reduced,
         series=series,
         values=values,
         evidence=evidence,
@@ -245,21 +247,21 @@ def _now(looks: npt.NDArray[np.int64], last: bool, *, before: npt.ArrayLike) -> 
 
 
 def _arrivals(
-    found: Outcomes, used: npt.NDArray[np.bool_], question: Question, n_looks: int
+    reduced: Outcomes, used: npt.NDArray[np.bool_], question: Question, n_looks: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    entered = found.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
-    place = np.clip((entered - question.origin) // question.step, 0, n_looks - 1)
+    entered = reduced.units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()
+    interval = np.clip((entered - question.origin) // question.step, 0, n_looks - 1)
     canary, control = (
-        np.bincount(place[used & arm], minlength=n_looks).astype(np.int64)
-        for arm in (found.canary, ~found.canary)
+        np.bincount(interval[used & arm], minlength=n_looks).astype(np.int64)
+        for arm in (reduced.canary, ~reduced.canary)
     )
     return canary, control
 
 
-def _risk_sets(data: DataState, found: Outcomes, where: npt.NDArray[np.bool_], i: int) -> RiskSets:
+def _risk_sets(data: DataState, reduced: Outcomes, where: npt.NDArray[np.bool_], i: int) -> RiskSets:
     """Counts per look of share guardrail `i` in this stage."""
     question = data.question
-    return found.risk_sets(
+    return reduced.risk_sets(
         i,
         origin=question.origin,
         step=question.step,
@@ -272,7 +274,7 @@ def _risk_sets(data: DataState, found: Outcomes, where: npt.NDArray[np.bool_], i
 def _judge_share(
     data: DataState,
     sets: RiskSets,
-    found: Outcomes,
+    reduced: Outcomes,
     i: int,
     used: npt.NDArray[np.bool_],
     missing: tuple[str, ...],
@@ -282,7 +284,7 @@ def _judge_share(
     """The stage's own evidence, and that of harm over the ramp, in which each person has one event."""
     question = data.question
     guardrail, weight = question.guardrails[i], question.weights[i]
-    margin = margin_ratio(data, guardrail, found, i, used)
+    margin = margin_ratio(data, guardrail, reduced, i, used)
     if guardrail.label in missing or margin is None:
         return no_evidence(guardrail, weight, len(data.looks), margin or math.nan)
     before = [stage[i] for stage in earlier.counts]
@@ -302,7 +304,7 @@ def _judge_share(
 
     if not carried:
         return evidence_of(sets, parts.whole)
-    once = _risk_sets(data, found, used & earlier.without_event(i, found.units), i)
+    once = _risk_sets(data, reduced, used & earlier.without_event(i, reduced.units), i)
     whole = RiskSets.joined([*before, once])
     return joined_evidence(evidence_of(sets, parts.own), evidence_of(whole, parts.whole), parts)
 
@@ -316,34 +318,34 @@ def _diluted_guardrail(guardrail: Guardrail, diluted: tuple[float, float]) -> Gu
 
 
 def margin_ratio(
-    data: DataState, guardrail: Guardrail, found: Outcomes, i: int, used: npt.NDArray[np.bool_]
+    data: DataState, guardrail: Guardrail, reduced: Outcomes, i: int, used: npt.NDArray[np.bool_]
 ) -> float | None:
     """The stage's margin as a ratio: the guardrail's own, its points over the control, or the budget's."""
     question = data.question
-    first = found.first[i]
+    first = reduced.first[i]
     assert first is not None
-    control = used & ~found.canary
+    control = used & ~reduced.canary
     n_control = int(control.sum())
     share = float((first[control] >= 0).mean()) if n_control else 0.0
-    own = guardrail.tolerated_ratio
+    tolerated = guardrail.tolerated_ratio
     if guardrail.margin_pp is not None:
-        level = found.share_told(i, control)
+        level = reduced.share_told(i, control)
         if not level:
             return None
-        own = guardrail.margin_at(level)
+        tolerated = guardrail.margin_at(level)
     following = question.next_stage
     if question.harm_budget is None or following is None or question.plan.stage(following).kind == "full":
-        return own
+        return tolerated
     people = int(used.sum()) * question.min_dwell / data.seconds * (question.plan.share(following) or 0.0)
     budget = stage_margin_ratio(
         harm_budget=question.harm_budget, people_next=people, control_share=share, worse=guardrail.worse
     )
     if budget is None:
-        return own
-    return max(own, budget) if guardrail.worse == "higher" else min(own, budget)
+        return tolerated
+    return max(tolerated, budget) if guardrail.worse == "higher" else min(tolerated, budget)
 
 
-def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+def broken_limits(question: Question, reduced: Outcomes, used: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     """Share guardrails whose limit the canary breaks, however often one looks, and the control keeps.
 
     Where a low share is bad, only people who have had the whole time count: the others may still come.
@@ -352,14 +354,14 @@ def broken_limits(question: Question, found: Outcomes, used: npt.NDArray[np.bool
 
     broken = []
     for i, guardrail in enumerate(question.guardrails):
-        first = found.first[i]
+        first = reduced.first[i]
         if guardrail.limit is None or first is None:
             continue
         lower = guardrail.worse == "lower"
-        counted = used & found.time_is_over(i) if lower else used
+        counted = used & reduced.time_is_over(i) if lower else used
         x, n, x0, n0 = (
             int(count)
-            for arm in (counted & found.canary, counted & ~found.canary)
+            for arm in (counted & reduced.canary, counted & ~reduced.canary)
             for count in ((first[arm] >= 0).sum(), arm.sum())
         )
         log_e = share_limit_log_e(x, n, guardrail.limit, "below" if lower else "above")

@@ -62,7 +62,7 @@ class Doubt:
 def find_doubts(
     data: DataState,
     verdict: Verdict,
-    found: Outcomes,
+    reduced: Outcomes,
     used: Mask,
     unassigned: Unassigned,
     uncalled: Unassigned | None,
@@ -89,27 +89,27 @@ def find_doubts(
         Canary's part among the two arms by rule.
     """
     doubts: list[Doubt | None] = []
-    units = found.units
+    units = reduced.units
     several = units["several"].to_numpy(bool)
     if data.question.crossers == "set apart":
         if (several & ~used).any():
-            doubts.append(_set_apart(data, verdict, found, used, several & ~used, judge))
+            doubts.append(_set_apart(data, verdict, reduced, used, several & ~used, judge))
     elif (several & used).any():
-        doubts.append(_diluted(data, verdict, found, used, judge))
+        doubts.append(_diluted(data, verdict, reduced, used, judge))
     if len(unassigned.units):
-        doubts.append(_without_value(data, verdict, found, used, unassigned, judge, share))
+        doubts.append(_without_value(data, verdict, reduced, used, unassigned, judge, share))
     if uncalled is not None and len(uncalled.units):
         doubts.append(_without_call(data, uncalled, share))
     return tuple(doubt for doubt in doubts if doubt is not None)
 
 
-def dilution(found: Outcomes, used: Mask, i: int) -> tuple[float, float]:
+def dilution(reduced: Outcomes, used: Mask, i: int) -> tuple[float, float]:
     """Parts of the canary's and the control's outcome of guardrail `i` that may belong to the other arm."""
-    units = found.units
+    units = reduced.units
     several = units["several"].to_numpy(bool)
     changed = np.where(several, column_micros(units["changed_at"].fillna(units["leaves_at"])), 0)
-    first, sums = found.first[i], found.sums[i]
-    arms = (used & found.canary, used & ~found.canary)
+    first, sums = reduced.first[i], reduced.sums[i]
+    arms = (used & reduced.canary, used & ~reduced.canary)
     if first is not None:
         after = several & (first >= 0) & (first >= changed)
         canary, control = (hidden_part(arm, several, first >= 0, after) for arm in arms)
@@ -159,9 +159,9 @@ def diluted_ratio(ratio: float, canary: Part, control: Part) -> Part:
     return ((1 - canary) * ratio + canary) / ((1 - control) + control * ratio)
 
 
-def _diluted(data: DataState, verdict: Verdict, found: Outcomes, used: Mask, judge: Judge) -> Doubt:
+def _diluted(data: DataState, verdict: Verdict, reduced: Outcomes, used: Mask, judge: Judge) -> Doubt:
     """People kept in the arm of their first exposure: is safety shown although they dilute a harm?"""
-    units = found.units[used]
+    units = reduced.units[used]
     several = int(units["several"].sum())
     counts = units.loc[units["several"].to_numpy(bool), "cause"].value_counts()
     who = data.question.unit_words
@@ -172,7 +172,7 @@ def _diluted(data: DataState, verdict: Verdict, found: Outcomes, used: Mask, jud
     )
     if verdict is not Verdict.PROMOTE:
         return Doubt("changed variant", meaning, several, len(units), "nothing")
-    unproven = _not_safe(data, lambda i: judge(found, used, i, dilution(found, used, i)))
+    unproven = _not_safe(data, lambda i: judge(reduced, used, i, dilution(reduced, used, i)))
     if not unproven:
         meaning += " Safety is shown even if all of them hide it."
         return Doubt("changed variant", meaning, several, len(units), "nothing")
@@ -183,7 +183,7 @@ def _diluted(data: DataState, verdict: Verdict, found: Outcomes, used: Mask, jud
 
 
 def _set_apart(
-    data: DataState, verdict: Verdict, found: Outcomes, used: Mask, apart: Mask, judge: Judge
+    data: DataState, verdict: Verdict, reduced: Outcomes, used: Mask, apart: Mask, judge: Judge
 ) -> Doubt:
     """People set apart: does the verdict stand whichever arm each of them belongs to?"""
     who, n = data.question.unit_words, int(apart.sum())
@@ -191,7 +191,7 @@ def _set_apart(
     of = int(used.sum()) + n
     everybody = used | apart
     if verdict is Verdict.PROMOTE:
-        unproven = _not_safe(data, lambda i: judge(_fallen(found, apart, i, data, True), everybody, i))
+        unproven = _not_safe(data, lambda i: judge(_fallen(reduced, apart, i, data, True), everybody, i))
         if unproven:
             meaning += (
                 f" If they fell the worst way {' and '.join(unproven)} would not be safe: not promoted."
@@ -200,7 +200,7 @@ def _set_apart(
     elif verdict is Verdict.ROLL_BACK:
         needed = log_thresholds(data.question.rules)[0]
         still = any(
-            judge(_fallen(found, apart, i, data, False), everybody, i).weighted_log_e[-1] >= needed
+            judge(_fallen(reduced, apart, i, data, False), everybody, i).weighted_log_e[-1] >= needed
             for i in range(len(data.question.guardrails))
         )
         if not still:
@@ -216,7 +216,7 @@ def _set_apart(
 def _without_value(
     data: DataState,
     verdict: Verdict,
-    found: Outcomes,
+    reduced: Outcomes,
     used: Mask,
     unassigned: Unassigned,
     judge: Judge,
@@ -244,13 +244,13 @@ def _without_value(
     else:
         said += ", and the rule cannot say which they would have had"
         everybody = np.ones(n, dtype=bool)
-        worse = _differing(data, happened, everybody, found, used)
+        worse = _differing(data, happened, everybody, reduced, used)
         where = "than among the others"
     if worse:
         meaning = f"{said}. Among them {' and '.join(worse)} went worse {where}: not promoted."
         return Doubt(name, meaning, n, of, "promotion")
     if verdict is Verdict.PROMOTE and unassigned.by_rule:
-        joined = _joined(found, happened)
+        joined = _joined(reduced, happened)
         all_used = np.concatenate([used, np.ones(n, dtype=bool)])
         unproven = _not_safe(data, lambda i: judge(joined, all_used, i), only_shares=True)
         if unproven:
@@ -314,8 +314,8 @@ def is_worse_among(of_some: tuple[int, int], of_others: tuple[int, int], worse: 
 
     (x, n), (y, m) = of_some, of_others
     side = "greater" if worse == "higher" else "less"
-    found = fisher_exact([[x, n - x], [y, m - y]], alternative=side)
-    return bool(found.pvalue < ALPHA_DIFFERENCE / guardrails)
+    test = fisher_exact([[x, n - x], [y, m - y]], alternative=side)
+    return bool(test.pvalue < ALPHA_DIFFERENCE / guardrails)
 
 
 def canary_is_hit_more(canary: int, hit: int, share: float, guardrails: int) -> bool:
@@ -356,17 +356,17 @@ def _not_safe(
     return unproven
 
 
-def _fallen(found: Outcomes, apart: Mask, i: int, data: DataState, against_canary: bool) -> Outcomes:
+def _fallen(reduced: Outcomes, apart: Mask, i: int, data: DataState, against_canary: bool) -> Outcomes:
     """The outcomes with the doubtful people put where they speak most against (or for) the canary."""
-    first, sums = found.first[i], found.sums[i]
+    first, sums = reduced.first[i], reduced.sums[i]
     if first is not None:
         much = first >= 0
     else:
         assert sums is not None
         much = sums > float(sums[~apart].mean() if (~apart).any() else 0.0)
     harmful = much if data.question.guardrails[i].worse == "higher" else ~much
-    canary = np.where(apart, harmful == against_canary, found.canary)
-    return replace(found, units=found.units.assign(canary=canary))
+    canary = np.where(apart, harmful == against_canary, reduced.canary)
+    return replace(reduced, units=reduced.units.assign(canary=canary))
 
 
 def _differing(data: DataState, one: Outcomes, of_one: Mask, other: Outcomes, of_other: Mask) -> list[str]:
@@ -383,23 +383,23 @@ def _differing(data: DataState, one: Outcomes, of_one: Mask, other: Outcomes, of
     return worse
 
 
-def _joined(found: Outcomes, more: Outcomes) -> Outcomes:
+def _joined(reduced: Outcomes, more: Outcomes) -> Outcomes:
     """Outcomes of two groups of people as one; what was before the exposure is not carried along."""
     first, sums, weights = (
         tuple(
             None if a is None or b is None else np.concatenate([a, b])
-            for a, b in zip(getattr(found, name), getattr(more, name), strict=True)
+            for a, b in zip(getattr(reduced, name), getattr(more, name), strict=True)
         )
         for name in ("first", "sums", "weights")
     )
-    n = len(found.units)
+    n = len(reduced.units)
     numbers = tuple(
         None
         if a is None or b is None
         else Numbers(np.concatenate([a.unit, b.unit + n]), np.concatenate([a.value, b.value]))
-        for a, b in zip(found.numbers, more.numbers, strict=True)
+        for a, b in zip(reduced.numbers, more.numbers, strict=True)
     )
-    units = pd.concat([found.units, more.units], ignore_index=True)
+    units = pd.concat([reduced.units, more.units], ignore_index=True)
     names = ("canary", "several", "crossed", "returning")
     units = units.assign(**{name: units[name].to_numpy(bool) for name in names})
-    return replace(found, units=units, before=(), first=first, sums=sums, weights=weights, numbers=numbers)
+    return replace(reduced, units=units, before=(), first=first, sums=sums, weights=weights, numbers=numbers)

@@ -62,18 +62,18 @@ def earlier_counts(question: Question) -> Earlier:
     for name in chain:
         begin, end = windows[name]
         cohort = stage_cohort(question, name, until=end)
-        found = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
+        reduced = with_past(question, outcomes(question.log, metrics, cohort.units, actor=question.actor))
         used = cohort.used
         people = cohort.units["person_id"].to_numpy(object)
         n_intervals = -(-int((end - begin).value // 1000) // question.step)
         sets: dict[int, RiskSets] = {}
         so_far = Earlier(tuple(counts), had)
-        for i, first in enumerate(found.first):
+        for i, first in enumerate(reduced.first):
             if first is None:
                 continue
             once = used & so_far.without_event(i, cohort.units)
             origin = int(begin.value // 1000)
-            sets[i] = found.risk_sets(
+            sets[i] = reduced.risk_sets(
                 i, origin=origin, step=question.step, n_intervals=n_intervals, where=once
             )
             had[i] = had[i] | set(people[once & (first >= 0)])

@@ -218,10 +218,10 @@ def share_evidence(
     lower_is_worse = guardrail.worse == "lower"
     oriented = sets.swapped() if lower_is_worse else sets
     tolerated = 1 / margin_ratio if lower_is_worse else margin_ratio
-    own = guardrail.tolerated_ratio
-    roll_back = guardrail.roll_back_beyond(own if guardrail.margin_pp is None else margin_ratio)
+    ratio_tolerated = guardrail.tolerated_ratio
+    roll_back = guardrail.roll_back_beyond(ratio_tolerated if guardrail.margin_pp is None else margin_ratio)
     sign = -1 if lower_is_worse else 1
-    harm, safe = event_mixtures(own**sign, roll_back**sign)
+    harm, safe = event_mixtures(ratio_tolerated**sign, roll_back**sign)
     safe = replace(safe, null_ratio=tolerated)
     at_line, at_margin = oriented.counts(harm.null_ratio), oriented.counts(tolerated)
     options: dict[str, Any] = {"cohorts": oriented.cohorts}

@@ -68,23 +68,27 @@ def rules_in_scope(
     return (rules.over_stages(stages), 1) if evidence == "stage" else (rules, stages)
 
 
-def joined_evidence(own: GuardrailEvidence, whole: GuardrailEvidence, parts: RampParts) -> GuardrailEvidence:
+def joined_evidence(
+    of_stage: GuardrailEvidence, whole: GuardrailEvidence, parts: RampParts
+) -> GuardrailEvidence:
     """The stage's own evidence, with harm also from the sequence over the ramp: whichever shows more.
 
     Both were made for their parts of the e-value, so what they show holds together. The limits are those of
     the stage, whose estimate they stand around; where the ramp shows harm, its limit counts as far as the
     estimate goes.
     """
-    whole = whole.last(len(own.harm_log_e))
-    lower = own.guardrail.worse == "lower"
+    whole = whole.last(len(of_stage.harm_log_e))
+    lower = of_stage.guardrail.worse == "lower"
     nearer, further = (np.fmin, np.fmax) if lower else (np.fmax, np.fmin)
-    ours, theirs = (own.high, whole.high) if lower else (own.low, whole.low)
-    shown = theirs < own.roll_back if lower else theirs > own.roll_back
-    limit = np.where(shown, nearer(ours, further(theirs, own.value)), ours)
+    ours, theirs = (of_stage.high, whole.high) if lower else (of_stage.low, whole.low)
+    shown = theirs < of_stage.roll_back if lower else theirs > of_stage.roll_back
+    limit = np.where(shown, nearer(ours, further(theirs, of_stage.value)), ours)
     changed: dict[str, Any] = {
-        "harm_log_e": np.maximum(own.harm_log_e, whole.harm_log_e),
+        "harm_log_e": np.maximum(of_stage.harm_log_e, whole.harm_log_e),
         "high" if lower else "low": limit,
     }
     names = ("interval", "events_canary", "events_control", "at_risk_canary", "at_risk_control")
     ramp = {name: whole.counts[name] for name in names} | {"parts": [parts.whole, parts.own]}
-    return replace(own, **changed, stage_log_e=own.harm_log_e, counts={**own.counts, "ramp": ramp})
+    return replace(
+        of_stage, **changed, stage_log_e=of_stage.harm_log_e, counts={**of_stage.counts, "ramp": ramp}
+    )

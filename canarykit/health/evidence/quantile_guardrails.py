@@ -88,8 +88,8 @@ class QuantileSeries:
         return self._variance(1)
 
     def _variance(self, arm: int) -> Floats:
-        found = self.estimates[arm]
-        error = None if found is None else found.standard_error
+        estimate = self.estimates[arm]
+        error = None if estimate is None else estimate.standard_error
         return np.array([math.nan if error is None else error**2])
 
     @cached_property
@@ -111,13 +111,13 @@ class QuantileSeries:
             return None
         one, other = self.arms
         clusters: dict[str, Any] = {"clusters_canary": one.person, "clusters_control": other.person}
-        found = quantile_difference(one.value, other.value, self.probability, **clusters)
-        return found if found is not None and math.isfinite(found.low) else None
+        difference = quantile_difference(one.value, other.value, self.probability, **clusters)
+        return difference if difference is not None and math.isfinite(difference.low) else None
 
 
 def quantile_series(
     question: Question,
-    found: Outcomes,
+    reduced: Outcomes,
     i: int,
     looks: npt.NDArray[np.int64],
     *,
@@ -125,12 +125,12 @@ def quantile_series(
     at_least: int,
 ) -> QuantileSeries:
     """The values of quantile metric `i` by each look; the last is so many seconds after the stage's start."""
-    spec, numbers = found.metrics[i], found.numbers[i]
+    spec, numbers = reduced.metrics[i], reduced.numbers[i]
     assert isinstance(spec, Quantile)
     assert numbers is not None
-    look = np.searchsorted(looks, column_micros(found.units["entered_at"]), side="right")
+    look = np.searchsorted(looks, column_micros(reduced.units["entered_at"]), side="right")
     arms = []
-    for arm in (found.canary, ~found.canary):
+    for arm in (reduced.canary, ~reduced.canary):
         mine = numbers.only(arm & (look < len(looks)))
         arms.append(ArmValues(mine.unit, mine.value, look[arm & (look < len(looks))]))
     curves = quantile_curves(

@@ -83,14 +83,14 @@ def settle_share(
         return f"{label}: one arm is empty at this share; only another stage can settle it."
     more_people = needed * people / events
     days = needed * seconds / events / 86_400
-    there = ""
+    at_next_share = ""
     if next_stage is not None:
         name, part = next_stage
         anew = events_to_safety(margin_ratio, part, alpha=alpha) * seconds / events / 86_400
-        there = f" At the share of {name!r} it takes {anew:,.1f} days from its start."
+        at_next_share = f" At the share of {name!r} it takes {anew:,.1f} days from its start."
     return (
         f"{label}: if nothing is wrong, about {needed:,.0f} more events settle it: "
-        f"some {_rounded(more_people)} more {unit}, {days:,.1f} days at this pace.{there}"
+        f"some {_rounded(more_people)} more {unit}, {days:,.1f} days at this pace.{at_next_share}"
     )
 
 

@@ -24,23 +24,23 @@ from canarykit.metrics.values import PerPerson, Quantile
 __all__ = ["adjustment_counts", "adjustment_words", "judge_value", "past_notes", "value_moments", "with_past"]
 
 
-def with_past(question: Question, found: Outcomes) -> Outcomes:
+def with_past(question: Question, reduced: Outcomes) -> Outcomes:
     """Add what the units did before any of them could have had the feature, where a metric asks for it."""
-    if not any(getattr(spec, "cuped", None) for spec in found.metrics) or found.units.empty:
-        return found
-    units = found.units
+    if not any(getattr(spec, "cuped", None) for spec in reduced.metrics) or reduced.units.empty:
+        return reduced
+    units = reduced.units
     names = units["person_id"].astype(str)
     until = unexposed_until(question.exposures, question.plan, question.stage, names)
     units = units.assign(unexposed_until=until)
-    before = before_exposure(question.log, found.metrics, units, actor=question.actor)
-    return replace(found, units=units, before=before)
+    before = before_exposure(question.log, reduced.metrics, units, actor=question.actor)
+    return replace(reduced, units=units, before=before)
 
 
 def value_moments(
-    data: DataState, found: Outcomes, used: npt.NDArray[np.bool_]
+    data: DataState, reduced: Outcomes, used: npt.NDArray[np.bool_]
 ) -> dict[int, ValueSeries | QuantileSeries]:
     """Moments, or the values themselves, of every value guardrail at each look, by position."""
-    question, kept = data.question, found.only(used)
+    question, kept = data.question, reduced.only(used)
     places = [i for i, sums in enumerate(kept.sums) if sums is not None]
     by_group = question.actor != "person_id"
     at_least = question.rules.min_units if by_group else max(question.rules.min_units, MIN_PEOPLE)
@@ -147,7 +147,7 @@ def adjustment_words(values: ValueSeries | QuantileSeries) -> str:
 
 
 def past_notes(
-    question: Question, values: dict[int, ValueSeries | QuantileSeries], found: Outcomes
+    question: Question, values: dict[int, ValueSeries | QuantileSeries], reduced: Outcomes
 ) -> list[Note]:
     """Who was capped, who has no past to adjust by, and whose past the export does not reach back to."""
     notes = []
@@ -170,7 +170,7 @@ def past_notes(
             )
             notes.append(Note("cuped_without", text, before.without))
         starts_at = question.log.time_range[0]
-        short = int((looked_back_on(found, i)["entered_at"] < starts_at).sum())
+        short = int((looked_back_on(reduced, i)["entered_at"] < starts_at).sum())
         if short:
             text = (
                 f"{who} whose {before.window} before exposure begin before the export does "

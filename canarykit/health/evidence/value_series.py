@@ -136,8 +136,8 @@ class ValueSeries:
         """The contrast, its variance from the arms' own spreads, and the largest if the common one counts."""
         n, m = self.n_canary, self.n_control
         value = self.canary - factor * self.control
-        own, other = self.canary_variance, self.control_variance
-        separate = own + factor**2 * other
+        canary, other = self.canary_variance, self.control_variance
+        separate = canary + factor**2 * other
         past: Floats | float = 0.0
         before = self.adjustment
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -150,11 +150,11 @@ class ValueSeries:
                     - 2 * moved * (before.canary_covariance + factor * before.control_covariance)
                     + moved**2 * (before.canary_variance + before.control_variance)
                 )
-                own = _residual(own, before.canary_covariance, before.canary_variance, slope)
+                canary = _residual(canary, before.canary_covariance, before.canary_variance, slope)
                 other = _residual(other, before.control_covariance, before.control_variance, slope)
                 spread = (n - 1) * n * before.canary_variance + (m - 1) * m * before.control_variance
                 past = (slope * (1 - factor)) ** 2 * spread / (n + m - 2) / (n + m)
-            spread = (n - 1) * n * own + (m - 1) * m * other
+            spread = (n - 1) * n * canary + (m - 1) * m * other
             pooled = spread / (n + m - 2) * (1 / n + factor**2 / m) + past
         enough = (n >= self.at_least) & (m >= self.at_least)
         separate = np.where(enough, separate, np.nan)
@@ -167,7 +167,7 @@ class ValueSeries:
 
 
 def value_series(
-    found: Outcomes,
+    reduced: Outcomes,
     i: int,
     looks: npt.NDArray[np.int64],
     stop: int,
@@ -190,16 +190,16 @@ def value_series(
     by_group
         Whether the units are groups; the weights of a `Total` are then their people.
     """
-    spec = found.metrics[i]
+    spec = reduced.metrics[i]
     assert isinstance(spec, ValueMetric)
     is_total = isinstance(spec, PerPerson)
-    x, y = (_numbers(column[i]) for column in (found.sums, found.weights))
-    before = found.before[i] if found.before else None
+    x, y = (_numbers(column[i]) for column in (reduced.sums, reduced.weights))
+    before = reduced.before[i] if reduced.before else None
     had = None if before is None else before.weights > 0
     u, v = (None, None) if before is None else (before.sums, before.weights)
     if is_total and not by_group:  # everybody counts once, whether they did it or not
         y, v = np.ones_like(x), None if u is None else np.ones_like(x)
-    entered, canary = column_micros(found.units["entered_at"]), found.canary
+    entered, canary = column_micros(reduced.units["entered_at"]), reduced.canary
     window = spec.window[1]
     keep = (entered + (0 if np.isinf(window) else round(window * 1e6)) <= stop) & (y > 0)
     x, y, canary, entered = x[keep], y[keep], canary[keep], entered[keep]
@@ -218,11 +218,11 @@ def value_series(
         if spec.fixed_cap is not None:
             u = np.minimum(u, spec.fixed_cap * v)
         pairs += [u, v]
-    place = np.searchsorted(looks, entered, side="right")
+    look = np.searchsorted(looks, entered, side="right")
     kind = _Groups if by_group else _Sums
-    arms = [kind.of(place[arm], [column[arm] for column in pairs], len(looks)) for arm in (canary, ~canary)]
+    arms = [kind.of(look[arm], [column[arm] for column in pairs], len(looks)) for arm in (canary, ~canary)]
     (mean_t, variance_t), (mean_c, variance_c) = (arm.ratio() for arm in arms)
-    adjustment, seen = None, place < len(looks)
+    adjustment, seen = None, look < len(looks)
     columns = [[column[arm & seen] for column in pairs] for arm in (canary, ~canary)]
     skewness = _skewness([_residuals(*two[:2]) for two in columns])
     if u is not None and had is not None:
@@ -246,9 +246,9 @@ class _Sums:
     products: dict[tuple[int, int], Floats]
 
     @classmethod
-    def of(cls, place: npt.NDArray[np.intp], columns: list[Floats], n_looks: int) -> _Sums:
+    def of(cls, look: npt.NDArray[np.intp], columns: list[Floats], n_looks: int) -> _Sums:
         def up_to(weights: Floats | None) -> Floats:
-            binned = np.bincount(place, weights, minlength=n_looks + 1)[:n_looks]
+            binned = np.bincount(look, weights, minlength=n_looks + 1)[:n_looks]
             return np.cumsum(binned).astype(float)
 
         pairs = [(a, b) for a in range(len(columns)) for b in range(a, len(columns))]
@@ -269,9 +269,9 @@ class _Sums:
             if a == b:  # values that are all the same leave a remainder of rounding, which is no spread
                 scale = (self._product(x, x) + one**2 * self._product(y, y)) / (self.n - 1)
                 spread = np.where(spread > _ROUNDING * scale, spread, 0.0)
-            found = spread * self.n / self.sums[y] / self.sums[v]
+            covariance = spread * self.n / self.sums[y] / self.sums[v]
         good = (self.n >= 2) & (self.sums[y] != 0) & (self.sums[v] != 0)
-        return np.where(good, found, np.nan)
+        return np.where(good, covariance, np.nan)
 
     def ratio(self, a: int = 0) -> tuple[Floats, Floats]:
         """Ratio of sums and its variance; a plain mean when every denominator is 1."""
@@ -296,13 +296,13 @@ class _Groups(_Sums):
     changes: dict[tuple[int, int], Floats]
 
     @classmethod
-    def of(cls, place: npt.NDArray[np.intp], columns: list[Floats], n_looks: int) -> _Groups:
-        plain = _Sums.of(place, columns, n_looks)
+    def of(cls, interval: npt.NDArray[np.intp], columns: list[Floats], n_looks: int) -> _Groups:
+        plain = _Sums.of(interval, columns, n_looks)
         starts = range(0, len(columns), 2)
         pairs = [(a, b) for a in starts for b in starts if a <= b]
         changes = {pair: np.full(n_looks, np.nan) for pair in pairs}
-        for look in np.unique(place[place < n_looks]):
-            seen = place <= look
+        for look in np.unique(interval[interval < n_looks]):
+            seen = interval <= look
             n = int(seen.sum())
             moved = {
                 a: leave_one_out(columns[a][seen], columns[a + 1][seen])
@@ -317,29 +317,29 @@ class _Groups(_Sums):
 
     def together(self, a: int, b: int) -> Floats:
         """Covariance of the ratios that start at columns `a` and `b`; NaN when one group holds an arm."""
-        found = self.changes[a, b]
+        covariance = self.changes[a, b]
         if a == b:
             spread = super().together(a, a)
-            found = np.where(spread == 0, 0.0, found)
-        return np.where(np.isfinite(found), found, np.nan)
+            covariance = np.where(spread == 0, 0.0, covariance)
+        return np.where(np.isfinite(covariance), covariance, np.nan)
 
 
 def _adjustment(window: str, arms: list[_Sums], without: int) -> Adjustment:
     """The slope is pooled within the arms, as `stats.cuped_difference` does."""
     (past_t, variance_t), (past_c, variance_c) = (arm.ratio(2) for arm in arms)
     covariance_t, covariance_c = (arm.together(0, 2) for arm in arms)
-    known = np.isfinite(variance_t) & np.isfinite(variance_c)
+    is_finite = np.isfinite(variance_t) & np.isfinite(variance_c)
     past_t, past_c, variance_t, variance_c, covariance_t, covariance_c = (
-        np.where(known, column, 0.0)
+        np.where(is_finite, column, 0.0)
         for column in (past_t, past_c, variance_t, variance_c, covariance_t, covariance_c)
     )
     weights = [(arm.n - 1) * arm.n for arm in arms]
-    own = sum(w * arm.together(0, 0) for w, arm in zip(weights, arms, strict=True))
+    variance = sum(w * arm.together(0, 0) for w, arm in zip(weights, arms, strict=True))
     before = weights[0] * variance_t + weights[1] * variance_c
     both = weights[0] * covariance_t + weights[1] * covariance_c
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope = np.where((before > 0) & (own > 0), both / before, 0.0)
-        correlation = both / np.sqrt(before * own)
+        slope = np.where((before > 0) & (variance > 0), both / before, 0.0)
+        correlation = both / np.sqrt(before * variance)
     return Adjustment(
         window,
         past_t,

@@ -95,18 +95,18 @@ def fingerprint(content: str | bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _outcome_fingerprint(found: Outcomes) -> str:
+def _outcome_fingerprint(reduced: Outcomes) -> str:
     """Of who was judged and what happened to them, in any order of rows."""
-    order = np.argsort(found.units["person_id"].astype(str).to_numpy(object), kind="stable")
+    order = np.argsort(reduced.units["person_id"].astype(str).to_numpy(object), kind="stable")
     digest = hashlib.sha256(
-        "\x00".join(found.units["person_id"].astype(str).to_numpy(object)[order]).encode()
+        "\x00".join(reduced.units["person_id"].astype(str).to_numpy(object)[order]).encode()
     )
-    digest.update(found.canary[order].tobytes())
-    for column in found.first:
+    digest.update(reduced.canary[order].tobytes())
+    for column in reduced.first:
         if column is not None:
             digest.update(np.ascontiguousarray(column[order]).tobytes())
-    past = [column for before in found.before if before for column in (before.sums, before.weights)]
-    for sums in (*found.sums, *past):
+    past = [column for before in reduced.before if before for column in (before.sums, before.weights)]
+    for sums in (*reduced.sums, *past):
         if sums is not None:  # engines add in their own order: the last digits are theirs
             digest.update(",".join(f"{value:.9g}" for value in sums[order]).encode())
     return digest.hexdigest()[:16]
@@ -162,9 +162,11 @@ def _recompute_release(record: Mapping[str, Any]) -> tuple[Verdict, Row]:
     """The verdict on several variants from an audit record alone, and the row that stands behind it."""
     from canarykit.health.report.release_report import release_verdict
 
-    found = {key: recompute(audit) for key, audit in record["variants"].items()}
-    verdict = release_verdict({key: verdict for key, (verdict, _) in found.items()}, record["critical_harm"])
-    return verdict, next((row for one, row in found.values() if one is verdict), Row.GO_ON)
+    recomputed = {key: recompute(audit) for key, audit in record["variants"].items()}
+    verdict = release_verdict(
+        {key: verdict for key, (verdict, _) in recomputed.items()}, record["critical_harm"]
+    )
+    return verdict, next((row for one, row in recomputed.values() if one is verdict), Row.GO_ON)
 
 
 def _numbers(value: Any) -> Any:

@@ -32,8 +32,8 @@ def groups_of(question: Question, units: pd.DataFrame, *, until: pd.Timestamp) -
     column = f"$group_{min(question.log.group_types.values())}"
     if question.log.groups is None and column not in question.log.property_names():
         return None
-    found = first_values(question, units, (column,), until=until)[column]
-    return found if any(value is not None for value in found) else None
+    keys = first_values(question, units, (column,), until=until)[column]
+    return keys if any(value is not None for value in keys) else None
 
 
 def organisation_section(

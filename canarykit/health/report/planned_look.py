@@ -49,16 +49,22 @@ def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estim
     by_group
         Whether groups were assigned, so that they are the rows.
     """
-    found = _textbook(values, is_mean=is_mean, by_group=by_group)
-    if found is None or found.standard_error is None:
-        return found
+    difference = _textbook(values, is_mean=is_mean, by_group=by_group)
+    if difference is None or difference.standard_error is None:
+        return difference
     least = float(values.widest_variance()[-1]) ** 0.5
-    wider = least / found.standard_error if found.standard_error > 0 and np.isfinite(least) else 1.0
+    wider = least / difference.standard_error if difference.standard_error > 0 and np.isfinite(least) else 1.0
     if not wider > 1 + 1e-9:
-        return found
-    low, high = (found.value + wider * (limit - found.value) for limit in (found.low, found.high))
+        return difference
+    low, high = (
+        difference.value + wider * (limit - difference.value) for limit in (difference.low, difference.high)
+    )
     return replace(
-        found, low=low, high=high, standard_error=least, method=f"{found.method}, spread of both arms"
+        difference,
+        low=low,
+        high=high,
+        standard_error=least,
+        method=f"{difference.method}, spread of both arms",
     )
 
 
@@ -72,8 +78,8 @@ def _textbook(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estimate
     if values.adjustment is not None:
         return means.cuped_difference(*arms)
     if by_group:
-        found = means.mean_difference(*(arm.own for arm in arms))
-        return found and replace(found, method="cluster jackknife, Welch t")
+        difference = means.mean_difference(*(arm.own for arm in arms))
+        return difference and replace(difference, method="cluster jackknife, Welch t")
     return means.mean_difference(*(arm.own for arm in arms)) if is_mean else means.ratio_difference(*arms)
 
 
@@ -83,14 +89,14 @@ def _linear(values: ValueSeries, arm: str) -> PairMoments:
 
     n = values.last[0 if arm == "canary" else 1].n
     before = values.adjustment
-    own = float(getattr(values, arm)[-1]), float(getattr(values, f"{arm}_variance")[-1])
+    estimates = float(getattr(values, arm)[-1]), float(getattr(values, f"{arm}_variance")[-1])
     past = (0.0, 0.0, 0.0)
     if before is not None:
         names = (arm, f"{arm}_variance", f"{arm}_covariance")
         past = tuple(float(getattr(before, name)[-1]) for name in names)  # type: ignore[assignment]
-    if not all(np.isfinite([*own, *past])):
+    if not all(np.isfinite([*estimates, *past])):
         return PairMoments(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    return PairMoments(n, own[0], past[0], n * own[1], n * past[1], n * past[2])
+    return PairMoments(n, estimates[0], past[0], n * estimates[1], n * past[1], n * past[2])
 
 
 def planned_sections(question: Question, comparison: Comparison) -> tuple[Section, ...]:
@@ -100,14 +106,26 @@ def planned_sections(question: Question, comparison: Comparison) -> tuple[Sectio
     for i, values in comparison.values.items():
         guardrail = question.guardrails[i]
         if isinstance(values, QuantileSeries):
-            found = values.planned_look()
+            difference = values.planned_look()
             counts = tuple(int(n[-1]) for n in (values.n_canary, values.n_control))
         else:
-            found = planned_look(values, is_mean=isinstance(guardrail.metric, PerPerson), by_group=by_group)
+            difference = planned_look(
+                values, is_mean=isinstance(guardrail.metric, PerPerson), by_group=by_group
+            )
             counts = (values.last[0].n, values.last[1].n)
-        if found is not None:
+        if difference is not None:
             arms = (float(values.canary[-1]), float(values.control[-1]))
-            rows.append((guardrail.label, found.method, *counts, *arms, found.value, found.low, found.high))
+            rows.append(
+                (
+                    guardrail.label,
+                    difference.method,
+                    *counts,
+                    *arms,
+                    difference.value,
+                    difference.low,
+                    difference.high,
+                )
+            )
     if not rows:
         return ()
     text = (

@@ -97,11 +97,11 @@ class Replay(Result):
         if not back:
             none = f"would have rolled back none of {stages} randomised stages"
             return f"{self.flag}: {first} {none} and promoted {on}"
-        told = "; ".join(
+        verdicts = "; ".join(
             f"{row[0]} after {format_value(row[4], 'seconds')}, when {row[5]:,} had it and {row[6]:,} not yet"
             for row in back
         )
-        return f"{self.flag}: {first} would have rolled back {told}"
+        return f"{self.flag}: {first} would have rolled back {verdicts}"
 
     def _table(self) -> Table:
         return Table.of(_COLUMNS, self.rows)
@@ -198,9 +198,9 @@ def replay(
                 continue
             asked = options if key is None else {**options, "variants": key}
             report_at = partial(_report_at, log, plan, stage, guardrails, asked)
-            found, told = _Lived(label, one, one.series).judge(named, report_at)
-            rows += found
-            notes += told
+            rows_of_rule, rule_notes = _Lived(label, one, one.series).judge(named, report_at)
+            rows += rows_of_rule
+            notes += rule_notes
     if not rows:
         raise DataError(f"no stage of {plan.flag!r} with a control has begun: there is nothing to replay")
     if without:
@@ -242,13 +242,13 @@ class _Lived:
         rows: list[tuple[Any, ...]] = []
         notes: list[Note] = []
         if OWN_RULE in named:
-            row, told = self.own(report_at)
+            row, own_notes = self.own(report_at)
             rows.append(row)
-            notes += told
+            notes += own_notes
         if set(named) != {OWN_RULE}:
-            others, told = self.others(named)
+            others, own_notes = self.others(named)
             rows += others
-            notes += told
+            notes += own_notes
         return sorted(rows, key=lambda row: named.index(row[1])), notes
 
     def own(self, report_at: Callable[[int], StageReport]) -> tuple[tuple[Any, ...], list[Note]]:

@@ -25,19 +25,19 @@ _HARMED = (Status.HARM, Status.BREACH, Status.TOLERATED)
 
 
 def where_sections(
-    question: Question, found: Outcomes, segments: dict[str, npt.NDArray[Any]]
+    question: Question, reduced: Outcomes, segments: dict[str, npt.NDArray[Any]]
 ) -> tuple[Section, ...]:
     """Among people with the canary, to how many of each segment it happened; for stages without a control."""
     sections = []
     for name, values in segments.items():
         rows = []
         for i, guardrail in enumerate(question.guardrails):
-            first = found.first[i]
+            first = reduced.first[i]
             if first is None or guardrail.worse == "lower":
                 continue
-            for segment in largest(values[found.canary]):
+            for segment in largest(values[reduced.canary]):
                 mine = has_value(values, segment)
-                arms = [found.canary & mine, ~found.canary & mine]
+                arms = [reduced.canary & mine, ~reduced.canary & mine]
                 counts = [(int((first[arm] >= 0).sum()), int(arm.sum())) for arm in arms]
                 shares = [x / n if n else None for x, n in counts]
                 rows.append((guardrail.label, segment, counts[0][0], counts[0][1], shares[0], shares[1]))
@@ -78,8 +78,8 @@ def segment_sections(guardrails: Sequence[Guardrail], tables: Sequence[SegmentTa
             ),
         )
         rows = [
-            (segment, n, m, n / (n + m) if n + m else None, *(table.ratio(i, place) for i in table.tables))
-            for place, (segment, (n, m)) in enumerate(zip(table.segments, table.people, strict=True))
+            (segment, n, m, n / (n + m) if n + m else None, *(table.ratio(i, index) for i in table.tables))
+            for index, (segment, (n, m)) in enumerate(zip(table.segments, table.people, strict=True))
         ]
         sections.append(Section(f"by {table.name}", text, Table.of(columns, rows)))
     return tuple(sections)
@@ -103,17 +103,17 @@ def segment_notes(
         if proven:
             notes.append(Note("segment", f"{label}: {proven[0].words}"))
             continue
-        told = [(p, table) for table in tables if (p := table.p_values.get(i)) is not None]
-        if check is None or not told:
+        tested = [(p, table) for table in tables if (p := table.p_values.get(i)) is not None]
+        if check is None or not tested:
             continue
-        p, table = min(told, key=lambda item: item[0])
+        p, table = min(tested, key=lambda item: item[0])
         worst = table.worst(i, lower=guardrail.worse == "lower")
         if worst is None or not (check.status in _HARMED or check.looks_worse or p < DIFFER):
             continue
         here, rest = (format_value(ratio, "ratio") for ratio in (table.ratio(i, worst), table.rest(i, worst)))
         text = f"{label}: worst where {table.name} is {table.segments[worst]}, {here}, elsewhere {rest}"
         if p >= ALIKE:
-            names = " or ".join(table.name for _, table in told)
+            names = " or ".join(table.name for _, table in tested)
             text = f"{label}: no segment by {names} stands out (p = {p:.3f}, Holm)"
             notes.append(Note("segments_alike", text))
             continue

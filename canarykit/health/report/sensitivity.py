@@ -32,8 +32,8 @@ def sensitivity_sections(
     """Each share guardrail over other choices of people, with intervals for one planned look."""
     from canarykit.stats.one_look.proportions import risk_difference
 
-    found, used = comparison.found, comparison.used
-    units = found.units
+    reduced, used = comparison.found, comparison.used
+    units = reduced.units
     if units.empty:
         return ()
     columns = {name: units[name].to_numpy(bool) for name in ("returning", "several", "crossed")}
@@ -47,17 +47,17 @@ def sensitivity_sections(
     ]
     rows = []
     for i, guardrail in enumerate(question.guardrails):
-        first = found.first[i]
+        first = reduced.first[i]
         if first is None:
             continue
         shown: list[npt.NDArray[np.bool_]] = []
-        over = used & found.time_is_over(i)
+        over = used & reduced.time_is_over(i)
         matured = [(WHOLE_TIME, over)] if over.any() else []
         for words, mask in [*choices, *matured]:
             if any(np.array_equal(mask, other) for other in shown):
                 continue
             shown.append(mask)
-            (x, n), (y, m) = (_count(first, mask & arm) for arm in (found.canary, ~found.canary))
+            (x, n), (y, m) = (_count(first, mask & arm) for arm in (reduced.canary, ~reduced.canary))
             gap = risk_difference(x, n, y, m) if n and m else None
             limits = (None, None, None) if gap is None else (gap.value, gap.low, gap.high)
             shares = x / n if n else None, y / m if m else None
@@ -92,17 +92,17 @@ def novelty_sections(
     question: Question, comparison: Comparison, *, most_days: int = 8
 ) -> tuple[Section, ...]:
     """Rates by days since the exposure: does an effect wear off, or only come with time?"""
-    found, used = comparison.found, comparison.used
+    reduced, used = comparison.found, comparison.used
     rows: list[tuple[Any, ...]] = []
     for i, guardrail in enumerate(question.guardrails):
-        first = found.first[i]
+        first = reduced.first[i]
         if first is None:
             continue
-        starts, stops = found.time_at_risk(i)
+        starts, stops = reduced.time_at_risk(i)
         ends = np.where(first >= 0, first + 1, stops)
         for day in range(most_days):
             counts = []
-            for arm in (used & found.canary, used & ~found.canary):
+            for arm in (used & reduced.canary, used & ~reduced.canary):
                 at_risk = arm & (ends > starts + day * _DAY) & (stops > starts)
                 had = at_risk & (first >= 0) & ((first - starts) // _DAY == day)
                 counts.append((int(had.sum()), int(at_risk.sum())))
@@ -134,11 +134,11 @@ def _slope_words(rows: list[tuple[Any, ...]]) -> list[str]:
     """Per metric, by what the ratio is multiplied from day to day, with a 95 % interval."""
     words = []
     for label in dict.fromkeys(row[0] for row in rows):
-        found = _slope([row for row in rows if row[0] == label])
-        if found is None:
+        slope = _slope([row for row in rows if row[0] == label])
+        if slope is None:
             words.append(f"{label}: too few to tell.")
             continue
-        factor, low, high = (math.exp(number) for number in found)
+        factor, low, high = (math.exp(number) for number in slope)
         interval = f"{factor:.3g} times a day, 95 % {low:.3g} to {high:.3g}"
         changes = "it grows" if low > 1 else "it falls" if high < 1 else "not shown"
         words.append(f"{label}: {changes} ({interval}).")

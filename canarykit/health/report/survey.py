@@ -21,7 +21,7 @@ def answer_sections(question: Question) -> tuple[Section, ...]:
 
     plan = question.plan
     try:
-        found = survey_by_flag(
+        survey = survey_by_flag(
             question.log,
             question.survey,
             flag=plan.flag,
@@ -34,8 +34,8 @@ def answer_sections(question: Question) -> tuple[Section, ...]:
             check_survey(question.log, question.survey)
         nothing = Table.of((Column("answers", "answers", "count"),), [(0,)])
         return (Section("survey", f"Nobody was asked in this stage: {problem}.", nothing),)
-    sections = [Section("survey", found._headline() + ".", found._table())]
-    quotes = found.quotes()
+    sections = [Section("survey", survey._headline() + ".", survey._table())]
+    quotes = survey.quotes()
     if len(quotes):
         rows = [
             tuple(row)

@@ -47,10 +47,10 @@ class EventQuestion:
     @cached_property
     def mixture(self) -> EventMixture:
         """What `evaluate_stage` measures the evidence against, oriented so that more is harm."""
-        own = self.truth.margin_ratio
-        line = self.truth.guardrail.roll_back_beyond(own)
+        tolerated = self.truth.margin_ratio
+        line = self.truth.guardrail.roll_back_beyond(tolerated)
         sign = -1 if self._swapped else 1
-        return event_mixtures(own**sign, line**sign)[self.goal == "safe"]
+        return event_mixtures(tolerated**sign, line**sign)[self.goal == "safe"]
 
     @property
     def events_per_person(self) -> float:

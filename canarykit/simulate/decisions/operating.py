@@ -120,9 +120,9 @@ class Decisions(Result):
         if end not in ENDS:
             raise PlanError(f"no rollout ends in {end!r}; {did_you_mean(end, ENDS)}")
         ends = self.runs_of(rule).ends
-        found = wilson(int(np.sum(ends == ENDS.index(end))), len(ends), confidence=confidence)
-        assert found is not None
-        return found
+        share = wilson(int(np.sum(ends == ENDS.index(end))), len(ends), confidence=confidence)
+        assert share is not None
+        return share
 
     def probability(self, end: str, rule: str | None = None) -> float:
         """Share of the rollouts that end so."""
@@ -165,9 +165,9 @@ class Decisions(Result):
         for rule in self.rules:
             row: dict[str, Any] = {"rule": rule}
             for end in ENDS:
-                found = self.estimate(end, rule)
+                estimate = self.estimate(end, rule)
                 name = end.replace(" ", "_")
-                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+                row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             row["hours_to_promote"] = self.hours_to("promote", rule)
             row["hours_to_roll_back"] = self.hours_to("roll back", rule)
             for name in ("people", "extra"):
@@ -195,15 +195,15 @@ class Decisions(Result):
         rows = []
         for rule, runs in self.runs.items():
             total = len(runs.verdicts)
-            for place, stage in enumerate(self.stage_names):
-                verdict = runs.verdicts[:, place]
+            for position, stage in enumerate(self.stage_names):
+                verdict = runs.verdicts[:, position]
                 reached = verdict != NOT_REACHED
                 count = int(reached.sum())
                 shares = [float(np.mean(verdict[reached] == end)) if count else None for end in range(3)]
                 decided = reached & (verdict != ENDS.index("hold"))
-                hours = float(np.median(runs.hours[decided, place])) * 3600 if decided.any() else None
-                people = float(runs.people[reached, place].mean()) if count else None
-                extra = float(runs.extra[reached, place].mean()) if count else None
+                hours = float(np.median(runs.hours[decided, position])) * 3600 if decided.any() else None
+                people = float(runs.people[reached, position].mean()) if count else None
+                extra = float(runs.extra[reached, position].mean()) if count else None
                 rows.append((rule, stage, count / total, *shares, hours, people, extra))
         return Table.of(_COLUMNS, rows)
 

@@ -249,12 +249,12 @@ def plan_ramp(
     }
 
     def judged(ramp: Ramp, plan: RolloutPlan, by_clock: bool, **options: Any) -> RampChoice:
-        found = {}
+        by_ratio = {}
         for ratio, factor in factors.items():
             effects = [] if ratio == 1 else [Effect(quantity, factor, variant=plan.canary)]
             release = healthy.with_effects(*effects)
-            found[ratio] = simulate_decisions(plan, release, chosen, n_runs, **shared, **options)
-        return _choice(ramp, found, max_days, by_clock)
+            by_ratio[ratio] = simulate_decisions(plan, release, chosen, n_runs, **shared, **options)
+        return _choice(ramp, by_ratio, max_days, by_clock)
 
     before = present if present is not None else _plan_of(flag, FIXED_RAMP, starts_at)
     percent = tuple(
@@ -286,14 +286,14 @@ def _plan_of(flag: str, ramp: Ramp, starts_at: Any) -> RolloutPlan:
     return RolloutPlan(flag, (*stages, Stage.for_everyone("full release")), starts_at=starts_at)
 
 
-def _choice(ramp: Ramp, found: Mapping[float, Any], max_days: float, by_clock: bool) -> RampChoice:
-    runs = found[1.0].runs_of()
+def _choice(ramp: Ramp, by_ratio: Mapping[float, Any], max_days: float, by_clock: bool) -> RampChoice:
+    runs = by_ratio[1.0].runs_of()
     hours = np.sort(np.where(runs.ends == 0, runs.total_hours, np.inf))
     n = len(hours)
     half = 0.98 * np.sqrt(n)  # order statistics around the median: n/2 -+ 1.96 sqrt(n)/2
-    places = [int(np.clip(place, 0, n - 1)) for place in (n / 2 - half, n / 2, n / 2 + half)]
-    low, median, high = (float(hours[place]) for place in places)
-    harm = {ratio: decisions.extra_events() for ratio, decisions in found.items() if ratio != 1.0}
+    places = [int(np.clip(position, 0, n - 1)) for position in (n / 2 - half, n / 2, n / 2 + half)]
+    low, median, high = (float(hours[position]) for position in places)
+    harm = {ratio: decisions.extra_events() for ratio, decisions in by_ratio.items() if ratio != 1.0}
     worst = max(harm, key=lambda ratio: harm[ratio]) if harm else 1.0
     return RampChoice(
         shares=ramp[0],
@@ -302,7 +302,7 @@ def _choice(ramp: Ramp, found: Mapping[float, Any], max_days: float, by_clock: b
         hours_low=low,
         hours_high=high,
         released=float(np.mean(hours <= max_days * 24)),
-        rolled_back=found[1.0].probability("roll back"),
+        rolled_back=by_ratio[1.0].probability("roll back"),
         harm=harm.get(worst, 0.0),
         worst=worst,
         by_clock=by_clock,

@@ -362,7 +362,7 @@ def expected_duration(
     from canarykit.simulate.decisions.simulate import simulate_decisions
 
     options: dict[str, Any] = {"rates": rates, "delays": delays, "harm_budget": harm_budget, "rng": rng}
-    found = simulate_decisions(
+    decisions = simulate_decisions(
         plan,
         scenario,
         guardrails,
@@ -376,12 +376,12 @@ def expected_duration(
         progress=progress,
         **options,
     )
-    runs = found.runs_of()
+    runs = decisions.runs_of()
     rows: list[tuple[Any, ...]] = []
-    for place, name in enumerate(found.stage_names):
+    for position, name in enumerate(decisions.stage_names):
         start, end = plan.window(name)
         planned = None if end is None else (end - start).total_seconds()
-        verdict, hours = runs.verdicts[:, place], runs.hours[:, place]
+        verdict, hours = runs.verdicts[:, position], runs.hours[:, position]
         reached = verdict >= 0
         safe = np.sort(np.where(verdict[reached] == 0, hours[reached] * 3600, np.inf))
         if not len(safe):
@@ -391,4 +391,4 @@ def expected_duration(
         in_time = None if planned is None else float(np.mean(safe <= max(planned, 1.0) + 1e-6))
         shown = [value if np.isfinite(value) else None for value in quantiles]
         rows.append((name, planned, *shown, in_time))
-    return ExpectedDuration(tuple(rows), found)
+    return ExpectedDuration(tuple(rows), decisions)

@@ -245,7 +245,7 @@ class _Walk:
     def __call__(self, block: int) -> dict[str, RuleRuns]:
         runs = min(RUNS_PER_BLOCK, self.n_runs - block * RUNS_PER_BLOCK)
         shape = (runs, len(self.stages))
-        found = {
+        results = {
             rule: RuleRuns(np.full(shape, NOT_REACHED, np.int8), *(np.zeros(shape) for _ in range(3)))
             for rule in self.rules
         }
@@ -259,13 +259,13 @@ class _Walk:
             drawn = draw_stage(stage, truths, Streams(self.seed, block, stage.looks.position), runs)
             for rule in self.rules:
                 rows = self.judge.rows(rule, drawn, stage, earlier[rule], passed)
-                on, last = self._record(found[rule], alive[rule], rows, drawn, stage)
+                on, last = self._record(results[rule], alive[rule], rows, drawn, stage)
                 alive[rule] &= on
                 if self.carries:
                     earlier[rule] = Drawn.join([earlier[rule], drawn.total(last)])
             if self.carries:
                 passed.append(stage)
-        return found
+        return results
 
     def _record(
         self, runs: RuleRuns, alive: np.ndarray, rows: np.ndarray, drawn: Drawn, stage: StageRates
@@ -275,7 +275,7 @@ class _Walk:
         back = _ROLLS_BACK[row] & (look >= 0)
         going = (row == Row.SAFE) & (look >= 0)
         last = np.where(look >= 0, look, rows.shape[1] - 1)
-        place = stage.looks.position
+        position = stage.looks.position
         verdict = np.where(back, 2, np.where(going | self.ships_on, 0, 1))
         worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
         hours = stage.looks.hours[last] + self.late  # who comes while a look waits for its events has it too
@@ -284,7 +284,7 @@ class _Walk:
         extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(drawn.canary * worse, met)
         columns = (runs.verdicts, runs.hours, runs.people, runs.extra)
         for column, values in zip(columns, (verdict, hours, total, extra), strict=True):
-            column[alive, place] = values[alive]
+            column[alive, position] = values[alive]
         return np.asarray(~back & (going | self.ships_on)), last
 
 

@@ -59,10 +59,10 @@ def stage_rates(
     logins: Logins | None = None,
 ) -> tuple[StageRates, ...]:
     """Rates and margins of every stage; `arms` are the names of the control and the canary."""
-    found = []
+    rates = []
     begun = int(stages[0].times_us[0])
-    for place, stage in enumerate(stages):
-        following = stages[place + 1] if place + 1 < len(stages) else None
+    for number, stage in enumerate(stages):
+        following = stages[number + 1] if number + 1 < len(stages) else None
         factor = np.ones(len(stage.people))
         if drift is not None:
             hours = (stage.times_us - begun) // HOUR_US
@@ -102,8 +102,8 @@ def stage_rates(
             edges = np.concatenate([[0.0], stage.hours])
             moved_people = [logins.changed(edges, chance) for chance in logins.chances(stage)]
             changed = Changed((moved_people[0], moved_people[1]), tuple(after))
-        found.append(StageRates(stage, control, canary, margins, tuple(later), changed))
-    return tuple(found)
+        rates.append(StageRates(stage, control, canary, margins, tuple(later), changed))
+    return tuple(rates)
 
 
 def _by_look(
@@ -123,9 +123,9 @@ def _by_look(
 
 def _margin(truth: Truth, following: StageLooks | None, harm_budget: float | None) -> float:
     """The guardrail's own margin, or the wider one that the next stage's harm budget allows."""
-    own = truth.margin_ratio
+    tolerated = truth.margin_ratio
     if harm_budget is None or following is None or not truth.is_share:
-        return own
+        return tolerated
     first = int(np.argmax(following.dwell_met)) + 1
     people = float(following.canary_people[:first].sum())
     worse = truth.guardrail.worse
@@ -133,5 +133,5 @@ def _margin(truth: Truth, following: StageLooks | None, harm_budget: float | Non
         harm_budget=harm_budget, people_next=people, control_share=truth.base, worse=worse
     )
     if budget is None:
-        return own
-    return max(own, budget) if worse == "higher" else min(own, budget)
+        return tolerated
+    return max(tolerated, budget) if worse == "higher" else min(tolerated, budget)

@@ -151,9 +151,9 @@ class DuckDBEngine(Engine):
             counts[code] = f"count(*) FILTER ({usable} AND {condition})"
             usable += f" AND NOT ({condition})"
         listed = ", ".join(counts.values())
-        found = dict(zip(counts, self.connection.rows(f"SELECT {listed} FROM {self.source}")[0], strict=True))
-        found["no_event_name"] -= self.empty_rows
-        return {code: int(count) for code, count in found.items()}
+        lost = dict(zip(counts, self.connection.rows(f"SELECT {listed} FROM {self.source}")[0], strict=True))
+        lost["no_event_name"] -= self.empty_rows
+        return {code: int(count) for code, count in lost.items()}
 
     def dropped(self) -> list[Note]:
         """Count what every answer leaves out or guesses: one more pass, over the names, ids and JSON."""
@@ -225,13 +225,13 @@ class DuckDBEngine(Engine):
         if not self.deduplicate or "uuid" not in self.types or not self._may_repeat():
             return 0
         uuid = self.sql_columns.id_text("uuid")
-        found = self.connection.arrow(
+        repeated = self.connection.arrow(
             f"SELECT {uuid} AS uuid, count(*) AS n FROM {self.source} WHERE {self._usable()} "
             f"AND {uuid} IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
         )
-        if found.num_rows:
-            self.connection.add("canarykit_twice", found.select(["uuid"]))
-        return int((pc.sum(found.column("n")).as_py() or 0) - found.num_rows)
+        if repeated.num_rows:
+            self.connection.add("canarykit_twice", repeated.select(["uuid"]))
+        return int((pc.sum(repeated.column("n")).as_py() or 0) - repeated.num_rows)
 
     def _may_repeat(self) -> bool:
         """Whether to look for repeats at all."""
@@ -244,12 +244,12 @@ class DuckDBEngine(Engine):
         if document is None:
             return 0
         suspect = SUSPECT.format(document)
-        found = self.connection.arrow(
+        documents = self.connection.arrow(
             f"SELECT suspect, count(*) AS n FROM (SELECT {suspect} AS suspect FROM {self._once} WHERE "
             f"{self._usable()}) WHERE suspect IS NOT NULL GROUP BY suspect"
         )
-        lost = is_unreadable(found.column("suspect"))
-        return int(pc.sum(found.column("n").filter(lost)).as_py() or 0)
+        lost = is_unreadable(documents.column("suspect"))
+        return int(pc.sum(documents.column("n").filter(lost)).as_py() or 0)
 
     def _guesses(self) -> dict[str, tuple[str, str]]:
         """What stood in for something else, with the condition that says so of a row."""
@@ -349,12 +349,12 @@ def open_duckdb(
             largest = connection.rows(f"SELECT max(abs({column})) FILTER (isfinite({column})) FROM {source}")
             check_float_ids(largest[0][0], mapping[name], is_short=types[mapping[name]] == "FLOAT")
     opened = engine(source, connection, mapping, columns, identities, **options)
-    found = list(notes)
+    all_notes = list(notes)
     if identities is None and mapping["person_id"] not in types:
         merged, more = merges(opened, mapping)
         opened.identify(merged)
-        found += [*more, stand_ins()]
-    return Opened(opened, tuple(found))
+        all_notes += [*more, stand_ins()]
+    return Opened(opened, tuple(all_notes))
 
 
 def row_bytes(query: Query) -> int:

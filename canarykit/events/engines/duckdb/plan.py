@@ -75,7 +75,7 @@ class Plan:
 
     def finish(self, table: pa.Table) -> pa.Table:
         """The fields of the question from what DuckDB handed out."""
-        found = self._documents(table)
+        extracted = self._documents(table)
         values: dict[str, pa.ChunkedArray] = {}
         for field in self.query.stored():
             if self.expressions[field.name] is not None:
@@ -88,7 +88,7 @@ class Plan:
                     values[field.name] = column if native and stored else as_text(column)
             else:
                 texts = [
-                    found[part]
+                    extracted[part]
                     if isinstance(part, Json)
                     else as_text(table.column(f"canarykit_raw.{part.name}"))
                     for part in field.parts
@@ -103,13 +103,13 @@ class Plan:
 
     def _documents(self, table: pa.Table) -> dict[Json, pa.ChunkedArray]:
         """Values out of JSON: those DuckDB took, odd documents read again, and all of raw columns."""
-        found: dict[Json, pa.ChunkedArray] = {}
+        extracted: dict[Json, pa.ChunkedArray] = {}
         for number, parts in enumerate(self.paths.values()):
             values = [table.column(f"canarykit_value_{number}_{at}") for at in range(len(parts))]
             odd = table.column(f"canarykit_odd_{number}")
-            found |= zip(parts, patched(values, odd, [part.path for part in parts]), strict=True)
+            extracted |= zip(parts, patched(values, odd, [part.path for part in parts]), strict=True)
         raw = {name: table.column(f"canarykit_raw.{name}") for name in self._raw()}
-        return taken(self.query, raw, found)
+        return taken(self.query, raw, extracted)
 
     def _raw(self) -> list[str]:
         """Columns that are handed out as they are stored."""
@@ -170,5 +170,5 @@ def _matches(text: str, allowed: Any) -> str:
     if allowed is PRESENT:
         return f"{text} IS NOT NULL"
     texts = [quoted(item, "'") for item in allowed if item is not None]
-    found = [f"{text} IN ({', '.join(texts)})"] if texts else []
-    return f"({' OR '.join([*found, *([f'{text} IS NULL'] if None in allowed else [])])})"
+    alternatives = [f"{text} IN ({', '.join(texts)})"] if texts else []
+    return f"({' OR '.join([*alternatives, *([f'{text} IS NULL'] if None in allowed else [])])})"

@@ -155,7 +155,7 @@ def json_value(document: str | None, path: Sequence[str]) -> str:
 def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | None = None) -> str:
     """Whether a document's values have to be read in the worker."""
     whole = f"startswith(ltrim({document}), '{{') AND endswith(rtrim({document}), '}}')"
-    found = [
+    conditions = [
         f"NOT coalesce({whole} AND json_object_keys({document}) IS NOT NULL, false)",
         f"instr({document}, {literal(chr(92) + 'u')}) > 0",
         f"instr({document}, {literal(chr(39))}) > 0",  # Spark takes it for a quotation mark
@@ -164,10 +164,10 @@ def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | N
         f"coalesce({document} RLIKE {literal(_AFTER_THE_END)}, false)",
     ]
     for path, value in (values or {}).items():
-        found.append(f"coalesce({value} RLIKE {literal(UNSURE_VALUE)}, false)")
+        conditions.append(f"coalesce({value} RLIKE {literal(UNSURE_VALUE)}, false)")
         if any(map(_is_unsaid, path)):
-            found.append("true")
-    return f"({' OR '.join(found)})"
+            conditions.append("true")
+    return f"({' OR '.join(conditions)})"
 
 
 def _is_unsaid(key: str) -> bool:

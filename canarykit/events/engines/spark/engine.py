@@ -82,13 +82,13 @@ class _Reading:
             codes = columns[self.event].cast(pa.int32()).chunks
             coded = [pa.DictionaryArray.from_arrays(chunk, names, safe=False) for chunk in codes]
             columns[self.event] = pa.chunked_array(coded, pa.dictionary(pa.int32(), pa.string()))
-        found = {part: columns[name] for part, name in self.places.items()}
+        extracted = {part: columns[name] for part, name in self.places.items()}
         for column, name in self.odd.items():
             parts = [part for part in self.places if part.column == column]
-            texts = patched([found[part] for part in parts], columns[name], [part.path for part in parts])
-            found |= zip(parts, texts, strict=True)
+            texts = patched([extracted[part] for part in parts], columns[name], [part.path for part in parts])
+            extracted |= zip(parts, texts, strict=True)
         ids = (_PERSON,) if self.needs_person else ()
-        return answer(self.query, columns, ids=ids, complete=True, found=found, zone="UTC")
+        return answer(self.query, columns, ids=ids, complete=True, extracted=extracted, zone="UTC")
 
 
 class SparkEngine(Engine):
@@ -251,8 +251,8 @@ class SparkEngine(Engine):
             column = self.mapping.get(name, name)
             if column in self.types:
                 order.append(f"coalesce({self.sql_columns.text(column)}, '')")
-        place = f"row_number() OVER (PARTITION BY {uuid} ORDER BY {', '.join(order)})"
-        numbered = self.spark_frame.where(self._usable()).selectExpr("*", f"{place} AS canarykit_place")
+        number = f"row_number() OVER (PARTITION BY {uuid} ORDER BY {', '.join(order)})"
+        numbered = self.spark_frame.where(self._usable()).selectExpr("*", f"{number} AS canarykit_place")
         return numbered.where(f"{uuid} IS NULL OR canarykit_place = 1").drop("canarykit_place")
 
     def _reading(self, query: Query) -> _Reading:
@@ -293,8 +293,10 @@ class SparkEngine(Engine):
             if self.identities is not None and distinct in self.types:
                 from pyspark.sql.functions import expr
 
-                known = self._identities()
-                frame = frame.join(known, expr(self.sql_columns.id_text(distinct)) == known[_KNOWN], "left")
+                identities = self._identities()
+                frame = frame.join(
+                    identities, expr(self.sql_columns.id_text(distinct)) == identities[_KNOWN], "left"
+                )
                 texts.insert(0, ticked(_PERSON + "_known"))
             chosen.append(f"coalesce({', '.join(texts)}) AS {ticked(_PERSON)}")
         frame = frame.selectExpr(*chosen) if chosen else frame.selectExpr("1 AS canarykit_one")
@@ -307,8 +309,8 @@ class SparkEngine(Engine):
         from pyspark.sql import functions
 
         assert self.identities is not None
-        known = pa.table({_KNOWN: self.identities[0], _PERSON + "_known": self.identities[1]})
-        return functions.broadcast(self.spark_frame.sparkSession.createDataFrame(known))
+        table = pa.table({_KNOWN: self.identities[0], _PERSON + "_known": self.identities[1]})
+        return functions.broadcast(self.spark_frame.sparkSession.createDataFrame(table))
 
     def _actor(self, field: Field, reading: _Reading) -> str:
         if field.is_person:
@@ -337,8 +339,8 @@ class SparkEngine(Engine):
         if allowed is PRESENT:
             return " OR ".join([f"{text} IS NOT NULL", *odd])
         listed = ", ".join(literal(item) for item in allowed if item is not None)
-        found = [f"{text} IN ({listed})"] if listed else []
-        return " OR ".join([*found, *([f"{text} IS NULL"] if None in allowed else []), *odd])
+        alternatives = [f"{text} IN ({listed})"] if listed else []
+        return " OR ".join([*alternatives, *([f"{text} IS NULL"] if None in allowed else []), *odd])
 
     def _usable(self, query: Query | None = None) -> str:
         """What no answer contains, the names, and the window."""
