@@ -13,9 +13,9 @@ from functools import wraps
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from canarykit.errors import PlanError, require_kind, what_is
+from canarykit.errors import DataError, PlanError, require_kind, what_is
 
-__all__ = ["checked", "names_of", "one_or_more", "require_fields"]
+__all__ = ["checked", "names_of", "one_or_more", "require_fields", "require_names"]
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 Kind = tuple[Callable[[Any], bool], str]
@@ -116,6 +116,29 @@ def one_or_more(given: Any) -> tuple[Any, ...]:
         return ()
     single = isinstance(given, str | bytes | dict) or not isinstance(given, Iterable)
     return (given,) if single else tuple(given)
+
+
+def require_names(name: str, given: Any) -> None:
+    """Refuse what is not a list of names.
+
+    Raises
+    ------
+    DataError
+        If it is one text, no list, or anything in it is not a text.
+
+    Examples
+    --------
+    >>> require_names("events", "$pageview")
+    Traceback (most recent call last):
+    ...
+    canarykit.errors.DataError: events is '$pageview'; expected a list of names
+    """
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Iterable)
+        or not all(isinstance(n, str) for n in given)
+    ):
+        raise DataError(f"{name} is {what_is(given)}; expected a list of names")
 
 
 def names_of(given: Any, what: str) -> tuple[str, ...]:

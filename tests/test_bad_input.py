@@ -1,6 +1,7 @@
 """Input that is broken or meant differently is answered with what is there and what was probably meant."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -251,3 +252,23 @@ def test_a_scan_counts_the_same_faults_as_a_log_in_memory_when_asked(tmp_path):
     assert {note.code: note.count for note in scan.count_dropped()} == memory
     assert set(memory.values()) == {1}
     assert len(memory) == 6
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"columns": 5}, "columns is 5; expected a list of names"),
+        ({"columns": [1.0]}, "columns is a list; expected a list of names"),
+        ({"events": object()}, "events is a object; expected a list of names"),
+        ({"where": "paid"}, "where is 'paid'; expected a mapping"),
+        ({"where": np.array([1.0, 2.0])}, "where is a ndarray; expected a mapping"),
+        ({"actor": None}, "actor is None; expected the name of a column"),
+        ({"fn": "count"}, "fn is 'count'; expected a function"),
+        ({"finish": {"a": 1}}, "finish is a dict; expected a function"),
+    ],
+)
+def test_what_a_log_is_asked_is_of_the_kind_it_can_answer(given, message):
+    frame = pd.DataFrame({"event": ["a"], "distinct_id": ["x"], "timestamp": ["2026-09-07T09:00:00Z"]})
+    asked = {"columns": ["event"], "fn": len, **given}
+    with pytest.raises(ck.DataError, match=re.escape(message)):
+        ck.EventLog(frame).reduce(**asked)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import pandas as pd
 
+from canarykit.arguments import require_names
 from canarykit.counting import counted
 from canarykit.display import Column, Note, Shown, Table
 from canarykit.errors import DataError, did_you_mean, require_kind
@@ -211,6 +212,8 @@ class EventLog(Shown):
         object
             What `finish` makes of the shards' answers, or their list.
         """
+        for name, called in (("fn", fn), ("finish", finish or fn)):
+            require_kind(name, called, Callable, "a function", error=DataError)  # type: ignore[arg-type]
         query = self._query(columns, events, since, until, where, actor, native)
         results = self._engine.map(query, self._lookups.only(query), fn)
         return results if finish is None else finish(results)
@@ -259,7 +262,7 @@ class EventLog(Shown):
         native: Sequence[str] = (),
         exact: bool = True,
     ) -> Iterator[pa.Table]:
-        """The same narrow rows as a stream of tables, actors in no particular table; at least one table.
+        """The same narrow rows as a stream of tables, an actor's rows in any of them; at least one table.
 
         With `exact=False`, rows outside `events`, `since` and `until` may come along, wherever leaving them
         out costs more than reading them.
@@ -449,9 +452,12 @@ class EventLog(Shown):
         sharded: bool = True,
     ) -> Query:
         """What an engine is asked: names as stored fields, times in microseconds, filters as values."""
-        for name, value in (("columns", columns), ("events", events), ("native", native)):
-            if isinstance(value, str):
-                raise DataError(f"{name} is {value!r}; expected a list of names")
+        require_names("columns", columns)
+        require_names("events", () if events is None else events)
+        require_names("native", native)
+        filters = {} if where is None else where
+        require_kind("where", filters, Mapping, "a mapping of properties to values", error=DataError)
+        require_kind("actor", actor, str, "the name of a column", error=DataError)
         if unknown := set(native) - {*columns, actor}:
             name = min(unknown)
             raise DataError(f"native names {name!r}, no column asked for; {did_you_mean(name, columns)}")
@@ -463,17 +469,15 @@ class EventLog(Shown):
             self.group_types,
         )
         fields = tuple(resolver.field(name) for name in dict.fromkeys(columns))
-        filters = tuple(
-            (resolver.field(name), wanted_values(name, value)) for name, value in (where or {}).items()
-        )
-        used = (*fields, *(field for field, _ in filters))
+        wanted = tuple((resolver.field(name), wanted_values(name, value)) for name, value in filters.items())
+        used = (*fields, *(field for field, _ in wanted))
         actors = (resolver.field(actor),) if sharded else ()
         return Query(
             fields,
             None if events is None else tuple(dict.fromkeys(events)),
             None if since is None else micros(since, name="since"),
             None if until is None else micros(until, name="until"),
-            filters,
+            wanted,
             resolver.field(actor),
             (*resolver.lookup_keys((*used, *actors)), *actors),
             frozenset(native),
