@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.display import Note
-from canarykit.errors import PlanError, did_you_mean
+from canarykit.errors import PlanError, did_you_mean, require_kind
 from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, SurveyResponse
 from canarykit.metrics.direction import event_direction
 from canarykit.metrics.share import ErrorShare, ShareMetric
@@ -282,6 +282,9 @@ def require_labels(
     """Rates and delays are given by a guardrail's label; those of none of them would be passed over."""
     labels = [item.label for item in guardrails]
     for what, given in (("rates", rates), ("delays", delays)):
+        require_kind(
+            what, {} if given is None else given, Mapping, "a mapping with guardrails' labels as keys"
+        )
         for name in given or {}:
             if name not in labels:
                 hint = did_you_mean(name, labels)
