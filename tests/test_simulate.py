@@ -194,6 +194,21 @@ def test_effects_can_be_confined_faded_and_grown(plan):
     assert early[0] / max(late[0], 1) > 2 * early[1] / max(late[1], 1)
 
 
+def test_data_are_late_of_the_variant_and_in_the_time_that_a_fault_names(plan):
+    until = plan.window("expanded beta 50%")[0] + pd.Timedelta(days=1)
+    fault = Fault("late data", variant="true", delay="6h", until=until.isoformat())
+    frame = ck.simulate_rollout(plan, 2000, ck.Scenario(faults=[fault]), rng=3).frame
+    late = frame["created_at"] - frame["timestamp"] > pd.Timedelta(hours=1)
+    assert late.any()
+    assert (frame.loc[late, "timestamp"] < until).all()
+    calls = frame["event"] == "$feature_flag_called"
+    with_it = calls & (frame["$feature_flag_response"] == "true") & (frame["timestamp"] < until)
+    assert late[with_it].all()
+    assert not late[calls & ~with_it].any()
+    with pytest.raises(ck.PlanError, match=r"fault 'late data' is for variant 'ture'; .*'true'"):
+        ck.simulate_rollout(plan, 20, ck.Scenario(faults=[Fault("late data", variant="ture")]), rng=3)
+
+
 def test_faults_leave_the_traces_they_should(plan):
     def calls(*faults, **options):
         scenario = ck.Scenario(faults=faults, **options)

@@ -149,7 +149,7 @@ def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
     run = (at / n_looks).astype(np.int64)
     start = ((at - run * n_looks) * step).astype(np.int64)
     canary = draw.random(len(run)) < release.share
-    hours = release.delay * draw.standard_exponential(len(run))
+    hours = release.delay * draw.standard_exponential(len(run)) if release.delay else np.zeros(len(run))
     late = (hours * HOUR).astype(np.int64)
     changed_at = logins_of(release, draw, start, canary)
     has_it = np.where(start + late >= changed_at, ~canary, canary)

@@ -327,6 +327,8 @@ def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
 
 SEEN_LATE = 0.05
 """Part of the events from which on a report waits for those that come late."""
+MOST_LATE = 0.5
+"""Part of the events from which on nothing is late any more: an hour is over when half of it is there."""
 
 
 def hours_late(scenario: Scenario) -> float:
@@ -345,7 +347,7 @@ def hours_late(scenario: Scenario) -> float:
 def _is_waited_for(fault: Fault) -> bool:
     """Whether a fault is only that all events come late, which moves every verdict and changes none."""
     always = fault.variant is None and fault.since is None and fault.until is None
-    return fault.kind == "late data" and always and fault.share > SEEN_LATE
+    return fault.kind == "late data" and always and SEEN_LATE < fault.share < MOST_LATE
 
 
 def not_simulated(scenario: Scenario, truths: Sequence[Truth], knows_logins: bool) -> tuple[Note, ...]:

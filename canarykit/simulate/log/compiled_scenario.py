@@ -110,6 +110,9 @@ class Rules:
         )
         self._faults: dict[str, list[tuple[Fault, int, int]]] = {}
         for fault in scenario.faults:
+            if fault.variant is not None and fault.variant not in names:
+                hint = did_you_mean(fault.variant, names)
+                raise PlanError(f"fault {fault.kind!r} is for variant {fault.variant!r}; {hint}")
             since, until = _times(fault.since, fault.until)
             self._faults.setdefault(fault.kind, []).append((fault, since, until))
         self._switched_off = [_times(since, until) for since, until in scenario.switched_off]

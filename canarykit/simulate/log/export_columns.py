@@ -28,7 +28,7 @@ from canarykit.simulate.log.streams import hash_uniform
 from canarykit.simulate.people import identities
 from canarykit.simulate.people.identities import glue
 from canarykit.simulate.people.scenario import Scenario
-from canarykit.times import duration
+from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
@@ -142,6 +142,12 @@ def created_at(draft: Draft, layout: Layout) -> np.ndarray:
     for fault in layout.scenario.faults:
         if fault.kind == "late data":
             late = hash_uniform(draft.time + draft.person, 11) < fault.share
+            if fault.variant is not None:
+                late &= draft.value == layout.answers.index(fault.variant)
+            if fault.since is not None:
+                late &= draft.time >= micros(fault.since)
+            if fault.until is not None:
+                late &= draft.time < micros(fault.until)
             arrived = np.where(late, arrived + int(duration(fault.delay) * 1_000_000), arrived)
     return arrived
 
