@@ -31,7 +31,7 @@ HOURS, DWELL, PEOPLE, RATE = 48, 24, 150, 0.1
 """Hours of the stage and of its dwell, people an hour, and share of them with an error."""
 GUARDRAIL = Guardrail(ErrorShare(), margin_ratio=1.5)
 LEVEL = -np.log(0.05)
-BLOCK = 50
+BLOCK, MOST = 50, 4000
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def doubts_at(
 def flags_that_failed(rows: int, rng: int = 45) -> Iterator[dict[str, Any]]:
     """How often a harmless release that would be promoted is held, at the look that would promote it."""
     table = "harmless releases held for people whose flag failed, at the look that would promote"
+    rows = min(rows, MOST)
     for failing, share in product((0.01, 0.05, 0.2), (0.5, 0.1)):
         found = held(failing, share, rows, rng)
         who = f"{failing:.0%} of the flags fail, canary {share:.0%}"
