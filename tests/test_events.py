@@ -7,7 +7,7 @@ import pytest
 
 import canarykit as ck
 from canarykit.events import PRESENT, numeric
-from canarykit.events.text import as_text, id_text, json_values, value_text
+from canarykit.events.text import as_text, id_text, in_codes, json_values, value_text
 
 NINE = "2026-09-07T09:00:00Z"
 
@@ -338,3 +338,14 @@ def test_one_repeat_among_many_uuids_of_one_length_is_found_in_any_chunk():
     rows = {"event": "a", "timestamp": pd.Timestamp("2026-09-07T09:00Z"), "distinct_id": "x", "uuid": uuids}
     assert len(ck.EventLog(pd.DataFrame(rows))) == 39_999
     assert len(ck.EventLog(pd.DataFrame(rows | {"uuid": [*uuids[:-1], "other"]}))) == 40_000
+
+
+def test_pieces_of_one_dictionary_are_put_together_without_reading_its_texts():
+    texts = pa.array(["a", "b", None, "c"]).drop_null()
+    codes = [pa.array([0, 1, None], pa.int32()), pa.array([2], pa.int32())]
+    pieces = [pa.DictionaryArray.from_arrays(part, texts) for part in codes]
+    joined = in_codes(pa.chunked_array(pieces))
+    assert joined.to_pylist() == ["a", "b", None, "c"]
+    assert joined.dictionary.buffers()[2].address == texts.buffers()[2].address
+    other = pa.DictionaryArray.from_arrays(codes[1], pa.array(["x", "a", "y"]))
+    assert in_codes(pa.chunked_array([pieces[0], other])).to_pylist() == ["a", "b", None, "y"]

@@ -224,8 +224,17 @@ def among(column: pd.Series, texts: pd.Series | Collection[str]) -> np.ndarray:
 def in_codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """A column as one dictionary and a code a row."""
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    if len({_place(chunk.dictionary) for chunk in coded.chunks}) == 1:  # Arrow would compare every text
+        indices = pa.concat_arrays([chunk.indices for chunk in coded.chunks])
+        return pa.DictionaryArray.from_arrays(indices, coded.chunk(0).dictionary, safe=False)
     whole = coded.unify_dictionaries().combine_chunks()
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _place(texts: pa.Array) -> tuple[Any, ...]:
+    """Where in memory an array is: of two with one place, each is the other."""
+    buffers = [(buffer.address, buffer.size) if buffer else None for buffer in texts.buffers()]
+    return (texts.offset, len(texts), *buffers)
 
 
 def numeric(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
