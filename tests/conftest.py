@@ -13,8 +13,8 @@ SLOW_FILES = {
     "test_conditions.py", "test_conformance_runner.py", "test_cuped.py", "test_error_rates.py",
     "test_first_verdict.py", "test_funnel_large.py", "test_group_comparisons.py",
     "test_health_error_rates.py", "test_key_stays_hidden.py", "test_logs.py", "test_messy_logs.py",
-    "test_mutations.py", "test_no_verdict.py",
-    "test_notebooks.py", "test_own_traffic.py", "test_patterns.py", "test_planned_and_judged.py",
+    "test_mutations.py", "test_no_verdict.py", "test_notebooks.py", "test_own_traffic.py", "test_patterns.py",
+    "test_pictures_read.py", "test_planned_and_judged.py",
     "test_planning.py", "test_posthog_events.py", "test_posthog_funnels.py", "test_posthog_reading.py",
     "test_posthog_roads.py", "test_posthog_sdk.py", "test_pushed_flag.py", "test_readme.py",
     "test_real_experiments.py", "test_release_kills.py", "test_release_schedules.py", "test_replay.py",
@@ -47,11 +47,12 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        asked = getattr(item, "fixturenames", ())
-        values = getattr(getattr(item, "callspec", None), "params", {}).values()
-        engines = {*asked, *(value for value in values if isinstance(value, str))} & SLOW_ENGINES
-        again = getattr(item, "callspec", None) and item.callspec.params.get("seed")
-        if engines or again or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
+        values = getattr(getattr(item, "callspec", None), "params", {})
+        asked = {*getattr(item, "fixturenames", ()), *(v for v in values.values() if isinstance(v, str))}
+        further_seed = values.get("seed")
+        slow_file = item.path.name in SLOW_FILES or item.path.suffix == ".ipynb"
+        simulates = "simulate" in item.path.parts  # the examples in its docstrings
+        if asked & SLOW_ENGINES or further_seed or slow_file or simulates:
             item.add_marker(pytest.mark.slow)
 
 

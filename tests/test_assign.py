@@ -758,6 +758,7 @@ def test_every_arm_has_a_name():
     assert arms_of(flag) == ["false", "true", "control", "test", "holdout-3"]
 
 
+@pytest.mark.slow
 def test_a_column_long_enough_for_two_threads_gives_every_row_the_answer_of_one(monkeypatch):
     from canarykit import parallel
 

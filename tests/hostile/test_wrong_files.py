@@ -152,6 +152,7 @@ def _use_guardrail(document):
 ROUNDS = 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use, document", [
     (_use_flag, FLAG), (_use_cohorts, COHORTS), (_use_plan, PLAN), *((_use_guardrail, g) for g in GUARDRAILS),
 ], ids=lambda value: getattr(value, "__name__", None))  # fmt: skip
@@ -230,6 +231,7 @@ CELLS = [None, True, 5, 1.5, float("nan"), 10**25, "", "x", "[1]", "{", '"{}"', 
          pd.NaT, np.float32(2)]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", TABLES)
 def test_tables_of_persons_and_groups_changed_at_random_are_read_or_refused_by_an_error_of_ours(use):
     dice, good = random.Random(3), TABLES[use]
@@ -255,6 +257,7 @@ SURVEY = {"id": "s", "name": "How was it?", "questions": [
     {"id": "q3", "type": "open", "question": "More?"}]}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_survey_definition_changed_at_random_is_read_or_refused_by_an_error_of_ours():
     call = {"event": "$feature_flag_called", "timestamp": "2026-09-07T09:00:00Z", "$feature_flag": "f"}
     sent = {"event": "survey sent", "timestamp": "2026-09-07T09:05:00Z", "$survey_id": "s"}
