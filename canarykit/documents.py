@@ -15,7 +15,6 @@ from canarykit.errors import CanarykitError, PlanError
 
 __all__ = ["parse_document", "read_document", "read_json"]
 
-LONGEST_SHOWN = 200
 _MOST_DIGITS = 309
 """What the largest double has."""
 

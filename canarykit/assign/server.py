@@ -33,8 +33,6 @@ from canarykit.targeting.units import Ids, Units, View
 
 __all__ = ["ServerEvaluation"]
 
-_NOBODY = Matcher(NO, lambda value: NO)
-
 
 @dataclass
 class ServerEvaluation:

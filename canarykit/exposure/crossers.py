@@ -18,9 +18,8 @@ from canarykit.errors import PlanError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CAUSES", "Cause", "CrosserRule", "causes_of", "require_rule"]
+__all__ = ["CAUSES", "CrosserRule", "causes_of", "require_rule"]
 
-Cause = Literal["login", "ramp", "flicker"]
 CrosserRule = Literal["first exposure", "set apart"]
 CAUSES: dict[str, str] = {
     "login": "changed id (a login or a merge)",

@@ -52,7 +52,6 @@ PALETTE = {
 """Okabe and Ito's colours by name; green suits "go on", vermillion "roll back", sky "wait"."""
 CONTROL, CANARY, UNKNOWN, INK = "#5F7C94", ORANGE, "#9E9E9E", "#333333"
 
-_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _CONTROL = {"color": CONTROL, "marker": "o", "linestyle": "--", "hatch": ""}
 _CANARY = {"color": CANARY, "marker": "^", "linestyle": "-", "hatch": "///"}
 _UNKNOWN = {"color": UNKNOWN, "marker": "x", "linestyle": ":", "hatch": "..."}

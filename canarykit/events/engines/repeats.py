@@ -6,7 +6,7 @@ come first as text, so that neither the order of rows nor the engine decides. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,11 +56,6 @@ def first_of_each(uuid: pa.ChunkedArray, order: Sequence[pa.ChunkedArray]) -> np
 def repeats_note(count: int) -> Note:
     """How many rows were left out because their event had come already."""
     return Note("duplicates", "events that came twice (same uuid) were removed", count)
-
-
-def order_columns(columns: Mapping[str, pa.ChunkedArray]) -> list[pa.ChunkedArray]:
-    """The columns of `ORDER` that there are."""
-    return [columns[name] for name in ORDER if name in columns]
 
 
 def _all_differ(texts: pa.ChunkedArray) -> bool:
