@@ -118,8 +118,8 @@ def test_what_cannot_be_told_is_said_and_mistakes_are_refused(log):
     with pytest.raises(ck.DataError, match="has 2 people without the canary; expected at least 10"):
         ck.rates_like(few, OTHER)
     groups = plan_of(20, "3d", aggregation_group_type="organization")
-    with pytest.raises(ck.PlanError, match="assigns groups; rates_like measures people"):
-        ck.rates_like(log, groups)
+    with pytest.raises(ck.PlanError, match=r"assigns by organization: .* since groups differ in size"):
+        ck.rates_like(log, groups, ck.Guardrail(Total("paid", "amount")))
     with pytest.raises(ck.PlanError, match="guardrails is empty; leave it out"):
         ck.rates_like(log, OTHER, [])
 
@@ -143,3 +143,36 @@ def test_a_value_the_scenario_does_not_know_is_simulated_with_its_mean_and_sprea
     errors = ck.Guardrail(ErrorShare())
     with pytest.raises(ck.PlanError, match="a share of people is one number"):
         ck.simulate_decisions(OTHER, None, errors, rates={errors.label: (0.1, 0.3)}, **options)
+
+
+def test_a_plan_that_assigns_groups_gets_groups_and_their_rates():
+    rng = np.random.default_rng(1)
+    n = 600
+    hours, members = np.sort(rng.random(n) * 72), rng.integers(1, 6, n)
+    who = np.repeat(np.arange(n), members)
+    answers, had = np.where(rng.random(n) < 0.5, "true", "false"), rng.random(n) < 0.25
+    keys = np.array([f"org-{k}" for k in range(n)])
+    called = calls(hours[who], [f"{k}-{j}" for j, k in enumerate(who)], answers[who])
+    last = np.cumsum(members) - 1
+    hit = called.iloc[last[had]].assign(event="$exception")
+    hit["timestamp"] += pd.Timedelta(minutes=6)
+    frame = pd.concat([called, hit], ignore_index=True)
+    frame["$group_0"] = np.concatenate([keys[who], keys[had]])
+    log = ck.EventLog(frame, group_types={"organization": 0})
+    plan = plan_of(50, "24h", aggregation_group_type="organization")
+    mine = ck.rates_like(log, plan)
+    assert mine.traffic == pytest.approx(600 / 72, rel=0.05)
+    followed = (answers == "false") & (hours + 24 <= 72)
+    (row,) = mine.rows
+    assert row[1] == pytest.approx(had[followed].mean(), abs=0.01)
+    assert row[3] == pytest.approx(followed.sum(), abs=2)
+    assert "groups reach the feature in a day" in repr(mine)
+    assert mine.to_dict()["traffic"] == mine.traffic
+    found = ck.simulate_decisions(plan, n_runs=50, **mine, rng=7, progress=False)
+    assert found.probability("roll back") <= 0.1
+    before = frame[frame["event"] != "$feature_flag_called"].drop(
+        columns=["$feature_flag", "$feature_flag_response"]
+    )
+    everybody = ck.rates_like(ck.EventLog(before, group_types={"organization": 0}), plan)
+    assert everybody.rows[0][3] > 100
+    assert any(note.code == "no_rate" for note in everybody.notes)  # all that is left are those who were hit

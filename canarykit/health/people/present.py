@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from canarykit.display import Note
@@ -23,7 +24,13 @@ CONTROLS = ("false", "control")
 
 
 def present_units(
-    log: EventLog, flag: str | Flag, plan: RolloutPlan | None, seconds: float, end: Any
+    log: EventLog,
+    flag: str | Flag,
+    plan: RolloutPlan | None,
+    seconds: float,
+    end: Any,
+    *,
+    group: int | None = None,
 ) -> tuple[pd.DataFrame, float, list[Note]]:
     """Whom the present rates are taken from, how many come in a day, and what that assumes.
 
@@ -35,19 +42,22 @@ def present_units(
         How long each is followed from the exposure on.
     end
         Where the log ends.
+    group
+        Index of the group type, if groups are counted, whose keys then stand in `person_id`.
     """
     import pandas as pd
 
     notes: list[Note] = []
-    column = "person_id"
+    column, actor = ("person_id", "person_id") if group is None else ("group", f"$group_{group}")
+    who = "people" if group is None else "groups"
     try:
         people = exposures(log, flag, plan=plan).people
     except DataError as problem:  # before the release nothing carries the flag yet
         people = pd.DataFrame()
         notes.append(Note("no_flag", str(problem).rstrip(".")))
     if people.empty or column not in people:
-        parts = log.reduce(["person_id", "timestamp"], _first_seen)
-        people = pd.concat(parts, ignore_index=True)
+        parts = log.reduce([actor, "timestamp"], partial(_first_seen, actor=actor, column=column))
+        people = pd.concat(parts).groupby(column, observed=True)[["exposed_at"]].min().reset_index()
         notes.append(
             Note("nobody_exposed", "nobody called the flag: everybody counts from their first event")
         )
@@ -57,7 +67,7 @@ def present_units(
         notes.append(
             Note(
                 "control",
-                "people without the canary, whose rates are taken as the present ones",
+                f"{who} without the canary, whose rates are taken as the present ones",
                 int(control.sum()),
             )
         )
@@ -80,7 +90,7 @@ def present_units(
     return units.reset_index(drop=True), per_day, notes
 
 
-def _first_seen(events: pa.Table) -> pd.DataFrame:
-    frame = events.select(["person_id", "timestamp"]).to_pandas()
-    first = frame.groupby("person_id", observed=True)["timestamp"].min()
-    return first.rename("exposed_at").reset_index()
+def _first_seen(events: pa.Table, *, actor: str, column: str) -> pd.DataFrame:
+    frame = events.select([actor, "timestamp"]).to_pandas()
+    first = frame.groupby(actor, observed=True)["timestamp"].min()
+    return first.rename("exposed_at").rename_axis(column).reset_index()

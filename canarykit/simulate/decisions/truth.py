@@ -31,6 +31,7 @@ __all__ = [
     "Truth",
     "lognormal_quantile",
     "require_labels",
+    "require_shares",
     "require_units",
     "require_variants",
     "truth_of",
@@ -301,16 +302,23 @@ def require_units(
     what = f"the plan of {plan.flag!r} assigns by {unit}"
     if isinstance(traffic, Population):
         raise PlanError(f"{what}, and a Population counts people; give traffic= as new groups an hour")
+    require_shares(plan, guardrails)
     for item in guardrails:
-        if not isinstance(item.metric, ShareMetric):
-            raise PlanError(
-                f"{what}: {item.label} cannot be simulated from rates, since groups differ in size; simulate "
-                "events with simulate_rollout and judge them with evaluate_stage"
-            )
         if item.label not in (rates or {}):
             raise PlanError(
                 f"{what}, and a scenario's rates are those of people; give rates={{{item.label!r}: ...}}, "
                 "the share of groups with the event"
+            )
+
+
+def require_shares(plan: RolloutPlan, guardrails: Sequence[Guardrail]) -> None:
+    """Of groups only shares can be simulated: their values depend on how large they are."""
+    for item in guardrails:
+        if not isinstance(item.metric, ShareMetric):
+            raise PlanError(
+                f"the plan of {plan.flag!r} assigns by {plan.aggregation_group_type}: {item.label} cannot be "
+                "simulated from rates, since groups differ in size; simulate events with simulate_rollout "
+                "and judge them with evaluate_stage"
             )
 
 

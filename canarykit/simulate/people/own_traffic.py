@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from canarykit.arguments import checked
 from canarykit.display import Column, Note, Result, Table, format_value
-from canarykit.errors import DataError, PlanError
+from canarykit.errors import DataError
 from canarykit.events.log import as_log
 from canarykit.exposure.calls import tellings
 from canarykit.health.evidence.value_series import value_series
@@ -25,6 +25,7 @@ from canarykit.metrics.unit_outcomes import Outcomes, outcomes
 from canarykit.metrics.values import Quantile
 from canarykit.periods import column_micros
 from canarykit.plan.given import as_plan
+from canarykit.simulate.decisions.truth import require_shares
 from canarykit.simulate.people.estimate import population_like
 from canarykit.simulate.people.population import Population
 from canarykit.times import DAY, duration, micros
@@ -53,7 +54,8 @@ class PresentRates(Result):
     Parameters
     ----------
     traffic
-        A population that returns as the people of the log do.
+        A population that returns as the people of the log do; of a plan that assigns groups, how many come in
+        an hour of a stage.
     rates
         By the guardrail's label: a share of people, or mean and standard deviation of a value.
     rows
@@ -61,7 +63,7 @@ class PresentRates(Result):
         and the median seconds from exposure to event (None for values).
     """
 
-    traffic: Population
+    traffic: Population | float
     rates: Mapping[str, float | tuple[float, float]]
     rows: tuple[tuple[Any, ...], ...] = field(default=())
     notes: tuple[Note, ...] = ()
@@ -89,6 +91,10 @@ class PresentRates(Result):
         return getattr(self, name)
 
     def _headline(self) -> str:
+        if not isinstance(self.traffic, Population):
+            return (
+                f"about {24 * self.traffic:,.0f} groups reach the feature in a day; what they do without it"
+            )
         week = self.traffic.sessions_per_week / self.traffic.activity_shape
         seen = self.traffic.n * (1 - (1 + week / 7) ** -self.traffic.activity_shape)
         return f"about {seen:,.0f} people reach the feature in a day; what they do without it"
@@ -98,7 +104,9 @@ class PresentRates(Result):
 
     def _extra_json(self) -> dict[str, Any]:
         names = ("n", "sessions_per_week", "activity_shape")
-        return {"traffic": {name: getattr(self.traffic, name) for name in names}, "rates": dict(self.rates)}
+        people = isinstance(self.traffic, Population)
+        traffic = {name: getattr(self.traffic, name) for name in names} if people else self.traffic
+        return {"traffic": traffic, "rates": dict(self.rates)}
 
 
 @checked
@@ -113,7 +121,8 @@ def rates_like(
 
     Who reaches the feature is who calls the plan's flag (before anybody did: everybody), how soon people
     return follows from how many different ones are seen in long and in short windows of the log. Rates are
-    those of the people without the canary.
+    those of the people without the canary. Of a plan that assigns groups they are those of groups, and groups
+    come evenly, as many in a stage as in that time of the log.
 
     Parameters
     ----------
@@ -135,7 +144,7 @@ def rates_like(
     Raises
     ------
     PlanError
-        If the plan's flag assigns groups, or the guardrails contradict.
+        If the guardrails contradict, or are of values where the plan assigns groups.
     DataError
         If the log has no events, or too few people to tell.
 
@@ -153,22 +162,26 @@ def rates_like(
     1.0
     """
     log, plan, chosen = as_log(log), as_plan(plan), read_guardrails(guardrails)
-    if plan.aggregation_group_type_index is not None:
-        raise PlanError(
-            f"the plan of {plan.flag!r} assigns groups; rates_like measures people. Give simulate_decisions "
-            "traffic= and rates= of groups"
-        )
+    index = plan.aggregation_group_type_index
+    if index is not None:
+        require_shares(plan, chosen)
     begin, end = log.time_range
     if begin is None or end is None:
         raise DataError("the log has no events: there is nothing to be like")
     seconds = _typical_stage(plan) if within is None else duration(within, name="within")
-    units, _, notes = present_units(log, plan.flag, plan, seconds, end)
+    units, _, notes = present_units(log, plan.flag, plan, seconds, end, group=index)
     everybody = any(note.code == "nobody_exposed" for note in notes)
     if len(units) < FEWEST:
-        raise DataError(f"the log has {len(units)} people without the canary; expected at least {FEWEST}")
-    traffic, more = _traffic(log, None if everybody else plan.flag)
+        who = "people" if index is None else "groups"
+        raise DataError(f"the log has {len(units)} {who} without the canary; expected at least {FEWEST}")
+    flag, actor = None if everybody else plan.flag, "person_id" if index is None else f"$group_{index}"
+    traffic: Population | float
+    if index is None:
+        traffic, more = _traffic(log, flag)
+    else:
+        traffic, more = _groups_an_hour(log, flag, actor, seconds)
     notes += [*more, *_longer_stages(plan, (end - begin).total_seconds())]
-    reduced = outcomes(log, [guardrail.metric for guardrail in chosen], units)
+    reduced = outcomes(log, [guardrail.metric for guardrail in chosen], units, actor=actor)
     rates: dict[str, float | tuple[float, float]] = {}
     rows: list[tuple[Any, ...]] = []
     for i, guardrail in enumerate(chosen):
@@ -231,12 +244,7 @@ def _traffic(log: EventLog, flag: str | None) -> tuple[Population, list[Note]]:
     Of n people whose visits are Poisson with gamma rates, n (1 - (1 + m / k)^-k) are seen in a time with m
     visits each; people who come once and never again are as many who come rarely.
     """
-    asked = [{}] if flag is None else [telling.narrow for telling in tellings(log, flag)]
-    for narrow in asked:
-        times = log.reduce(["timestamp"], _ends, **narrow)
-        if any(times):
-            break
-    start, end = min(pair[0] for pair in times if pair), max(pair[1] for pair in times if pair) + 1
+    narrow, start, end = _seen_from(log, flag)
     widths = [-(-(end - start) // 2**j) for j in range(HALVINGS)]
     counts = log.reduce(["person_id", "timestamp"], partial(_seen, start=start, widths=widths), **narrow)
     seen = np.sum(counts, axis=0) / 2.0 ** np.arange(HALVINGS)
@@ -267,6 +275,37 @@ def _traffic(log: EventLog, flag: str | None) -> tuple[Population, list[Note]]:
         activity_shape=float(shape[best]),
     )
     return traffic, notes
+
+
+def _seen_from(log: EventLog, flag: str | None) -> tuple[Mapping[str, Any], int, int]:
+    """The events that tell who reaches the feature, and their first and last moment."""
+    asked = [{}] if flag is None else [telling.narrow for telling in tellings(log, flag)]
+    for narrow in asked:
+        times = log.reduce(["timestamp"], _ends, **narrow)
+        if any(times):
+            break
+    return narrow, min(pair[0] for pair in times if pair), max(pair[1] for pair in times if pair) + 1
+
+
+def _groups_an_hour(log: EventLog, flag: str | None, actor: str, seconds: float) -> tuple[float, list[Note]]:
+    """Different groups seen in windows as long as a stage, by hour."""
+    import pandas as pd
+
+    narrow, start, end = _seen_from(log, flag)
+    width = min(round(seconds * 1e6), end - start)
+    windows = (end - start) // width  # what is left over at the end is too short to tell
+    pairs = log.reduce([actor, "timestamp"], partial(_pairs, actor=actor, start=start, width=width), **narrow)
+    seen = pd.concat(pairs).drop_duplicates()
+    groups = float((seen["window"] < windows).sum()) / windows
+    note = Note("evenly", "groups come evenly over a stage, as many as in that time of the log")
+    return groups / (width / 3.6e9), [note]
+
+
+def _pairs(table: pa.Table, *, actor: str, start: int, width: int) -> Any:
+    """Groups and the windows in which they were seen."""
+    frame = table.select([actor, "timestamp"]).to_pandas().dropna()
+    at = column_micros(frame["timestamp"]) - start
+    return frame[[actor]].astype(str).assign(window=at // width).drop_duplicates()
 
 
 def _ends(table: pa.Table) -> tuple[int, int] | None:
