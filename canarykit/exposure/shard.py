@@ -225,7 +225,10 @@ def _order(units: np.ndarray, at: np.ndarray, variant: np.ndarray, table: pa.Tab
 
 
 def _texts(table: pa.Table, name: str, rows: np.ndarray) -> pa.ChunkedArray:
-    return table.column(name).take(pa.array(rows)).cast(_TEXT)
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type):  # Arrow would bring the dictionaries of all pieces together
+        column = pa.chunked_array([in_codes(column)])
+    return column.take(pa.array(rows)).cast(_TEXT)
 
 
 def _stage_of(at: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
