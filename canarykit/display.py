@@ -20,7 +20,7 @@ from html import escape as html_escape
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
-from canarykit.counting import counted
+from canarykit.counting import MOST_OF_A_HEADLINE, counted, in_brief
 from canarykit.escaping import html_text, markdown_text, one_line
 from canarykit.files import write_whole
 
@@ -179,15 +179,28 @@ class Shown:
         """The one sentence that answers."""
         raise TypeError(f"{type(self).__name__} must define _headline()")
 
+    def _long_names(self) -> Iterable[str]:
+        """What a headline may shorten in the middle: everything that stands whole in the table."""
+        return [cell for row in self._table().rows for cell in row if isinstance(cell, str)]
+
+    def _in_brief(self) -> str:
+        """The headline on one line, short enough to be read at a glance."""
+        text = one_line(self._headline())
+        return text if len(text) <= MOST_OF_A_HEADLINE else in_brief(text, self._long_names())
+
     def _table(self) -> Table:
         """The rows behind every view."""
         raise TypeError(f"{type(self).__name__} must define _table()")
 
+    def _small_print(self) -> Sequence[Any]:
+        """What stands below the table: how it was counted, and notes."""
+        return self.notes
+
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
+        notes = "".join(f"<li>{html_text(note)}</li>" for note in self._small_print())
         listed = f'<ul style="{QUIET}">{notes}</ul>' if notes else ""
         return (
-            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
+            f'<div><p style="font-weight:600;margin:4px 0">{html_text(self._in_brief())}</p>'
             f"{self._table().to_html()}{listed}</div>"
         )
 
@@ -266,15 +279,15 @@ class Result(Shown):
 
     def to_markdown(self) -> str:
         """Headline, table and notes as Markdown."""
-        notes = "".join(f"\n- {markdown_text(note)}" for note in self.notes)
+        notes = "".join(f"\n- {markdown_text(note)}" for note in self._small_print())
         return (
-            f"**{markdown_text(self._headline())}**\n\n{self._table().to_markdown()}\n{notes}".rstrip() + "\n"
+            f"**{markdown_text(self._in_brief())}**\n\n{self._table().to_markdown()}\n{notes}".rstrip() + "\n"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Headline, rows, notes and further fields as plain JSON values."""
         notes = [{"code": n.code, "count": n.count, "text": n.text} for n in self.notes]
-        content = {"headline": self._headline(), "rows": self._table().to_dicts(), "notes": notes}
+        content = {"headline": self._in_brief(), "rows": self._table().to_dicts(), "notes": notes}
         return to_jsonable({**content, **self._extra_json()})
 
     def to_json(self, path: str | PathLike[str] | None = None, *, indent: int | None = None) -> str:
@@ -285,10 +298,8 @@ class Result(Shown):
         return text
 
     def __repr__(self) -> str:
-        notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
-        return "\n".join(
-            part for part in (one_line(self._headline()), self._table().to_text(), notes) if part
-        )
+        notes = "\n".join(f"note: {one_line(note)}" for note in self._small_print())
+        return "\n".join(part for part in (self._in_brief(), self._table().to_text(), notes) if part)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -423,7 +423,7 @@ class EventLog(Shown):
     def __repr__(self) -> str:
         return "\n".join(
             [
-                f"EventLog: {self._headline()}",
+                f"EventLog: {self._in_brief()}",
                 *(f"note: {note}" for note in (*self.notes, *self._engine.notes())),
             ]
         )

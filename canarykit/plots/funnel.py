@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten, wrap
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from canarykit.counting import counted
+from canarykit.counting import counted, shortened
 from canarykit.display import format_value
 from canarykit.plots.style import (
     INK,
     bar_style,
     label_ends,
     line_style,
+    name_lines,
     new_axes,
     percent_axis,
     plain_text,
@@ -66,7 +67,7 @@ def draw_funnel(funnel: Funnel, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(f"step; on the bars the share, and people beneath it{shown}\n{rules}")
     if variants != (None,) and variants:
         _legend_box(ax)
-    title_finding(ax, funnel.finding(counts=False))
+    title_finding(ax, funnel.finding(counts=False), funnel.steps)
     return ax
 
 
@@ -101,7 +102,7 @@ def draw_comparison(comparison: FunnelComparison, *, ax: Axes | None = None) -> 
     )
     if len(variants) > 1:
         _legend_box(ax)
-    title_finding(ax, comparison.finding())
+    title_finding(ax, comparison.finding(), [name for _, name in names])
     return ax
 
 
@@ -129,8 +130,10 @@ def draw_conversion_times(times: ConversionTimes, *, ax: Axes | None = None) -> 
     ax.set_xlim(0, max(edge / scale * 1.02, 0.01))
     ax.set_ylim(0, None)
     percent_axis(ax)
-    ax.set_xlabel(f"time since “{times.from_name}” ({unit}; the slowest 1 % are beyond the edge)")
-    ax.set_ylabel(f"share who reached “{shorten(times.to_name, 28, placeholder='…')}”")
+    ax.set_xlabel(
+        f"time since “{shortened(times.from_name, 28)}” ({unit}; the slowest 1 % are beyond the edge)"
+    )
+    ax.set_ylabel(f"share who reached “{shortened(times.to_name, 28)}”")
     ends = [
         (
             (times.curve(variant) or [{"share": 0.0}])[-1]["share"],
@@ -140,7 +143,7 @@ def draw_conversion_times(times: ConversionTimes, *, ax: Axes | None = None) -> 
         for variant in variants
     ]
     label_ends(ax, ends)
-    title_finding(ax, times.finding())
+    title_finding(ax, times.finding(), [times.from_name, times.to_name])
     return ax
 
 
@@ -173,7 +176,7 @@ def _legend(variant: Any) -> str:
 
 
 def _step_text(k: int, name: str) -> str:
-    return "\n".join(wrap(f"{k + 1}. {name}", 18, break_long_words=False)[:3])
+    return name_lines(f"{k + 1}. {name}", 18, 3)
 
 
 def _time_unit(longest_seconds: float) -> tuple[float, str]:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.counting import shortened
 from canarykit.errors import DataError
 from canarykit.health.checks.check import Check
 from canarykit.plots.style import (
     INK,
     PALETTE,
     line_style,
+    name_lines,
     new_axes,
     percent_axis,
     plain_text,
     time_axis,
+    title_finding,
     variant_style,
 )
 from canarykit.stats.checks import Z_95
@@ -104,11 +107,13 @@ def _plot_ratios(report: StageReport, checks: list[Check], ax: Axes | None) -> A
     ticks = _ratio_ticks(left, right)
     ax.set_xticks(ticks, [f"{t:g}x" for t in ticks])
     ax.minorticks_off()
-    labels = [f"{check.name}\n{check.status.mark} {check.status.value}" for check in checks]
+    labels = [
+        f"{name_lines(check.name, 28, 2)}\n{check.status.mark} {check.status.value}" for check in checks
+    ]
     ax.set_yticks([-row for row in range(len(checks))], labels, fontsize=9)
     ax.set_ylim(-len(checks) + 0.4, 0.75)
     ax.set_xlabel("canary over control (interval valid at every look)")
-    ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value}", loc="left")
+    title_finding(ax, f"{report.stage}: {report.verdict.icon} {report.verdict.value}", [report.stage])
     return ax
 
 
@@ -156,13 +161,17 @@ def _plot_limits(report: StageReport, ax: Axes | None) -> Axes:
         if check.margin is not None:
             ax.plot([check.margin] * 2, [y - 0.32, y + 0.32], color=INK, linewidth=2, linestyle="--")
             ax.text(check.margin, y + 0.36, " limit", fontsize=8, va="bottom")
-    ax.set_yticks([-row for row in range(len(checks))], [c.name for c in checks], fontsize=9)
+    ax.set_yticks(
+        [-row for row in range(len(checks))], [name_lines(c.name, 28, 2) for c in checks], fontsize=9
+    )
     ax.set_ylim(-max(len(checks), 1) + 0.4, 0.75)
     top = max([*(c.effect_high or 0 for c in checks), *(c.margin or 0 for c in checks), 0.01])
     ax.set_xlim(0, min(top * 1.45, 1.3))
     percent_axis(ax, "x")
     ax.set_xlabel(f"share of {report.unit} with the canary, exact bounds (95 %)")
-    ax.set_title(f"{report.stage}: {report.verdict.icon} {report.verdict.value} (no control)", loc="left")
+    title_finding(
+        ax, f"{report.stage}: {report.verdict.icon} {report.verdict.value} (no control)", [report.stage]
+    )
     return ax
 
 
@@ -177,7 +186,9 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
         log_e = judged.harm_log_e + math.log(judged.weight)
         e = np.exp(np.clip(log_e, -7, MOST_LOG_E))
         beyond = beyond or bool((log_e[np.isfinite(log_e)] > MOST_LOG_E).any())
-        ax.plot(times, e, color=colour, linestyle=dashes, linewidth=2, label=judged.guardrail.label)
+        ax.plot(
+            times, e, color=colour, linestyle=dashes, linewidth=2, label=shortened(judged.guardrail.label, 48)
+        )
     ax.axhline(needed, color=INK, linewidth=1.5)
     words = f"roll back from E = {needed:g}"
     ax.text(times[-1], needed * 1.15, words, fontsize=9, va="bottom", ha="right", color=INK)
@@ -196,7 +207,7 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
         found = (
             f"harm shown: {crossed[0]}" if len(crossed) == 1 else f"harm shown by {len(crossed)} guardrails"
         )
-    ax.set_title(f"{report.stage}: {found}", loc="left")
+    title_finding(ax, f"{report.stage}: {found}", [report.stage])
     ax.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="white", fontsize=9)
     return ax
 
@@ -220,7 +231,7 @@ def plot_sample_ratio(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_ylabel("evidence against the planned shares (E)")
     bad = series.srm_log_e.max() >= math.log(series.thresholds["hold"])
     words = "shares do not hold" if bad else f"shares hold ({series.share:.1%} canary)"
-    ax.set_title(f"{report.stage}: {words}", loc="left")
+    title_finding(ax, f"{report.stage}: {words}", [report.stage])
     return ax
 
 
@@ -238,7 +249,7 @@ def plot_exposure(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(bottom=0)
     ax.set_xlabel(f"time ({report.timezone})")
     ax.set_ylabel(f"{report.unit} exposed so far")
-    ax.set_title(f"{report.stage}: who has come in", loc="left")
+    title_finding(ax, f"{report.stage}: who has come in", [report.stage])
     ax.legend(loc="upper left", frameon=False)
     return ax
 
@@ -285,7 +296,7 @@ def plot_rate(report: StageReport, guardrail: str, *, ax: Axes | None = None) ->
     hours = group * (looks[1] - looks[0]) / 3.6e9 if len(looks) > 1 else 1
     ax.set_xlabel(f"time ({report.timezone})")
     ax.set_ylabel(f"share of people at risk, per {hours:g} h")
-    ax.set_title(f"{guardrail} over time, 95 % intervals", loc="left")
+    title_finding(ax, f"{guardrail} over time, 95 % intervals", [guardrail])
     ax.legend(loc="upper right", frameon=False)
     return ax
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+from canarykit.counting import in_brief, shortened
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,6 +30,7 @@ __all__ = [
     "bar_style",
     "label_ends",
     "line_style",
+    "name_lines",
     "new_axes",
     "percent_axis",
     "plain_text",
@@ -149,7 +152,27 @@ def variant_label(variant: Any) -> str:
     name = _name(variant)
     if name in _UNKNOWN_NAMES:
         return "unknown"
-    return {"true": "canary (true)", "false": "control (false)"}.get(name, str(variant))
+    return {"true": "canary (true)", "false": "control (false)"}.get(name, shortened(str(variant), 32))
+
+
+def name_lines(name: str, width: int, lines: int) -> str:
+    """A name on an axis: at most so many lines of so many signs, shortened in the middle where it must.
+
+    Examples
+    --------
+    >>> print(name_lines("people who paid with a coupon", 18, 2))
+    people who paid
+    with a coupon
+    >>> print(name_lines("people who paid with a coupon on the new page of the shop", 18, 2))
+    people who paid
+    w…page of the shop
+    """
+    from textwrap import wrap
+
+    for room in range(len(name), 2, -1):
+        if len(parts := wrap(shortened(name, room), width)) <= lines:
+            return "\n".join(parts)
+    return name
 
 
 def line_style(style: dict[str, Any]) -> dict[str, Any]:
@@ -193,10 +216,8 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, dict[str, Any]]]) -> N
     >>> [text.get_text() for text in ax.texts]
     ['control', 'canary']
     """
-    from textwrap import wrap
-
     low, high = ax.get_ylim()
-    named = [(value, "\n".join(wrap(name, 24)), look) for value, name, look in ends]
+    named = [(value, name_lines(name, 24, 3), look) for value, name, look in ends]
     floor = 0.0
     for value, name, look in sorted(named, key=lambda end: end[0]):
         half = 0.032 * (1 + name.count("\n"))
@@ -295,11 +316,14 @@ def percent_axis(ax: Axes, which: Literal["x", "y"] = "y", *, signed: bool = Fal
     (ax.xaxis if which == "x" else ax.yaxis).set_major_formatter(FuncFormatter(text))
 
 
-def title_finding(ax: Axes, text: str, *, width: int = 66) -> None:
-    """The picture's finding as its title, left-aligned, in lines of at most `width` letters."""
+def title_finding(ax: Axes, text: str, names: Iterable[str] = (), *, width: int = 66) -> None:
+    """The picture's finding as its title, left-aligned, in lines of at most `width` letters; long `names`
+    in it are shortened in the middle."""
     from textwrap import wrap
 
-    whole = text.replace(" %", "\u00a0%").replace(" pp", "\u00a0pp")  # a number stays with its unit
+    whole = (
+        in_brief(text, names).replace(" %", "\u00a0%").replace(" pp", "\u00a0pp")
+    )  # a number stays with its unit
     lines = wrap(whole, width)
     even = (wrap(whole, narrower) for narrower in range(len(whole) // max(len(lines), 1), width))
     lines = next((parts for parts in even if len(parts) == len(lines)), lines)  # no word stands alone

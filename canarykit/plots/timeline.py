@@ -30,7 +30,7 @@ def plot_timeline(timeline: Timeline, *, ax: Axes | None = None) -> Axes:
     if left:
         ax.plot(rows["at"][~applied], left, "x", color=INK, label="not applied")
     ax.set_yticks(range(len(stages)), stages)
-    title_finding(ax, timeline._headline())
+    title_finding(ax, timeline._in_brief())
     if len(rows):
         time_axis(ax)
         ax.legend(loc="best")

@@ -162,9 +162,9 @@ def message(seen: Look) -> dict[str, str]:
     >>> message(Look("new-checkout", None, datetime(2026, 9, 7, tzinfo=UTC), why="the flag is off"))
     {'text': 'new-checkout, no stage: no verdict, nothing: the flag is off'}
     """
-    lines = [seen._headline()]
+    lines = [seen._in_brief()]
     if seen.outcome is not None:
-        lines.append(seen.outcome._headline())
+        lines.append(seen.outcome._in_brief())
     return {"text": "\n".join([*lines, *(str(note) for note in seen.notes)])}
 
 
@@ -199,4 +199,4 @@ def _show(seen: Look, show: bool | None) -> None:
         clear_output(wait=True)
         display(seen)
     else:
-        print(seen._headline(), file=sys.stderr, flush=True)
+        print(seen._in_brief(), file=sys.stderr, flush=True)

@@ -151,7 +151,7 @@ class Explorer(anywidget.AnyWidget):
 def _drawn(picture: Picture) -> dict[str, Any]:
     """What the page is sent of a picture."""
     return {
-        "title": picture.result._headline(),
+        "title": picture.result._in_brief(),
         "caption": picture.caption,
         "bars": [asdict(bar) for bar in picture.bars],
         "groups": list(dict.fromkeys(bar.group for bar in picture.bars)),
@@ -161,7 +161,7 @@ def _drawn(picture: Picture) -> dict[str, Any]:
 def _shown(behind: Result | pd.DataFrame, label: str) -> dict[str, Any]:
     """The first rows of the people behind a part as text, with the columns and how many there are."""
     if isinstance(behind, Result):
-        table, title = behind._table(), behind._headline()
+        table, title = behind._table(), behind._in_brief()
         columns = [{"label": c.label, "is_link": c.kind == "link"} for c in table.columns]
         return {
             "title": title,

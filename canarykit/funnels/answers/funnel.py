@@ -5,7 +5,7 @@ Steps are named or counted from 1, as in the picture: `people(step=2)` are those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -207,7 +207,10 @@ class Funnel(Result):
         return label_text(variant, blank_name(self.query))
 
     def _headline(self) -> str:
-        return f"{self.finding()} [{self.describe_rules()}]"
+        return self.finding()
+
+    def _small_print(self) -> Sequence[Any]:
+        return (f"counted {self.describe_rules()}", *self.notes)
 
     def _table(self) -> Table:
         columns = [

@@ -124,13 +124,13 @@ class FunnelPeople(Result):
     def __repr__(self) -> str:
         table, more = self._first()
         notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
-        return "\n".join(part for part in (one_line(self._headline()), table.to_text(), more, notes) if part)
+        return "\n".join(part for part in (self._in_brief(), table.to_text(), more, notes) if part)
 
     def _repr_html_(self) -> str:
         table, more = self._first()
         items = "".join(f"<li>{html_text(line)}</li>" for line in (more, *self.notes) if line)
         listed = f'<ul style="{QUIET}">{items}</ul>' if items else ""
-        head = f'<p style="font-weight:600;margin:4px 0">{html_text(self._headline())}</p>'
+        head = f'<p style="font-weight:600;margin:4px 0">{html_text(self._in_brief())}</p>'
         return f"<div>{head}{table.to_html()}{listed}</div>"
 
 

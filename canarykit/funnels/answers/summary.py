@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from canarykit.counting import in_brief
 from canarykit.display import format_value
 from canarykit.messages import Message
 
@@ -27,7 +28,8 @@ def funnel_message(funnel: Funnel) -> Message:
     if len(funnel.variants) > _MOST:
         lines.append(("Not shown", f"{len(funnel.variants) - _MOST} more values"))
     lines.append(("Counted", f"{funnel.describe_rules()}; of people at the {funnel.start}"))
-    return Message(f"From {funnel.start} to {funnel.steps[-1]}{by}", tuple(lines))
+    title = f"From {funnel.start} to {funnel.steps[-1]}{by}"
+    return Message(in_brief(title, [funnel.steps[-1], by.removeprefix(" by ")]), tuple(lines))
 
 
 def _end(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from canarykit.counting import counted
+from canarykit.counting import and_more, counted
 from canarykit.display import Note
 from canarykit.health.checks.check import Check, Status
 from canarykit.health.checks.cleanup_checks import cleanup_checks
@@ -97,7 +97,7 @@ def _reason(data: DataState, row: Row, checks: tuple[Check, ...], *, proven: boo
     if row in (Row.TOO_LITTLE, Row.TOO_LITTLE_AFTER_GRACE, Row.CRITICAL_MISSING):
         return f"{stage}: {checks[0].meaning}"
     if row is Row.LIMIT_BREACHED:
-        return f"{stage}: " + " ".join(c.meaning for c in checks if c.status is Status.BREACH)
+        return f"{stage}: {and_more([c.meaning for c in checks if c.status is Status.BREACH])}"
     open_items = sum(c.kind == "clean-up" and c.status is Status.OPEN for c in checks)
     tail = f" {counted(open_items, 'clean-up items are open')}." if open_items else ""
     if row is Row.SAFE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from canarykit.counting import counted, listed
+from canarykit.counting import and_more, counted, first_named
 from canarykit.display import Note, format_value
 from canarykit.health.checks.before_and_after import change_check, changes_section, find_change
 from canarykit.health.checks.check import Arm, Check, Section, Status
@@ -136,19 +136,17 @@ def _reason(data: DataState, row: Row, checks: list[Check], n_canary: int, sessi
     if row in (Row.TOO_LITTLE, Row.TOO_LITTLE_AFTER_GRACE, Row.CRITICAL_MISSING):
         return f"{stage}: {checks[0].meaning}"
     if row is Row.LIMIT_BREACHED:
-        return f"{stage}: " + " ".join(c.meaning for c in checks if c.status is Status.BREACH)
+        return f"{stage}: {and_more([c.meaning for c in checks if c.status is Status.BREACH])}"
     holding = [c for c in checks[1:] if c.status in (Status.HOLD, Status.UNCLEAR)]
     if holding:
-        return f"{stage}: {holding[0].name}: {holding[0].meaning}" + (
-            f" (and {len(holding) - 1} more)" if len(holding) > 1 else ""
-        )
+        return f"{stage}: {holding[0].name}: {and_more([c.meaning for c in holding])}"
     seen = f"{counted(n_canary, who)}" + (f" in {counted(sessions, 'sessions')}" if sessions else "")
     if data.dwell_left > 0:
         left = format_value(data.dwell_left, "seconds")
         return f"{stage}: nothing seen against going on ({seen}); the minimum stay has {left} to go."
     if data.too_many_unusable:
         return f"{stage}: {checks[0].meaning}"
-    names = listed([c.name for c in checks if c.kind == "limit"])
+    names = first_named([c.name for c in checks if c.kind == "limit"])
     return f"{stage}: nothing seen against going on ({seen}; {names}); this does not prove that it is safe."
 
 

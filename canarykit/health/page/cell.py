@@ -42,7 +42,7 @@ def report_cell(report: StageReport) -> str:
 def _banner(report: StageReport) -> str:
     ground = _GROUNDS[report.verdict.value]
     where = html_text(f"{report.flag} · {report.stage}")
-    said = html_text(report._headline())
+    said = html_text(report.headline)
     return (
         f'<div style="background:{ground};color:#fff;border-radius:6px;padding:8px 14px;margin:4px 0 8px">'
         f'<p style="margin:0;font-size:12px;color:#fff">{where}</p>'

@@ -51,7 +51,7 @@ def _banner(report: StageReport) -> str:
     window = f"{format_value(report.starts_at, 'time')} to {end}; as of {format_value(report.as_of, 'time')}"
     word = f"{report.verdict.icon} {report.verdict.value.upper()}"
     meaning = f'<p class="quiet">{html_text(_meaning_of_e(report))}</p>' if _speaks_of_e(report) else ""
-    sentence = report.reason.removeprefix(f"{report.stage}: ")
+    sentence = report._reason_in_brief
     sentence = sentence[:1].upper() + sentence[1:] if len(by_variant(report)) == 1 else sentence
     return (
         f'<header class="banner {kind_of_verdict(report.verdict.value)}">'

@@ -41,7 +41,7 @@ def stage_line(report: StageReport, page: str) -> dict[str, Any]:
         "end": "open" if report.ends_at is None else format_value(report.ends_at, "time"),
         "as_of": format_value(report.as_of, "time"),
         "verdict": report.verdict.value,
-        "reason": report.reason.removeprefix(f"{report.stage}: "),
+        "reason": report._reason_in_brief,
         "page": page,
     }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from canarykit.counting import first_named
 from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import DataError
 from canarykit.health.decision import MIN_UNITS, Row, Verdict, first_decision
@@ -75,8 +76,9 @@ class RuleComparison(Result):
 
     def _headline(self) -> str:
         rolled = [row[0] for row in self.rows if row[2] is not None]
-        words = ", ".join(rolled) if rolled else "none"
-        return f"{self.stage}: rules that would have rolled back at some look: {words}"
+        words = f": {first_named(rolled)}" if rolled else ""
+        share = f"{len(rolled) or 'none'} of {len(self.rows)} rules"
+        return f"{self.stage}: {share} would have rolled back at some look{words}"
 
     def _table(self) -> Table:
         return Table.of(_COLUMNS, self.rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from canarykit.counting import listed
+from canarykit.counting import and_more, first_named
 from canarykit.display import format_value
 from canarykit.health.checks.check import Check, Status
 from canarykit.health.data.data_state import DataState
@@ -82,7 +82,7 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
         case Row.NOT_VALID_YET | Row.INVALID:
             bad = [c for c in checks if c.kind == "validity" and c.status in (Status.HOLD, Status.INVALID)]
             bad = bad or [c for c in checks if c.kind == "validity" and c.status is Status.UNCLEAR]
-            return f"{stage}: " + " ".join(c.meaning for c in bad)
+            return f"{stage}: {and_more([c.meaning for c in bad])}"
         case Row.HARM:
             return f"{stage}: {_harmed(by_status[Status.HARM])}."
         case Row.TOLERATED_HARM:
@@ -96,7 +96,7 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
             return f"{within}; {more}." if more else f"{within}, at every look so far."
     holes = [c for c in checks if c.kind == "validity" and c.status is Status.HOLD and c.name != "data"]
     if holes:
-        meanings = " ".join(c.meaning for c in holes)
+        meanings = and_more([c.meaning for c in holes])
         return f"{stage}: {_harm_so_far(guardrails)} the data are incomplete. {meanings}"
     waiting = by_status[Status.WAIT] + by_status[Status.UNCLEAR]
     if not waiting and data.dwell_left > 0:
@@ -177,9 +177,7 @@ def _others(checks: Sequence[Check]) -> str:
 
 
 def _first_names(checks: Sequence[Check]) -> str:
-    """Names in a sentence; of more than two the first, and how many others."""
-    names = [c.name for c in checks]
-    return listed(names if len(names) < 3 else [names[0], f"{len(names) - 1} others"])
+    return first_named([c.name for c in checks])
 
 
 def moved_unwatched(checks: Sequence[Check]) -> list[tuple[Check, str]]:
@@ -197,7 +195,7 @@ def moved_unwatched(checks: Sequence[Check]) -> list[tuple[Check, str]]:
 
 def _unwatched(checks: Sequence[Check]) -> str:
     said = [f"{check.name} {moved} ({check.effect_text})" for check, moved in moved_unwatched(checks)]
-    return f"{listed(said)}, which is not the direction watched" if said else ""
+    return f"{first_named(said)}, which is not the direction watched" if said else ""
 
 
 def _harm_so_far(guardrails: Sequence[Check]) -> str:

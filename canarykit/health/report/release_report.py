@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from canarykit.counting import listed
+from canarykit.counting import first_named, listed
 from canarykit.display import Column, Note, Table
 from canarykit.errors import DataError, did_you_mean
 from canarykit.health.checks.check import Status
@@ -81,6 +82,10 @@ class ReleaseReport(StageReport):
         drawn = plot_evidence(compared[most], ax=ax)
         drawn.set_title(f"{most}: {drawn.get_title(loc='left')}", loc="left")
         return drawn
+
+    def _long_names(self) -> Iterable[str]:
+        of_variants = [name for one in self.by_variant.values() for name in one._long_names()]
+        return [*self.by_variant, *of_variants]
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         said = [(key, f"{one.verdict.icon} {one.verdict.value}") for key, one in self.by_variant.items()]
@@ -180,17 +185,21 @@ def _reason(reports: Mapping[str, StageReport], verdict: Verdict, critical: Mapp
     by_verdict = {kind: [key for key, one in reports.items() if one.verdict is kind] for kind in Verdict}
     bad, good = by_verdict[Verdict.ROLL_BACK], by_verdict[Verdict.PROMOTE]
     if verdict is Verdict.PROMOTE:
-        return f"{listed(good)} are all shown to be within what is tolerated"
-    parts = [f"{key}: {_own_reason(reports[key])}" for key in bad]
+        return f"{first_named(good)} are all shown to be within what is tolerated"
+    waiting = by_verdict[Verdict.HOLD]
+    first, *others = sorted(bad, key=lambda key: -_evidence(reports[key])) or waiting
+    parts = [f"{first}: {_own_reason(reports[first])}"]
+    if others:
+        parts.append(f"{first_named(others)} {'rolled back' if bad else 'on hold'} too")
     if verdict is Verdict.HOLD and bad:
-        parts.append(f"take {listed(bad)} out; the release goes on without")
+        parts.append(f"take {first_named(bad)} out and go on without")
     if verdict is Verdict.ROLL_BACK and len(bad) < len(reports):
-        named = listed([key for key in bad if critical[key]])
+        named = first_named([key for key in bad if critical[key]])
         parts.append(f"{named} harms what is critical, so the whole release goes back")
-    if waiting := by_verdict[Verdict.HOLD]:
-        parts.append(f"{listed(waiting)}: {_own_reason(reports[waiting[0]])}")
+    if bad and waiting:
+        parts.append(f"{first_named(waiting)} on hold")
     if good:
-        parts.append(f"{listed(good)} shown to be within what is tolerated")
+        parts.append(f"{first_named(good)} shown to be within what is tolerated")
     return "; ".join(part.rstrip(".") for part in parts) + "."
 
 
@@ -208,5 +217,6 @@ def _steps(reports: Mapping[str, StageReport], verdict: Verdict) -> tuple[str, .
 
 
 def _evidence(report: StageReport) -> float:
-    assert report.series is not None
+    if report.series is None:
+        return -math.inf
     return max((float(judged.weighted_log_e[-1]) for judged in report.series.guardrails), default=0.0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from canarykit.arguments import checked
+from canarykit.counting import MOST_OF_A_HEADLINE, in_brief
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, did_you_mean
 from canarykit.escaping import markdown_text, one_line
@@ -125,8 +126,8 @@ class StageReport(Result):
 
     @property
     def headline(self) -> str:
-        """Verdict and reason in one line."""
-        return self._headline()
+        """Verdict and reason in one line of at most 160 signs; `reason` and `checks` have all of it."""
+        return self._in_brief()
 
     def check(self, name: str) -> Check:
         """The check of that name.
@@ -229,7 +230,22 @@ class StageReport(Result):
         return bool(specs.get(name, {}).get("worse") == "lower")
 
     def _headline(self) -> str:
-        return f"{self.verdict.icon} {self.verdict.value.upper()}: {self.reason}"
+        return f"{self._verdict_word}: {self.reason}"
+
+    @property
+    def _verdict_word(self) -> str:
+        return f"{self.verdict.icon} {self.verdict.value.upper()}"
+
+    @property
+    def _reason_in_brief(self) -> str:
+        """The reason as the headline has it, without the stage's name, which stands beside it."""
+        alone = self.reason.removeprefix(f"{self.stage}: ")
+        room = MOST_OF_A_HEADLINE - len(self._verdict_word) - 2
+        return in_brief(alone, self._long_names(), room=room)
+
+    def _long_names(self) -> Iterable[str]:
+        harmed = [name for harm in self.harmed_segments for name in (harm.name, harm.segment, harm.label)]
+        return [self.flag, self.stage, *(check.name for check in self.checks), *harmed]
 
     def _facts(self) -> tuple[tuple[str, str], ...]:
         share = "–" if self.share is None else format_value(self.share, "share")
@@ -276,7 +292,7 @@ class StageReport(Result):
         )
         steps = "\n".join(f"1. {markdown_text(step)}" for step in self.next_steps)
         notes = "\n".join(f"- {markdown_text(note)}" for note in self.notes)
-        parts = [f"## {markdown_text(self._headline())}", facts, self._table().to_markdown(), meanings]
+        parts = [f"## {markdown_text(self.headline)}", facts, self._table().to_markdown(), meanings]
         parts += [f"**Next**\n\n{steps}"] if steps else []
         parts += [f"**Notes**\n\n{notes}"] if notes else []
         return "\n\n".join(parts) + "\n"
@@ -311,7 +327,7 @@ class StageReport(Result):
         facts = "\n".join(f"{name.ljust(width)}  {one_line(text)}" for name, text in self._facts())
         steps = "\n".join(f"next: {step}" for step in self.next_steps)
         notes = "\n".join(f"note: {one_line(note)}" for note in self.notes)
-        blocks = (self._headline(), facts, "", self._table().to_text(), "", steps, notes)
+        blocks = (self.headline, facts, "", self._table().to_text(), "", steps, notes)
         return "\n".join(block for i, block in enumerate(blocks) if block or (i in (2, 4)))
 
     def _repr_html_(self) -> str:

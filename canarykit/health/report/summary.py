@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from canarykit.counting import counted
+from canarykit.counting import counted, in_brief
 from canarykit.display import format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.checks.check import Arm, Check, Status
@@ -45,7 +45,8 @@ def stage_message(report: StageReport, audience: Audience, tz: str | None) -> Me
         lines += [(check.name, _measured(check)) for check in guardrails]
         lines += [(check.name, check.meaning) for check in report.checks if _speaks_against(check)]
     lines += [("Next", step) for step in report.next_steps[: 1 if audience == "manager" else None]]
-    return Message(f"{report.flag}: {_to_do(report)}", tuple(lines))
+    title = in_brief(f"{report.flag}: {_to_do(report)}", [report.flag, report.stage])
+    return Message(title, tuple(lines))
 
 
 def _to_do(report: StageReport) -> str:
