@@ -32,7 +32,7 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     assert report.verdict is Verdict.ROLL_BACK
     assert "where $browser is Safari " in report.headline
     assert "x, elsewhere 1" in report.headline
-    assert "(split over 20 segments)." in report.headline
+    assert "(of 20 segments)." in report.headline
     (note,) = (note for note in report.notes if note.code == "segment")
     assert "split over 20 segments; E = " in str(note)
     assert "they differ, p < 0.001, Holm)" in str(note)

@@ -66,8 +66,7 @@ class SegmentHarm:
         """Where, how much there and elsewhere, and out of how many segments: short enough for a headline."""
         here, elsewhere = (format_value(ratio, "ratio") for ratio in (self.here, self.elsewhere))
         return (
-            f"where {self.name} is {self.segment} {here}, elsewhere {elsewhere} (split over {self.segments} "
-            "segments)"
+            f"where {self.name} is {self.segment} {here}, elsewhere {elsewhere} (of {self.segments} segments)"
         )
 
     @property
@@ -75,7 +74,9 @@ class SegmentHarm:
         """Where and how much, and by what evidence."""
         p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         reached = format_value(self.evidence, "p")
-        return f"{self.where.removesuffix(')')}; E = {reached} of {self.needed:,.0f}; they differ, {p}, Holm)"
+        where, _, _ = self.where.rpartition(" (")
+        split = f"split over {self.segments} segments"
+        return f"{where} ({split}; E = {reached} of {self.needed:,.0f}; they differ, {p}, Holm)"
 
 
 @dataclass(frozen=True)

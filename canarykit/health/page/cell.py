@@ -70,7 +70,8 @@ def _tile(check: Check, before: str) -> str:
         word = "share" if check.effect_unit == "share" else "effect"
         lines.append(f"{word} {check.effect_text}")
     if check.margin_text != "–":
-        lines.append(f"tolerated: {check.margin_text}")
+        alone = check.roll_back is not None and check.hoped is not None  # three lines, each with its word
+        lines.append(check.margin_text if alone else f"tolerated: {check.margin_text}")
     if check.evidence_text != "–":
         lines.append(f"evidence: {check.evidence_text}")
     said = "".join(f'<div style="font-size:12.5px">{html_text(line)}</div>' for line in lines)
