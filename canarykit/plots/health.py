@@ -143,6 +143,7 @@ def _as_ratio(check: Check) -> tuple[float | None, float | None, float | None, f
 
 
 def _plot_limits(report: StageReport, ax: Axes | None) -> Axes:
+    """One line a guardrail: what was seen, and how far it may go."""
     checks = [c for c in report.checks if c.kind == "limit" and c.effect_unit == "share"]
     ax = new_axes(ax, figsize=(7, 1.5 + 0.62 * max(len(checks), 1)))
     ax.grid(visible=False)
