@@ -308,10 +308,12 @@ def trend_by_flag(
     begin = first if since is None else micros(since, name="since")
     end = now if until is None else min(now, micros(until, name="until"))
     grid = period_grid(begin, end, interval, timezone=timezone)
-    variants = sorted(units["variant"].astype(str).unique())
+    seen = list(map(str, units["variant"]))
+    variants = sorted(set(seen))  # pandas 2 takes names that differ behind a NUL for one
+    numbers = {variant: number for number, variant in enumerate(variants)}
     cohort = Cohort(
         ids=units["person_id"].to_numpy(dtype=object),
-        arm=units["variant"].astype(str).map({arm: k for k, arm in enumerate(variants)}).to_numpy(np.int64),
+        arm=np.fromiter((numbers[variant] for variant in seen), np.int64, len(seen)),
         exposed_us=exposed_us,
         edges=grid.edges,
         n_arms=len(variants),
