@@ -13,6 +13,9 @@ DOCS   := $(VENV)/.ready-docs
 PROSE  := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md docs/guides/*.md docs/decisions/*.md docs/proofs/*.md)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
+# Bytecode is kept even where the shell forbids it: notebooks and tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 # make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
 # The values travel in the environment, unread: neither make nor the shell runs what stands in them.
 unexport EXPORT FLAG PERSONS GROUPS PLAN STAGE AS_OF ARGS
