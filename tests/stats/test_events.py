@@ -262,6 +262,15 @@ def test_the_compiled_steps_skip_work_beside_the_thresholds_without_changing_wha
     inside = (exact >= two[0]) & (exact < two[1])
     assert inside.sum() > 50
     assert between[inside] == pytest.approx(exact[inside], abs=1e-10)
+    late = np.empty_like(x)
+    wanted = math.log(20)
+    kernels.run_paths(x, n, terms, grid.log_ratios, grid.log_weights, -np.inf, late, np.inf, wanted)
+    there = np.maximum.accumulate(exact, axis=1) >= wanted
+    assert 100 < there.sum() < there.size - 100
+    assert late[there] == pytest.approx(exact[there], abs=1e-10)
+    assert (late[~there] < wanted).all()
+    assert (late >= exact - 1e-9).all()
+    assert (late > exact + 0.01).any()
     state = np.zeros(grid.ratios.size)  # the plain form of the same steps, one rollout by hand
     row = np.empty_like(state)
     for look in range(80):
@@ -269,3 +278,6 @@ def test_the_compiled_steps_skip_work_beside_the_thresholds_without_changing_wha
             kernels.interval_terms.py_func(1.0, 1.0, 1.0, grid.ratios, row)
             kernels.add_interval.py_func(state, x[0, look], n[0, look], grid.log_ratios, row)
     assert kernels.log_mixture.py_func(state, grid.log_weights, -np.inf) == pytest.approx(exact[0, -1])
+    points = math.log(state.size)
+    bounds = kernels.log_bound.py_func(state, grid.log_weights, points), state.max()
+    assert exact[0, -1] <= bounds[0] <= bounds[1]

@@ -263,7 +263,7 @@ class Judge:
                 harm[place] += weight - math.log(self.sharing)
                 continue
             against, within = self._mixtures(place, margin)
-            safe[place] = self._share(place, within, drawn, shares, (promote - LOST, math.inf))
+            safe[place] = self._share(place, within, drawn, shares, (promote - LOST, math.inf), promote)
             before = earlier.events_canary[place] + earlier.events_control[place]
             alone = ~before.any(axis=1)  # nothing was carried along: the stage's own sequence is all there is
             own = np.where(alone, ramp_parts(0, self.sharing).whole, parts.own)
@@ -343,14 +343,15 @@ class Judge:
         drawn: Drawn,
         shares: np.ndarray,
         exact: tuple[float, float],
+        wanted: float = -math.inf,
     ) -> np.ndarray:
-        """Running log E of a share guardrail, exact between two thresholds."""
+        """Running log E of a share guardrail, exact between two thresholds from where it is `wanted` on."""
         ours, theirs, _, _ = self._oriented(place, drawn)
         part = drawn.parts[place]
         exposure = shares if part is None else np.stack([part, 1 - part], axis=-1)
         if self.truths[place].guardrail.worse == "lower":
             exposure = exposure[..., ::-1]
-        return self._log_e(mixture, ours, ours + theirs, exposure, exact)
+        return self._log_e(mixture, ours, ours + theirs, exposure, exact, wanted)
 
     def _value(self, place: int, drawn: Drawn, margin: float, gate: int) -> tuple[np.ndarray, np.ndarray]:
         truth = self.truths[place]
@@ -378,8 +379,9 @@ class Judge:
         n: np.ndarray,
         exposure: np.ndarray,
         thresholds: tuple[float, float],
+        wanted: float = -math.inf,
     ) -> np.ndarray:
-        """Running log E; the compiled form gives bounds below and above the thresholds that matter."""
+        """Running log E; the compiled form gives bounds where its value does not matter, see `run_paths`."""
         canary, control = exposure[..., 0], exposure[..., 1]
         if not (self.compiled and can_compile()):
             return mixture.log_e(x, n, canary, control)
@@ -389,7 +391,7 @@ class Judge:
             return running_log_e(mixture, *event_intervals(x, n, canary, control))
         grid, out = mixture.grid, np.empty(x.shape)
         counts = x.astype(np.float64), n.astype(np.float64), terms_of(mixture, canary, control)
-        run_paths(*counts, grid.log_ratios, grid.log_weights, thresholds[0], out, thresholds[1])
+        run_paths(*counts, grid.log_ratios, grid.log_weights, thresholds[0], out, thresholds[1], wanted)
         return out
 
 

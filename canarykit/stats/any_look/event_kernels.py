@@ -17,7 +17,15 @@ from canarykit.compiler import njit
 if TYPE_CHECKING:
     from canarykit.stats.any_look.event_process import EventMixture
 
-__all__ = ["add_interval", "interval_terms", "log_mixture", "run_paths", "running_log_e", "terms_of"]
+__all__ = [
+    "add_interval",
+    "interval_terms",
+    "log_bound",
+    "log_mixture",
+    "run_paths",
+    "running_log_e",
+    "terms_of",
+]
 
 _FAST = {"reassoc", "nsz", "contract", "nnan"}
 
@@ -66,6 +74,16 @@ def log_mixture(
     return largest + math.log(total)
 
 
+@njit(fastmath=_FAST)
+def log_bound(state: np.ndarray, log_weights: np.ndarray, log_points: float) -> float:
+    """A bound above log E without an exponential: the largest ratio, or as many times the largest term."""
+    largest, term = state[0], state[0] + log_weights[0]
+    for j in range(1, state.size):
+        largest = max(largest, state[j])
+        term = max(term, state[j] + log_weights[j])
+    return min(largest, term + log_points)
+
+
 @njit()
 def run_paths(
     x: np.ndarray,
@@ -76,22 +94,27 @@ def run_paths(
     exact_above: float,
     out: np.ndarray,
     exact_below: float = math.inf,
+    wanted: float = -math.inf,
 ) -> None:
     """Log E of every run and look, for exposures that all runs share.
 
     `x`, `n`, `out` are (runs, looks); `terms` is (looks, points), one row of `interval_terms` a look. Only
-    between `exact_above` and `exact_below` is it the value itself, see `log_mixture`.
+    between `exact_above` and `exact_below` is it the value itself, see `log_mixture`; up to the first look
+    at which a run has `wanted` it may be a bound above, which is below `wanted` too.
     """
     runs, looks = x.shape
-    state = np.empty(log_ratios.size)
+    state, log_points = np.empty(log_ratios.size), math.log(log_ratios.size)
     for run in range(runs):
         state[:] = 0.0
-        current = 0.0
+        current, has_it = 0.0, wanted == -math.inf
         for look in range(looks):
             events = n[run, look]
             if events > 0:
                 add_interval(state, x[run, look], events, log_ratios, terms[look])
-                current = log_mixture(state, log_weights, exact_above, exact_below)
+                current = math.inf if has_it else log_bound(state, log_weights, log_points)
+                if current >= wanted:
+                    current = log_mixture(state, log_weights, exact_above, exact_below)
+                    has_it = has_it or current >= wanted
             out[run, look] = current
 
 
