@@ -1,4 +1,4 @@
-"""Work on threads: blocks handed out in order, and long columns by halves."""
+"""Work on threads: blocks handed out in order, long columns by halves, and how an interrupt comes through."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["ahead", "in_halves"]
+__all__ = ["ahead", "as_interrupt", "in_halves"]
 
 _Made = TypeVar("_Made")
 
@@ -45,3 +46,14 @@ def in_halves(rows: int, work: Callable[[int, int], None]) -> None:
         return
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, (0, rows // 2), (rows // 2, rows)))
+
+
+@contextmanager
+def as_interrupt() -> Iterator[None]:
+    """DuckDB's own error for an interrupted question becomes what it is: a KeyboardInterrupt."""
+    try:
+        yield
+    except RuntimeError as problem:
+        if "Query interrupted" not in str(problem):
+            raise
+        raise KeyboardInterrupt from None

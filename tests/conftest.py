@@ -45,7 +45,16 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+def in_cell_order(cells):
+    """Cells of notebooks, each notebook's together and in their order: a random order would break it."""
+    notebooks = list(dict.fromkeys(cell.path for cell in cells))
+    return iter(sorted(cells, key=lambda cell: (notebooks.index(cell.path), cell.cell_num)))
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
+    in_order = in_cell_order([item for item in items if item.path.suffix == ".ipynb"])
+    items[:] = [next(in_order) if item.path.suffix == ".ipynb" else item for item in items]
     for item in items:
         values = getattr(getattr(item, "callspec", None), "params", {})
         asked = {*getattr(item, "fixturenames", ()), *(v for v in values.values() if isinstance(v, str))}

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 import canarykit as ck
-from canarykit.events.sql import as_interrupt
 from canarykit.lazy import held_back
-from canarykit.parallel import ahead
+from canarykit.parallel import ahead, as_interrupt
 from tests.interrupting import PLAN
 
 MOMENTS = "0.02,0.15,0.3,0.6,1.0"
@@ -90,6 +89,17 @@ def test_only_duckdbs_word_for_an_interrupt_becomes_one():
         raise RuntimeError("Query interrupted")
     with pytest.raises(RuntimeError, match="something else"), as_interrupt():
         raise RuntimeError("something else")
+
+
+def test_every_connection_says_when_it_was_interrupted():
+    package = Path(ck.__file__).parent
+    opened = [
+        f"{path.relative_to(package)}: {line.strip()}"
+        for path in package.rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if "duckdb.connect(" in line and "as_interrupt()" not in line
+    ]
+    assert opened == ["events/sql.py: return duckdb.connect()"]  # its cursors are asked by `asking`
 
 
 def test_work_ahead_that_nobody_takes_any_more_is_not_begun():

@@ -9,12 +9,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from canarykit.lazy import imported
+from canarykit.parallel import as_interrupt
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["answer", "as_interrupt", "asking", "connect", "glob_quoted", "quoted", "to_arrow"]
+__all__ = ["answer", "asking", "connect", "glob_quoted", "quoted", "to_arrow"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -27,17 +28,6 @@ def connect() -> duckdb.DuckDBPyConnection:
     with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to hide
         connection.execute("SET enable_progress_bar = false")
     return connection
-
-
-@contextmanager
-def as_interrupt() -> Iterator[None]:
-    """DuckDB's own error for an interrupted question becomes what it is: a KeyboardInterrupt."""
-    try:
-        yield
-    except RuntimeError as problem:
-        if "Query interrupted" not in str(problem):
-            raise
-        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.events.clock import as_micros
-from canarykit.events.sql import as_interrupt
 from canarykit.metrics.share import FunnelShare, MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, Quantile, Ratio
+from canarykit.parallel import as_interrupt
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,6 +12,7 @@ import pandas as pd
 
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.files import beside
+from canarykit.parallel import as_interrupt
 from canarykit.posthog.hogql import HogQL
 from canarykit.release.refusals import ServerError
 from canarykit.release.transport import Transport
@@ -75,7 +76,8 @@ def save_persons(hogql: HogQL, file: Path) -> None:
         _save_texts(f"{folder}/persons.parquet", ("person_id", "created_at", "properties"), pages)
         pages = hogql.keyed("distinct_id, toString(person_id)", "person_distinct_ids", "distinct_id")
         _save_texts(f"{folder}/ids.parquet", ("distinct_id", "person_id"), pages)
-        with duckdb.connect(config={"memory_limit": "512MB", "temp_directory": folder}) as on_disk:
+        config = {"memory_limit": "512MB", "temp_directory": folder}
+        with as_interrupt(), duckdb.connect(config=config) as on_disk:
             ids, persons = (glob_quoted(f"{folder}/{name}.parquet") for name in ("ids", "persons"))
             target = quoted(str(unfinished), "'")
             on_disk.execute("set TimeZone = 'UTC'")

@@ -18,6 +18,7 @@ import pandas as pd
 from canarykit.compiler import can_compile
 from canarykit.documents import read_json
 from canarykit.errors import DataError, did_you_mean
+from canarykit.parallel import as_interrupt
 from canarykit.targeting.matcher import LONG, Matcher
 
 __all__ = ["Column", "PropertyTable", "column_of", "column_of_values", "require_column"]
@@ -150,7 +151,7 @@ class PropertyTable:
         texts = pa.table({"text": pa.array(self._json, from_pandas=True)})  # read by the query
         is_object = "CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' ELSE false END"
         query = f"SELECT count(*) FROM texts WHERE text IS NOT NULL AND NOT ({is_object})"
-        with duckdb.connect() as connection:
+        with as_interrupt(), duckdb.connect() as connection:
             connection.register("texts", texts)
             others = connection.execute(query).fetchall()[0][0]
         return None if others else texts
@@ -249,7 +250,7 @@ def _extracted(texts: Any, key: str) -> Column | None:
     import duckdb
     import pyarrow.compute as pc
 
-    with duckdb.connect() as connection:
+    with as_interrupt(), duckdb.connect() as connection:
         connection.register("texts", texts)
         query = "SELECT json_extract(text, ?)::VARCHAR AS value FROM texts"
         extracted = connection.sql(query, params=[f'$."{key}"']).to_arrow_table()

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from canarykit.errors import DataError
-from canarykit.events.sql import as_interrupt, connect, to_arrow
+from canarykit.events.sql import connect, to_arrow
+from canarykit.parallel import as_interrupt
 
 __all__ = ["Connections", "UserRelation"]
 
