@@ -286,8 +286,8 @@ def test_simulated_decisions_on_late_events_are_the_same_as_much_later():
     assert waiting.hours_quantile("roll back", 0.5) == plain.hours_quantile("roll back", 0.5) + 6
     assert waiting.people() > plain.people()
     assert not waiting.notes
-    one_arm = Fault("late data", share=0.3, delay="6h", variant="true")
-    notes = ck.simulate_decisions(plan_of(0.5), ck.Scenario(faults=[one_arm]), **options).notes
+    some_time = Fault("late data", share=0.3, delay="6h", until="2026-09-08T00:00:00Z")
+    notes = ck.simulate_decisions(plan_of(0.5), ck.Scenario(faults=[some_time]), **options).notes
     assert "faults (late data) are not in simulated counts" in notes[0].text
 
 

@@ -23,6 +23,7 @@ from canarykit.metrics.guardrail import read_guardrails
 from canarykit.metrics.share import ShareMetric
 from canarykit.plan.given import as_plan
 from canarykit.progress import Progress, watched
+from canarykit.simulate.decisions.late_data import hours_late, late_arm, left_out
 from canarykit.simulate.decisions.logins import read_logins
 from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleRuns
 from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
@@ -31,7 +32,6 @@ from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
 from canarykit.simulate.decisions.truth import (
     Delays,
     Rates,
-    hours_late,
     not_simulated,
     require_labels,
     require_units,
@@ -96,7 +96,8 @@ def simulate_decisions(
     scenario
         The truth. Its rates are taken per exposed person, the moment the person is exposed (see `delays`).
         Where all events come late (the fault "late data" of more than 5 % of them), each verdict comes that
-        much later.
+        much later. Where those of the canary or of the control do, looks see what has arrived, and wait for
+        the rest as `evaluate_stage` does (shares of people, without `logins`); the other rules wait too.
     guardrails
         As for `evaluate_stage`; the share of people with an exception if left out.
     n_runs
@@ -192,6 +193,9 @@ def simulate_decisions(
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates, delays) for item in chosen]
+    one_arm = late_arm(scenario, plan.canary, plan.control)
+    if known_logins is not None or not all(truth.is_share for truth in truths):
+        one_arm = None
     table = stage_rates(
         stages,
         truths,
@@ -201,7 +205,10 @@ def simulate_decisions(
         drift=drift,
         harm_budget=harm_budget,
         logins=known_logins,
+        late=one_arm,
     )
+    if table[0].late is None:
+        one_arm = None
     size = n_runs * sum(len(stage.people) for stage in stages) * len(truths)
     arms = max(len(plan.served(stage.name)) for stage in plan.stages if stage.kind == "percentage")
     decided_by, sharing = rules_in_scope(
@@ -225,7 +232,7 @@ def simulate_decisions(
         harmful=any(harm > 1 + 1e-9 for harm in worst),
         beyond_margin=any(harm >= margin - 1e-9 for harm, margin in zip(worst, margins, strict=True)),
         settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
-        notes=not_simulated(scenario, truths, known_logins is not None),
+        notes=not_simulated(scenario, truths, left_out(scenario, one_arm), known_logins is not None),
     )
 
 
@@ -274,12 +281,13 @@ class _Walk:
         row, look = first_decision(rows)
         back = _ROLLS_BACK[row] & (look >= 0)
         going = (row == Row.SAFE) & (look >= 0)
-        last = np.where(look >= 0, look, rows.shape[1] - 1)
+        at = np.where(look >= 0, look, rows.shape[1] - 1)
+        last = at if stage.late is None else stage.late.open[at] - 1
         position = stage.looks.position
         verdict = np.where(back, 2, np.where(going | self.ships_on, 0, 1))
         worse = self.judge.truths[0].extra(stage.control[0], stage.canary[0])
-        hours = stage.looks.hours[last] + self.late  # who comes while a look waits for its events has it too
-        met = np.minimum(np.searchsorted(stage.looks.hours, hours - 1e-9), rows.shape[1] - 1)
+        hours = stage.verdict_hours[at] + self.late  # who comes while a look waits for its events has it too
+        met = np.minimum(np.searchsorted(stage.looks.hours, hours - 1e-9), len(stage.looks.hours) - 1)
         total = _up_to(drawn.canary, met)
         extra = total * worse[0] if np.ptp(worse) == 0 else _up_to(drawn.canary * worse, met)
         columns = (runs.verdicts, runs.hours, runs.people, runs.extra)

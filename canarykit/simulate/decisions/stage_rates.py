@@ -10,6 +10,7 @@ import numpy as np
 from canarykit.errors import PlanError
 from canarykit.health.evidence.settle import stage_margin_ratio
 from canarykit.simulate.decisions.delayed import events_by_look
+from canarykit.simulate.decisions.late_data import LateArm, LateLooks, late_looks
 from canarykit.simulate.decisions.logins import Arms, Changed, Logins
 from canarykit.simulate.decisions.schedule import HOUR_US, StageLooks
 from canarykit.simulate.decisions.truth import Ages, Truth
@@ -37,6 +38,8 @@ class StageRates:
         before which people came in and the look before which they have it; None where all come at once.
     changed
         People who log in and change variant, and what they do after that; None where nobody does.
+    late
+        What each look sees where one arm's data are late; None where a look sees everything.
     """
 
     looks: StageLooks
@@ -45,6 +48,12 @@ class StageRates:
     margins: tuple[float, ...]
     later: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
     changed: Changed | None = None
+    late: LateLooks | None = None
+
+    @property
+    def verdict_hours(self) -> np.ndarray:
+        """When each verdict is given, in hours since the stage began."""
+        return self.looks.hours if self.late is None else self.late.hours
 
 
 def stage_rates(
@@ -57,10 +66,12 @@ def stage_rates(
     drift: Sequence[float] | None = None,
     harm_budget: float | None = None,
     logins: Logins | None = None,
+    late: LateArm | None = None,
 ) -> tuple[StageRates, ...]:
     """Rates and margins of every stage; `arms` are the names of the control and the canary."""
     rates = []
     begun = int(stages[0].times_us[0])
+    behind = late_looks(stages, late)
     for number, stage in enumerate(stages):
         following = stages[number + 1] if number + 1 < len(stages) else None
         factor = np.ones(len(stage.people))
@@ -82,8 +93,8 @@ def stage_rates(
             if logins is not None:
                 of_canary, of_control = logins.chances(stage)
                 moved = logins.after(ages[0], of_canary), logins.after(ages[1], of_control)
-                late = [_by_look(truth, factor, stage, each)[0] for each in moved]
-                after[g] = (late[0], late[1])
+                of_canary_then, of_control_then = (_by_look(truth, factor, stage, each)[0] for each in moved)
+                after[g] = (of_canary_then, of_control_then)
                 ages = logins.mixed(*ages, of_control), logins.mixed(*ages[::-1], of_canary)
             (low, control[g]), (high, canary[g]) = (_by_look(truth, factor, stage, each) for each in ages)
             later[g] = (low, high)
@@ -102,7 +113,7 @@ def stage_rates(
             edges = np.concatenate([[0.0], stage.hours])
             moved_people = [logins.changed(edges, chance) for chance in logins.chances(stage)]
             changed = Changed((moved_people[0], moved_people[1]), tuple(after))
-        rates.append(StageRates(stage, control, canary, margins, tuple(later), changed))
+        rates.append(StageRates(stage, control, canary, margins, tuple(later), changed, behind[number]))
     return tuple(rates)
 
 

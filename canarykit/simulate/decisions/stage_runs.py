@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from canarykit.health.evidence.event_evidence import LOST, event_mixtures, stand
 from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
 from canarykit.simulate.decisions.delayed import draw_delayed
+from canarykit.simulate.decisions.late_data import LateLooks, Paths, arrived, fewer, late_evidence, parts_left
 from canarykit.simulate.decisions.logins import Arms, hidden_parts
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
@@ -41,7 +42,8 @@ class Drawn:
     For a value guardrail, `events_*` hold the sums of its values. `parts` hold the canary's expected part of
     each look's events among the people they are compared with; None where events are so rare that it is the
     planned share. `hidden` holds by guardrail what people who changed variant may hide of each arm at each
-    look of the stage; None where nobody changes.
+    look of the stage; None where nobody changes. `arrived` is what is there before the delay of late data is
+    over; None where all arrives at once.
     """
 
     canary: np.ndarray
@@ -50,6 +52,7 @@ class Drawn:
     events_control: tuple[np.ndarray, ...]
     parts: tuple[np.ndarray | None, ...]
     hidden: tuple[Arms, ...] | None = None
+    arrived: Drawn | None = None
 
     @classmethod
     def join(cls, parts: list[Drawn]) -> Drawn:
@@ -71,17 +74,23 @@ class Drawn:
 
     def of_runs(self, runs: np.ndarray) -> Drawn:
         """Some of the runs."""
+        some = self._each(lambda counts: counts[runs])
+        if self.hidden is None:
+            return some
+        return replace(some, hidden=tuple((a[runs], b[runs]) for a, b in self.hidden))
 
-        def some(counts: np.ndarray) -> np.ndarray:
-            return counts[runs]
+    def columns(self, since: int, until: int) -> Drawn:
+        """Some of the looks, half-open."""
+        return self._each(lambda counts: counts[:, since:until])
 
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Drawn:
+        """The same of all counts, and of the expected parts."""
         return Drawn(
-            some(self.canary),
-            some(self.control),
-            tuple(map(some, self.events_canary)),
-            tuple(map(some, self.events_control)),
-            tuple(None if part is None else some(part) for part in self.parts),
-            None if self.hidden is None else tuple((some(a), some(b)) for a, b in self.hidden),
+            change(self.canary),
+            change(self.control),
+            tuple(map(change, self.events_canary)),
+            tuple(map(change, self.events_control)),
+            tuple(None if part is None else change(part) for part in self.parts),
         )
 
     def total(self, last: np.ndarray) -> Drawn:
@@ -148,7 +157,16 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     hidden = None
     if rates.changed is not None:
         hidden = hidden_parts(rates.changed, (canary, control), tuple(pairs), rates.later, draw)
-    return Drawn(canary, control, ours_all, theirs_all, tuple(parts), hidden)
+    drawn = Drawn(canary, control, ours_all, theirs_all, tuple(parts), hidden)
+    if rates.late is None:
+        return drawn
+    arm = rates.late.arm
+    parts = [None if part is None else parts_left(part, arm) for part in parts]
+    if arm.is_canary:
+        canary, ours_all = arrived(arm, looks, canary, ours_all, rates.later, draw)
+    else:
+        control, theirs_all = arrived(arm, looks, control, theirs_all, rates.later, draw)
+    return replace(drawn, arrived=Drawn(canary, control, ours_all, theirs_all, tuple(parts)))
 
 
 def _parts(
@@ -228,7 +246,11 @@ class Judge:
         seen = drawn if rule == "threshold" else Drawn.join([earlier, drawn])
         harm = RIVALS[rule](self._first(seen))[:, earlier.canary.shape[1] * (rule != "threshold") :]
         may_go = np.where(stage.looks.dwell_met, Row.SAFE, Row.GO_ON)
-        return np.where(harm, Row.HARM, may_go).astype(np.int8)
+        rows = np.where(harm, Row.HARM, may_go).astype(np.int8)
+        if stage.late is None:
+            return rows
+        complete = stage.late.complete  # the formulas wait for what is late
+        return np.where(complete > 0, rows[:, np.maximum(complete - 1, 0)], np.int8(Row.GO_ON))
 
     def _first(self, drawn: Drawn) -> Counts:
         truth = self.truths[0]
@@ -248,45 +270,20 @@ class Judge:
         self, drawn: Drawn, stage: StageRates, earlier: Drawn, passed: Sequence[StageRates]
     ) -> np.ndarray:
         """Row of the decision table for each run and look, by evidence of the stage and of the ramp."""
-        roll_back, promote, *srm = log_thresholds(self.rules)
-        shape = drawn.canary.shape
-        harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
+        roll_back, promote, *_ = log_thresholds(self.rules)
         looks = stage.looks
         shares = _shares([stage], [len(looks.people)])
-        parts = ramp_parts(len(passed), self.sharing)
-        joined = np.concatenate([_shares(passed, [1] * len(passed)), shares]) if passed else shares
-        for place, truth in enumerate(self.truths):
-            weight = math.log(self.weights[place])
-            margin = stage.margins[place]
-            if not truth.is_share:
-                harm[place], safe[place] = self._value(place, drawn, margin, int(np.argmax(looks.dwell_met)))
-                harm[place] += weight - math.log(self.sharing)
-                continue
-            against, within = self._mixtures(place, margin)
-            safe[place] = self._share(place, within, drawn, shares, (promote - LOST, math.inf), promote)
-            before = earlier.events_canary[place] + earlier.events_control[place]
-            alone = ~before.any(axis=1)  # nothing was carried along: the stage's own sequence is all there is
-            own = np.where(alone, ramp_parts(0, self.sharing).whole, parts.own)
-            needed = roll_back - weight
-            exact = needed - float(np.log(own.max())), needed - float(np.log(own.min()))
-            harm[place] = self._share(place, against, drawn, shares, exact) + weight + np.log(own)[:, None]
-            if not alone.all():
-                whole, seen = math.log(parts.whole), Drawn.join([earlier, drawn])
-                over = self._share(place, against, seen, joined, (needed - whole, needed - whole))
-                np.maximum(harm[place], over[:, len(passed) :] + weight + whole, out=harm[place])
-        np.maximum.accumulate(harm, axis=-1, out=harm)  # once shown, harm stays shown; safety must stand
-        watched: Any = 0.0
-        if self.srm:
-            people = drawn.canary + drawn.control
-            watched = self._log_e(SRM_MIXTURE, drawn.canary, people, shares, (min(srm), max(srm)))
-            watched = np.maximum.accumulate(watched, axis=-1)
+        harm, safe, watched = self._paths(drawn, stage, shares, earlier, passed, promote)
+        if stage.late is not None:
+            return self._late(drawn, stage, stage.late, earlier, passed, (harm, safe, watched))
+        harm = np.maximum.accumulate(harm, axis=-1)  # once shown, harm stays shown; safety must stand
         rows = decide(
             Evidence(
                 units_canary=np.cumsum(drawn.canary, axis=-1),
                 units_control=np.cumsum(drawn.control, axis=-1),
                 harm_log_e=harm,
                 safe_log_e=standing_safety(safe, harm >= roll_back),
-                srm_log_e=watched,
+                srm_log_e=np.maximum.accumulate(watched, axis=-1),
                 in_grace=True,
                 dwell_met=looks.dwell_met,
             ),
@@ -299,6 +296,91 @@ class Judge:
             waiting[runs] &= ~self._safe_although_hidden(drawn.of_runs(runs), stage, shares, harmed, promote)
             rows = np.where(waiting, np.int8(Row.GO_ON), rows)
         return rows
+
+    def _paths(
+        self,
+        drawn: Drawn,
+        stage: StageRates,
+        shares: np.ndarray,
+        earlier: Drawn,
+        passed: Sequence[StageRates],
+        wanted: float = -math.inf,
+    ) -> Paths:
+        """Evidence of harm and of safety by guardrail, and of a split that is off, at each look for itself.
+
+        `shares` are the parts of the people behind each look; safety is exact from where it is `wanted` on.
+        """
+        roll_back, promote, *srm = log_thresholds(self.rules)
+        shape = drawn.canary.shape
+        harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
+        gate = int(np.argmax(stage.looks.dwell_met))
+        parts = ramp_parts(len(passed), self.sharing)
+        joined = np.concatenate([_shares(passed, [1] * len(passed)), shares]) if passed else shares
+        for place, truth in enumerate(self.truths):
+            weight = math.log(self.weights[place])
+            margin = stage.margins[place]
+            if not truth.is_share:
+                harm[place], safe[place] = self._value(place, drawn, margin, gate)
+                harm[place] += weight - math.log(self.sharing)
+                continue
+            against, within = self._mixtures(place, margin)
+            safe[place] = self._share(place, within, drawn, shares, (promote - LOST, math.inf), wanted)
+            before = earlier.events_canary[place] + earlier.events_control[place]
+            alone = ~before.any(axis=1)  # nothing was carried along: the stage's own sequence is all there is
+            own = np.where(alone, ramp_parts(0, self.sharing).whole, parts.own)
+            needed = roll_back - weight
+            exact = needed - float(np.log(own.max())), needed - float(np.log(own.min()))
+            harm[place] = self._share(place, against, drawn, shares, exact) + weight + np.log(own)[:, None]
+            if not alone.all():
+                whole, seen = math.log(parts.whole), Drawn.join([earlier, drawn])
+                over = self._share(place, against, seen, joined, (needed - whole, needed - whole))
+                np.maximum(harm[place], over[:, len(passed) :] + weight + whole, out=harm[place])
+        watched = np.zeros(shape)
+        if self.srm:
+            people = drawn.canary + drawn.control
+            planned = _shares([stage], [shape[1]])
+            watched = self._log_e(SRM_MIXTURE, drawn.canary, people, planned, (min(srm), max(srm)))
+        return harm, safe, watched
+
+    def _late(
+        self,
+        drawn: Drawn,
+        stage: StageRates,
+        late: LateLooks,
+        earlier: Drawn,
+        passed: Sequence[StageRates],
+        whole: Paths,
+    ) -> np.ndarray:
+        """The rows where one arm is late: complete looks, then what has arrived of those since."""
+        there = drawn.arrived
+        assert there is not None
+        planned = _shares([stage], [len(stage.looks.people)])
+
+        def more(done: int, until: int) -> Paths:
+            some = there.columns(done, until)
+            first = drawn.columns(0, done)
+            rows = fewer(planned[done:until], late.arm)
+            if done:
+                some = Drawn.join([first.total(np.full(len(first.canary), done - 1)), some])
+                rows = np.concatenate([planned[:1], rows])
+            return self._paths(some, stage, rows, earlier, passed)
+
+        events = np.stack(drawn.events_canary if late.arm.is_canary else drawn.events_control)
+        lower = np.array([truth.guardrail.worse == "lower" for truth in self.truths])
+        roll_back = log_thresholds(self.rules)[0]
+        harm, safe, split = late_evidence(late, whole, more, events, lower, roll_back)
+        return decide(
+            Evidence(
+                units_canary=late.people(drawn.canary, there.canary),
+                units_control=late.people(drawn.control, there.control),
+                harm_log_e=harm,
+                safe_log_e=safe,
+                srm_log_e=split,
+                in_grace=True,
+                dwell_met=stage.looks.dwell_met[late.open - 1],
+            ),
+            self.rules,
+        )
 
     def _safe_although_hidden(
         self, drawn: Drawn, stage: StageRates, shares: np.ndarray, harmed: np.ndarray, promote: float

@@ -18,7 +18,7 @@ from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.metrics.time_to_event import TimeToEvent
 from canarykit.metrics.values import Average, Count, Quantile, SurveyScore, Total
 from canarykit.simulate.people.population import Population
-from canarykit.simulate.people.scenario import Effect, Fault, Scenario
+from canarykit.simulate.people.scenario import Effect, Scenario
 from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
@@ -333,39 +333,15 @@ def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
             )
 
 
-SEEN_LATE = 0.05
-"""Part of the events from which on a report waits for those that come late."""
-MOST_LATE = 0.5
-"""Part of the events from which on nothing is late any more: an hour is over when half of it is there."""
-
-
-def hours_late(scenario: Scenario) -> float:
-    """Hours that a report is behind the clock, because it waits for events that come late to both arms.
-
-    Examples
-    --------
-    >>> from canarykit.simulate import Fault
-    >>> hours_late(Scenario(faults=[Fault("late data", share=0.3, delay="6h")]))
-    6.0
-    """
-    waits = [duration(fault.delay, name="delay") / 3600 for fault in scenario.faults if _is_waited_for(fault)]
-    return float(math.ceil(max(waits, default=0.0)))
-
-
-def _is_waited_for(fault: Fault) -> bool:
-    """Whether a fault is only that all events come late, which moves every verdict and changes none."""
-    always = fault.variant is None and fault.since is None and fault.until is None
-    return fault.kind == "late data" and always and SEEN_LATE < fault.share < MOST_LATE
-
-
-def not_simulated(scenario: Scenario, truths: Sequence[Truth], knows_logins: bool) -> tuple[Note, ...]:
-    """What a scenario says and simulated counts do not have."""
+def not_simulated(
+    scenario: Scenario, truths: Sequence[Truth], kinds: Sequence[str], knows_logins: bool
+) -> tuple[Note, ...]:
+    """What a scenario says and simulated counts do not have; `kinds` are those of its faults."""
     at_once = {quantity for truth in truths if not truth.delay for quantity in truth.quantities}
     changing = sum(
         (item.fades_after is not None or item.grows_over is not None) and item.quantity in at_once
         for item in scenario.effects
     )
-    kinds = [item.kind for item in scenario.faults if not _is_waited_for(item)]
     if knows_logins:
         kinds = [kind for kind in kinds if kind != "flip at login"]
     faults = ", ".join(dict.fromkeys(kinds))
