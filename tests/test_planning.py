@@ -20,7 +20,7 @@ from canarykit.metrics import (
     SurveyScore,
     Total,
 )
-from canarykit.simulate import Effect
+from canarykit.simulate import Effect, Fault
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +207,45 @@ def test_a_ramp_is_found_within_the_budget_and_beats_the_clock():
     matplotlib.use("Agg")
     assert "hours" in planned.plot().get_xlabel()
     matplotlib.pyplot.close("all")
+
+
+def test_a_ramp_is_longer_where_harm_comes_later_and_people_log_in():
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=2)
+    options = {
+        "harm_budget": 60,
+        "traffic": 2000,
+        "guardrails": guardrail,
+        "ramps": [(10, 50)],
+        "dwells": ["4h"],
+    }
+    options |= {"bad_ratios": [5], "n_runs": 60, "rng": 7, "scenario": ck.Scenario(faults=[Fault("outage")])}
+    later = {"delays": {guardrail.label: "6h"}, "logins": (0.05, "2h")}
+    soon, late = (ck.plan_ramp(**options, **more).choices[0] for more in ({}, later))
+    assert late.hours >= soon.hours + 4
+    assert late.harm > 1.5 * soon.harm
+    notes = [note.text for note in ck.plan_ramp(**options).notes]
+    assert sum("faults (outage) are not in simulated counts" in text for text in notes) == 1
+
+
+def test_a_release_of_people_who_log_in_takes_longer(plan):
+    guardrail = ck.Guardrail(ErrorShare(), margin_ratio=1.5)
+    scenario = ck.Scenario(error_rate=0.05, faults=[Fault("outage")])
+    plain, anew = (
+        ck.expected_duration(
+            plan,
+            500,
+            guardrail,
+            scenario=scenario,
+            logins=logins,
+            n_runs=60,
+            rng=4,
+            min_dwell="6h",
+            cap="14d",
+        )
+        for logins in (None, (0.2, "1h"))
+    )
+    assert anew.days > plain.days
+    assert "faults (outage) are not in simulated counts" in anew.notes[0].text
 
 
 def test_the_ramp_one_has_stands_beside_those_that_are_tried(plan):

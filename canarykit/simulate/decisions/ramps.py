@@ -15,7 +15,7 @@ from canarykit.metrics import Guardrail
 from canarykit.metrics.guardrail import read_guardrails
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import Rates, truth_of
+from canarykit.simulate.decisions.truth import Delays, Rates, truth_of
 from canarykit.simulate.log.streams import Seed, as_seed
 from canarykit.simulate.people.scenario import Effect, Scenario
 
@@ -170,6 +170,8 @@ def plan_ramp(
     min_released: float = 0.8,
     scenario: Scenario | None = None,
     rates: Rates | None = None,
+    delays: Delays | None = None,
+    logins: tuple[float, str] | None = None,
     bad_ratios: Sequence[float] = (1.5, 2.0, 5.0),
     ramps: Sequence[Sequence[float]] = RAMPS,
     dwells: Sequence[str] = DWELLS,
@@ -191,8 +193,9 @@ def plan_ramp(
     harm_budget
         Extra bad events (on the first guardrail) that a bad release may cost on average before it is
         rolled back. It also sets the gates: a stage is left once the next one cannot cost more.
-    traffic, guardrails, scenario, rates, looks, evidence, control
-        As for `simulate_decisions`; the scenario says the baseline, its own effects are left out.
+    traffic, guardrails, scenario, rates, delays, logins, looks, evidence, control
+        As for `simulate_decisions`; the scenario says the baseline, its own effects are left out. Harm that
+        comes with a delay is told later, when more people have it.
     max_days
         A healthy release must be through by then.
     min_released
@@ -228,7 +231,7 @@ def plan_ramp(
 
     healthy = replace(scenario or Scenario(), effects=())
     chosen = read_guardrails(guardrails)
-    first = truth_of(chosen[0], healthy, rates)
+    first = truth_of(chosen[0], healthy, rates, delays)
     quantity, worse = first.quantities[-1], chosen[0].worse
     factors = {1.0: 1.0}
     for ratio in bad_ratios:
@@ -241,6 +244,8 @@ def plan_ramp(
         "traffic": traffic,
         "looks": looks,
         "rates": rates,
+        "delays": delays,
+        "logins": logins,
         "evidence": evidence,
         "control": control,
         "rng": seed,
@@ -248,12 +253,15 @@ def plan_ramp(
         "progress": False,
     }
 
+    left_out: dict[Note, None] = {}
+
     def judged(ramp: Ramp, plan: RolloutPlan, by_clock: bool, **options: Any) -> RampChoice:
         by_ratio = {}
         for ratio, factor in factors.items():
             effects = [] if ratio == 1 else [Effect(quantity, factor, variant=plan.canary)]
             release = healthy.with_effects(*effects)
             by_ratio[ratio] = simulate_decisions(plan, release, chosen, n_runs, **shared, **options)
+        left_out.update(dict.fromkeys(by_ratio[1.0].notes))
         return _choice(ramp, by_ratio, max_days, by_clock)
 
     before = present if present is not None else _plan_of(flag, FIXED_RAMP, starts_at)
@@ -274,6 +282,7 @@ def plan_ramp(
     notes = (
         Note("gates", "a stage is left when its numbers prove that the next one stays within the budget"),
         Note("bad_releases", f"bad releases tried: {', '.join(f'{ratio:g}x' for ratio in bad_ratios)}"),
+        *left_out,
     )
     return RampPlan(best, fixed, tuple(choices), harm_budget, max_days, plan, notes)
 

@@ -323,6 +323,7 @@ def expected_duration(
     scenario: Scenario | None = None,
     rates: Rates | None = None,
     delays: Delays | None = None,
+    logins: tuple[float, str] | None = None,
     harm_budget: float | None = None,
     min_dwell: str = "1d",
     cap: str = "28d",
@@ -337,7 +338,7 @@ def expected_duration(
 
     Parameters
     ----------
-    plan, traffic, guardrails, scenario, rates, delays, harm_budget, looks, evidence, control
+    plan, traffic, guardrails, scenario, rates, delays, logins, harm_budget, looks, evidence, control
         As for `simulate_decisions`; the scenario has no effect if left out.
     n_runs, rng, progress
         Rollouts simulated, their seed, and the bar, as there.
@@ -361,7 +362,7 @@ def expected_duration(
     """
     from canarykit.simulate.decisions.simulate import simulate_decisions
 
-    options: dict[str, Any] = {"rates": rates, "delays": delays, "harm_budget": harm_budget, "rng": rng}
+    options: dict[str, Any] = {"rates": rates, "delays": delays, "logins": logins, "rng": rng}
     decisions = simulate_decisions(
         plan,
         scenario,
@@ -373,6 +374,7 @@ def expected_duration(
         cap=cap,
         evidence=evidence,
         control=control,
+        harm_budget=harm_budget,
         progress=progress,
         **options,
     )
@@ -391,4 +393,4 @@ def expected_duration(
         in_time = None if planned is None else float(np.mean(safe <= max(planned, 1.0) + 1e-6))
         shown = [value if np.isfinite(value) else None for value in quantiles]
         rows.append((name, planned, *shown, in_time))
-    return ExpectedDuration(tuple(rows), decisions)
+    return ExpectedDuration(tuple(rows), decisions, decisions.notes)
