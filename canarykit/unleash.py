@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from canarykit.errors import PlanError
 from canarykit.flags import Condition
 from canarykit.plan import condition_words
+from canarykit.plan.values import value_names
 from canarykit.release.filters import Difference
 from canarykit.release.keys import Key, find_key, hidden
 from canarykit.release.outcome import Outcome
@@ -166,7 +167,7 @@ class Unleash:
     def _strategy(self, plan: RolloutPlan, condition: Condition) -> dict[str, Any]:
         """One condition set as a strategy; stickiness and group keep people in as the share grows."""
         share = 100 if condition.rollout_percentage is None else condition.rollout_percentage
-        if share != int(share) or condition.variant or plan.variants:
+        if share != int(share) or condition.variant or value_names(plan) != ("false", "true"):
             raise PlanError("Unleash takes whole percentages, and variants are set in Unleash itself")
         constraints = []
         for item in condition.properties:

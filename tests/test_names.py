@@ -143,7 +143,7 @@ def test_names_of_different_things_are_not_taken_for_slips(name, other):
 
 
 def test_a_planned_variant_that_nobody_has_is_a_slip_where_one_like_it_was_observed():
-    check_variants(["control", "test"], ["control"])
-    check_variants(["control", "test"], ["control", "false"])
+    check_variants("f", ["control", "test"], ["control"])
+    check_variants("f", ["control", "test"], ["control", "false"])
     with pytest.raises(DataError, match="Did you mean 'test'"):
-        check_variants(["control", "tset"], ["control", "test"])
+        check_variants("f", ["control", "tset"], ["control", "test"])

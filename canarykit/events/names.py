@@ -130,16 +130,24 @@ def check_flag(log: EventLog, key: str) -> None:
         raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, keys)}")
 
 
-def check_variants(planned: Iterable[str], observed: Collection[str]) -> None:
-    """Refuse a plan's variant that nobody has, where a value like it was observed and not planned.
+def check_variants(flag: str, planned: Iterable[str], observed: Collection[str]) -> None:
+    """Refuse a plan none of whose variants was observed, or one that nobody has and a value like it.
 
     Raises
     ------
     DataError
-        With the value that was probably meant.
+        With the values that were probably meant.
     """
-    names = list(planned)
-    strange = [value for value in observed if value not in names]
+    names = list(dict.fromkeys(planned))
+    strange = sorted(value for value in observed if value not in names)
+    others = [value for value in strange if value != "false" and not value.startswith("holdout-")]
+    if others and not any(name in observed for name in names):
+        arms = f"control={others[0]!r}, canary={others[1]!r}" if len(others) == 2 else "control=, canary="
+        raise DataError(
+            f"the values of {flag!r} in the log are {', '.join(others)}; the plan compares "
+            f"{' and '.join(names)}. Name them in the plan: {arms} where everybody has one of two, "
+            "variants= where the flag has a split of its own"
+        )
     for name in names:
         if name not in observed and strange:
             _refuse_misspelling("nobody has the planned variant", name, strange)

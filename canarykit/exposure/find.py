@@ -18,6 +18,7 @@ from canarykit.exposure.calls import CALLED, tellings
 from canarykit.exposure.result import Exposures
 from canarykit.flags.given import key_of
 from canarykit.plan.given import as_plan
+from canarykit.plan.values import value_names
 from canarykit.times import micros
 
 if TYPE_CHECKING:
@@ -210,8 +211,7 @@ def _notes(
     if plan is not None and plan.has_windows:
         outside = int(people["stage"].isna().sum())
         counted.append(("outside_stages", "units were first exposed outside every stage", outside))
-        expected = {plan.control, plan.canary, *(item.key for item in plan.variants)}
-        expected |= {"false"} | ({plan.holdout.value} if plan.holdout else set())
+        expected = {plan.control, *value_names(plan)} | ({plan.holdout.value} if plan.holdout else set())
         strange = people[~people["variant"].isin(expected)]
         listed = ", ".join(sorted(strange["variant"].unique())[:5])
         counted.append(("other_values", f"units have values the plan does not name: {listed}", len(strange)))

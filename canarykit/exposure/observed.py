@@ -2,7 +2,8 @@
 
 Each unit's first exposure is one draw: inside the release or not. Their order in time is cut where the share
 changes (optimal partitioning of the binomial likelihood), every cut paid for by a penalty that grows with
-the number of units, so that chance alone does not make a step.
+the number of units, so that chance alone does not make a step. Where everybody has a named variant, the draw
+is whether it is the control: a release may grow by the split of its variants.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ WORTH_OF_ROUND = ((10.0, 0.0), (5.0, 1.0), (100 / 3, 1.5), (1.0, 2.0), (0.1, 5.0
 """Steps of per cent, and the log odds against a multiple of each: people set round percentages."""
 SMALL_FALL = 0.8
 """A share that keeps more than this part of the one before has not been set back."""
+EVERYBODY = 0.99
+"""Part of the units with a variant from which everybody is taken to have one."""
+FIRST = 200
+"""Units that tell which variant most people had first."""
 FEWEST_INSIDE = 5
 """Units in the release below which a step is rather its owner or the team than a percentage."""
 
@@ -56,7 +61,8 @@ class ObservedStep:
     starts_at, ends_at
         Its first exposure, and that of the next step (UTC; None for the last).
     units, inside
-        Units first exposed in it, and those of them that were in the release.
+        Units first exposed in it, and those of them that were in the release; where the release grows by the
+        split of its variants, those that were not in the control.
     """
 
     starts_at: pd.Timestamp
@@ -101,11 +107,15 @@ class ObservedSteps(Result):
     begins
         Position of the step with which `observed_plan` begins: after the last time the share fell, and
         after the time in which nobody was in.
+    arms
+        The variants between which the shares of the steps split everybody, the control first; empty where
+        the release grows by how many people it lets in.
     """
 
     flag: str
     steps: tuple[ObservedStep, ...]
     begins: int
+    arms: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
 
     def _headline(self) -> str:
@@ -125,20 +135,14 @@ class ObservedSteps(Result):
 
 def observed_steps(exposed: Exposures) -> ObservedSteps:
     """The steps behind first exposures; holdouts are left out."""
-    from canarykit.times import to_utc
-
     people = exposed.people[~exposed.people["variant"].str.startswith("holdout-")]
     people = people.sort_values(["exposed_at", "variant"], kind="stable")
-    inside = (people["variant"] != "false").to_numpy(bool)
-    times = people["exposed_at"].to_numpy()
-    cuts = [0, *change_points(inside, times), len(inside)]
-    parts = [(a, b, int(inside[a:b].sum())) for a, b in pairwise(cuts) if b > a]
-    parts = _without_small_falls(parts)
-    starts = [to_utc(people["exposed_at"].iloc[a], name="exposed_at") for a, _, _ in parts]
-    ends = [*starts[1:], None]
-    steps = tuple(
-        ObservedStep(start, end, b - a, k) for start, end, (a, b, k) in zip(starts, ends, parts, strict=True)
-    )
+    steps = _steps(people, people["variant"] != "false")
+    arms = _variants_of_everybody(people, steps)
+    if arms:
+        named = people[people["exposed_at"] >= steps[-1].starts_at]
+        split = _steps(named, named["variant"] != arms[0])
+        steps, arms = (split, arms) if len(split) > 1 else (steps, ())
     falls = [k for k in range(1, len(steps)) if steps[k].share < steps[k - 1].share]
     begins = falls[-1] if falls else 0
     while begins < len(steps) - 1 and steps[begins].inside == 0:
@@ -150,6 +154,15 @@ def observed_steps(exposed: Exposures) -> ObservedSteps:
             "plan begins after the last one"
         )
         notes.append(Note("set_back", text, len(falls)))
+    if len(arms) > 2:
+        begins = len(steps) - 1
+        text = (
+            "times the split of the variants changed: a plan has one, and the observed one begins after them"
+        )
+        notes.append(Note("split_changed", text, begins))
+    if arms:
+        text = f"everybody has {' or '.join(arms)}: the shares are those of who is not in {arms[0]}"
+        notes.append(Note("grows_by_split", text))
     few = [k for k, step in enumerate(steps, start=1) if 0 < step.inside < FEWEST_INSIDE]
     if few:
         numbers = ", ".join(map(str, few))
@@ -158,7 +171,36 @@ def observed_steps(exposed: Exposures) -> ObservedSteps:
             "or the team, not a percentage"
         )
         notes.append(Note("few_inside", text, len(few)))
-    return ObservedSteps(exposed.flag, steps, begins, tuple(notes))
+    return ObservedSteps(exposed.flag, steps, begins, arms, tuple(notes))
+
+
+def _steps(people: pd.DataFrame, inside: pd.Series) -> tuple[ObservedStep, ...]:
+    """The steps of people in the order of their first exposures."""
+    from canarykit.times import to_utc
+
+    drawn, times = inside.to_numpy(bool), people["exposed_at"].to_numpy()
+    cuts = [0, *change_points(drawn, times), len(drawn)]
+    parts = [(a, b, int(drawn[a:b].sum())) for a, b in pairwise(cuts) if b > a]
+    parts = _without_small_falls(parts)
+    starts = [to_utc(people["exposed_at"].iloc[a], name="exposed_at") for a, _, _ in parts]
+    return tuple(
+        ObservedStep(start, end, b - a, k)
+        for start, end, (a, b, k) in zip(starts, [*starts[1:], None], parts, strict=True)
+    )
+
+
+def _variants_of_everybody(people: pd.DataFrame, steps: Sequence[ObservedStep]) -> tuple[str, ...]:
+    """The variants where the last step lets everybody in, the control first; else none.
+
+    The control is the one called so, or the one that most people had first.
+    """
+    if not steps or steps[-1].inside < EVERYBODY * steps[-1].units:
+        return ()
+    counts = people["variant"][people["exposed_at"] >= steps[-1].starts_at].value_counts()
+    named = [value for value in counts.index if value not in ("false", "true")]
+    first = people["variant"][people["variant"].isin(named)].iloc[:FIRST].value_counts() if named else counts
+    control = "control" if "control" in named else str(first.index[0])
+    return (control, *sorted(value for value in named if value != control)) if len(named) > 1 else ()
 
 
 def observed_plan(exposed: Exposures) -> RolloutPlan:
@@ -166,26 +208,32 @@ def observed_plan(exposed: Exposures) -> RolloutPlan:
     from canarykit.flags import Variant
     from canarykit.plan import RolloutPlan, Stage
 
-    counts = exposed.people["variant"].value_counts()
+    observed = observed_steps(exposed)
+    since = observed.steps[observed.begins].starts_at if observed.steps else None
+    people = exposed.people if since is None else exposed.people[exposed.people["exposed_at"] >= since]
+    counts = people["variant"].value_counts()
     arms = sorted(value for value in counts.index if not value.startswith("holdout-"))
     if len(arms) < 2:
         raise DataError(f"only {arms} was seen of {exposed.flag}; two values are needed to compare")
+    named: dict[str, Any] = {}
     keys = [arm for arm in arms if arm not in ("false", "true")]
-    of_variants = int(counts[keys].sum()) if keys else 0
-    variants = tuple(Variant(key, 100 * int(counts[key]) / of_variants) for key in keys)
-    observed = observed_steps(exposed)
+    if len(observed.arms) == 2:
+        named = dict(zip(("control", "canary"), observed.arms, strict=True))
+    elif keys:
+        of_variants = int(counts[keys].sum())
+        named["variants"] = tuple(Variant(key, 100 * int(counts[key]) / of_variants) for key in keys)
     stages: list[Stage] = []
     for step in observed.steps[observed.begins :]:
-        percent = step.percentage
+        percent = 100.0 if len(observed.arms) > 2 else step.percentage
         name = f"observed {_percent(percent / 100).replace(' %', '%')}"
         same = sum(stage.name.split(" (")[0] == name for stage in stages)
         name = f"{name} ({same + 1})" if same else name
         window: dict[str, Any] = {"starts_at": step.starts_at, "ends_at": step.ends_at}
-        if step.inside == step.units and not variants:
+        if step.inside == step.units and not keys:
             stages.append(Stage.for_everyone(name, **window))
         else:
             stages.append(Stage.for_share(name, percent, **window))
-    return RolloutPlan(exposed.flag, tuple(stages), variants=variants)
+    return RolloutPlan(exposed.flag, tuple(stages), **named)
 
 
 def change_points(inside: npt.NDArray[np.bool_], times: npt.NDArray[Any] | None = None) -> list[int]:

@@ -16,6 +16,7 @@ from canarykit.metrics.guardrail import Guardrail, guardrail_weights, read_guard
 from canarykit.metrics.recorded import recorded_notes
 from canarykit.metrics.share import ShareMetric
 from canarykit.periods import moment
+from canarykit.plan.values import value_names
 from canarykit.times import check_zone, duration, to_utc
 
 if TYPE_CHECKING:
@@ -187,8 +188,7 @@ def ask(
     if segments != SEGMENTS:
         recorded += check_properties(log, _of_events(log, segments))
     exposed = exposures(log, plan.flag, plan=plan, as_of=now, people=people)
-    planned = {plan.control, plan.canary} | {item.key for item in plan.variants}
-    check_variants(planned, set(exposed.people["variant"]))
+    check_variants(plan.flag, [plan.control, *value_names(plan)[1:]], set(exposed.people["variant"]))
     if exposed.unit != "person":
         chosen = tuple(_of_groups(item, f"{exposed.unit} groups") for item in chosen)
     return Question(

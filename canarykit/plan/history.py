@@ -15,6 +15,7 @@ from canarykit.display import Note
 from canarykit.errors import PlanError
 from canarykit.flags import Condition, Variant
 from canarykit.flags.normal_form import normal, same_people
+from canarykit.plan.rules import arms
 from canarykit.plan.stage import Stage
 from canarykit.times import to_utc
 
@@ -127,6 +128,19 @@ def plan_from_history(
     states, notes = read_states(activity, flag)
     if not states:
         raise PlanError("the history is empty; pass flag= for a flag that was never edited")
+    variants = _variants(states[-1])
+    named = {"control": like.control if like else "", "canary": like.canary if like else ""}
+    on = [state for state in states if state.lets_in]
+    splits = {_variants(state) for state in on}
+    if len(splits) > 1:
+        pairs = {tuple(item.key for item in split) for split in splits}
+        if len(variants) == 2 and len(pairs) == 1 and all(state.share == 100 for state in on):
+            control, canary = arms(variants, **named)
+            states = tuple(_as_share(state, canary) for state in states)
+            variants, named = (), {"control": control, "canary": canary}
+        else:
+            text = "times the split of the variants was changed: the plan has the last, for all its stages"
+            notes = (*notes, Note("splits", text, len(splits) - 1))
     key = (flag or {}).get("key") or next((item["detail"]["name"] for item in _items(activity)), None)
     merged, unchanged = _by_release(states)
     runs, run_notes = _runs(merged, like, group_types)
@@ -141,20 +155,34 @@ def plan_from_history(
         text = f"runs of the release; this is number {range(len(runs))[run]}, see run="
         notes = (*notes, Note("runs", text, len(runs)))
     last = states[-1].filters
-    variants = (last.get("multivariate") or {}).get("variants") or ()
     level = last.get("aggregation_group_type_index")
     plan = RolloutPlan(
         str(key),
         tuple(runs[run]),
         owner=like.owner if like else next((state.by for state in states if state.by), None),
-        variants=tuple(map(Variant.from_posthog, variants)),
+        variants=variants,
         holdout=last.get("holdout"),
-        control=like.control if like else "",
-        canary=like.canary if like else "",
+        **named,
         aggregation_group_type=None if level is None else group_types[level],
         group_types=tuple(group_types),
     )
     return _with_notes(plan, notes)
+
+
+def _variants(state: FlagState) -> tuple[Variant, ...]:
+    listed = (state.filters.get("multivariate") or {}).get("variants") or ()
+    return tuple(map(Variant.from_posthog, listed))
+
+
+def _as_share(state: FlagState, canary: str) -> FlagState:
+    """A state that gives everybody one of two variants, as one that lets the canary's share in."""
+    share = next((item.rollout_percentage for item in _variants(state) if item.key == canary), 0)
+    groups = [
+        group if group["properties"] else {**group, "rollout_percentage": share}
+        for group in normal(state.filters)["groups"]
+    ]
+    kept = {key: value for key, value in state.filters.items() if key != "multivariate"}
+    return replace(state, filters={**kept, "groups": groups})
 
 
 def _with_notes(plan: RolloutPlan, notes: Iterable[Note]) -> RolloutPlan:

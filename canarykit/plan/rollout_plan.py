@@ -16,8 +16,9 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.flags import Flag, Holdout, Variant
 from canarykit.plan.planfile import definition_of, read_definition
-from canarykit.plan.rules import arms, check_stages, nested_sets, plan_notes, windows
+from canarykit.plan.rules import arms, check_stages, plan_notes, windows
 from canarykit.plan.stage import Stage, condition_words, email_domain, people_named
+from canarykit.plan.values import check_split, served_at, sets_of, shares_at, variants_of
 from canarykit.times import to_utc
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class RolloutPlan(Result):
         `Holdout`, or a mapping with `id` and `exclusion_percentage`: people kept out for good.
     control, canary
         The two arms that are compared: "false" and "true" for a boolean flag, "control" and "test" for
-        a multivariate one, unless told otherwise.
+        a multivariate one, unless told otherwise. Without variants they name the two values that the flag
+        gives to everybody: the canary to a stage's share, the control to the rest.
     aggregation_group_type
         Name of the group type whose key is assigned, for a release by organisation.
     group_types
@@ -78,6 +80,13 @@ class RolloutPlan(Result):
     [100, 100, 25]
     >>> plan.window("internal team")[0].isoformat()
     '2026-09-10T09:00:00+00:00'
+
+    A flag that gives everybody "control" or "test", first 5 % of them "test", then 20 %:
+
+    >>> ramp = [Stage.for_share("5 %", 5), Stage.for_share("20 %", 20)]
+    >>> plan = RolloutPlan("new-checkout", ramp, control="control", canary="test")
+    >>> [f"{item.key} {item.rollout_percentage} %" for item in plan.flag_at("20 %").variants]
+    ['control 80 %', 'test 20 %']
     """
 
     flag: str
@@ -105,6 +114,7 @@ class RolloutPlan(Result):
         control, canary = arms(self.variants, self.control, self.canary)
         object.__setattr__(self, "control", control)
         object.__setattr__(self, "canary", canary)
+        check_split(self)
         if self.aggregation_group_type is not None and self.aggregation_group_type not in self.group_types:
             raise PlanError(
                 f"aggregation_group_type {self.aggregation_group_type!r} is not a group type; "
@@ -312,8 +322,8 @@ class RolloutPlan(Result):
         reached = self.stages[: self.index(name) + 1]
         return Flag(
             self.flag,
-            nested_sets(reached),
-            self.variants,
+            sets_of(self, reached),
+            variants_of(self, reached),
             holdout=self.holdout,
             feature_enrollment=any(stage.enrollment for stage in reached),
             aggregation_group_type_index=self.aggregation_group_type_index,
@@ -357,19 +367,7 @@ class RolloutPlan(Result):
         >>> {value: round(share, 3) for value, share in plan.shares("ramp").items()}
         {'false': 0.72, 'true': 0.18, 'holdout-7': 0.1}
         """
-        stage = self.stage(name)
-        rollout = (stage.share or 0.0) / 100
-        if not self.variants:
-            shares = {"false": 1 - rollout, "true": rollout}
-        elif stage.kind == "full" and stage.conditions[-1].variant is not None:
-            shares = {stage.conditions[-1].variant: 1.0}
-        else:
-            shares = {"false": 1 - rollout}
-            shares |= {item.key: rollout * item.rollout_percentage / 100 for item in self.variants}
-        if self.holdout is None:
-            return shares
-        kept = min(max(self.holdout.exclusion_percentage, 0.0), 100.0) / 100
-        return {**{arm: share * (1 - kept) for arm, share in shares.items()}, self.holdout.value: kept}
+        return shares_at(self, name)
 
     def served(self, name: str) -> tuple[str, ...]:
         """Values beside the control that the rules of the stage `name` give, in the order of the variants.
@@ -383,16 +381,7 @@ class RolloutPlan(Result):
         >>> plan.served("ramp"), plan.served("full release")
         (('a', 'b'), ('b',))
         """
-        if not self.variants:
-            return (self.canary,)
-        if self.stage(name).kind == "targeted":
-            reached = self.stages[: self.index(name) + 1]
-            named = {item.variant for stage in reached for item in stage.conditions}
-            everything = None in named or any(stage.enrollment for stage in reached)
-            given = {item.key for item in self.variants} if everything else named
-        else:
-            given = {value for value, share in self.shares(name).items() if share > 0}
-        return tuple(v.key for v in self.variants if v.key in given and v.key != self.control)
+        return served_at(self, name)
 
     def share(self, name: str) -> float | None:
         """Share (0 to 1) of the canary among both arms at the stage `name`; None for targeted stages."""

@@ -125,7 +125,7 @@ def merge(plan: RolloutPlan, stage: str, stored: Mapping[str, Any]) -> dict[str,
         group for name in plan.stage_names for group in plan.flag_at(name).to_posthog()["filters"]["groups"]
     ]
     result["groups"] = _merged_groups(result.get("groups") or [], wanted["groups"], owned, level)
-    if plan.variants:
+    if plan.flag_at(stage).variants:
         result["multivariate"] = _merged_variants(stored, wanted["multivariate"])
     if any(item.enrollment for item in plan.stages):
         result["feature_enrollment"] = bool(wanted.get("feature_enrollment"))
@@ -167,7 +167,7 @@ def _merged_variants(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> di
 
 
 def _require_same_kind(plan: RolloutPlan, stored: Mapping[str, Any]) -> None:
-    ours = [variant.key for variant in plan.variants]
+    ours = [variant.key for variant in plan.flag_at(plan.stage_names[0]).variants]
     theirs = [item["key"] for item in (stored.get("multivariate") or {}).get("variants") or ()]
     if stored.get("groups") and ours != theirs:
         raise PlanError(

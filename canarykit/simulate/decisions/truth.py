@@ -17,6 +17,7 @@ from canarykit.metrics.direction import event_direction
 from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.metrics.time_to_event import TimeToEvent
 from canarykit.metrics.values import Average, Count, Quantile, SurveyScore, Total
+from canarykit.plan.values import value_names
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Effect, Scenario
 from canarykit.times import duration, micros
@@ -324,7 +325,7 @@ def require_shares(plan: RolloutPlan, guardrails: Sequence[Guardrail]) -> None:
 
 def require_variants(scenario: Scenario, plan: RolloutPlan) -> None:
     """Effects must be for variants that the plan has: "true" is none of a plan with other names."""
-    known = sorted({plan.control, plan.canary, "false", *(item.key for item in plan.variants)})
+    known = sorted({plan.control, *value_names(plan)})
     for effect in scenario.effects:
         if effect.variant is not None and effect.variant not in known:
             raise PlanError(

@@ -28,7 +28,7 @@ from canarykit.simulate.people.assignment import (
     as_anonymous,
     groups_frame,
     people_frame,
-    value_names,
+    possible_values,
     values_by_stage,
 )
 from canarykit.simulate.people.identities import COMPILED_FROM
@@ -109,7 +109,7 @@ def simulate_rollout(
             f"type, {plan.group_types[0]}, alone"
         )
     clock = Clock(plan, scenario, until)
-    layout = Layout.of(plan, scenario, value_names(plan))
+    layout = Layout.of(plan, scenario, possible_values(plan))
     reached = np.zeros(len(clock.stages), np.int64)
     blocks = _blocks(plan, population, scenario, clock, as_seed(rng), layout.answers, workers, reached)
     shown = watched(blocks, progress, total=population.blocks, unit="blocks of people")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from canarykit.flags import UNSET
+from canarykit.plan.values import value_names
 from canarykit.simulate.people.identities import anonymous_ids, distinct_ids, emails, organisation_keys
 from canarykit.simulate.people.population import People, Population
 from canarykit.simulate.people.scenario import Scenario
@@ -18,15 +19,12 @@ if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
 
-__all__ = ["as_anonymous", "groups_frame", "people_frame", "value_names", "values_by_stage"]
+__all__ = ["as_anonymous", "groups_frame", "people_frame", "possible_values", "values_by_stage"]
 
 
-def value_names(plan: RolloutPlan) -> tuple[str, ...]:
+def possible_values(plan: RolloutPlan) -> tuple[str, ...]:
     """The flag's possible values; a code is a place in this tuple."""
-    names = ["false", *(variant.key for variant in plan.variants)] if plan.variants else ["false", "true"]
-    if plan.holdout is not None:
-        names.append(plan.holdout.value)
-    return tuple(names)
+    return value_names(plan) if plan.holdout is None else (*value_names(plan), plan.holdout.value)
 
 
 def people_frame(people: People, plan: RolloutPlan) -> pd.DataFrame:
@@ -99,7 +97,7 @@ def values_by_stage(
         group_columns={},
         server=True,
     )
-    names, clock = value_names(plan), evaluation_clock(None, "UTC")
+    names, clock = possible_values(plan), evaluation_clock(None, "UTC")
     values = np.zeros((len(stages), len(people)), np.int8)
     before: Flag | None = None
     for row, flag in enumerate(served):
