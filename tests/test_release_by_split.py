@@ -143,6 +143,22 @@ def test_a_plan_whose_values_nobody_has_is_refused_with_those_that_are_there():
         ck.evaluate_stage(log, plan, "half", as_of=log.time_range[1])
 
 
+def test_a_share_that_changed_within_a_stage_is_said_where_people_seem_to_be_missing():
+    log = drawn((4000, (0.95, 0.05)), (4000, (0.8, 0.2)))
+    plan = ramp(12.5)
+    report = ck.evaluate_stage(log, plan, "12.5 %", as_of=log.time_range[1])
+    check = report.check("sample ratio")
+    assert check.status.value == "invalid"
+    assert check.meaning.startswith(
+        "The canary's share changed within the stage (5.15 %, then 20.5 % from 2026-09-07 20:07 UTC), "
+        "where the rules say 12.5 %."
+    )
+    assert any("observed_plan() find it" in step for step in report.next_steps)
+    missing = drawn((8000, (0.9, 0.1)), seed=2)
+    check = ck.evaluate_stage(missing, ramp(20), "20 %", as_of=missing.time_range[1]).check("sample ratio")
+    assert "People are missing from one arm" in check.meaning
+
+
 # ---- read from the flag's history ------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import math
 
 from canarykit.counting import counted
 from canarykit.display import format_value
+from canarykit.health.checks.changed_share import changed_share
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.checks.data_checks import log_checks
 from canarykit.health.checks.guardrail_lines import e_value, guardrail_check
@@ -25,7 +26,7 @@ def comparison_checks(data: DataState, comparison: Comparison) -> tuple[Check, .
     validity: tuple[Check, ...] = (
         data_check(data, int(comparison.series.units_canary[-1]), int(comparison.series.units_control[-1])),
         *log_checks(data),
-        _ratio_check(question, comparison),
+        _ratio_check(data, comparison),
         _crosser_check(question, comparison),
         missing_check(question, comparison),
     )
@@ -87,9 +88,9 @@ def data_check(data: DataState, n_canary: int, n_control: int | None) -> Check:
     )
 
 
-def _ratio_check(question: Question, comparison: Comparison) -> Check:
+def _ratio_check(data: DataState, comparison: Comparison) -> Check:
     """Whether the arms have the shares that the rules say, by evidence that holds at every look."""
-    series = comparison.series
+    question, series = data.question, comparison.series
     n_canary, n_control = int(series.units_canary[-1]), int(series.units_control[-1])
     log_e = float(series.srm_log_e.max()) if len(series.srm_log_e) else math.nan
     _, _, hold, invalid = log_thresholds(question.rules)
@@ -100,6 +101,12 @@ def _ratio_check(question: Question, comparison: Comparison) -> Check:
     seen = f"{format_value(observed, 'share')} of the {who} have the canary where the rules say {expected}"
     if not math.isfinite(log_e) or not total:
         status, meaning = Status.UNCLEAR, f"No {who} have been exposed yet, so the split cannot be checked."
+    elif log_e >= hold and (changed := changed_share(data, comparison)):
+        status = Status.INVALID if log_e >= invalid else Status.HOLD
+        meaning = (
+            f"The canary's share changed within the stage ({changed}), where the rules say {expected}. "
+            "No comparison over all of it can be trusted."
+        )
     elif log_e >= invalid:
         status = Status.INVALID
         meaning = (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from canarykit.display import Column, Note, Table, format_value
+from canarykit.health.checks.changed_share import changed_share
 from canarykit.health.checks.check import Check, Section
 from canarykit.health.checks.comparison_checks import comparison_checks
 from canarykit.health.checks.data_checks import value_notes
@@ -45,6 +46,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
     question, series = data.question, comparison.series
     row = Row(int(series.rows[-1]))
     checks = comparison_checks(data, comparison)
+    changed = row in (Row.INVALID, Row.NOT_VALID_YET) and bool(changed_share(data, comparison))
     sections = (
         _people_section(comparison),
         *sensitivity_sections(question, comparison, data.pulse.busy),
@@ -63,7 +65,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         reason=comparison_reason(data, row, checks, comparison.segment_harm),
         checks=(*checks, *more),
         steps=(
-            *comparison_steps(data, row, settle_lines(data, series), checks),
+            *comparison_steps(data, row, settle_lines(data, series), checks, share_changed=changed),
             *ramp_steps(checks),
             *segment_steps(comparison.segment_harm),
         ),

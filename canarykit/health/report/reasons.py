@@ -111,11 +111,16 @@ def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:
 
 
 def comparison_steps(
-    data: DataState, row: Row, settle: Sequence[str], checks: Sequence[Check]
+    data: DataState, row: Row, settle: Sequence[str], checks: Sequence[Check], *, share_changed: bool
 ) -> tuple[str, ...]:
     """What to do now, and what would settle a hold."""
     following = data.question.next_stage
     match row:
+        case Row.INVALID | Row.NOT_VALID_YET if share_changed:
+            return (
+                "Judge each share as a stage of its own: write its time into the plan, "
+                "or let exposures(log, flag).observed_plan() find it.",
+            )
         case Row.SAFE:
             return (f"Go on to {following!r}." if following else "Clean up the flag.",)
         case Row.HARM | Row.LIMIT_BREACHED | Row.CRITICAL_MISSING:
