@@ -133,19 +133,23 @@ def test_simulated_decisions_fall_as_often_as_those_about_people(guardrail, base
 
 
 @pytest.mark.parametrize(
-    "guardrail, base, ratio, goal, share, below",
+    "guardrail, base, ratio, goal, share, looks",
     [
-        (ERRORS, 0.02, 1.0, "safe", 0.5, 0.03),
-        (PAID, 0.3, 1.0, "safe", 0.5, 0.03),
-        (PAID, 0.6, 1.0, "safe", 0.1, 0.04),
-        (ERRORS, 0.02, 1.4, "harm", 0.5, 0.07),
-        (PAID, 0.6, 0.93, "harm", 0.5, 0.08),
+        (ERRORS, 0.02, 1.0, "safe", 0.5, 14),
+        (PAID, 0.3, 1.0, "safe", 0.5, 14),
+        (PAID, 0.6, 1.0, "safe", 0.1, 14),
+        (ERRORS, 0.02, 1.4, "harm", 0.5, 14),
+        (PAID, 0.6, 0.93, "harm", 0.5, 14),
+        (PAID, 0.6, 0.7, "harm", 0.5, 48),  # ten people a look, of whom five or six pay
+        (PAID, 0.6, 0.5, "harm", 0.5, 14),
+        (PAID, 0.9, 0.7, "harm", 0.5, 14),
+        (ERRORS, 0.1, 3.0, "harm", 0.1, 48),
     ],
 )
 def test_the_people_planned_reach_the_power_planned_at_several_looks(
-    guardrail, base, ratio, goal, share, below
+    guardrail, base, ratio, goal, share, looks
 ):
-    looks, runs = 14, 1000
+    runs = 1000
     answer = ck.sample_size(guardrail, rate=base, ratio=ratio, goal=goal, looks=looks, canary_share=share)
     decisions = ck.simulate_decisions(
         plan_of(share, looks),
@@ -158,11 +162,11 @@ def test_the_people_planned_reach_the_power_planned_at_several_looks(
     )
     reached = decisions.probability("promote" if goal == "safe" else "roll back")
     error = math.sqrt(0.8 * 0.2 / runs)
-    assert 0.8 - below - 3 * error <= reached <= 0.8 + 3 * error + 0.02
+    assert 0.8 - 0.02 - 3 * error <= reached <= 0.8 + 3 * error + 0.02
     again = ck.power(
         guardrail, answer.n_canary, answer.n_control, rate=base, ratio=ratio, goal=goal, looks=looks
     )
-    assert again.power == pytest.approx(0.8, abs=0.002)
+    assert again.power == pytest.approx(0.8, abs=0.004)  # people are whole
     assert again.inflation == pytest.approx(answer.inflation, rel=0.02)
 
 

@@ -18,8 +18,10 @@ from canarykit.simulate.log.streams import Streams
 if TYPE_CHECKING:
     from canarykit.simulate.decisions.truth import Ages
 
-__all__ = ["draw_delayed", "events_by_look"]
+__all__ = ["RARE", "draw_delayed", "events_by_look", "parts_in_cohort"]
 
+RARE = 0.02
+"""Rates up to which events are drawn from their Poisson limit and take nobody out of those at risk."""
 NEVER = 1e-12
 """Chance below which a cell of people and events is taken to be empty."""
 
@@ -168,6 +170,32 @@ def draw_delayed(
         others[:, here] -= they
     both_arms = ours + theirs
     return ours, theirs, np.where(both_arms > 0, weighed / np.maximum(both_arms, 1), 0.5)
+
+
+def parts_in_cohort(
+    ours: np.ndarray, theirs: np.ndarray, canary: np.ndarray, control: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Canary's expected part of a cohort's events, over all orders in which they may come, and its spread.
+
+    Each event takes somebody out of the cohort, so the part moves as the labels come.
+
+    Parameters
+    ----------
+    ours, theirs
+        Events of the canary and of the control.
+    canary, control
+        People of both before.
+    """
+    from scipy.special import digamma
+
+    n, people = ours + theirs, np.maximum(canary + control, 1)
+    some = np.maximum(n, 1)
+    share, rate = canary / people, n / people
+    harmonic = digamma(people + 1) - digamma(people - n + 1)
+    mean = (canary * harmonic - ours / some * (people * harmonic - n)) / some
+    hazard = -np.log1p(-np.minimum(rate, 1 - 1 / (2 * people))) / np.maximum(rate, 1e-12)
+    left = np.maximum(1 - hazard**2 * (1 - rate), 0.0)  # of the variance of one label after another
+    return np.clip(mean, 1e-9, 1 - 1e-9), np.sqrt(share * (1 - share) * left / some)
 
 
 def _left(chance: np.ndarray, gone: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from canarykit.health.evidence.doubts import diluted_ratio
 from canarykit.health.evidence.event_evidence import LOST, event_mixtures, standing_safety
 from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
-from canarykit.simulate.decisions.delayed import draw_delayed
+from canarykit.simulate.decisions.delayed import RARE, draw_delayed, parts_in_cohort
 from canarykit.simulate.decisions.late_data import LateLooks, Paths, arrived, fewer, late_evidence, parts_left
 from canarykit.simulate.decisions.logins import Arms, hidden_parts
 from canarykit.simulate.decisions.stage_rates import StageRates
@@ -31,8 +31,6 @@ __all__ = ["Drawn", "Judge", "draw_stage"]
 
 MARGINS_TRIED = 9
 """Margins at which safety is looked at where people who changed variant may hide a harm."""
-RARE = 0.02
-"""Rates up to which events are drawn from their Poisson limit and take nobody out of those at risk."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +159,19 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     if rates.late is None:
         return drawn
     arm = rates.late.arm
-    parts = [None if part is None else parts_left(part, arm) for part in parts]
     if arm.is_canary:
         canary, ours_all = arrived(arm, looks, canary, ours_all, rates.later, draw)
     else:
         control, theirs_all = arrived(arm, looks, control, theirs_all, rates.later, draw)
+    for place, part in enumerate(parts):
+        ours, theirs = ours_all[place], theirs_all[place]
+        if (
+            part is not None and rates.later[place] is None
+        ):  # those who are left differ, as fewer events are seen
+            people = np.maximum(canary, ours), np.maximum(control, theirs)
+            parts[place] = _parts(draw(f"late {place}order"), ours, theirs, *people)
+        elif part is not None:
+            parts[place] = parts_left(part, arm)
     return replace(drawn, arrived=Drawn(canary, control, ours_all, theirs_all, tuple(parts)))
 
 
@@ -174,20 +180,11 @@ def _parts(
 ) -> np.ndarray:
     """Canary's expected part of the events of each look, among the people who came in with them.
 
-    Each event takes somebody out of the cohort, so the part moves as the labels come. Its mean over all
-    orders in which they may come is known; how far an order strays from it is drawn.
+    Its mean over all orders in which the events may come is known; how far an order strays from it is drawn.
     """
-    from scipy.special import digamma
-
-    n, people = ours + theirs, np.maximum(canary + control, 1)
-    some = np.maximum(n, 1)
-    share, rate = canary / people, n / people
-    harmonic = digamma(people + 1) - digamma(people - n + 1)
-    mean = (canary * harmonic - ours / some * (people * harmonic - n)) / some
-    hazard = -np.log1p(-np.minimum(rate, 1 - 1 / (2 * people))) / np.maximum(rate, 1e-12)
-    left = np.maximum(1 - hazard**2 * (1 - rate), 0.0)  # of the variance of one label after another
-    noise = stream.standard_normal(n.shape) * np.sqrt(share * (1 - share) * left / some)
-    return np.where(n > 0, np.clip(mean + noise, 1e-9, 1 - 1e-9), 0.5)
+    mean, spread = parts_in_cohort(ours, theirs, canary, control)
+    noise = stream.standard_normal(spread.shape) * spread
+    return np.where(ours + theirs > 0, np.clip(mean + noise, 1e-9, 1 - 1e-9), 0.5)
 
 
 def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
