@@ -98,8 +98,8 @@ def test_safety_waits_for_a_small_late_canary_and_harm_does_not():
 
 
 def test_missing_events_of_the_control_are_no_harm_once_it_is_known_that_they_are_late():
-    arm = LateArm(is_canary=False, share=0.4, hours=2.0)
-    looks = LateLooks(arm, np.array([2.0, 3.0]), np.array([0, 1]), np.array([2, 3]))
+    arm = LateArm(is_canary=False, share=0.4, hours=2.0, waited=2.0)
+    looks = LateLooks(arm, np.array([2.0, 3.0]), *(np.array(each) for each in ([0, 1], [0, 1], [2, 3])))
     one, whole = np.zeros((1, 1, 3)), np.array([[[0.5, 0.6, 0.7]]])
     paths = (whole, whole + 1, whole[0])
 
@@ -136,13 +136,18 @@ def test_a_report_waits_as_long_as_is_simulated(hours):
 def test_each_stage_of_a_ramp_waits_by_the_part_of_all_events_that_is_late():
     stages = [ck.Stage.for_share(f"{share}", share, dwell="12h") for share in (5, 45, 50)]
     looks = schedule(ck.RolloutPlan("f", tuple(stages), starts_at=START), traffic=100)
-    few, some, many = late_looks(looks, LateArm(is_canary=True, share=0.3, hours=6.0))
+    few, some, many = late_looks(looks, LateArm(is_canary=True, share=0.3, hours=6.0, waited=6.0))
     assert few.complete.tolist() == [0] * 6 + list(range(1, 13))
     assert few.open.tolist() == [*range(1, 13), *[12] * 6]
+    assert few.whole.tolist() == few.complete.tolist()
     for waits in (some, many):
         assert waits.hours.tolist() == list(range(1, 19))
         assert waits.open.tolist() == [*range(1, 7), *range(1, 13)]
         assert waits.complete.tolist() == [0] * 6 + list(range(1, 13))
+    arm = LateArm(is_canary=True, share=0.3, hours=2.0, waited=3.0)  # all has arrived before that is known
+    some = late_looks(looks, arm)[1]
+    assert some.whole.tolist() == [0, 0, 1, *range(1, 13)]
+    assert some.complete.tolist() == [0, 0, 0, *range(1, 13)]
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,12 @@ Paths = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class LateArm:
-    """Events of one arm, of which a share arrives so many hours late."""
+    """Events of one arm, of which a share arrives so many hours late, and how long they are waited for."""
 
     is_canary: bool
     share: float
     hours: float
+    waited: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +66,15 @@ class LateLooks:
         Whose events are late.
     hours
         When each look is, in hours since the stage began.
-    complete, open
-        How many of the stage's intervals are complete at each look, and of how many something has arrived.
+    complete, whole, open
+        How many of the stage's intervals count as complete at each look, of how many all has arrived, and of
+        how many something has.
     """
 
     arm: LateArm
     hours: np.ndarray
     complete: np.ndarray
+    whole: np.ndarray
     open: np.ndarray
 
     def people(self, came: np.ndarray, arrived: np.ndarray) -> np.ndarray:
@@ -80,7 +83,7 @@ class LateLooks:
             np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
             for each in (came, arrived)
         )
-        return np.asarray(whole[:, self.complete] + some[:, self.open] - some[:, self.complete])
+        return np.asarray(whole[:, self.whole] + some[:, self.open] - some[:, self.whole])
 
 
 def late_arm(scenario: Scenario, canary: str, control: str) -> LateArm | None:
@@ -90,15 +93,16 @@ def late_arm(scenario: Scenario, canary: str, control: str) -> LateArm | None:
     --------
     >>> slow = Scenario(faults=[Fault("late data", share=0.3, delay="6h", variant="true")])
     >>> late_arm(slow, "true", "false")
-    LateArm(is_canary=True, share=0.3, hours=6.0)
+    LateArm(is_canary=True, share=0.3, hours=6.0, waited=6.0)
     """
     late = [fault for fault in scenario.faults if fault.kind == "late data"]
     if len(late) != 1 or late[0].variant not in (canary, control) or not _always(late[0]):
         return None
-    hours = _hours_waited(late[0])
-    if hours is None or late[0].share <= SEEN_LATE:
+    waited = _hours_waited(late[0])
+    if waited is None or late[0].share <= SEEN_LATE:
         return None
-    return LateArm(late[0].variant == canary, late[0].share, hours)
+    hours = duration(late[0].delay, name="delay") / 3600
+    return LateArm(late[0].variant == canary, late[0].share, hours, waited)
 
 
 def hours_late(scenario: Scenario) -> float:
@@ -157,18 +161,17 @@ def late_looks(stages: Sequence[StageLooks], arm: LateArm | None) -> tuple[LateL
 
 def _looks_of(stage: StageLooks, arm: LateArm, *, waits: bool) -> LateLooks:
     """The looks at the hours of the stage, and those after it until everything has arrived."""
-    looks, hours = len(stage.hours), stage.hours
-    later = hours + arm.hours
-    after = later > hours[-1] + 1e-9
-    first = (hours <= arm.hours + 1e-9) if waits else np.ones(looks, bool)
-    shifted = np.ones(looks, bool) if waits else after
-    seen = np.searchsorted(later, hours[first] + 1e-9)
-    there = np.arange(1, looks + 1)
+    hours, there = stage.hours, np.arange(1, len(stage.hours) + 1)
+    later = hours + arm.waited
+    first = hours <= arm.waited + 1e-9 if waits else np.ones(len(hours), bool)
+    shifted = np.ones(len(hours), bool) if waits else later > hours[-1] + 1e-9
+    at = hours[first] + 1e-9
     return LateLooks(
         arm,
         hours=np.concatenate([hours[first], later[shifted]]),
-        complete=np.concatenate([np.where(waits, 0, seen), there[shifted]]).astype(np.int64),
-        open=np.concatenate([there[first], there[shifted] if waits else np.full(after.sum(), looks)]),
+        complete=np.concatenate([np.searchsorted(later, at), there[shifted]]),
+        whole=np.concatenate([np.searchsorted(hours + arm.hours, at), there[shifted]]),
+        open=np.concatenate([there[first], there[shifted] if waits else np.full(shifted.sum(), len(hours))]),
     )
 
 
@@ -249,23 +252,27 @@ def late_evidence(
     """
     told = late.arm.share * np.cumsum(events, axis=-1) >= LATE_FROM
     as_harm = (lower == late.arm.is_canary)[:, None]
-    best_harm, best_safe, best_split = (np.maximum.accumulate(path, axis=-1) for path in whole)
+    counts = late.complete, late.whole, late.open
+    so_far = [np.maximum.accumulate(path, axis=-1) for path in whole]
+    best_paths = so_far[0], so_far[1], whole[1], so_far[2]
     found = []
-    for done, there in zip(late.complete.tolist(), late.open.tolist(), strict=True):
-        if done:
-            last = done - 1
-            known, harm, split = told[..., last], best_harm[..., last], best_split[..., last]
-            best, now = best_safe[..., last], whole[1][..., last]
-        else:
-            known, split = np.zeros(told.shape[:2], bool), np.full(told.shape[1], -np.inf)
-            harm = best = now = np.full(told.shape[:2], -np.inf)
-        if there > done:
-            after = [path[..., done - there :] for path in more(done, there)]
-            harm = np.where(known & as_harm, harm, np.maximum(harm, after[0].max(axis=-1)))
-            best = np.where(known, best, np.maximum(best, after[1].max(axis=-1)))
-            now = np.where(known, now, after[1][..., -1])
+    for done, whole_until, until in zip(*(each.tolist() for each in counts), strict=True):
+        harm, best, now, split, known = _at(whole_until, *best_paths, told)
+        if until > whole_until:
+            after = [path[..., whole_until - until :] for path in more(whole_until, until)]
+            harm = np.maximum(harm, after[0].max(axis=-1))
+            best, now = np.maximum(best, after[1].max(axis=-1)), after[1][..., -1]
             split = np.maximum(split, after[2].max(axis=-1))
+        if until > done:
+            frozen = _at(done, *best_paths[:3])
+            harm = np.where(known & as_harm, frozen[0], harm)
+            best, now = (np.where(known, *pair) for pair in zip(frozen[1:], (best, now), strict=True))
         stands = np.where(harm >= roll_back, now, best)
         found.append((harm, np.where(best - now > LOST, np.minimum(now, 0.0), stands), split))
     harm, safe, split = (np.stack(paths, axis=-1) for paths in zip(*found, strict=True))
     return harm, safe, split
+
+
+def _at(looks: int, *paths: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What stands after so many looks; none at all before the first."""
+    return tuple(path[..., looks - 1] if looks else np.zeros(path.shape[:-1], path.dtype) for path in paths)
