@@ -38,6 +38,7 @@ RUNS = {
     "flags_that_failed": 50,
     "events_to_harm": 40,
     "agreement": 24,
+    "late_arms": 1,
     "people_to_a_mismatch": 40,
 }
 SEEDS = {"brownian": 34, "ramp": 33}

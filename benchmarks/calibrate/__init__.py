@@ -20,6 +20,7 @@ from benchmarks.calibrate.assignment import organisations, people_to_a_mismatch,
 from benchmarks.calibrate.brownian import brownian
 from benchmarks.calibrate.crossers import logins
 from benchmarks.calibrate.failed_flags import flags_that_failed
+from benchmarks.calibrate.late_arm import late_arms
 from benchmarks.calibrate.looks import looks
 from benchmarks.calibrate.oracle import events_to_harm
 from benchmarks.calibrate.promotion import harm_budget, promotion
@@ -56,6 +57,7 @@ PARTS = (
     flags_that_failed,
     events_to_harm,
     agreement,
+    late_arms,
 )
 
 

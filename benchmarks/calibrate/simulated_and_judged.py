@@ -27,7 +27,7 @@ from canarykit.metrics import Conversion, ErrorShare, Outcomes, Total
 from canarykit.simulate import Effect, Step
 from canarykit.simulate.decisions.schedule import schedule
 
-__all__ = ["Release", "agreement", "by_people", "hold_what_is_hidden", "logins_of", "simulated"]
+__all__ = ["Release", "agreement", "by_people", "hold_what_is_hidden", "line_of", "logins_of", "simulated"]
 
 START = pd.Timestamp("2026-09-07T00:00:00Z")
 ERRORS = ck.Guardrail(ErrorShare(), margin_ratio=1.25)
@@ -298,7 +298,7 @@ def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
         expected = by_people(release, some, rng + place)
         for verdict, share in simulated(release, 4 * runs, 1000 + rng + place).items():
             rule = f"{verdict}: {release.words}"
-            yield _line(rule, release.ratio, share, 4 * runs, expected[verdict], some)
+            yield line_of(TABLE, rule, release.ratio, share, 4 * runs, expected[verdict], some)
     stages = tuple(Stage(share, 12.0 * i, 12.0 * i + 12) for i, share in enumerate((0.05, 0.25, 0.5)))
     for place, (ratio, scope) in enumerate(product((1.0, 1.5, 2.5), ("rollout", "rollout alone"))):
         cell = Cell("10% in all after 0.05 h", stages, 100, 1.02, ratio=ratio, scope=scope)
@@ -322,14 +322,14 @@ def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:
             progress=False,
         )
         share = found.probability("roll back")
-        yield _line(f"roll back: {cell.words}", ratio, share, 4 * runs, expected_share, runs)
+        yield line_of(TABLE, f"roll back: {cell.words}", ratio, share, 4 * runs, expected_share, runs)
 
 
-def _line(
-    rule: str, ratio: float, share: float, rows: int, expected: float, people_rows: int
+def line_of(
+    table: str, rule: str, ratio: float, share: float, rows: int, expected: float, people_rows: int
 ) -> dict[str, Any]:
     """A line that is off where both differ by more than three standard errors of their difference."""
     pooled = (rows * share + people_rows * expected) / (rows + people_rows)
     error = math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / people_rows))
-    line = judged(TABLE, rule, ratio, rows, share, expected, near=False)
+    line = judged(table, rule, ratio, rows, share, expected, near=False)
     return line | {"ok": abs(share - expected) <= 3 * error}
