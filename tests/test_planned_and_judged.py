@@ -389,14 +389,27 @@ def test_logins_are_a_share_and_a_time(logins, message):
         ck.simulate_decisions(plan_of(0.5), None, ERRORS, 1, traffic=9, logins=logins)
 
 
-def test_logins_of_people_with_values_are_refused_and_flips_are_no_fault_then():
+def test_flips_at_the_login_are_no_fault_where_logins_are_simulated():
     options = {"n_runs": 1, "traffic": 9, "logins": (0.05, "2h")}
-    with pytest.raises(ck.PlanError, match="logins are simulated for shares of people"):
-        ck.simulate_decisions(plan_of(0.5), None, ck.Guardrail(Total("paid", "amount")), **options)
     flips = ck.Scenario(faults=[Fault("flip at login")])
     assert ck.simulate_decisions(plan_of(0.5), flips, ERRORS, **options).notes == ()
     (note,) = ck.simulate_decisions(plan_of(0.5), flips, ERRORS, n_runs=1, traffic=9).notes
     assert "flip at login" in note.text
+
+
+@pytest.mark.parametrize("margin", [{"margin_ratio": 0.9}, {"margin": 2.7}])
+def test_people_who_log_in_hold_promotions_on_values_too(margin):
+    """With money as with shares: how often, the calibration holds against people one by one."""
+    money = ck.Guardrail(Total("paid", "amount"), worse="lower", **margin)
+    scenario = ck.Scenario(steps=[Step("seen", 1.0), Step("paid", 0.5)])
+    options = {"traffic": 120, "min_dwell": "24h", "rng": 7, "srm": False}
+    none, few, many = (
+        ck.simulate_decisions(plan_of(0.5), scenario, money, 1000, logins=logins, **options)
+        for logins in (None, (0.1, "2h"), (0.3, "2h"))
+    )
+    promoted = [each.probability("promote") for each in (none, few, many)]
+    assert promoted[0] - 0.05 > promoted[1] > promoted[2] + 0.1
+    assert none.probability("roll back") == few.probability("roll back")
 
 
 BY_GROUP = ck.RolloutPlan(

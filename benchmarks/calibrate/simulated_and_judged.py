@@ -161,14 +161,15 @@ def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
     cell = run * n_looks + look
     arrivals = [np.bincount(cell[arm], minlength=came.size).reshape(came.shape) for arm in (canary, ~canary)]
     units = [np.cumsum(each, axis=1) for each in arrivals]
+    groups: Any = np.stack([edges[:-1], edges[1:]], axis=1)[:, None, :]
     if value:
         amount = np.where(did, 49.0 * ratio * np.exp(0.5 * draw.standard_normal(len(run))), 0.0)
-        harm, safe = _of_values(release, edges, start, canary, amount, n_looks, step)
+        columns: Any = (start, canary, amount)
+        harm, safe = _of_values(release, edges, columns, n_looks, step)
     else:
         end = n_looks * step
         first = np.where(did & (start + late < end), start + late, -1)
         arm = ~canary if release.guardrail.worse == "lower" else canary
-        groups = np.stack([edges[:-1], edges[1:]], axis=1)[:, None, :]
         columns = (start, np.full(len(run), end), first, arm)
         harm, safe = (
             log_e_paths(groups, columns, mixture, looks=n_looks, step=step)
@@ -217,21 +218,32 @@ def hold_what_is_hidden(
     step: int,
 ) -> None:
     """Take back, look by look, promotions that are not safe against what is left of the margin."""
-    safe = mixtures_of(release.guardrail)[1]
     own, sign = release.guardrail.tolerated_ratio, -1 if release.guardrail.worse == "lower" else 1
     for run, look in np.argwhere(rows == Row.SAFE):
         if (rows[run, :look] == Row.SAFE).any():
             continue  # promoted before
         begin, end = groups[run, 0]
-        start, _, first, _ = (column[begin:end] for column in columns)
+        theirs = [column[begin:end] for column in columns]
         canary, changed_at = (each[begin:end] for each in logins)
         now = (look + 1) * step
-        here, had = start < now, (first >= 0) & (first < now)
+        here, outcome, after = theirs[0] < now, np.zeros(end - begin), np.zeros(end - begin)
         several = here & (changed_at < now)
-        after = several & had & (first >= changed_at)
-        parts = [hidden_part(arm & here, several, had, after) for arm in (canary, ~canary)]
-        left = replace(safe, null_ratio=diluted_ratio(own, *parts) ** sign)
-        path = log_e_paths(groups[run : run + 1], columns, left, looks=rows.shape[1], step=step)[0]
+        if release.guardrail is REVENUE:  # at once, so before the change
+            outcome = np.where(here, theirs[2], 0.0)
+        else:
+            outcome = (theirs[2] >= 0) & (theirs[2] < now)
+            after = several & outcome & (theirs[2] >= changed_at)
+        parts = [hidden_part(arm & here, several, outcome, after) for arm in (canary, ~canary)]
+        left = diluted_ratio(own, *parts)
+        if release.guardrail is REVENUE:
+            less = replace(release.guardrail, margin_ratio=left)
+            path = _of_values(
+                replace(release, guardrail=less), np.array([begin, end]), columns, rows.shape[1], step
+            )
+            path = path[1][0]
+        else:
+            mixture = replace(mixtures_of(release.guardrail)[1], null_ratio=left**sign)
+            path = log_e_paths(groups[run : run + 1], columns, mixture, looks=rows.shape[1], step=step)[0]
         shown = standing_safety(path[: look + 1], harmed[run, : look + 1])[-1]
         if not shown >= -math.log(release.rules.alpha_promote):
             rows[run, look] = Row.GO_ON
@@ -240,13 +252,12 @@ def hold_what_is_hidden(
 def _of_values(
     release: Release,
     edges: np.ndarray,
-    start: np.ndarray,
-    canary: np.ndarray,
-    amount: np.ndarray,
+    people: tuple[np.ndarray, ...],
     n_looks: int,
     step: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evidence of harm and safety of a sum per person, release by release."""
+    start, canary, amount = people
     ends = np.arange(1, n_looks + 1) * step
     harm, safe = [], []
     for begin, end in pairwise(edges):
@@ -287,6 +298,7 @@ def releases() -> list[Release]:
     logins = {"base": 0.2, "traffic": 120.0, "logins": 0.1}
     found += [Release(**logins), *(Release(**logins, ratio=r, delay=4.0) for r in (1.0, 1.35))]
     found += [Release(PAID, 0.6, r, traffic=120.0, logins=0.04, delay=4.0) for r in (1.05, 0.95)]
+    found += [Release(REVENUE, 0.5, r, traffic=120.0, logins=0.1) for r in (1.0, 1.05)]
     return [*found, Release(PAID, 0.9, 0.85, delay=1.0, fades=1.0)]
 
 

@@ -182,8 +182,10 @@ def arrived(
     events: Sequence[np.ndarray],
     later: Sequence[tuple[np.ndarray, np.ndarray] | None],
     draw: Streams,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """How many of the late arm's people, and of their events, have arrived before the delay is over.
+
+    Both by guardrail: the people are drawn together with those of them who have its event.
 
     Parameters
     ----------
@@ -193,12 +195,18 @@ def arrived(
         By guardrail, when its events come, as in `StageRates`.
     """
     there = 1 - arm.share
-    some = binomial(draw("late people"), people, there)
-    seen = []
+    some, seen = [], []
     for place, (counts, chances) in enumerate(zip(events, later, strict=True)):
-        fresh = 1.0 if chances is None else _fresh(looks, chances[arm.is_canary], arm)
-        seen.append(binomial(draw(f"late events {place}"), counts, there * (1 - arm.share * fresh)))
-    return some, tuple(seen)
+        stream = draw(f"late {place}")
+        if chances is None:
+            hit = binomial(stream, counts, there)
+            some.append(hit + binomial(stream, people - counts, there))
+            seen.append(binomial(stream, hit, there))
+        else:
+            fresh = _fresh(looks, chances[arm.is_canary], arm)
+            some.append(binomial(stream, people, there))
+            seen.append(binomial(stream, counts, there * (1 - arm.share * fresh)))
+    return tuple(some), tuple(seen)
 
 
 def _fresh(looks: StageLooks, chances: np.ndarray, arm: LateArm) -> np.ndarray:

@@ -20,7 +20,6 @@ from canarykit.health.decision import Row, Rules, Verdict, first_decision
 from canarykit.health.evidence.over_ramp import AlphaScope, rules_in_scope
 from canarykit.metrics import Guardrail, guardrail_weights
 from canarykit.metrics.guardrail import read_guardrails
-from canarykit.metrics.share import ShareMetric
 from canarykit.plan.given import as_plan
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.late_data import hours_late, late_arm, left_out
@@ -129,7 +128,8 @@ def simulate_decisions(
     logins
         Share of the people who log in after they saw the flag, which asks an anonymous id before that, and
         the mean time until then (exponential), such as (0.05, "2h"): they are drawn anew, stay in the arm of
-        their first exposure, and a release is promoted only if it is safe whatever they hide.
+        their first exposure, and a release is promoted only if it is safe whatever they hide. Values come
+        at the exposure, before the login.
     drift
         Factors of all rates by hour since the ramp began (repeated), the same for both arms.
     decision
@@ -186,10 +186,6 @@ def simulate_decisions(
     require_labels(rates, chosen, delays)
     require_units(plan, chosen, rates, traffic)
     known_logins = read_logins(logins)
-    if known_logins is not None and not all(isinstance(item.metric, ShareMetric) for item in chosen):
-        raise PlanError(
-            "logins are simulated for shares of people; leave them out where a guardrail is of values"
-        )
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates, delays) for item in chosen]

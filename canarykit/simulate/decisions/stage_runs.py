@@ -159,20 +159,18 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     if rates.late is None:
         return drawn
     arm = rates.late.arm
-    if arm.is_canary:
-        canary, ours_all = arrived(arm, looks, canary, ours_all, rates.later, draw)
-    else:
-        control, theirs_all = arrived(arm, looks, control, theirs_all, rates.later, draw)
+    people: list[Sequence[np.ndarray]] = [[canary] * len(truths), [control] * len(truths)]
+    events = [ours_all, theirs_all]
+    late = 0 if arm.is_canary else 1
+    people[late], events[late] = arrived(arm, looks, people[late][0], events[late], rates.later, draw)
     for place, part in enumerate(parts):
-        ours, theirs = ours_all[place], theirs_all[place]
-        if (
-            part is not None and rates.later[place] is None
-        ):  # those who are left differ, as fewer events are seen
-            people = np.maximum(canary, ours), np.maximum(control, theirs)
-            parts[place] = _parts(draw(f"late {place}order"), ours, theirs, *people)
-        elif part is not None:
+        if part is not None and rates.later[place] is not None:
             parts[place] = parts_left(part, arm)
-    return replace(drawn, arrived=Drawn(canary, control, ours_all, theirs_all, tuple(parts)))
+        elif part is not None:  # who is left is another, as fewer events are seen
+            columns = [each[place] for each in (*events, *people)]
+            parts[place] = _parts(draw(f"late {place}order"), *columns)
+    there = Drawn(people[0][0], people[1][0], events[0], events[1], tuple(parts))
+    return replace(drawn, arrived=there)
 
 
 def _parts(
@@ -389,15 +387,25 @@ class Judge:
         """
         assert drawn.hidden is not None
         safe = np.ones(drawn.canary.shape, bool)
-        for place in range(len(self.truths)):
-            whole = math.log(stage.margins[place])
-            left = np.log(diluted_ratio(stage.margins[place], *drawn.hidden[place])) / whole
+        gate = int(np.argmax(stage.looks.dwell_met))
+        for place, truth in enumerate(self.truths):
+            points = truth.guardrail.margin  # in the metric's unit: of these a part is left, else of a ratio
+            whole = 1.0 if points is not None else math.log(stage.margins[place])
+            canary, control = drawn.hidden[place]
+            left = 1 - canary - control
+            if points is None:
+                left = np.log(diluted_ratio(stage.margins[place], canary, control)) / whole
             levels = np.linspace(max(float(left.min()), 1e-3), 1.0, MARGINS_TRIED)
             paths = []
             for level in levels:
-                margin = math.exp(whole * level)
-                within, exact = self._mixtures(place, margin)[1], (promote - LOST, math.inf)
-                path = self._share(place, within, drawn, shares, exact)
+                if truth.is_share:
+                    within, exact = (
+                        self._mixtures(place, math.exp(whole * level))[1],
+                        (promote - LOST, math.inf),
+                    )
+                    path = self._share(place, within, drawn, shares, exact)
+                else:
+                    path = self._value(place, drawn, math.exp(whole * level), gate, level)[1]
                 paths.append(standing_safety(path, harmed[place]))
             step = max(levels[1] - levels[0], 1e-12)
             at = np.clip((left - levels[0]) / step, 0, MARGINS_TRIED - 1)
@@ -432,7 +440,10 @@ class Judge:
             exposure = exposure[..., ::-1]
         return self._log_e(mixture, ours, ours + theirs, exposure, exact, wanted)
 
-    def _value(self, place: int, drawn: Drawn, margin: float, gate: int) -> tuple[np.ndarray, np.ndarray]:
+    def _value(
+        self, place: int, drawn: Drawn, margin: float, gate: int, left: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Evidence of harm and of safety of a mean; of a margin in its unit a part may be `left`."""
         truth = self.truths[place]
         sign = -1.0 if truth.guardrail.worse == "lower" else 1.0
         n = np.maximum(np.cumsum(drawn.canary, axis=-1), 1)
@@ -441,7 +452,7 @@ class Judge:
         theirs = np.cumsum(drawn.events_control[place], axis=-1) / m
         found = []
         points = truth.guardrail.margin  # in the metric's unit, or else a ratio
-        beyond = (1.0, sign * points) if points is not None else (margin, 0.0)
+        beyond = (1.0, sign * points * left) if points is not None else (margin, 0.0)
         line = truth.guardrail.roll_back_beyond(truth.margin_ratio)
         harmful = (1.0, (line - 1) * truth.base) if points is not None else (line, 0.0)
         for (factor, offset), side in ((harmful, 1.0), (beyond, -1.0)):
