@@ -142,19 +142,9 @@ def require_names(name: str, given: Any) -> None:
 
 
 def names_of(given: Any, what: str) -> tuple[str, ...]:
-    """The names that were given, none of them blank.
+    """The names that were given, one text or several; `PlanError` for another kind or a blank one.
 
-    Parameters
-    ----------
-    given
-        One text, or several.
-    what
-        What the names are, for the error message: "errors".
-
-    Raises
-    ------
-    PlanError
-        If something among them is not a text, or blank.
+    `what` the names are stands in the message: "errors".
 
     Examples
     --------

@@ -20,21 +20,10 @@ _MOST_DIGITS = 309
 
 
 def read_document(path: str | PathLike[str], what: str, *, error: type[CanarykitError] = PlanError) -> Any:
-    """The JSON in a file.
+    """The JSON in a file; `what` it should be stands in error messages ("the plan file").
 
-    Parameters
-    ----------
-    path
-        Where it is.
-    what
-        What it should be, for error messages: "the plan file".
-    error
-        The exception to raise.
-
-    Raises
-    ------
-    CanarykitError
-        If the file is missing, unreadable, or not one well-formed JSON document: see `parse_document`.
+    `error` is raised if the file is missing, unreadable, or not one well-formed JSON document: see
+    `parse_document`.
     """
     named = f"{what} {path}"
     try:

@@ -55,21 +55,9 @@ class MissingPartError(CanarykitError, ImportError):
 
 
 def part(module: str, *, what: str, install: str) -> Any:
-    """A module of a package that may be missing, imported when it is needed.
+    """A module of a package that may be missing, imported when it is needed, else `MissingPartError`.
 
-    Parameters
-    ----------
-    module
-        Name of the module.
-    what
-        What needs it, as the message begins.
-    install
-        What to give to `pip install`.
-
-    Raises
-    ------
-    MissingPartError
-        If the package, or one that it needs in turn, is not installed.
+    `what` needs it, as the message begins; `install` is what to give to `pip install`.
 
     Examples
     --------

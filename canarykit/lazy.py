@@ -23,14 +23,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a module whose public names live elsewhere.
 
-    Parameters
-    ----------
-    room
-        Name of the module, its `__name__`.
-    homes
-        Names by the module that defines them.
-    modules
-        Submodules that are loaded as names of their own.
+    `room` is its `__name__`, `homes` are names by the module that defines them, `modules` submodules that are
+    loaded as names of their own.
 
     Examples
     --------

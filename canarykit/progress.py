@@ -21,16 +21,8 @@ def watched(
 ) -> Iterator[Any]:
     """The same items, with a bar counting `unit` where one is wanted.
 
-    Parameters
-    ----------
-    items
-        What is passed on.
-    progress
-        Whether there is a bar.
-    total, unit
-        Number of items (or of what `sizes` counts), and what they are.
-    sizes
-        By how much each item brings the bar on; None: each by one. Such a bar vanishes at its end.
+    `total` is the number of items, or of what `sizes` counts: by how much each brings the bar on (None: by
+    one). Such a bar vanishes at its end.
     """
     if callable(progress):
         yield from progress(items)

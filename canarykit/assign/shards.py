@@ -30,23 +30,9 @@ def evaluate_shards(
 ) -> Any:
     """Evaluate a table of persons that is not a pandas frame.
 
-    Parameters
-    ----------
-    persons
-        Path or glob of Parquet files, an Arrow table or reader, an iterable of Arrow batches or of pandas
-        frames, or a Spark frame.
-    evaluate
-        Evaluates one pandas frame.
-    needed
-        Which of some columns an evaluation reads.
-    distinct_id
-        Column of ids, carried into the result.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `evaluate_flag` beside the distinct id, in the order of the rows; for a Spark frame
-        a Spark frame.
+    `persons` is a path or glob of Parquet files, an Arrow table or reader, an iterable of Arrow batches or of
+    pandas frames, or a Spark frame, which gives a Spark frame. `evaluate` takes one pandas frame; `needed`
+    says which of some columns it reads. The distinct id is carried into the result, and rows stay in order.
     """
     if is_spark(persons):
         return _on_spark(persons, evaluate, needed, distinct_id)

@@ -96,10 +96,7 @@ def _split(flag: Flag, condition: Condition) -> dict[str, float]:
 def check_shares(stage: str | None, flag: Flag, people: pd.DataFrame) -> list[ShareCheck]:
     """Expected against observed shares of one definition; nothing where nobody was randomised.
 
-    Parameters
-    ----------
-    people
-        Rows of an audit: `person_id`, `stage`, `observed`, `rule`, `condition`, `first_at`.
+    `people` are rows of an audit: `person_id`, `stage`, `observed`, `rule`, `condition`, `first_at`.
     """
     from canarykit.stats.one_look.srm import srm_chi_square
 

@@ -64,10 +64,18 @@ class Engine:
         "pandas", "duckdb", "spark" or "narwhals".
     columns
         Columns of what it reads.
+    mapping
+        Canonical name to column.
     """
 
     name: str
     columns: tuple[str, ...]
+    mapping: Mapping[str, str]
+
+    def id_columns(self) -> tuple[str, ...]:
+        """Columns that say who an event belongs to, in turn."""
+        named = (self.mapping[name] for name in ("person_id", "distinct_id"))
+        return tuple(name for name in named if name in self.columns)
 
     def shards(self, query: Query) -> Iterator[pa.Table]:
         """Tables of the query's stored fields; all rows of an actor are in one of them."""
@@ -120,14 +128,9 @@ class Engine:
 
 @dataclass(frozen=True, eq=False)
 class Lookups:
-    """Properties of persons and groups by id, as Arrow columns; sent along to workers.
+    """Properties of persons and groups by id, as Arrow columns; sent along to workers."""
 
-    Attributes
-    ----------
-    tables
-        `(table, group index)` to `(ids, {property: texts})`.
-    """
-
+    # `(table, group index)` to `(ids, {property: texts})`
     tables: Mapping[tuple[str, int | None], tuple[pa.Array, Mapping[str, pa.Array]]] = field(
         default_factory=dict
     )
@@ -187,16 +190,8 @@ def check_columns(
 ) -> None:
     """Refuse a table without event, time or any id, or with columns that cannot be told apart.
 
-    Parameters
-    ----------
-    columns
-        Columns of the table.
-    mapping
-        Canonical name to column.
-    folds_case
-        Whether the engine takes `amount` and `Amount` for one column.
-    what
-        The table, in the words of the message.
+    `mapping` is canonical name to column; `folds_case` where the engine takes `amount` and `Amount` for one
+    column; `what` is the table in the words of the message.
     """
     seen: dict[str, str] = {}
     for name in columns:

@@ -71,10 +71,7 @@ def misspelling_of(name: str, names: Iterable[str]) -> str | None:
 def check_events(log: EventLog, names: Iterable[str | None]) -> tuple[Note, ...]:
     """Hold event names against the log: one note per name that was never recorded.
 
-    Raises
-    ------
-    DataError
-        For a name that looks like a misspelling of an event the log has.
+    `DataError` for a name that looks like a misspelling of an event the log has.
     """
     asked = dict.fromkeys(name for name in names if name is not None)
     counts = log.event_names() if asked else {}
@@ -92,10 +89,7 @@ def check_events(log: EventLog, names: Iterable[str | None]) -> tuple[Note, ...]
 def check_properties(log: EventLog, names: Iterable[str]) -> tuple[Note, ...]:
     """Hold property names (`plan`, `person.plan`) against the log: one note per property nothing has.
 
-    Raises
-    ------
-    DataError
-        For a name that looks like a misspelling of a property the log has.
+    `DataError` for a name that looks like a misspelling of a property the log has.
     """
     notes = []
     for name in dict.fromkeys(names):
@@ -116,13 +110,7 @@ def check_properties(log: EventLog, names: Iterable[str]) -> tuple[Note, ...]:
 
 
 def check_flag(log: EventLog, key: str) -> None:
-    """Refuse a flag that no event of the log knows; a log without events is fine.
-
-    Raises
-    ------
-    DataError
-        Naming the flags that there are.
-    """
+    """Refuse a flag that no event of a log with events knows, and name those there are."""
     if not log.event_names():
         return
     keys = flag_keys(log)
@@ -133,10 +121,7 @@ def check_flag(log: EventLog, key: str) -> None:
 def check_variants(flag: str, planned: Iterable[str], observed: Collection[str]) -> None:
     """Refuse a plan none of whose variants was observed, or one that nobody has and a value like it.
 
-    Raises
-    ------
-    DataError
-        With the values that were probably meant.
+    The `DataError` has the values that were probably meant.
     """
     names = list(dict.fromkeys(planned))
     strange = sorted(value for value in observed if value not in names)
@@ -154,13 +139,7 @@ def check_variants(flag: str, planned: Iterable[str], observed: Collection[str])
 
 
 def check_survey(log: EventLog, survey: str) -> None:
-    """Refuse a survey's id or name that looks like a misspelling of one that the log has.
-
-    Raises
-    ------
-    DataError
-        With the survey that was probably meant.
-    """
+    """Refuse a survey's id or name that looks like a misspelling of one that the log has, and name that."""
     columns = ["$survey_id", "$survey_name"]
     events = log.select(columns, events=["survey shown", "survey sent", "survey dismissed"])
     surveys = {str(value) for column in columns for value in events[column].dropna()}

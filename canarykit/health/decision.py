@@ -196,35 +196,24 @@ def log_thresholds(rules: Rules) -> tuple[float, float, float, float]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known at each look; every field is an array over (..., looks) or broadcasts to it.
+    """What is known at each look; every field is an array over (..., looks) or broadcasts to it."""
 
-    Parameters
-    ----------
-    units_canary, units_control
-        Comparable people (or groups) seen so far in each arm.
-    harm_log_e
-        Per guardrail on the first axis: log e-value of "beyond the line of rollback" plus the log weight.
-    safe_log_e
-        Per guardrail on the first axis: log e-value against "as bad as the margin or worse".
-    srm_log_e
-        Log e-value against the planned shares. NaN means it cannot be told and holds the release.
-    crosser_share
-        Share of people seen with several variants within the stage. NaN holds the release.
-    comparable
-        No arm has a hole of its own, and no segment or day lacks people of one arm.
-    fresh, in_grace, critical_missing, breaker, dwell_met, success_met, cap_reached
-        Booleans: data reach up to the look; still within the grace period; a critical metric has no
-        data; the canary breaches a limit that the control keeps; the minimum stay is over; the
-        success rule (if any) is met and no hole in the data is unexplained; the time cap is reached.
-    """
-
+    # comparable people (or groups) seen so far in each arm
     units_canary: npt.ArrayLike
     units_control: npt.ArrayLike
+    # per guardrail on the first axis: log e-value of "beyond the line of rollback" plus the log weight
     harm_log_e: npt.ArrayLike
+    # per guardrail on the first axis: log e-value against "as bad as the margin or worse"
     safe_log_e: npt.ArrayLike
+    # log e-value against the planned shares. NaN means it cannot be told and holds the release
     srm_log_e: npt.ArrayLike = 0.0
+    # share of people seen with several variants within the stage. NaN holds the release
     crosser_share: npt.ArrayLike = 0.0
+    # no arm has a hole of its own, and no segment or day lacks people of one arm
     comparable: npt.ArrayLike = True
+    # booleans: data reach up to the look; still within the grace period; a critical metric has no data; the
+    # canary breaches a limit that the control keeps; the minimum stay is over; the success rule (if any) is
+    # met and no hole in the data is unexplained; the time cap is reached
     fresh: npt.ArrayLike = True
     in_grace: npt.ArrayLike = False
     critical_missing: npt.ArrayLike = False

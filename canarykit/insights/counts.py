@@ -123,20 +123,9 @@ def rate_per_person(
 ) -> tuple[float, float, float]:
     """Events per person with a Poisson interval, widened where some people have many events.
 
-    Parameters
-    ----------
-    events, squares
-        Sum over people of their events, and of the square of their events.
-    n
-        People, those without an event among them.
-    confidence
-        Two-sided coverage.
-
-    Returns
-    -------
-    tuple
-        Value, low, high. The exact Poisson limits of `events / spread`, scaled back, where `spread` is
-        the variance over the mean of events a person, at least 1 (quasi-Poisson).
+    From the sum over people of their events and of the square of these, and the number of people, those
+    without an event among them. Value, low and high: the exact Poisson limits of `events / spread`, scaled
+    back, where `spread` is the variance over the mean of events a person, at least 1 (quasi-Poisson).
 
     References
     ----------

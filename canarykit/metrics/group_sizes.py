@@ -56,14 +56,8 @@ def looked_back_on(reduced: Outcomes, i: int) -> pd.DataFrame:
 def people_per_group(log: Any, units: pd.DataFrame, *, actor: str) -> npt.NDArray[np.float64]:
     """Distinct people with an event of each group between its `entered_at` and `leaves_at`.
 
-    Parameters
-    ----------
-    log
-        `EventLog` over any engine.
-    units
-        One row per group, its key in `person_id`.
-    actor
-        Column of the events that holds the key, such as "$group_0".
+    A unit is a row a group, its key in `person_id`; `actor` is the column of the events that holds the key,
+    such as "$group_0".
     """
     import pyarrow as pa
 

@@ -28,16 +28,8 @@ def shard_outcomes(
 ) -> dict[str, list[Any]]:
     """Reduce the events of a shard of people: per metric, units with their first event or their sums.
 
-    Parameters
-    ----------
-    events
-        Columns of the actor, event, timestamp and the metrics' properties.
-    units
-        Columns unit (row number), person_id, entered and leaves (microseconds).
-    metrics
-        Specs, in the order of the answer.
-    actor
-        Column of the events that is joined to the units' person_id.
+    `events` has columns of the actor, event, timestamp and the metrics' properties, `units` unit (row
+    number), person_id, entered and leaves (microseconds). `actor` is joined to the units' person_id.
     """
     import duckdb
 

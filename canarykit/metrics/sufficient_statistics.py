@@ -271,13 +271,6 @@ def unexposed_until(exposures: Any, plan: Any, stage: str, units: Any) -> Any:
     drawn: the same rule in both arms, so that pasts are of the same days. In a percentage stage the ramp
     starts with the first percentage, since those who were chosen earlier are not compared; at full release,
     where everybody is compared with a holdout, it starts with the first stage.
-
-    Parameters
-    ----------
-    exposures, plan, stage
-        As in `reduce`.
-    units
-        Names of the units, text.
     """
     import pandas as pd
 

@@ -56,13 +56,7 @@ def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Axes:
 
 @plain_text
 def plot_buckets(cohorts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """The buckets of people by the stage that lets them in: a ramp cuts them off from the left.
-
-    Parameters
-    ----------
-    cohorts
-        What `assign_cohorts` returns.
-    """
+    """Buckets of people by the stage that lets them in: a ramp cuts them off from the left."""
     ax = new_axes(ax)
     stages = list(cohorts.columns[2:])
     entry = cohorts["entry_stage"].to_numpy(dtype=object)

@@ -36,16 +36,8 @@ def plot_decisions(decisions: Decisions, *, rule: str | None = None, ax: Axes | 
     """Share of the rollouts that are rolled back, held, still going or through, over the days of the ramp.
 
     The line, with its scale on the right, is how many people have the canary by then, on average over the
-    rollouts; dotted lines stand where half of the rollouts that get to a stage have begun it.
-
-    Parameters
-    ----------
-    found
-        What `simulate_decisions` returned.
-    rule
-        Which rule; the first if none is named.
-    ax
-        Axes to draw on; a new figure if left out.
+    rollouts; dotted lines stand where half of the rollouts that get to a stage have begun it. The first rule
+    if none is named.
     """
     ax = new_axes(ax)
     runs = decisions.runs_of(rule)
@@ -131,19 +123,10 @@ def plot_detection(
     delay: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """How surely a release is rolled back, against how much worse it is; or how soon.
+    """How surely a release is rolled back, against how much worse it is (its ratio); or how soon.
 
-    Parameters
-    ----------
-    found
-        `simulate_decisions` results by the ratio of the release.
-    rule
-        One rule; all that were simulated if none is named.
-    delay
-        Draw the hours by which half of the rollouts are rolled back, instead of how many ever are; releases
-        of which fewer ever are have no point.
-    ax
-        Axes to draw on; a new figure if left out.
+    All rules that were simulated if none is named. `delay` draws the hours by which half of the rollouts are
+    rolled back, instead of how many ever are; releases of which fewer ever are have no point.
     """
     ax = new_axes(ax)
     ratios = sorted(by_ratio)
@@ -204,17 +187,7 @@ def _detection_title(by_ratio: Mapping[float, Decisions], ratios: list[float], r
 def plot_stage_power(
     by_ratio: Mapping[float, Decisions], *, rule: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """By which stage releases of each badness have been rolled back.
-
-    Parameters
-    ----------
-    found
-        `simulate_decisions` results by the ratio of the release.
-    rule
-        Which rule; the first if none is named.
-    ax
-        Axes to draw on; a new figure if left out.
-    """
+    """By which stage releases of each badness (ratio) are rolled back; the first rule if none is named."""
     ax = new_axes(ax)
     names: tuple[str, ...] = ()
     middle = (len(by_ratio) - 1) / 2
@@ -252,15 +225,7 @@ def plot_stage_power(
 
 @plain_text
 def plot_trade_off(planned: RampPlan, *, ax: Axes | None = None) -> Axes:
-    """Harm of the worst release against the time a healthy one takes, for every ramp that was tried.
-
-    Parameters
-    ----------
-    found
-        What `plan_ramp` returned.
-    ax
-        Axes to draw on; a new figure if left out.
-    """
+    """Harm of the worst release against the time a healthy one takes, for every ramp that was tried."""
     ax = new_axes(ax)
     shown = [choice for choice in planned.choices if np.isfinite(choice.hours)]
     for choice in shown:

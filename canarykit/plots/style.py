@@ -106,14 +106,9 @@ def variant_style(variant: Any, position: int | None = None) -> dict[str, Any]:
 def variant_styles(
     variants: Iterable[Any], *, control: str | None = None, canary: str | None = None
 ) -> dict[Any, dict[str, Any]]:
-    """The look of each variant in one picture, no two alike while six further looks last.
+    """The look of each variant in one picture, no two alike while six further looks last, in any order.
 
-    Parameters
-    ----------
-    variants
-        Every variant in the picture; the order does not matter.
-    control, canary
-        Names that this rollout gives its two arms, when they are not the usual ones.
+    `control` and `canary` are what this rollout calls its two arms, when not the usual names.
 
     Examples
     --------
@@ -200,12 +195,8 @@ def bar_style(style: dict[str, Any]) -> dict[str, Any]:
 def label_ends(ax: Axes, ends: Sequence[tuple[float, str, dict[str, Any]]]) -> None:
     """Name each line where it ends, right of the axes, instead of in a legend over the curves.
 
-    Parameters
-    ----------
-    ax
-        Axes whose limits are final.
-    ends
-        Per line its last value, its name, and its look; names that would collide are moved apart.
+    The limits of the axes are final. Per line its last value, its name, and its look; names that would
+    collide are moved apart.
 
     Examples
     --------

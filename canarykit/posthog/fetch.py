@@ -44,24 +44,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Fetched(Result):
-    """A folder of events, and what of it was fetched just now.
+    """A folder of events, and what of it was fetched just now."""
 
-    Attributes
-    ----------
-    folder, files
-        Where they are.
-    windows
-        Times the folder holds.
-    fetched
-        Events that came over the line just now.
-    persons, groups
-        Files beside them; None where there are none.
-    """
-
+    # where they are
     folder: Path
     files: tuple[Path, ...]
-    windows: tuple[dict[str, Any], ...]
-    fetched: int = 0
+    windows: tuple[dict[str, Any], ...]  # times the folder holds
+    fetched: int = 0  # events that came over the line just now
+    # files beside them; None where there are none
     persons: Path | None = None
     groups: Path | None = None
     group_types: dict[str, int] = field(default_factory=dict)
@@ -150,16 +140,9 @@ def fetch_events(
 ) -> Fetched:
     """Fetch what the folder does not hold yet.
 
-    Parameters
-    ----------
-    exports, hogql
-        The two roads; without `exports`, and where the key or the server does not allow them, HogQL.
-    since, until, now
-        Time asked for, and the server's time.
-    question
-        Host, project, names and properties: what the folder is for.
-    late
-        How long after a window's end its events may still arrive.
+    Two roads: `exports`, and without them, or where the key or the server does not allow them, HogQL. Times
+    are those asked for, and the server's. `question` is what the folder is for: host, project, names and
+    properties; `late` how long after a window's end its events may still arrive.
     """
     kept = _Folder(Path(folder), question)
     settled_until = (now - pd.Timedelta(seconds=duration(late))).floor("h")

@@ -40,18 +40,10 @@ def differences(
     hidden: Sequence[str] = (),
     group_types: Sequence[str] = (),
 ) -> tuple[Difference, ...]:
-    """What differs between two filters, one line a thing.
+    """What differs between two filters, as stored or as they would be sent, one line a thing.
 
-    Parameters
-    ----------
-    before, after
-        Filters as stored or as they would be sent.
-    active
-        Whether the flag is on, before and after.
-    hidden
-        Keys of the filters whose contents are not shown, such as encrypted payloads.
-    group_types
-        Names of the group types by index, for the words.
+    `active` is whether the flag is on, before and after; the contents of the keys `hidden`, such as encrypted
+    payloads, are not shown; `group_types` are names by index, for the words.
     """
     changes = []
     if active[0] != active[1]:

@@ -39,16 +39,8 @@ def gates_against(
 ) -> tuple[Gate, ...]:
     """Everything that stands against letting in a stage now; lowering passes freely.
 
-    Parameters
-    ----------
-    reached, active
-        The last stage that the flag lets in whole (-1: none), and whether it is on.
-    report
-        `StageReport` on the stage that is running; None: there is none.
-    entered_at
-        Since when that stage has been running.
-    now
-        The server's time.
+    `reached` is the last stage that the flag lets in whole (-1: none); `report` is on the stage that is
+    running, None where there is none, and it runs since `entered_at`; `now` is the server's time.
     """
     index = plan.index(stage)
     if index < reached or (index == reached and active):

@@ -64,19 +64,8 @@ class Key:
 def find_key(given: str | Key | None, *, variable: str, what: str) -> Key:
     """The key from the argument, the environment, or a prompt where a person can answer one.
 
-    Parameters
-    ----------
-    given
-        The argument; None looks further.
-    variable
-        Name of the environment variable.
-    what
-        What kind of key it is, for the prompt and for messages.
-
-    Raises
-    ------
-    KeyRefusedError
-        If there is no key, or one that holds blanks or signs that no header can carry.
+    `variable` is that of the environment; `what` kind of key it is stands in the prompt and in messages.
+    `KeyRefusedError` if there is none, or one with blanks or signs that no header can carry.
     """
     if isinstance(given, Key):
         return given

@@ -41,31 +41,17 @@ _COLUMNS = (
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Look(Result):
-    """What one look saw and did.
+    """What one look saw and did."""
 
-    Attributes
-    ----------
-    flag, stage
-        Which flag, and the stage that runs; None: none of the plan's, or the flag is off.
-    at
-        The server's time.
-    report
-        The verdict on the stage; None where there is none, and `why` says so.
-    action
-        "nothing", "would roll back", "would go on", "rolled back", "went on" or "waits".
-    outcome
-        What came of a write.
-    why
-        The reason for the action, or against it.
-    """
-
+    # which flag, and the stage that runs; None: none of the plan's, or the flag is off
     flag: str
     stage: str | None
-    at: datetime
-    report: Any = None
+    at: datetime  # the server's time
+    report: Any = None  # the verdict on the stage; None where there is none, and `why` says so
+    # "nothing", "would roll back", "would go on", "rolled back", "went on" or "waits"
     action: str = "nothing"
-    outcome: Outcome | None = None
-    why: str = ""
+    outcome: Outcome | None = None  # what came of a write
+    why: str = ""  # the reason for the action, or against it
     notes: tuple[Note, ...] = ()
 
     @property
@@ -101,21 +87,12 @@ def look(
     is_last: bool = False,
     skew: Callable[[], timedelta] = timedelta,
 ) -> Look:
-    """Look once.
+    """Look once, and do what is `allowed`.
 
-    Parameters
-    ----------
-    judge
-        From a stage and a moment to its `StageReport`; fetches what is new. Whatever it raises means that
-        there is no verdict, and nothing is promoted.
-    allowed
-        What the look may do.
-    loop, every
-        Name and rhythm of the loop, by which two loops on one flag notice each other.
-    is_last
-        Whether the loop ends with this look, as one that is started again and again by cron does.
-    skew
-        How far this machine's clock is from the server's.
+    `judge` makes a `StageReport` from a stage and a moment, and fetches what is new; whatever it raises means
+    that there is no verdict, and nothing is promoted. Name and rhythm of the `loop` are how two loops on one
+    flag notice each other; it ends with a look that `is_last`, as one that is started again and again by cron
+    does. `skew` is how far this machine's clock is from the server's.
     """
     noted = partial(_noted, record, loop=loop, is_last=is_last)
     newest = store.read(plan.flag)

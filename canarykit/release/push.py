@@ -136,14 +136,9 @@ def prepare(
 ) -> Push:
     """What letting in a stage would change, and what stands against it. Nothing is written to the server.
 
-    Parameters
-    ----------
-    report
-        `StageReport` on the running stage.
-    override
-        Reason to go on against what stands in the way; recorded.
-    findings, reach
-        Functions of the flag before and the filters after: findings of `lint`, and who is affected.
+    `report` is on the running stage; `override` is the reason to go on against what stands in the way, and is
+    recorded. `findings` of `lint`, and `reach`, who is affected, are functions of the flag before and the
+    filters after.
     """
     plan.index(stage)
     before = store.read(plan.flag)

@@ -96,14 +96,8 @@ class UnreachableError(ServerError):
 def refusal(status: int, body: bytes | str, *, asked: str, wait: float | None = None) -> ServerError:
     """The exception for an answer that is not a success.
 
-    Parameters
-    ----------
-    status, body
-        Of the answer; the body may be of any of the shapes the servers use.
-    asked
-        What was asked, such as "PATCH /api/projects/1/feature_flags/7/".
-    wait
-        Seconds of the Retry-After header.
+    The body may be of any of the shapes the servers use; `asked` is what was asked, such as "PATCH
+    /api/projects/1/feature_flags/7/"; `wait` the seconds of the Retry-After header.
 
     Examples
     --------

@@ -87,24 +87,12 @@ class _Patience(Retry):
 
 
 class Transport:
-    """One server and one key.
+    """One server and one key, which is sent to this host and to no other.
 
-    Parameters
-    ----------
-    host
-        Address, checked by `check_host`.
-    key
-        Sent to this host and to no other.
-    authorization
-        Form of the Authorization header.
-    timeout
-        Seconds to wait for a connection, and for each part of an answer.
-    patience
-        Longest Retry-After, in seconds, that is waited for; beyond it `RateLimitError` says how long.
-    pool
-        Anything with urllib3's `request`; for tests.
-    clock
-        This machine's time.
+    `host` is checked by `check_host`; `authorization` is the form of that header; `timeout` the seconds to
+    wait for a connection, and for each part of an answer; `patience` the longest Retry-After in seconds that
+    is waited for: beyond it `RateLimitError` says how long. `pool` is anything with urllib3's `request`, for
+    tests; `clock` this machine's time.
     """
 
     def __init__(

@@ -28,17 +28,10 @@ _MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
 
 @dataclass(frozen=True)
 class Column:
-    """One property of every row.
+    """One property of every row."""
 
-    Parameters
-    ----------
-    values
-        Distinct JSON values, an Arrow array of texts, or a float64 array (NaN is absent).
-    codes
-        Position in `values` of each row, -1 where absent; None where `values` is row by row.
-    """
-
-    values: Any
+    values: Any  # distinct JSON values, an Arrow array of texts, or a float64 array (NaN is absent)
+    # position in `values` of each row, -1 where absent; None where `values` is row by row
     codes: np.ndarray | None
 
     @cached_property
@@ -122,14 +115,9 @@ class Column:
 
 
 class PropertyTable:
-    """The properties of persons or groups, one column at a time, each prepared once.
+    """The properties of persons or groups, a row each, one column at a time, each prepared once.
 
-    Parameters
-    ----------
-    frame
-        One row a person or group.
-    properties
-        Name of the column of JSON objects or JSON text, if the frame has it.
+    `properties` names the column of JSON objects or JSON text, if the frame has it.
     """
 
     def __init__(self, frame: pd.DataFrame, *, properties: str = "properties") -> None:

@@ -52,16 +52,10 @@ _MATCHES_WHEN_ABSENT = {
 
 
 def server_matcher(item: PropertyFilter, clock: Clock, *, matching_version: int = 1) -> Matcher:
-    """The filter ready to be asked, with the server's answers.
+    """The filter of a person or group property ready to be asked, with the server's answers.
 
-    Parameters
-    ----------
-    item
-        A filter of a person or group property.
-    clock
-        Moment and team zone, for dates.
-    matching_version
-        1: a filter value of true or false is compared by truth; 2: as text, like any other.
+    `clock` is the moment and the team zone, for dates. In `matching_version` 1 a filter value of true or
+    false is compared by truth; in 2 as text, like any other.
     """
     name, wanted = item.operator, item.value
     if name in ("is_set", "is_not_set"):

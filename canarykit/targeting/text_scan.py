@@ -113,14 +113,8 @@ def _equal_words(offsets, data, whole, words, sizes, out):  # type: ignore[no-un
 def scan_texts(texts: Any, parts: Sequence[str], place: str) -> np.ndarray:
     """Whether each text holds one of the parts (already folded) at a place, ignoring the case of A to Z.
 
-    Parameters
-    ----------
-    texts
-        Arrow string or large string array; what stands under nulls is not looked at.
-    parts
-        Lower-case parts.
-    place
-        "equal", "starts", "ends" or "contains".
+    Arrow strings or large strings, of which what stands under nulls is not looked at; `place` is "equal",
+    "starts", "ends" or "contains".
     """
     offsets, data = _buffers(texts)
     encoded = [part.encode() for part in parts]

@@ -28,18 +28,9 @@ Reader = Callable[[Any], Mapping[str, Any] | None]
 def object_columns(documents: list[Any], read: Reader) -> tuple[dict[str, np.ndarray], int] | None:
     """The values of each key by row (NaN where a document lacks it), and how many documents hold no object.
 
-    Parameters
-    ----------
-    documents
-        JSON texts; anything else, and texts that the walk leaves open, is `read` by itself.
-    read
-        The object that one document holds; None where it holds none.
-
-    Returns
-    -------
-    tuple or None
-        Keys stand in the order in which they are first met. None where there are too few documents, or too
-        many different keys, for a compiled walk.
+    Anything but JSON texts, and texts that the walk leaves open, is `read` by itself: the object of one
+    document, None where it holds none. Keys stand in the order in which they are first met. None where there
+    are too few documents, or too many different keys, for a compiled walk.
     """
     if len(documents) < COMPILED_FROM or not can_compile():
         return None

@@ -44,17 +44,8 @@ _SCRATCH = threading.local()
 def json_values(text: pa.ChunkedArray, paths: Sequence[Sequence[str]]) -> list[pa.ChunkedArray]:
     """Values at several paths of a column of JSON text, each row parsed once; unreadable rows are null.
 
-    Parameters
-    ----------
-    text
-        Documents; null is a document without values.
-    paths
-        Keys from the outermost object inwards; at least one each.
-
-    Returns
-    -------
-    list of ChunkedArray
-        Per path the value of each document as text; null where there is none, or where it is `null`.
+    A path is the keys from the outermost object inwards, at least one; a null is a document without values.
+    Per path the values come as text; null where there is none, or where it is `null`.
 
     Examples
     --------
@@ -83,14 +74,8 @@ def scan_documents(
 ) -> Scanned:
     """Values at several paths of a column of JSON text, its keys, and how many documents hold no object.
 
-    Parameters
-    ----------
-    text, paths
-        As for `json_values`.
-    counted
-        Whether each document counts among those whose keys are told.
-    of
-        Documents of the whole log: from a number of them on, the compiled walk is worth loading.
+    The keys are those of the documents `counted`. `of` is the number of documents of the whole log: from a
+    number of them on, the compiled walk is worth loading.
     """
     if not is_walked(text, of):
         mask = pa.array(counted)

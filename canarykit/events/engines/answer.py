@@ -35,28 +35,12 @@ def answer(
     zone: str | None = None,
     person: pa.ChunkedArray | None = None,
 ) -> pa.Table:
-    """The stored fields of a question from raw columns.
+    """The stored fields of a question from raw columns by name; all fields' columns are among them.
 
-    Parameters
-    ----------
-    query
-        The question.
-    columns
-        Raw columns by name; all fields' columns are among them.
-    ids
-        Columns that say who an event belongs to, in turn.
-    complete
-        Whether the first of `ids` is known to miss no value.
-    identities
-        Who a distinct id is.
-    distinct_id
-        Column of the distinct id.
-    found
-        Values already taken out of JSON; the rest is taken out here.
-    zone
-        Zone of times that carry none.
-    person
-        Who every event belongs to, where that is known already.
+    `ids` are columns that say who an event belongs to, in turn; `complete` says that the first is known to
+    miss no value. `identities` are who a distinct id is, `person` who every event belongs to, where that is
+    known already. What is not yet `extracted` from JSON is taken out here. `zone` is that of times that carry
+    none.
     """
     rows = len(next(iter(columns.values())))
     extracted = dict(extracted or {})

@@ -53,19 +53,7 @@ _MOST_LISTED = 10_000
 
 
 class NarwhalsEngine(Engine):
-    """A table behind narwhals.
-
-    Parameters
-    ----------
-    table
-        The table, as its library has it.
-    mapping
-        Canonical name to column.
-    identities
-        Who a distinct id is, or None.
-    zone
-        Zone of times that carry none.
-    """
+    """A table behind narwhals; `mapping` is canonical name to column, `zone` that of times without one."""
 
     name = "narwhals"
 
@@ -145,7 +133,7 @@ class NarwhalsEngine(Engine):
         import narwhals as nw
 
         event, time = self.mapping["event"], self.mapping["timestamp"]
-        ids = self._id_columns()
+        ids = self.id_columns()
         table = self.table
         if self._has_moments:
             lacking = nw.col(event).is_null() | (nw.col(event) == "$snapshot") | nw.col(time).is_null()
@@ -221,13 +209,13 @@ class NarwhalsEngine(Engine):
         order = [
             self.mapping.get(name, name) for name in ORDER if self.mapping.get(name, name) in self.schema
         ]
-        wanted = dict.fromkeys(["uuid", *order, *self._id_columns(), *columns])
+        wanted = dict.fromkeys(["uuid", *order, *self.id_columns(), *columns])
         table = self.table.filter(*self._usable())
         if len(self._repeated) <= _MOST_LISTED:
             table = table.filter(nw.col("uuid").cast(nw.String).is_in(list(self._repeated)))
         rows = _collect(table.select(*wanted).to_native())
         time = self.mapping["timestamp"]
-        ids = [pc.is_valid(id_text(rows.column(name), name)) for name in self._id_columns()]
+        ids = [pc.is_valid(id_text(rows.column(name), name)) for name in self.id_columns()]
         usable = pc.is_valid(utc_time(rows.column(time), time, self.zone))
         for at, mask in enumerate(ids):
             ids[0] = mask if at == 0 else pc.or_(ids[0], mask)
@@ -275,7 +263,7 @@ class NarwhalsEngine(Engine):
         return answer(
             query,
             columns,
-            ids=self._id_columns(),
+            ids=self.id_columns(),
             identities=self.identities,
             distinct_id=self.mapping["distinct_id"],
             extracted=extracted,
@@ -292,7 +280,7 @@ class NarwhalsEngine(Engine):
 
     def _narrow(self, query: Query, dialect: str | None) -> tuple[Any, dict[Json, str], dict[str, str]]:
         """The rows and columns a question needs, and where JSON values and odd documents are."""
-        columns: dict[str, None] = dict.fromkeys([self.mapping["timestamp"], *self._id_columns()])
+        columns: dict[str, None] = dict.fromkeys([self.mapping["timestamp"], *self.id_columns()])
         parts: dict[Json, str] = {}
         for field in query.stored():
             for part in field.parts:
@@ -329,7 +317,7 @@ class NarwhalsEngine(Engine):
         import narwhals as nw
 
         anyone = None
-        for name in self._id_columns():
+        for name in self.id_columns():
             has_id = ~nw.col(name).is_null()
             if self.schema[name] == nw.String:
                 has_id = has_id & (nw.col(name).str.strip_chars() != "")
@@ -363,10 +351,6 @@ class NarwhalsEngine(Engine):
             elif self.schema[column] == nw.String and None not in allowed:
                 kept.append(nw.col(column).is_in(list(allowed)))
         return kept
-
-    def _id_columns(self) -> tuple[str, ...]:
-        named = (self.mapping[name] for name in ("person_id", "distinct_id"))
-        return tuple(name for name in named if name in self.schema)
 
 
 def open_narwhals(table: Any, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:

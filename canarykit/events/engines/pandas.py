@@ -33,16 +33,8 @@ _TEXT = pa.string()
 class FrameEngine(Engine):
     """Events in memory whose times have been read and whose unusable rows are gone.
 
-    Parameters
-    ----------
-    rows
-        The events, one row each.
-    mapping
-        Canonical name to column.
-    times
-        Canonical time name to its UTC column.
-    identities
-        `distinct_id` and `person_id` arrays that say who a distinct id is, or None.
+    `mapping` is canonical name to column, `times` are UTC columns by canonical name; `identities` are
+    `distinct_id` and `person_id` arrays that say who a distinct id is.
     """
 
     name = "pandas"
@@ -57,7 +49,7 @@ class FrameEngine(Engine):
         self.rows = rows
         self.columns: tuple[str, ...] = rows.names
         self.identities = identities
-        self._mapping = mapping
+        self.mapping = mapping
         self._times = times
         self._texts: dict[tuple[str, bool], pa.ChunkedArray] = {}
         self._extracted: dict[Json, pa.ChunkedArray] = {}
@@ -80,13 +72,13 @@ class FrameEngine(Engine):
     def _property_names(self) -> tuple[str, ...]:
         if self._walked is not None:
             return tuple(sorted(self._walked.names))
-        name = self._mapping["properties"]
+        name = self.mapping["properties"]
         return document_keys(self._document(name)) if name in self.columns else ()
 
     @cached_property
     def _walked(self) -> Scanned | None:
         """What one walk tells of all documents; None where they are few, or no text."""
-        name = self._mapping["properties"]
+        name = self.mapping["properties"]
         if name not in self.columns or pa.types.is_nested(self.rows.column(name).type):
             return None
         texts = self._document(name)
@@ -96,7 +88,7 @@ class FrameEngine(Engine):
 
     def count_unreadable(self) -> int:
         """How many events have properties that hold no object."""
-        name = self._mapping["properties"]
+        name = self.mapping["properties"]
         if name not in self.columns or pa.types.is_nested(self.rows.column(name).type):
             return 0
         if self._walked is not None:
@@ -219,8 +211,7 @@ class FrameEngine(Engine):
 
     def _person_ids(self, native: bool) -> pa.ChunkedArray:
         """Who each event belongs to: the known identity, else the person id, else the distinct id."""
-        column, distinct = self._mapping["person_id"], self._mapping["distinct_id"]
-        there = [name for name in (column, distinct) if name in self.columns]
+        there, distinct = self.id_columns(), self.mapping["distinct_id"]
         if native and self.identities is None and self._complete(there[0]):
             return self.rows.column(there[0])
         key = ("\0person", True)

@@ -26,15 +26,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def first_of_each(uuid: pa.ChunkedArray, order: Sequence[pa.ChunkedArray]) -> np.ndarray | None:
-    """Mask of the rows that stay; None for all.
-
-    Parameters
-    ----------
-    uuid
-        Uuids, in any type.
-    order
-        Columns by which the first of several rows is found: a time, then texts.
-    """
+    """Mask of the rows that stay, the first of each uuid by `order` (a time, then texts); None for all."""
     texts = id_text(uuid, "uuid").cast(pa.string())
     if _all_differ(texts.drop_null()):
         return None

@@ -19,13 +19,7 @@ _TEXT = pa.string()
 
 
 class Rows:
-    """A table in memory; what is changed becomes a new one, and the caller's stays as it is.
-
-    Parameters
-    ----------
-    table
-        A pandas frame or an Arrow table.
-    """
+    """A pandas frame or Arrow table; what is changed becomes a new one, and the caller's stays as it is."""
 
     def __init__(self, table: pd.DataFrame | pa.Table) -> None:
         self._table = table

@@ -31,20 +31,13 @@ _MOST_KEYS = 3
 
 @dataclass(frozen=True)
 class _Function:
-    """The function that gives the bare text of a value: strings without quotes, everything else as its JSON.
+    """The function that gives the bare text of a value: strings without quotes, all else as its JSON."""
 
-    Parameters
-    ----------
-    name
-        Its name, which may differ by the type of the column: "json", "jsonb" or "string".
-    say
-        What it takes after the document, from the keys on the way.
-    valid
-        Function that tells whether a text is JSON, where the first one fails on others.
-    """
-
+    # its name, which may differ by the type of the column: "json", "jsonb" or "string"
     name: Mapping[str, str]
+    # what it takes after the document, from the keys on the way
     say: Callable[[Sequence[str]], Sequence[str]]
+    # function that tells whether a text is JSON, where the first one fails on others
     valid: str | None = None
 
 

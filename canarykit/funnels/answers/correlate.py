@@ -285,26 +285,10 @@ def correlation_rows(
 ) -> tuple[list[dict[str, Any]], int]:
     """Odds ratios of names, strongest first, with intervals and Holm's correction.
 
-    Parameters
-    ----------
-    names
-        What was counted.
-    success_counts, failure_counts
-        Distinct people with each name among those who converted, and among the others.
-    successes, failures
-        All people of each side.
-    least
-        Fewest people with a name for it to be tested; the default is PostHog's: 25, or 2 % of
-        everybody where that is less.
-    most
-        How many names to keep of each direction.
-    confidence
-        Coverage of each interval: Wald's on the log of the same smoothed table.
-
-    Returns
-    -------
-    tuple
-        Rows (see `FunnelCorrelations.rows`) and the number of names that were tested.
+    Counts are distinct people with each name among the `successes` who converted, and among the `failures`.
+    Names are tested from `least` people on: by default PostHog's 25, or 2 % of everybody where that is less.
+    `most` are kept of each direction. Intervals are Wald's on the log of the same smoothed table. Comes back
+    with the number of names that were tested; for the rows see `FunnelCorrelations.rows`.
 
     References
     ----------

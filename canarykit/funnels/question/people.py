@@ -38,14 +38,8 @@ class PeopleFilter:
     def passing(self, log: EventLog, *, unit: str = "person_id", **narrow: Any) -> set[str]:
         """Ids of the units whose newest event among those that `narrow` names passes.
 
-        Parameters
-        ----------
-        log
-            The events.
-        unit
-            The column that names the units.
-        **narrow
-            `events`, `where`, `since` and `until` as `log.reduce` takes them: the exposures of a flag.
+        `unit` is the column that names the units; `narrow` are `events`, `where`, `since` and `until` as
+        `log.reduce` takes them: the exposures of a flag.
         """
         if self.ids is not None and not self.filters.values:
             return set(self.ids)

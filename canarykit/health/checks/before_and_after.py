@@ -77,12 +77,8 @@ def find_change(
 ) -> Change | None:
     """Compare before and after for one share guardrail; None for value metrics or without canary people.
 
-    Parameters
-    ----------
-    before, after
-        Outcomes of the same units over windows of the same length before and after their exposure.
-    groups
-        Organisation of each unit, None where unknown; without it people stand for themselves.
+    `before` and `after` are outcomes of the same units over windows of the same length around their exposure.
+    `groups` is the organisation of each, None where unknown; without it people stand for themselves.
     """
     first_before, first_after = before.first[i], after.first[i]
     if first_before is None or first_after is None or not after.canary.any():

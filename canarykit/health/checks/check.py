@@ -53,24 +53,16 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm of a check: how many it happened to, of how many, and the value with its interval.
+    """One arm of a check: how many it happened to, of how many, and the value with its interval."""
 
-    Parameters
-    ----------
-    count, total
-        People (or sessions, groups) with the thing, and all; None where the metric is not a share.
-    value, low, high
-        The metric in its own unit, with an interval where there is one.
-    unit
-        "share", or the metric's unit.
-    """
-
+    # people (or sessions, groups) with the thing, and all; None where the metric is not a share
     count: int | None = None
     total: int | None = None
+    # the metric in its own unit, with an interval where there is one
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    unit: str = "share"
+    unit: str = "share"  # "share", or the metric's unit
 
     def __str__(self) -> str:
         if self.value is None and self.total is None:

@@ -84,17 +84,10 @@ def delays_of(
 ) -> Delays | None:
     """Delays of the events; None where no event knows when it arrived.
 
-    Parameters
-    ----------
-    arrivals
-        Hours counted from `origin` (microseconds UTC).
-    last_arrival
-        When the newest arrival was: nothing that came later is in the log.
-    n_hours
-        Hours from the origin to the end of the evaluation.
-    whole
-        Arrivals of the whole log, where these are of some events only: an event is late when its hour had
-        passed for the log, not for its own kind, all of which may be late.
+    Hours are counted from `origin` (microseconds UTC), `n_hours` to the end of the evaluation; nothing that
+    came after `last_arrival` is in the log. `whole` are the arrivals of the whole log where `arrivals` are of
+    some events only: an event is late when its hour had passed for the log, not for its own kind, all of
+    which may be late.
 
     Examples
     --------

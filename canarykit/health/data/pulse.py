@@ -104,12 +104,7 @@ class _Part:
 def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
     """Read the pulse of the log from two weeks before the stage until its evaluation.
 
-    Parameters
-    ----------
-    question
-        What `ask` checked.
-    units
-        People of both arms, where there are two: person_id, canary, entered_at.
+    `units` are the people of both arms, where there are two: person_id, canary, entered_at.
     """
     start, stop = question.origin, int(question.stop.value // 1000)
     origin = int((question.start - _BEFORE).value // 1000) // QUARTER * QUARTER

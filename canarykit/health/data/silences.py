@@ -59,18 +59,10 @@ def find_silences(
 ) -> tuple[Silence, ...]:
     """Silences from `since` on that the other days do not explain, earliest first.
 
-    Parameters
-    ----------
-    people
-        People seen per quarter hour; the first begins at `origin`. None is a silence.
-    visits
-        Visits that began per quarter hour: somebody who stays for hours is one piece of evidence.
-    origin
-        Microseconds UTC at which the first quarter begins, on a quarter hour.
-    since
-        Moment from which silences are looked for; earlier quarters only tell the rhythm.
-    covered
-        First and last moment of the data: a quarter outside, or cut by them, is not known to be empty.
+    `people` seen, and `visits` that began, are per quarter hour from `origin` on, which lies on a quarter
+    hour; no people is a silence, and somebody who stays for hours is one visit, one piece of evidence.
+    Quarters before `since` only tell the rhythm; one outside `covered`, the first and last moment of the
+    data, or cut by them, is not known to be empty. Moments are microseconds UTC.
 
     Examples
     --------
@@ -106,14 +98,8 @@ def one_sided_runs(
 ) -> tuple[Silence, ...]:
     """Silences of one arm that the other arm's activity at the same time makes unlikely, strongest first.
 
-    Parameters
-    ----------
-    arm, other
-        People of the arm, and of the other one, seen per quarter hour.
-    share
-        The arm's part of the people of both who had come in by each quarter, in [0, 1].
-    origin
-        Microseconds UTC at which the first quarter begins.
+    People of either arm are per quarter hour from `origin` (microseconds UTC); `share` is the arm's part of
+    the people of both who had come in by each, in [0, 1].
 
     Notes
     -----

@@ -74,14 +74,7 @@ class Comparison:
 def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     """Compare the randomised people of a stage on every guardrail, at every look, and decide.
 
-    Parameters
-    ----------
-    data
-        The question and the state of its data.
-    cohort
-        The people of both arms.
-    share
-        Canary's part among the two arms by rule, in (0, 1).
+    `share` is the canary's part among the two arms by rule, in (0, 1).
     """
     question = data.question
     notes, used = list(cohort.notes), cohort.used

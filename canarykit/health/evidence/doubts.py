@@ -69,24 +69,12 @@ def find_doubts(
     judge: Judge,
     share: float,
 ) -> tuple[Doubt, ...]:
-    """The doubts about a verdict; each says whether it could change it.
+    """The doubts about a verdict decided without them; each says whether it could change it.
 
-    Parameters
-    ----------
-    data
-        The question and the state of its data.
-    verdict
-        What was decided without them.
-    found, used
-        Outcomes of the units, and the mask of those compared.
-    unassigned
-        People whose flag had no value.
-    uncalled
-        People with a guardrail's event and no call, where the rule tells their arm.
-    judge
-        Computes the evidence of a guardrail over other choices of units.
-    share
-        Canary's part among the two arms by rule.
+    `used` are the units of `reduced` that are compared; `unassigned` people whose flag had no value,
+    `uncalled` people with a guardrail's event and no call, where the rule tells their arm. `judge` computes
+    the evidence of a guardrail over other choices of units; `share` is the canary's part of the two arms by
+    rule.
     """
     doubts: list[Doubt | None] = []
     units = reduced.units
@@ -123,15 +111,9 @@ def dilution(reduced: Outcomes, used: Mask, i: int) -> tuple[float, float]:
 def hidden_part(arm: Mask, several: Mask, outcome: npt.NDArray[Any], after: npt.NDArray[Any]) -> float:
     """Part of an arm's outcome that may have come about under the other variant, in [0, 1].
 
-    People who changed variant stay in the arm of their first exposure. The part is that of the people, or
-    that of the outcome after their change, whichever is larger: people who log in may differ from others.
-
-    Parameters
-    ----------
-    arm, several
-        Who is in the arm, and who changed variant.
-    outcome, after
-        Of each person, what is counted (an event, an amount), and what of it followed the change.
+    People who changed variant (`several`) stay in the arm of their first exposure. The part is that of the
+    people, or that of the `outcome` (an event, an amount) that came `after` their change, whichever is
+    larger: people who log in may differ from others.
 
     Examples
     --------
@@ -296,14 +278,8 @@ def split_is_off(canary: int, control: int, share: float) -> bool:
 def is_worse_among(of_some: tuple[int, int], of_others: tuple[int, int], worse: str, guardrails: int) -> bool:
     """Whether a guardrail went worse among some people than among others (Fisher's exact test).
 
-    Parameters
-    ----------
-    of_some, of_others
-        People with the event, and people.
-    worse
-        Which direction is harm.
-    guardrails
-        How many share the error.
+    Both are people with the event, and people; `worse` is the harmful direction, and the error is shared by
+    so many `guardrails`.
 
     Examples
     --------
@@ -321,14 +297,7 @@ def is_worse_among(of_some: tuple[int, int], of_others: tuple[int, int], worse: 
 def canary_is_hit_more(canary: int, hit: int, share: float, guardrails: int) -> bool:
     """Whether more of the people hit without a call have the canary, by the rule, than its share.
 
-    Parameters
-    ----------
-    canary, hit
-        Those of them with the canary, and all of them.
-    share
-        Canary's part among the two arms by rule.
-    guardrails
-        How many share the error.
+    The error is shared by so many `guardrails`.
 
     Examples
     --------

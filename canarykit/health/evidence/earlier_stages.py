@@ -23,18 +23,10 @@ __all__ = ["Earlier", "earlier_counts"]
 
 @dataclass(frozen=True, eq=False)
 class Earlier:
-    """Counts per earlier stage and share guardrail, and who has had the event already.
+    """Counts per earlier stage and share guardrail, and who has had the event already."""
 
-    Parameters
-    ----------
-    counts
-        Per stage, counts by position of the guardrail.
-    had
-        Per guardrail, people who had their one event in an earlier stage.
-    """
-
-    counts: tuple[dict[int, RiskSets], ...]
-    had: dict[int, set[str]]
+    counts: tuple[dict[int, RiskSets], ...]  # per stage, counts by position of the guardrail
+    had: dict[int, set[str]]  # per guardrail, people who had their one event in an earlier stage
 
     def without_event(self, i: int, units: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Units that have not had the event of guardrail `i` in an earlier stage."""

@@ -41,41 +41,26 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class GuardrailEvidence:
-    """Evidence of one guardrail at each look.
+    """Evidence of one guardrail at each look."""
 
-    Parameters
-    ----------
-    guardrail, weight
-        The spec, and its part of the rollback error.
-    harm_log_e
-        Log e-value of "worse than the line of rollback"; the weight is not in it.
-    safe_log_e
-        Log e-value against "at the margin or worse".
-    margin, roll_back
-        What is tolerated, and the line of rollback, in the effect's unit (a ratio, or the metric's unit).
-    value, low, high
-        Effect, canary against control, and limits that hold at every look: the harmful side at the
-        weighted rollback level, the safe side at the promotion level; it is within the margin exactly
-        where safety stands.
-    unit
-        "ratio", or "value" for a difference in the metric's unit.
-    counts
-        What the evidence can be recomputed from.
-    stage_log_e
-        Evidence of harm of this stage alone, where that of the ramp before it counts too; else None.
-    """
-
+    # the spec, and its part of the rollback error
     guardrail: Guardrail
     weight: float
-    harm_log_e: Floats
-    safe_log_e: Floats
+    harm_log_e: Floats  # log e-value of "worse than the line of rollback"; the weight is not in it
+    safe_log_e: Floats  # log e-value against "at the margin or worse"
+    # margin, roll_back: what is tolerated, and the line of rollback, in the effect's unit (a ratio, or the
+    # metric's unit)
     margin: float
+    # effect, canary against control, and limits that hold at every look: the harmful side at the weighted
+    # rollback level, the safe side at the promotion level; it is within the margin exactly where safety
+    # stands
     value: Floats
     low: Floats
     high: Floats
-    unit: str
-    counts: dict[str, Any]
+    unit: str  # "ratio", or "value" for a difference in the metric's unit
+    counts: dict[str, Any]  # what the evidence can be recomputed from
     roll_back: float = 1.0
+    # evidence of harm of this stage alone, where that of the ramp before it counts too; else None
     stage_log_e: Floats | None = None
 
     def is_shown_by_ramp_alone(self, log_rollback: float) -> bool:
@@ -133,37 +118,18 @@ def standing_limit(present: Floats, margin: float, lost: Flags, harmed: Flags) -
 
 @dataclass(frozen=True, eq=False)
 class EvidenceSeries:
-    """Everything the pictures draw: looks and evidence over time.
+    """Everything the pictures draw: looks and evidence over time."""
 
-    Parameters
-    ----------
-    looks
-        End of each look, microseconds UTC.
-    guardrails
-        Evidence of each guardrail.
-    srm_log_e
-        Evidence against the planned shares, at each look.
-    units_canary, units_control
-        People who have come in by each look.
-    rows
-        Row of the decision table at each look.
-    risk_sets
-        Counts per look of share guardrails (None for value guardrails).
-    share
-        Canary share by rule at each look.
-    thresholds
-        E-values needed: "roll back", "promote", "hold", "invalid".
-    """
-
-    looks: npt.NDArray[np.int64]
-    guardrails: tuple[GuardrailEvidence, ...]
-    srm_log_e: Floats
+    looks: npt.NDArray[np.int64]  # end of each look, microseconds UTC
+    guardrails: tuple[GuardrailEvidence, ...]  # evidence of each guardrail
+    srm_log_e: Floats  # evidence against the planned shares, at each look
+    # people who have come in by each look
     units_canary: Floats
     units_control: Floats
-    rows: npt.NDArray[np.int8]
-    risk_sets: tuple[RiskSets | None, ...]
-    share: float
-    thresholds: dict[str, float]
+    rows: npt.NDArray[np.int8]  # row of the decision table at each look
+    risk_sets: tuple[RiskSets | None, ...]  # counts per look of share guardrails (None for value guardrails)
+    share: float  # canary share by rule at each look
+    thresholds: dict[str, float]  # E-values needed: "roll back", "promote", "hold", "invalid"
 
 
 def event_mixtures(
@@ -200,18 +166,9 @@ def share_evidence(
 ) -> GuardrailEvidence:
     """Evidence of a share guardrail, valid at every look.
 
-    Parameters
-    ----------
-    sets
-        First events at each look, compared within entry cohorts.
-    guardrail, weight
-        The spec and its part of the rollback error.
-    margin_ratio
-        Tolerated ratio, canary over control: above 1 when higher is worse, below 1 when lower is.
-    alpha_rollback, alpha_promote
-        Levels of the limits.
-    part
-        Part of the evidence of harm, in (0, 1], that this sequence has where several share it.
+    `weight` is its part of the rollback error, `margin_ratio` the tolerated ratio, canary over control: above
+    1 when higher is worse, below 1 when lower is. The levels are those of the limits. `part`, in (0, 1], is
+    what this sequence has of the evidence of harm where several share it.
     """
     from canarykit.stats.any_look.event_bounds import cohort_estimates, event_ratio_bounds
 

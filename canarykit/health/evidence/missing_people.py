@@ -66,16 +66,9 @@ def find_missing(
 ) -> MissingPeople:
     """Follow the canary's share in every segment and on every day, look by look.
 
-    Parameters
-    ----------
-    units
-        The people compared: canary (bool), entered_at.
-    segments
-        Per property the value of each of them.
-    share
-        Canary's part among the two arms by rule.
-    origin, step, n_looks
-        Start of the stage and length of a look in microseconds, and how many looks there are.
+    `units` are the people compared: canary (bool), entered_at; `segments` the value of each by property;
+    `share` the canary's part of the two arms by rule. Looks are `step` microseconds long, from `origin`, the
+    start of the stage.
     """
     canary = units["canary"].to_numpy(bool)
     entered = units["entered_at"].dt.as_unit("us").astype("int64").to_numpy()

@@ -33,15 +33,10 @@ class RampParts:
 
 
 def ramp_parts(earlier: int, stages: int) -> RampParts:
-    """How evidence is divided in a stage that `earlier` ones led to.
+    """How evidence is divided in a stage into which that of `earlier` ones is carried.
 
-    Parameters
-    ----------
-    earlier
-        Stages whose evidence is carried into this one.
-    stages
-        Stages that share one rollback error; 1 where each stage has its own. Then half goes to either, and
-        the first stage, where they are the same, loses nothing.
+    `stages` share one rollback error; 1 where each stage has its own. Then half goes to either, and the first
+    stage, where they are the same, loses nothing.
 
     Examples
     --------

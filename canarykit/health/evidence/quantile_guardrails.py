@@ -36,24 +36,12 @@ WIDEST = math.log(1000)
 
 @dataclass(frozen=True, eq=False)
 class QuantileSeries:
-    """A quantile of both arms over the looks.
+    """A quantile of both arms over the looks."""
 
-    Parameters
-    ----------
-    probability
-        Which quantile.
-    curves
-        Evidence of the canary and the control against every point.
-    arms
-        The values of both by the last look.
-    at_least
-        People an arm needs.
-    """
-
-    probability: float
-    curves: tuple[QuantileCurve, QuantileCurve]
-    arms: tuple[ArmValues, ArmValues]
-    at_least: int
+    probability: float  # which quantile
+    curves: tuple[QuantileCurve, QuantileCurve]  # evidence of the canary and the control against every point
+    arms: tuple[ArmValues, ArmValues]  # the values of both by the last look
+    at_least: int  # people an arm needs
     cap: None = None
     adjustment: None = None
 

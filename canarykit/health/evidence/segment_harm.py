@@ -34,32 +34,21 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SegmentHarm:
-    """A segment in which a guardrail got worse, and the rest did not as much.
+    """A segment in which a guardrail got worse, and the rest did not as much."""
 
-    Parameters
-    ----------
-    label, name, segment
-        The guardrail's label, the property and its value.
-    here, elsewhere
-        Share of the canary's people with the event over that of the control, in the segment and in the
-        rest; None where the control has none.
-    evidence, needed
-        Largest e-value of harm in the segment so far, and what it takes with the error split.
-    segments
-        Number of segments the error was split over.
-    p_value
-        Of "all segments have one odds ratio", by Holm.
-    """
-
+    # the guardrail's label, the property and its value
     label: str
     name: str
     segment: str
+    # share of the canary's people with the event over that of the control, in the segment and in the rest;
+    # None where the control has none
     here: float | None
     elsewhere: float | None
+    # largest e-value of harm in the segment so far, and what it takes with the error split
     evidence: float
     needed: float
-    segments: int
-    p_value: float
+    segments: int  # number of segments the error was split over
+    p_value: float  # of "all segments have one odds ratio", by Holm
 
     @property
     def where(self) -> str:
@@ -81,25 +70,16 @@ class SegmentHarm:
 
 @dataclass(frozen=True)
 class SegmentTable:
-    """One property: its segments with people and ratios, and per guardrail whether they differ.
+    """One property: its segments with people and ratios, and per guardrail whether they differ."""
 
-    Parameters
-    ----------
-    name, segments
-        The property, and its most frequent values.
-    people
-        Canary and control people of each segment.
-    tables
-        By guardrail, per segment the two arms' people with the event and without.
-    p_values
-        By guardrail, of one odds ratio in all segments; Holm over all properties and guardrails. None where
-        there are too few events to tell.
-    """
-
+    # the property, and its most frequent values
     name: str
     segments: tuple[str, ...]
-    people: tuple[tuple[int, int], ...]
+    people: tuple[tuple[int, int], ...]  # canary and control people of each segment
+    # by guardrail, per segment the two arms' people with the event and without
     tables: dict[int, tuple[list[list[int]], ...]]
+    # by guardrail, of one odds ratio in all segments; Holm over all properties and guardrails. None where
+    # there are too few events to tell
     p_values: dict[int, float | None]
 
     def ratio(self, i: int, place: int) -> float | None:
@@ -176,16 +156,9 @@ def find_segment_harm(
 ) -> tuple[SegmentHarm, ...]:
     """Segments that got worse beyond the line of rollback while the rest did not as much, the surest first.
 
-    Parameters
-    ----------
-    tables, segments, used
-        Counts by segment, each unit's segment by property, and the units compared.
-    guardrails, weights
-        The guardrails and their parts of the error.
-    risk_sets_of
-        Events within entry cohorts of a guardrail, over a mask of units.
-    alpha
-        Rollback error of the stage.
+    `segments` are each unit's by property, `used` the units compared, `weights` the guardrails' parts of the
+    stage's rollback error `alpha`; `risk_sets_of` gives a guardrail's events within entry cohorts, over a
+    mask of units.
     """
     split = max(len(tables), 1) * MOST_SEGMENTS
     found = []

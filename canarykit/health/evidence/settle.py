@@ -28,17 +28,9 @@ def events_to_safety(
 ) -> float:
     """Further events, both arms together, until safety is shown if the release is in truth harmless.
 
-    Each event of a harmless release moves the log evidence, on average, by the divergence between the
-    canary's true part of the events and the part it would have at the margin; the mixture costs a little.
-
-    Parameters
-    ----------
-    margin_ratio
-        Tolerated rate ratio in the harmful direction, above 1.
-    share
-        Canary's part of the people at risk.
-    log_e
-        Evidence of safety so far.
+    Each event of a harmless release moves the log evidence (`log_e` so far), on average, by the divergence
+    between the canary's true part of the events, its `share` of the people at risk, and the part it would
+    have at the margin (a tolerated ratio above 1); the mixture costs a little.
 
     Examples
     --------
@@ -99,12 +91,8 @@ def settle_value(
 ) -> str:
     """The same for a mean: the interval narrows with the root of the people, and the effect fades.
 
-    Parameters
-    ----------
-    margin, harm
-        What is tolerated and what is seen, both positive in the harmful direction.
-    half
-        Half-width of the interval on its safe side, valid at every look.
+    What is tolerated and what is seen are positive in the harmful direction; `half` is the half-width of the
+    interval on its safe side, valid at every look.
 
     Examples
     --------

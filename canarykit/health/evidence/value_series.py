@@ -34,80 +34,46 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Adjustment:
-    """What both arms were like before exposure, at each look, and how that goes with the metric (CUPED).
+    """What both arms were like before exposure, at each look, and how that goes with the metric (CUPED)."""
 
-    Parameters
-    ----------
-    window
-        Length of the time before exposure, such as "14d".
-    canary, control
-        The metric before exposure, in each arm.
-    canary_variance, control_variance
-        Variance of each.
-    canary_covariance, control_covariance
-        Covariance of each with the arm's metric after exposure.
-    slope
-        Change of the metric per unit of the earlier one, within the arms and pooled over them; 0 where
-        nothing varied before exposure.
-    correlation
-        Of both within the arms, pooled over them; NaN where one does not vary.
-    without
-        Units, of those behind the last look, without any such event before exposure.
-    skewness
-        Of what is left of the metric within the arms, at the last look.
-    """
-
-    window: str
+    window: str  # length of the time before exposure, such as "14d"
+    # the metric before exposure, in each arm
     canary: Floats
     control: Floats
+    # variance of each
     canary_variance: Floats
     control_variance: Floats
+    # covariance of each with the arm's metric after exposure
     canary_covariance: Floats
     control_covariance: Floats
+    # change of the metric per unit of the earlier one, within the arms and pooled over them; 0 where nothing
+    # varied before exposure
     slope: Floats
-    correlation: Floats
-    without: int
-    skewness: float = 0.0
+    correlation: Floats  # of both within the arms, pooled over them; NaN where one does not vary
+    without: int  # units, of those behind the last look, without any such event before exposure
+    skewness: float = 0.0  # of what is left of the metric within the arms, at the last look
 
 
 @dataclass(frozen=True, eq=False)
 class ValueSeries:
-    """Mean (or ratio) of both arms and its variance after each look; NaN while it does not exist.
+    """Mean (or ratio) of both arms and its variance after each look; NaN while it does not exist."""
 
-    Parameters
-    ----------
-    canary, control
-        The metric in each arm, as it was seen.
-    canary_variance, control_variance
-        Variance of each.
-    n_canary, n_control
-        Units behind each.
-    cap
-        Value at which both arms were capped, or None.
-    at_least
-        Units each arm needs before its moments are used.
-    last
-        Moments of numerator and denominator at the last look, of the canary and of the control.
-    adjustment
-        What is taken out of the comparison, or None.
-    capped
-        Units that had more than the metric's fixed cap.
-    skewness
-        Of the metric within the arms, pooled over them, at the last look.
-    """
-
+    # the metric in each arm, as it was seen
     canary: Floats
     control: Floats
+    # variance of each
     canary_variance: Floats
     control_variance: Floats
+    # units behind each
     n_canary: Floats
     n_control: Floats
-    cap: float | None
+    cap: float | None  # value at which both arms were capped, or None
+    # moments of numerator and denominator at the last look, of the canary and of the control
     last: tuple[PairMoments, PairMoments]
-    at_least: int = MIN_PEOPLE
-    adjustment: Adjustment | None = None
-    capped: int = 0
-    skewness: float = 0.0
+    at_least: int = MIN_PEOPLE  # units each arm needs before its moments are used
+    adjustment: Adjustment | None = None  # what is taken out of the comparison, or None
+    capped: int = 0  # units that had more than the metric's fixed cap
+    skewness: float = 0.0  # of the metric within the arms, pooled over them, at the last look
 
     def contrast(self, factor: float, *, adjusted: bool = True) -> tuple[Floats, Floats]:
         """Canary minus `factor` times control, and its variance, at each look; NaN below the minimum.
@@ -177,18 +143,9 @@ def value_series(
 ) -> ValueSeries:
     """Moments of value metric `i` over the units that had come in by each look.
 
-    A `Total` with a window counts only units that have had all of it.
-
-    Parameters
-    ----------
-    found
-        Outcomes of the units that are compared.
-    looks, stop
-        End of each look, and of the evaluation, in microseconds.
-    at_least
-        Units each arm needs.
-    by_group
-        Whether the units are groups; the weights of a `Total` are then their people.
+    A `Total` with a window counts only units that have had all of it. `looks` end, and the evaluation stops,
+    at microseconds UTC; each arm needs `at_least` units. `by_group`: the units are groups, and the weights of
+    a `Total` their people.
     """
     spec = reduced.metrics[i]
     assert isinstance(spec, ValueMetric)

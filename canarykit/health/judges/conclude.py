@@ -50,28 +50,11 @@ def conclude(
 ) -> StageReport:
     """Gather a report.
 
-    Parameters
-    ----------
-    data
-        The question and the state of its data.
-    row
-        What was decided.
-    share
-        Canary's share by rule.
-    arms
-        People (or groups) with the canary, and without.
-    reason, checks, steps, sections
-        What the judge says; with too many unusable events the export is to be repaired first.
-    evidence, series
-        What the decision table read, and the evidence at each look.
-    outcomes, judged
-        What happened to everybody, and to those whom the report lists: the same by default.
-    notes
-        Further notes, behind those of the log and the exposures.
-    harmed_segments
-        Segments that are shown to carry the harm, worst first.
-    segments
-        By property the value of each of those whom the report lists.
+    `share` is the canary's by rule, `arms` the people (or groups) with it and without. Reason, checks, steps
+    and sections are what the judge says; with too many unusable events the export is to be repaired first.
+    `evidence` is what the decision table read, `series` that of each look. `outcomes` happened to everybody,
+    `judged` to those whom the report lists (the same by default), `segments` are theirs by property. `notes`
+    come behind those of the log and the exposures; harmed segments are worst first.
     """
     question = data.question
     if data.too_many_unusable and row.verdict is not Verdict.ROLL_BACK:

@@ -58,16 +58,10 @@ def _wide(title: str, table: str) -> str:
 
 
 def figure_html(draw: Callable[..., Any], alt: str, *, dpi: int = 100) -> str:
-    """A picture as an `<img>` with its PNG inside and an alternative text.
+    """A picture as an `<img>` with its PNG inside, and `alt`, what it shows for those who cannot see it.
 
-    Parameters
-    ----------
-    draw
-        Called without arguments; returns matplotlib axes on a figure of its own.
-    alt
-        What the picture shows, for those who cannot see it.
-    dpi
-        Dots per inch of the PNG, of 64 colours: lines and letters need no more, and the page stays light.
+    `draw` gives matplotlib axes on a figure of its own. The PNG has 64 colours: lines and letters need no
+    more, and the page stays light.
     """
     pyplot = part("matplotlib.pyplot", what="drawing", install="matplotlib")
     image = part("PIL.Image", what="drawing", install="matplotlib")

@@ -20,11 +20,5 @@ __all__ = ["stage_page"]
 
 
 def stage_page(report: StageReport) -> str:
-    """The page of one stage report.
-
-    Parameters
-    ----------
-    report
-        The answer of `evaluate_stage`.
-    """
+    """The page of one stage report."""
     return document(f"{report.flag}: {report.stage}", first_screen(report), folded(report))

@@ -108,14 +108,9 @@ _STYLE = (
 
 
 def document(title: str, *blocks: str) -> str:
-    """A whole page: its title, its own style, and blocks of HTML; empty ones are left out.
+    """A whole page: its title for the tab, its own style, and blocks of HTML; empty ones are left out.
 
-    Parameters
-    ----------
-    title
-        Plain text for the tab.
-    blocks
-        HTML in which every text of others is escaped.
+    In the blocks every text of others is escaped already.
     """
     body = "\n".join(block for block in blocks if block)
     return (

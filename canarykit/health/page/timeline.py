@@ -20,12 +20,7 @@ __all__ = ["release_page", "stage_line"]
 def stage_line(report: StageReport, page: str) -> dict[str, Any]:
     """What the timeline needs of a report, as plain values that fit into JSON.
 
-    Parameters
-    ----------
-    report
-        The answer of `evaluate_stage`.
-    page
-        Where its page is, as seen from the timeline's.
+    `page` is where the report's page is, as seen from the timeline's.
     """
     return {
         "flag": report.flag,
@@ -47,13 +42,7 @@ def stage_line(report: StageReport, page: str) -> dict[str, Any]:
 
 
 def release_page(lines: Sequence[Mapping[str, Any]]) -> str:
-    """The page of a release.
-
-    Parameters
-    ----------
-    lines
-        What `stage_line` gives, in the order of the reports; `notebook` may name a further page.
-    """
+    """The page of a release from what `stage_line` gives, in order; `notebook` may name a further page."""
     flags = " and ".join(dict.fromkeys(str(line["flag"]) for line in lines))
     counts = [(verdict, sum(line["verdict"] == verdict.value for line in lines)) for verdict in Verdict]
     said = ", ".join(f"{number} × {verdict.icon} {verdict.value}" for verdict, number in counts if number)

@@ -79,13 +79,7 @@ def had_their_time(reduced: Outcomes, metric: int) -> npt.NDArray[np.bool_]:
 def of_segment(
     reduced: Outcomes, values: Mapping[str, npt.NDArray[Any]], segment: Mapping[str, str]
 ) -> npt.NDArray[np.bool_]:
-    """Which units have the values, by property.
-
-    Raises
-    ------
-    DataError
-        If the report did not look at the property, or nobody has the value.
-    """
+    """Which units have the values; `DataError` if the report has not the property, or nobody the value."""
     mask = np.ones(len(reduced.units), dtype=bool)
     for name, value in segment.items():
         if name not in values:

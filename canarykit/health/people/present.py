@@ -34,16 +34,9 @@ def present_units(
 ) -> tuple[pd.DataFrame, float, list[Note]]:
     """Whom the present rates are taken from, how many come in a day, and what that assumes.
 
-    Parameters
-    ----------
-    log, flag, plan
-        The events; who called the flag without getting the canary counts, or before any call everybody.
-    seconds
-        How long each is followed from the exposure on.
-    end
-        Where the log ends.
-    group
-        Index of the group type, if groups are counted, whose keys then stand in `person_id`.
+    Who called the flag without getting the canary counts, or before any call everybody; each is followed for
+    `seconds` from the exposure on, and the log ends at `end`. `group` is the index of the group type, if
+    groups are counted, whose keys then stand in `person_id`.
     """
     import pandas as pd
 

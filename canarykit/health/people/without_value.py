@@ -40,12 +40,7 @@ class Unassigned:
 def without_value(question: Question, compared: pd.DataFrame) -> Unassigned:
     """Units whose calls in the stage all came back without a known value.
 
-    Parameters
-    ----------
-    question
-        What was asked.
-    compared
-        The units of both arms, by which the rule is checked: `person_id`, `canary`.
+    The rule is checked by those `compared`, the units of both arms: `person_id`, `canary`.
     """
     exposed = question.exposures
     rows = exposed.without_value
@@ -74,25 +69,12 @@ def without_value(question: Question, compared: pd.DataFrame) -> Unassigned:
 
 
 def without_call(question: Question, compared: pd.DataFrame, until: pd.Timestamp) -> Unassigned | None:
-    """Units with a guardrail's harmful event in the stage and no call of the flag at all.
+    """Units with a guardrail's harmful event in the stage, until it was judged, and no call of the flag.
 
     Many people never come near a flag, so a missing call is nothing by itself. But the rule would have given
     the planned share of them the canary, whatever they did since; a release that harms before its call is
-    sent shows as more of them.
-
-    Parameters
-    ----------
-    question
-        What was asked.
-    compared
-        The units of both arms, by which the rule is checked: `person_id`, `canary`.
-    until
-        End of what was judged.
-
-    Returns
-    -------
-    Unassigned or None
-        None where the rule cannot tell their arm, for groups, and for a part of the people.
+    sent shows as more of them. The rule is checked as in `without_value`; None where it cannot tell their
+    arm, for groups, and for a part of the people.
     """
     chosen = any(note.code == "people_filter" for note in question.exposures.notes)
     events = {e for g in question.guardrails if _counts_harm(g) for e in g.metric.events}

@@ -58,21 +58,12 @@ class LateArm:
 
 @dataclass(frozen=True, eq=False)
 class LateLooks:
-    """The looks of a stage whose one arm is late: what each sees.
+    """The looks of a stage whose one arm is late: what each sees."""
 
-    Parameters
-    ----------
-    arm
-        Whose events are late.
-    hours
-        When each look is, in hours since the stage began.
-    complete, whole, open
-        How many of the stage's intervals count as complete at each look, of how many all has arrived, and of
-        how many something has.
-    """
-
-    arm: LateArm
-    hours: np.ndarray
+    arm: LateArm  # whose events are late
+    hours: np.ndarray  # when each look is, in hours since the stage began
+    # how many of the stage's intervals count as complete at each look, of how many all has arrived, and of how
+    # many something has
     complete: np.ndarray
     whole: np.ndarray
     open: np.ndarray

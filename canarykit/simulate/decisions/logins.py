@@ -29,18 +29,10 @@ Arms = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Logins:
-    """How many people log in after their first exposure, and how soon.
+    """How many people log in after their first exposure, and how soon."""
 
-    Parameters
-    ----------
-    share
-        Part of the people.
-    hours
-        Mean hours until then (exponential).
-    """
-
-    share: float
-    hours: float
+    share: float  # part of the people
+    hours: float  # mean hours until then (exponential)
 
     def chances(self, stage: StageLooks) -> tuple[float, float]:
         """Chance of a person of the canary, and of the control, to be in the other arm in the end."""
@@ -73,18 +65,11 @@ class Logins:
 
 @dataclass(frozen=True)
 class Changed:
-    """What of a stage is hidden, by the look before which people came in and the look of the change or event.
+    """What of a stage is hidden, by the look before which people came in and that of the change or event."""
 
-    Parameters
-    ----------
-    people
-        Parts of each arm's people who change variant.
-    after
-        By guardrail, parts of each arm's people who have their event after that; None where events come at
-        the exposure.
-    """
-
-    people: Arms
+    people: Arms  # parts of each arm's people who change variant
+    # by guardrail, parts of each arm's people who have their event after that; None where events come at the
+    # exposure
     after: tuple[Arms | None, ...]
 
 

@@ -39,21 +39,13 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class RuleRuns:
-    """Every run under one rule.
+    """Every run under one rule."""
 
-    Parameters
-    ----------
-    verdicts
-        (runs, stages): place in `ENDS` of each stage's verdict, -1 where the stage was not reached.
-    hours
-        (runs, stages): hours from the stage's beginning to its verdict.
-    people, extra
-        (runs, stages): canary people exposed in the stage, and bad events among them beyond what the
-        control's rate would have given (expected), on the first guardrail.
-    """
-
+    # (runs, stages): place in `ENDS` of each stage's verdict, -1 where the stage was not reached
     verdicts: np.ndarray
-    hours: np.ndarray
+    hours: np.ndarray  # (runs, stages): hours from the stage's beginning to its verdict
+    # (runs, stages): canary people exposed in the stage, and bad events among them beyond what the control's
+    # rate would have given (expected), on the first guardrail
     people: np.ndarray
     extra: np.ndarray
 

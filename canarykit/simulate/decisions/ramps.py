@@ -38,36 +38,21 @@ AS_PLANNED = "as planned"
 
 @dataclass(frozen=True)
 class RampChoice:
-    """One ramp and what it came to.
+    """One ramp and what it came to."""
 
-    Parameters
-    ----------
-    shares, dwell
-        Percentages, and how long each stays at least.
-    hours, hours_low, hours_high
-        Median hours until a healthy release is through, with a 95 % Monte-Carlo interval; infinite where
-        fewer than half are.
-    released
-        Share of the healthy releases that are through within the time allowed.
-    rolled_back
-        Share of the healthy releases that are rolled back.
-    harm
-        Extra bad events of the worst of the bad releases, on average.
-    worst
-        Which bad release that is: its ratio.
-    by_clock
-        Whether stages follow by the clock, whatever is proven, unless the release is rolled back.
-    """
-
+    # percentages, and how long each stays at least
     shares: tuple[float, ...]
     dwell: str
+    # median hours until a healthy release is through, with a 95 % Monte-Carlo interval; infinite where fewer
+    # than half are
     hours: float
     hours_low: float
     hours_high: float
-    released: float
-    rolled_back: float
-    harm: float
-    worst: float
+    released: float  # share of the healthy releases that are through within the time allowed
+    rolled_back: float  # share of the healthy releases that are rolled back
+    harm: float  # extra bad events of the worst of the bad releases, on average
+    worst: float  # which bad release that is: its ratio
+    # whether stages follow by the clock, whatever is proven, unless the release is rolled back
     by_clock: bool = False
 
     @property

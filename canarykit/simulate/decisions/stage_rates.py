@@ -22,32 +22,20 @@ __all__ = ["StageRates", "stage_rates"]
 
 @dataclass(frozen=True)
 class StageRates:
-    """One stage and the truth in it.
+    """One stage and the truth in it."""
 
-    Parameters
-    ----------
-    looks
-        The stage's looks.
-    control, canary
-        (guardrails, looks): rates, or means of value guardrails, before each look.
-        Of events that come later: the share of those who came in before the look that has it ever.
-    margins
-        Tolerated ratio of each guardrail at this stage.
-    later
-        Of each guardrail whose events come later, the shares of the control and of the canary by the look
-        before which people came in and the look before which they have it; None where all come at once.
-    changed
-        People who log in and change variant, and what they do after that; None where nobody does.
-    late
-        What each look sees where one arm's data are late; None where a look sees everything.
-    """
-
-    looks: StageLooks
+    looks: StageLooks  # the stage's looks
+    # (guardrails, looks): rates, or means of value guardrails, before each look. Of events that come later:
+    # the share of those who came in before the look that has it ever
     control: np.ndarray
     canary: np.ndarray
-    margins: tuple[float, ...]
+    margins: tuple[float, ...]  # tolerated ratio of each guardrail at this stage
+    # of each guardrail whose events come later, the shares of the control and of the canary by the look
+    # before which people came in and the look before which they have it; None where all come at once
     later: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
+    # people who log in and change variant, and what they do after that; None where nobody does
     changed: Changed | None = None
+    # what each look sees where one arm's data are late; None where a look sees everything
     late: LateLooks | None = None
 
     @property

@@ -188,13 +188,7 @@ def exception_list(code: int) -> str:
 
 
 class ExportColumns:
-    """The columns of a PostHog batch export, properties as JSON text.
-
-    Parameters
-    ----------
-    draft
-        Where the sessions of all events are.
-    """
+    """The columns of a PostHog batch export, properties as JSON text; `draft` has the sessions of all."""
 
     def __init__(self, crowd: Crowd, layout: Layout, draft: Draft) -> None:
         self._crowd, self._layout = crowd, layout

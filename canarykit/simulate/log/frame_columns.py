@@ -45,14 +45,8 @@ taken, and only slower, where a version of pandas lacks this one."""
 class FlatColumns:
     """The columns of a log in memory; text columns are categories, so that memory stays small.
 
-    Parameters
-    ----------
-    size
-        Events of the whole log.
-    sessions
-        Ids of its sessions.
-    kinds
-        The kinds of event that occur.
+    `size` is the number of events of the whole log, `sessions` are its ids, `kinds` the kinds of event that
+    occur.
     """
 
     def __init__(

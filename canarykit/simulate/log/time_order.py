@@ -66,10 +66,7 @@ def in_own_pages(draft: Draft) -> Draft:
 class Slices:
     """Drafts, each in order of time, cut into slices of time; equal times stay in the order of the drafts.
 
-    Parameters
-    ----------
-    drafts
-        Events whose sessions are numbered through.
+    Their sessions are numbered through.
     """
 
     def __init__(self, drafts: list[Draft]) -> None:

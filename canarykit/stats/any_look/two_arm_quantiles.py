@@ -47,25 +47,15 @@ class ArmValues:
 
 @dataclass(frozen=True, eq=False)
 class QuantileCurve:
-    """Evidence of one arm against every point, at every look.
+    """Evidence of one arm against every point, at every look."""
 
-    Parameters
-    ----------
-    points
-        Increasing, from minus infinity to infinity.
-    lies_above, lies_below
-        Log E of "the quantile lies above (below) the point", a row a point and a column a look. The first
-        never rises with the point, the second never falls.
-    quantile
-        The quantile at each look; NaN before there are values.
-    people, values
-        How many are behind each look.
-    """
-
-    points: Floats
+    points: Floats  # increasing, from minus infinity to infinity
+    # log E of "the quantile lies above (below) the point", a row a point and a column a look. The first never
+    # rises with the point, the second never falls
     lies_above: Floats
     lies_below: Floats
-    quantile: Floats
+    quantile: Floats  # the quantile at each look; NaN before there are values
+    # how many are behind each look
     people: Floats
     values: Floats
 
@@ -82,20 +72,9 @@ def quantile_curves(
 ) -> tuple[QuantileCurve, QuantileCurve]:
     """Evidence of both arms against every point, at every look.
 
-    Parameters
-    ----------
-    canary, control
-        The arms' values.
-    probability
-        Which quantile, in (0, 1).
-    n_looks
-        Number of looks.
-    gate
-        Look at which the evidence is to be sharpest.
-    progress
-        Part of the way to the gate that lies behind the last look, where the gate is still to come.
-    at_least
-        People an arm needs before it says anything; before that its evidence is NaN.
+    The evidence on the quantile at `probability`, in (0, 1), is sharpest at the look `gate`, of the way to
+    which `progress` lies behind the last look where it is still to come. Before an arm has `at_least` people
+    its evidence is NaN.
 
     Examples
     --------

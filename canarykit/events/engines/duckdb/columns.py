@@ -77,7 +77,7 @@ class Columns:
             moment = f"CASE WHEN NOT ({self.in_changes(local)}) THEN {moment} END"
         if kind != "VARCHAR":
             return moment
-        text = self._time_text(column, prefix)
+        text = self.time_text(column, prefix)
         plain = f"regexp_replace(regexp_replace(upper({text}), ' ?(Z|UTC)$', 'Z'), ' ([+-][0-9:]+)$', '\\1')"
         return (
             f"CASE WHEN regexp_matches({text}, {quoted(AWARE, chr(39))}) "
@@ -88,7 +88,7 @@ class Columns:
         """The times of a column that carry no zone, as they stand there."""
         if self.types[column] != "VARCHAR":
             return f"{prefix}{quoted(column)}::TIMESTAMP"
-        text = self._time_text(column, prefix)
+        text = self.time_text(column, prefix)
         naive = f"regexp_matches({text}, {quoted(NAIVE, chr(39))})"
         return f"CASE WHEN {naive} THEN TRY_CAST(upper({text}) AS TIMESTAMP) END"
 
@@ -109,7 +109,21 @@ class Columns:
             return f"{name}::VARCHAR"
         return None
 
-    def _time_text(self, column: str, prefix: str) -> str:
+    def name(self, column: str) -> str:
+        """How SQL says it."""
+        return quoted(column)
+
+    def time_kind(self, column: str) -> str:
+        """Whether it holds moments, local times, either as text, or anything else."""
+        kind = self.types[column]
+        if not is_time_type(kind):
+            return "other"
+        if kind == NOTHING or carries_zone(kind):
+            return "moment"
+        return "text" if kind == "VARCHAR" else "local"
+
+    def time_text(self, column: str, prefix: str = "") -> str:
+        """A column of texts without the blanks around them."""
         return f"trim({prefix}{quoted(column)}, E' \\t\\r\\n\\f')"
 
 

@@ -19,14 +19,9 @@ _BATCH_ROWS = 1_000_000
 
 
 class Connections:
-    """A connection for each thread and process, on which the tables of a log are known.
+    """A connection for each thread and process, on which `tables` are known by their names.
 
     It can be pickled: whoever unpickles it opens connections of their own.
-
-    Parameters
-    ----------
-    tables
-        Tables and datasets that questions refer to by name.
     """
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
@@ -76,10 +71,7 @@ class Connections:
 class UserRelation:
     """A relation of the user's, asked on the user's own connection, one question at a time.
 
-    Parameters
-    ----------
-    relation
-        The relation; questions know it as `canarykit_events`.
+    Questions know it as `canarykit_events`.
     """
 
     def __init__(self, relation: Any) -> None:

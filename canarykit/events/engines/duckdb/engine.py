@@ -8,8 +8,7 @@ would read in its own way comes as it is stored, and is read here by the rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,43 +19,28 @@ import pyarrow.compute as pc
 from canarykit.display import Note
 from canarykit.errors import DataError
 from canarykit.events.documents import SUSPECT, is_unreadable, keys_of
-from canarykit.events.engine import Engine, Identities, Opened, check_columns, merges, stand_ins
+from canarykit.events.engine import Identities, Opened, check_columns, merges, stand_ins
 from canarykit.events.engines.duckdb.columns import NOTHING, Columns, carries_zone
 from canarykit.events.engines.duckdb.connections import Connections, UserRelation
 from canarykit.events.engines.duckdb.plan import Plan
-from canarykit.events.engines.duckdb.times import check_times
+from canarykit.events.engines.in_sql import SqlEngine
 from canarykit.events.engines.repeats import ORDER, repeats_note
 from canarykit.events.fields import Query
 from canarykit.events.sql import quoted
 from canarykit.events.text import check_float_ids
-from canarykit.events.unusable import UNREADABLE, dropping_notes
+from canarykit.events.unusable import UNREADABLE
 
 __all__ = ["DuckDBEngine", "open_duckdb", "open_relation", "row_bytes"]
 
 _ROW_BYTES = {"timestamp": 8, "created_at": 8, "event": 8, "person_id": 48, "distinct_id": 48, "uuid": 48}
 
 
-class DuckDBEngine(Engine):
-    """Events behind a DuckDB table expression.
+class DuckDBEngine(SqlEngine):
+    """Events behind a DuckDB table expression: `source` is what stands after FROM.
 
-    Parameters
-    ----------
-    source
-        What stands after FROM.
-    connection
-        Whom to ask.
-    mapping
-        Canonical name to column.
-    columns
-        Columns of the source, as SQL.
-    identities
-        Who a distinct id is, or None.
-    deduplicate
-        Whether duplicates by uuid are removed.
-    shard_bytes
-        About what the rows of one actor shard may take.
-    empty_rows
-        Rows of the source without any value that stand for nothing.
+    `mapping` is canonical name to column, `columns` are those of the source as SQL, `identities` who a
+    distinct id is. `deduplicate` removes duplicates by uuid; `shard_bytes` is about what the rows of one
+    actor shard may take; `empty_rows` of the source, without any value, stand for nothing.
     """
 
     name = "duckdb"
@@ -132,28 +116,6 @@ class DuckDBEngine(Engine):
             kind = self.types.get(name, "")
             return tuple(_struct_keys(kind)) if kind.startswith("STRUCT") else ()
         return keys_of(self.connection.rows, self.source, document, condition=self._usable())
-
-    def lost(self) -> list[Note]:
-        """Rows without a name, a time or an id: one pass over these columns."""
-        return dropping_notes(self._lost)
-
-    @cached_property
-    def _lost(self) -> dict[str, int]:
-        event, time = self.event(), self.sql_columns.time(self.mapping["timestamp"])
-        dropping = {
-            "no_event_name": f"{event} IS NULL",
-            "snapshots": f"{event} = '$snapshot'",
-            "no_time": f"{time} IS NULL",
-            "no_id": f"{self.person()} IS NULL",
-        }
-        counts, usable = {}, "true"
-        for code, condition in dropping.items():
-            counts[code] = f"count(*) FILTER ({usable} AND {condition})"
-            usable += f" AND NOT ({condition})"
-        listed = ", ".join(counts.values())
-        lost = dict(zip(counts, self.connection.rows(f"SELECT {listed} FROM {self.source}")[0], strict=True))
-        lost["no_event_name"] -= self.empty_rows
-        return {code: int(count) for code, count in lost.items()}
 
     def dropped(self) -> list[Note]:
         """Count what every answer leaves out or guesses: one more pass, over the names, ids and JSON."""
@@ -276,29 +238,20 @@ class DuckDBEngine(Engine):
         column = self.mapping["event"]
         return self.sql_columns.text(column, prefix) or f"{prefix}{quoted(column)}::VARCHAR"
 
-    def _usable(self, query: Query | None = None) -> str:
-        """Conditions on plain columns: what no answer contains, the names, and the window."""
-        event, time = self.event(), self.sql_columns.time(self.mapping["timestamp"])
-        if query is None or query.events is None:
-            kept = [f"{event} <> '$snapshot'"]  # also drops missing names
-        else:
-            names = [quoted(name, "'") for name in query.events if name != "$snapshot"]
-            kept = [f"{event} IN ({', '.join(names)})" if names else "false"]
-        ids = [self.sql_columns.id_text(name) for name in self.id_columns()]
-        kept += [f"{time} IS NOT NULL", f"coalesce({', '.join(ids)}) IS NOT NULL"]
-        for bound, sign in ((query and query.since, ">="), (query and query.until, "<")):
-            if bound is not None:
-                kept.append(f"{time} {sign} make_timestamptz({bound})")
-        return " AND ".join(kept)
+    def first_row(self, expressions: Sequence[str], condition: str = "true") -> Any:
+        """What the source has first; None where it has nothing."""
+        sql = f"SELECT {', '.join(expressions)} FROM {self.source} WHERE {condition} LIMIT 1"
+        return next(iter(self.connection.rows(sql)), None)
 
-    def id_columns(self) -> list[str]:
-        """Columns that say who an event belongs to, in turn."""
-        named = (self.mapping[name] for name in ("person_id", "distinct_id"))
-        return [name for name in named if name in self.types]
+    def _usable(self, query: Query | None = None) -> str:
+        """Which rows are usable: an event name, a time and any id; with a query, those it may ask for."""
+        ids = ", ".join(self.sql_columns.id_text(name) for name in self.id_columns())
+        kept = self._conditions(query, lambda name: quoted(name, "'"), "make_timestamptz")
+        return " AND ".join([*kept, f"coalesce({ids}) IS NOT NULL"])
 
     def is_complete(self, column: str) -> bool:
         """Whether a column of ids surely misses no value, so that its numbers may be handed out."""
-        return self.id_columns() == [column] and self.types[column].endswith("INT")
+        return self.id_columns() == (column,) and self.types[column].endswith("INT")
 
     def person(self, prefix: str = "") -> str:
         """Who an event belongs to; behind a prefix, with what is known of distinct ids."""
@@ -342,13 +295,13 @@ def open_duckdb(
     if says_utc is None:
         says_utc = {"uuid", "event", "distinct_id", "properties", "timestamp"} <= set(types)
     columns = Columns(types, tz if tz is not None else ("UTC" if says_utc else None))
-    columns = replace(columns, changes=check_times(source, connection, mapping["timestamp"], columns))
+    opened = engine(source, connection, mapping, columns, identities, **options)
+    opened.check_times()
     for name in ("person_id", "distinct_id"):
         if types.get(mapping[name]) in {"DOUBLE", "FLOAT"}:
             column = quoted(mapping[name])
-            largest = connection.rows(f"SELECT max(abs({column})) FILTER (isfinite({column})) FROM {source}")
-            check_float_ids(largest[0][0], mapping[name], is_short=types[mapping[name]] == "FLOAT")
-    opened = engine(source, connection, mapping, columns, identities, **options)
+            largest = opened.first_row([f"max(abs({column})) FILTER (isfinite({column}))"])
+            check_float_ids(largest[0], mapping[name], is_short=types[mapping[name]] == "FLOAT")
     all_notes = list(notes)
     if identities is None and mapping["person_id"] not in types:
         merged, more = merges(opened, mapping)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from canarykit.events.clock import (
-    AWARE,
-    NAIVE,
-    check_time_texts,
-    clock_changes,
-    naive_error,
-    not_times_error,
-    odd_hour_error,
-)
+from canarykit.events.clock import AWARE, NAIVE
 from canarykit.events.documents import UNSURE_VALUE
 
-__all__ = ["Columns", "check_times", "json_value", "literal", "odd_document", "ticked"]
+__all__ = ["Columns", "json_value", "literal", "odd_document", "ticked"]
 
 _WHOLE = ("bigint", "int", "smallint", "tinyint")
 _BLANKS = r"' \t\r\n'"
 _UNSAID = ("'", "?", "*", "${")
 """What Spark's path language cannot say in a key: such values are read in the worker."""
+_TIMES = {
+    "timestamp": "moment", "void": "moment", "timestamp_ntz": "local", "date": "local", "string": "text",
+}  # fmt: skip
 _AFTER_THE_END = r"[}]\s*\S|,\s*[}\]]"
 
 
@@ -82,19 +76,31 @@ class Columns:
             moment = f"CASE WHEN NOT ({self.in_changes(local)}) THEN {moment} END"
         if kind != "string":
             return moment
-        text = _time_text(name)
+        text = self.time_text(column)
         plain = f"regexp_replace(regexp_replace(upper({text}), ' ?(Z|UTC)$', 'Z'), ' ([+-][0-9:]+)$', '$1')"
         plain = f"regexp_replace({plain}, '([+-][0-9][0-9]):?([0-9][0-9])$', '$1:$2')"
         plain = _with_seconds(f"regexp_replace({plain}, '([+-][0-9][0-9])$', '$1:00')")
         aware = f"{text} RLIKE {literal(AWARE)}"
         return f"CASE WHEN {aware} THEN try_cast({plain} AS timestamp) ELSE {moment} END"
 
+    def name(self, column: str) -> str:
+        """How SQL says it."""
+        return ticked(column)
+
+    def time_kind(self, column: str) -> str:
+        """Whether it holds moments, local times, either as text, or anything else."""
+        return _TIMES.get(self.types[column], "other")
+
+    def time_text(self, column: str) -> str:
+        """A column of texts without the blanks around them."""
+        return rf"btrim({ticked(column)}, ' \t\r\n\f')"
+
     def local_time(self, column: str) -> str:
         """The times of a column that carry no zone, as they stand there."""
         name = ticked(column)
         if self.types[column] != "string":
             return f"cast({name} AS timestamp_ntz)"
-        text = _time_text(name)
+        text = self.time_text(column)
         plain = _with_seconds(f"upper({text})")
         return f"CASE WHEN {text} RLIKE {literal(NAIVE)} THEN try_cast({plain} AS timestamp_ntz) END"
 
@@ -102,45 +108,6 @@ class Columns:
         """Whether a local time is one that the zone skips or repeats."""
         at = f"unix_micros(cast(concat(cast({local} AS string), ' UTC') AS timestamp))"
         return " OR ".join(f"({at} >= {low} AND {at} < {high})" for low, high in self.changes) or "false"
-
-
-def check_times(frame: Any, column: str, columns: Columns) -> tuple[tuple[int, int], ...]:
-    """Refuse times that cannot be told; the local times that the zone skips or repeats, where it matters."""
-    kind, zone, name = columns.types[column], columns.zone, ticked(column)
-    if kind not in {"timestamp", "timestamp_ntz", "date", "string", "void"}:
-        example = frame.where(f"{name} IS NOT NULL").selectExpr(name).limit(1).collect()
-        if not example:
-            return ()
-        raise not_times_error(column, kind, example[0][0])
-    if kind in {"timestamp", "void"}:
-        return ()
-    local = columns.local_time(column)
-    if kind != "string" and zone is None:
-        if frame.where(f"{name} IS NOT NULL").limit(1).collect():
-            raise naive_error(column)
-        return ()
-    if kind == "string":
-        text = _time_text(name)
-        row = frame.selectExpr(
-            f"count_if({text} <> '') AS filled", f"count({columns.time(column)}) AS readable",
-            f"count({local}) AS naive", f"min(CASE WHEN {local} IS NOT NULL THEN {text} END) AS example",
-            f"min(CASE WHEN {text} <> '' THEN {text} END) AS unread",
-        ).collect()[0]  # fmt: skip
-        check_time_texts(
-            column, zone, filled=row.filled, aware=row.readable - row.naive, naive=row.naive,
-            example=None if row.example is None else f"for example {row.example!r}", unread=row.unread,
-        )  # fmt: skip
-    if zone in {None, "UTC"}:
-        return ()
-    first, last = frame.selectExpr(f"min({local})", f"max({local})").collect()[0]
-    if first is None:
-        return ()
-    changes = tuple(clock_changes(str(zone), first, last))
-    inside = Columns(columns.types, zone, changes).in_changes(local)
-    odd = frame.where(inside).selectExpr(local).limit(1).collect()
-    if odd:
-        raise odd_hour_error(column, str(zone), f"for example {odd[0][0]}")
-    return changes
 
 
 def json_value(document: str | None, path: Sequence[str]) -> str:
@@ -184,10 +151,6 @@ def literal(text: str) -> str:
     """A text as Spark's SQL; what looks like one of Spark's variables stays what it is."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\u0024{")
     return f"'{escaped}'"
-
-
-def _time_text(name: str) -> str:
-    return rf"btrim({name}, ' \t\r\n\f')"
 
 
 def _with_seconds(text: str) -> str:

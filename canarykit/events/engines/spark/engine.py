@@ -7,9 +7,9 @@ Workers need canarykit and pyarrow. How many shards there are is Spark's busines
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from typing import Any
@@ -22,7 +22,6 @@ from canarykit.display import Note
 from canarykit.errors import DataError
 from canarykit.events.documents import LONG_NUMBER, is_unreadable, patched
 from canarykit.events.engine import (
-    Engine,
     Identities,
     Lookups,
     Opened,
@@ -33,10 +32,10 @@ from canarykit.events.engine import (
     stand_ins,
 )
 from canarykit.events.engines.answer import IDS, answer
+from canarykit.events.engines.in_sql import SqlEngine
 from canarykit.events.engines.repeats import ORDER, repeats_note
 from canarykit.events.engines.spark.columns import (
     Columns,
-    check_times,
     json_value,
     literal,
     odd_document,
@@ -44,7 +43,7 @@ from canarykit.events.engines.spark.columns import (
 )
 from canarykit.events.fields import PRESENT, Column, Field, Json, Query
 from canarykit.events.text import check_float_ids
-from canarykit.events.unusable import UNREADABLE, dropping_notes
+from canarykit.events.unusable import UNREADABLE
 
 __all__ = ["SparkEngine", "open_spark"]
 
@@ -91,19 +90,10 @@ class _Reading:
         return answer(self.query, columns, ids=ids, complete=True, extracted=extracted, zone="UTC")
 
 
-class SparkEngine(Engine):
+class SparkEngine(SqlEngine):
     """A Spark data frame; nothing is collected but results.
 
-    Parameters
-    ----------
-    frame
-        The events.
-    mapping
-        Canonical name to column.
-    identities
-        Who a distinct id is, or None.
-    zone
-        Zone of times that carry none.
+    `mapping` is canonical name to column, `zone` that of times that carry none.
     """
 
     name = "spark"
@@ -137,8 +127,9 @@ class SparkEngine(Engine):
 
     def event_names(self) -> dict[str, int]:
         """Counted in Spark."""
-        event = self.sql_columns.text(self.mapping["event"])
-        counted = self._once.where(self._usable()).selectExpr(f"{event} AS name").groupBy("name").count()
+        counted = (
+            self._once.where(self._usable()).selectExpr(f"{self.event()} AS name").groupBy("name").count()
+        )
         named = {str(row["name"]): int(row["count"]) for row in counted.collect()}
         return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
 
@@ -173,27 +164,6 @@ class SparkEngine(Engine):
         )
         more = document_keys(odd.distinct().toArrow().column("document"))
         return tuple(sorted({row.key for row in keys} | set(more)))
-
-    def lost(self) -> list[Note]:
-        """Rows without a name, a time or an id: counted in Spark."""
-        return dropping_notes(self._lost)
-
-    @cached_property
-    def _lost(self) -> dict[str, int]:
-        event = self.sql_columns.text(self.mapping["event"])
-        ids = ", ".join(self.sql_columns.id_text(name) for name in self._id_columns())
-        dropping = {
-            "no_event_name": f"{event} IS NULL",
-            "snapshots": f"{event} = '$snapshot'",
-            "no_time": f"{self.sql_columns.time(self.mapping['timestamp'])} IS NULL",
-            "no_id": f"coalesce({ids}) IS NULL",
-        }
-        counts, usable = [], "true"
-        for code, condition in dropping.items():
-            counts.append(f"count_if({usable} AND {condition}) AS {code}")
-            usable += f" AND NOT ({condition})"
-        row = self.spark_frame.selectExpr(*counts).collect()[0]
-        return {code: int(row[code]) for code in dropping}
 
     def dropped(self) -> list[Note]:
         """Count what every answer leaves out or does not know, in Spark."""
@@ -286,7 +256,7 @@ class SparkEngine(Engine):
             chosen.append(f"CASE WHEN {odd_document(document, taken)} THEN {document} END AS {ticked(name)}")
         frame = self._once.where(self._usable(query))
         if reading.needs_person:
-            ids = self._id_columns()
+            ids = self.id_columns()
             whole = self.identities is None and all(map(self.sql_columns.is_whole, ids))
             texts = [ticked(name) if whole else self.sql_columns.id_text(name) for name in ids]
             distinct = self.mapping["distinct_id"]
@@ -342,25 +312,21 @@ class SparkEngine(Engine):
         alternatives = [f"{text} IN ({listed})"] if listed else []
         return " OR ".join([*alternatives, *([f"{text} IS NULL"] if None in allowed else []), *odd])
 
-    def _usable(self, query: Query | None = None) -> str:
-        """What no answer contains, the names, and the window."""
-        columns = self.sql_columns
-        event, time = columns.text(self.mapping["event"]), columns.time(self.mapping["timestamp"])
-        kept = [f"{event} <> '$snapshot'"]
-        if query is not None and query.events is not None:
-            names = ", ".join(literal(name) for name in query.events if name != "$snapshot")
-            kept = [f"{event} IN ({names})" if names else "false"]
-        kept.append(f"{time} IS NOT NULL")
-        for bound, sign in ((query and query.since, ">="), (query and query.until, "<")):
-            if bound is not None:
-                kept.append(f"{time} {sign} timestamp_micros({bound})")
-        ids = [ticked(n) if columns.is_whole(n) else columns.id_text(n) for n in self._id_columns()]
-        kept.append(f"({' OR '.join(f'{id_} IS NOT NULL' for id_ in ids)})")
-        return " AND ".join(kept)
+    def first_row(self, expressions: Sequence[str], condition: str = "true") -> Any:
+        """What Spark has first; None where it has nothing."""
+        rows = self.spark_frame.where(condition).selectExpr(*expressions).limit(1).collect()
+        return rows[0] if rows else None
 
-    def _id_columns(self) -> list[str]:
-        named = (self.mapping[name] for name in ("person_id", "distinct_id"))
-        return [name for name in named if name in self.types]
+    def event(self) -> str:
+        """The name of an event as text."""
+        return self.sql_columns.text(self.mapping["event"])
+
+    def _usable(self, query: Query | None = None) -> str:
+        """Which rows are usable: an event name, a time and any id; with a query, those it may ask for."""
+        columns = self.sql_columns
+        ids = [ticked(n) if columns.is_whole(n) else columns.id_text(n) for n in self.id_columns()]
+        anyone = f"({' OR '.join(f'{id_} IS NOT NULL' for id_ in ids)})"
+        return " AND ".join([*self._conditions(query, literal, "timestamp_micros"), anyone])
 
     def _stored(self, column: str, reading: _Reading) -> str:
         name, kind = ticked(column), self.types[column]
@@ -417,15 +383,12 @@ def open_spark(frame: Any, mapping: Mapping[str, str], identities: Identities, t
             f"the events have a column {wild[0]!r}, in which Spark would put a variable for '${{'; rename it"
         )
     engine = SparkEngine(frame, mapping, identities, tz)
-    changes = check_times(frame, mapping["timestamp"], engine.sql_columns)
-    engine.sql_columns = replace(engine.sql_columns, changes=changes)
+    engine.check_times()
     for name in ("person_id", "distinct_id"):
         column = mapping[name]
         if engine.types.get(column) in {"double", "float"}:
-            largest = frame.selectExpr(
-                f"max(abs(nullif({ticked(column)}, double('NaN')))) AS largest"
-            ).collect()
-            check_float_ids(largest[0].largest, column, is_short=engine.types[column] == "float")
+            largest = engine.first_row([f"max(abs(nullif({ticked(column)}, double('NaN'))))"])
+            check_float_ids(largest[0], column, is_short=engine.types[column] == "float")
     notes: list[Note] = []
     if identities is None and mapping["person_id"] not in engine.types:
         engine.identities, notes = merges(engine, mapping)
