@@ -77,10 +77,7 @@ def parse_document(text: str, named: str, *, error: type[CanarykitError] = PlanE
 def read_json(text: str) -> Any:
     """What a stranger's JSON holds: numbers that no machine holds are missing, a key counts the first time.
 
-    Raises
-    ------
-    ValueError
-        If it is not JSON, or nested too deeply.
+    `ValueError` if it is not JSON, or nested too deeply.
 
     Examples
     --------

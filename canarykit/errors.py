@@ -84,10 +84,7 @@ def require_kind(
 ) -> None:
     """Refuse an argument that is something else, and say what to write.
 
-    Raises
-    ------
-    PlanError
-        If it is of another kind; `error` where another is given.
+    `PlanError` if it is of another kind; `error` where another is given.
 
     Examples
     --------

@@ -21,10 +21,7 @@ def beside(path: str | PathLike[str]) -> Iterator[Path]:
     Missing folders are made. Whoever reads `path` meanwhile sees what was there before, and after a full
     disk or Ctrl-C nothing half-written stays behind.
 
-    Raises
-    ------
-    DataError
-        If the folder or the file cannot be written.
+    `DataError` if the folder or the file cannot be written.
 
     Examples
     --------
@@ -54,10 +51,7 @@ def beside(path: str | PathLike[str]) -> Iterator[Path]:
 def write_whole(path: str | PathLike[str], text: str) -> None:
     """Write a text as UTF-8, whole or not at all; halves of a pair are written out as `\\\\udc80`.
 
-    Raises
-    ------
-    DataError
-        If the folder or the file cannot be written.
+    `DataError` if the folder or the file cannot be written.
     """
     with beside(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -69,10 +69,7 @@ class RustPattern:
 def linear_pattern(pattern: str) -> LinearPattern:
     """The pattern as a query of PostHog reads it: RE2, with `.` for line ends too.
 
-    Raises
-    ------
-    ValueError
-        If RE2 cannot read it; the message says why.
+    `ValueError` if RE2 cannot read it; the message says why.
 
     Examples
     --------
@@ -129,10 +126,7 @@ def _re2(pattern: str, *, dot_newline: bool = False) -> LinearPattern:
 def _for_re2(pattern: str) -> str:
     """Rust's syntax as RE2 reads it: classes of every script, escapes of code points.
 
-    Raises
-    ------
-    ValueError
-        Where RE2 would read something else into it: set operations and classes in a class.
+    `ValueError` where RE2 would read something else into it: set operations and classes in a class.
     """
     written: list[str] = []
     first = -1  # where the members of the open class begin; -1 outside of classes

@@ -42,11 +42,8 @@ YEARS = (1678, 2261)
 def read_day(value: Any, *, name: str = "day") -> date | None:
     """The day that a value is, or None where it is a moment.
 
-    Raises
-    ------
-    DataError
-        For a text that is neither a day nor a moment to the minute: "2026-09", "September"; for a day
-        beyond the years that can be counted.
+    `DataError` for a text that is neither a day nor a moment to the minute: "2026-09", "September"; for a day
+    beyond the years that can be counted.
 
     Examples
     --------

@@ -121,22 +121,11 @@ def compared_units(
     crossers: CrosserRule = "first exposure",
     properties: Sequence[str] = (),
 ) -> Compared:
-    """Who counts in a question about a flag.
+    """Who counts in a question about a flag; arguments as in `exposures`.
 
-    Parameters
-    ----------
-    log, flag, plan, as_of, people, group_type_index, properties
-        As in `exposures`.
-    stage
-        One stage of the plan; None takes all exposures, without those who saw several variants.
-    crossers
-        What becomes of units that saw several variants within the stage: they stay in the arm of their
-        "first exposure" (intent to treat), or are "set apart".
-
-    Raises
-    ------
-    PlanError
-        If a stage is named without a plan, or the plan is another flag's.
+    `stage=None` takes all exposures, without those who saw several variants. Units that saw several within
+    the stage stay in the arm of their "first exposure" (intent to treat), or are "set apart". `PlanError` if
+    a stage is named without a plan, or the plan is another flag's.
     """
     require_rule(crossers)
     if stage is not None and plan is None:
@@ -277,12 +266,8 @@ def units_by_stage(log: Any, plan: RolloutPlan, *, as_of: Any = None, people: An
 def followed_whole(entered: npt.ArrayLike, leaves: npt.ArrayLike, seconds: float) -> npt.NDArray[np.bool_]:
     """Which units were followed for a whole time after their exposure, before they stopped counting.
 
-    Parameters
-    ----------
-    entered, leaves
-        First exposure, and when the unit stops to count, in microseconds.
-    seconds
-        The time each one has; infinite: everybody is followed as long as there is.
+    `entered`, `leaves`: first exposure, and when the unit stops to count, in microseconds. `seconds`: the
+    time each one has; infinite: everybody is followed as long as there is.
 
     Examples
     --------

@@ -37,20 +37,9 @@ def require_rule(rule: str) -> None:
 def causes_of(changes: pd.DataFrame, first: pd.DataFrame, *, control: str, canary: str) -> np.ndarray:
     """Why each unit of several variants saw them.
 
-    Parameters
-    ----------
-    changes
-        Rows of `Exposures.changes` of one stage.
-    first
-        First exposures of the stage's units: `variant`, `exposed_at`. They show when the share grew.
-    control, canary
-        Names of the two arms.
-
-    Returns
-    -------
-    numpy.ndarray
-        "login": several ids, none of which ever got two answers. "ramp": the control and then the canary,
-        with a step of the ramp in between. "flicker": all others.
+    `changes` are rows of `Exposures.changes` of one stage; `first`, the exposures of its units (`variant`,
+    `exposed_at`), shows when the share grew. "login": several ids, none of which ever got two answers.
+    "ramp": the control and then the canary, with a step of the ramp in between. "flicker": all others.
     """
     switches = changes["switches"].to_numpy()
     causes = np.full(len(changes), "flicker", dtype=object)

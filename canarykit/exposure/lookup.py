@@ -78,18 +78,9 @@ def exposed_units(
 ) -> Exposed:
     """Who counts in the query, up to its end; with `stage`, who was exposed in that stage.
 
-    Parameters
-    ----------
-    log, query, plan, stage, people
-        As in `funnel_by_flag`.
-    whole
-        Follow each unit for the query's window from its exposure, and leave out those whose window is not
-        over by the end.
-
-    Raises
-    ------
-    PlanError
-        If the flag is assigned to groups and the funnel counts something else.
+    Arguments as in `funnel_by_flag`. `whole` follows each unit for the query's window from its exposure, and
+    leaves out those whose window is not over by the end. `PlanError` if the flag is assigned to groups and
+    the funnel counts something else.
     """
     import pyarrow as pa
 

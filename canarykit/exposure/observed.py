@@ -239,12 +239,8 @@ def observed_plan(exposed: Exposures) -> RolloutPlan:
 def change_points(inside: npt.NDArray[np.bool_], times: npt.NDArray[Any] | None = None) -> list[int]:
     """Positions at which the share of a sequence of draws changes.
 
-    Parameters
-    ----------
-    inside
-        The draws in order of time.
-    times
-        Their times; a cut does not part draws of one moment. None: every position may be cut.
+    `inside`: the draws in order of time. `times`: their times; a cut does not part draws of one moment. None:
+    every position may be cut.
 
     References
     ----------

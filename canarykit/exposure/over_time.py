@@ -22,16 +22,8 @@ def variants_at(
 ) -> pd.Series:
     """The variant each person (or group) had at a time; missing before the first exposure.
 
-    Parameters
-    ----------
-    log, found
-        The events, and what `exposures` found in them.
-    units, at
-        Ids (text) and times, of the same index.
-    column
-        Column of the events that names the unit.
-    until
-        Exposures from this moment on are not looked at.
+    `units` and `at` are ids (text) and times of the same index, `column` is that of the events that names the
+    unit; exposures from `until` on are not looked at.
     """
     import pandas as pd
 

@@ -11,10 +11,7 @@ __all__ = ["key_of"]
 def key_of(flag: str | Flag) -> str:
     """The key of a flag, which may stand for it.
 
-    Raises
-    ------
-    PlanError
-        If it is neither a flag nor a key.
+    `PlanError` if it is neither a flag nor a key.
 
     Examples
     --------

@@ -147,12 +147,8 @@ def ask(
 ) -> Question:
     """Check every argument of `evaluate_stage` and gather them.
 
-    Raises
-    ------
-    PlanError
-        For an unknown stage, one that has no window or has not begun, or unusable guardrails.
-    DataError
-        If the log is empty.
+    `PlanError` for an unknown stage, one that has no window or has not begun, or unusable guardrails.
+    `DataError` if the log is empty.
     """
     kind = _kind(plan, stage)
     if plan.aggregation_group_type_index is not None:

@@ -83,11 +83,8 @@ def count_shard(table: pa.Table, cohort: Cohort) -> np.ndarray:
 def placed(table: pa.Table, cohort: Cohort) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The events of a shard that happened to exposed people while they count.
 
-    Returns
-    -------
-    tuple
-        Per such event its row in the table, the number of its person, the period it counts in (-1 before the
-        first), and whether that period lies within the window.
+    Per such event its row in the table, the number of its person, the period it counts in (-1 before the
+    first), and whether that period lies within the window.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -16,10 +16,7 @@ __all__ = ["as_plan"]
 def as_plan(plan: Any) -> RolloutPlan:
     """The plan, or an error that says how one is made of what was given.
 
-    Raises
-    ------
-    PlanError
-        If it is no `RolloutPlan`.
+    `PlanError` if it is no `RolloutPlan`.
 
     Examples
     --------

@@ -70,19 +70,10 @@ class FlagState:
 def read_states(
     activity: Any, flag: Mapping[str, Any] | None = None
 ) -> tuple[tuple[FlagState, ...], tuple[Note, ...]]:
-    """Every state of a flag from its activity log.
+    """Every state of a flag from its activity log, oldest first, and notes on what that does not tell.
 
-    Parameters
-    ----------
-    activity
-        Answer of the flag's activity address, or its list of items, in any order.
-    flag
-        The flag as it is now: the state after the last item, and the first state where there are no items.
-
-    Returns
-    -------
-    (states, notes)
-        Oldest first; notes say what the log does not tell.
+    `activity` is the answer of the flag's activity address, or its list of items, in any order; `flag` is as
+    it is now: the state after the last item, and the first state where there are no items.
     """
     items = sorted(_items(activity), key=lambda item: to_utc(item["created_at"], name="created_at"))
     filters, active, begun = _first_known(items, flag)

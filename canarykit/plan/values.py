@@ -31,10 +31,7 @@ def value_names(plan: RolloutPlan) -> tuple[str, ...]:
 def check_split(plan: RolloutPlan) -> None:
     """Refuse what cannot be said by one split of everybody.
 
-    Raises
-    ------
-    PlanError
-        If a percentage stage is for some people only.
+    `PlanError` if a percentage stage is for some people only.
     """
     for stage in plan.stages if _grows_by_split(plan) else ():
         if stage.kind != "targeted" and any(item.properties for item in stage.conditions):

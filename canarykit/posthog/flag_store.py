@@ -217,10 +217,7 @@ class PostHogFlags:
 def stored_flag(answer: Mapping[str, Any]) -> StoredFlag:
     """A flag as PostHog's API answers it.
 
-    Raises
-    ------
-    PlanError
-        If it has the newer configuration of typed rules, which this does not edit.
+    `PlanError` if it has the newer configuration of typed rules, which this does not edit.
     """
     filters = stored_form(answer.get("filters") or {})
     if "rules" in filters or filters.get("version") == 2:

@@ -103,11 +103,8 @@ def merge(plan: RolloutPlan, stage: str, stored: Mapping[str, Any]) -> dict[str,
     The plan owns the condition sets that any of its stages names, the variants' shares, early access
     where one of its stages opens it, and the holdout where it has one.
 
-    Raises
-    ------
-    PlanError
-        If the flag's variants or what it assigns (people, groups) are others than the plan's: setting
-        those would put everyone into a new bucket.
+    `PlanError` if the flag's variants or what it assigns (people, groups) are others than the plan's: setting
+    those would put everyone into a new bucket.
     """
     _require_same_kind(plan, stored)
     result = stored_form(stored)

@@ -63,16 +63,7 @@ def take(
 ) -> Taken:
     """Take parts out of a row group: every column is read once, every document walked once.
 
-    Parameters
-    ----------
-    file
-        The opened Parquet file.
-    block, parts, layout
-        What to take from where.
-    has
-        What is there already.
-    of
-        Rows of the whole log.
+    What it `has` is there already; `of` is the number of rows of the whole log.
     """
     wanted = list(dict.fromkeys(parts))
     documents = {column: [p for p in wanted if isinstance(p, Json) and p.column == column]

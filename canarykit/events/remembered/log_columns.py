@@ -37,22 +37,9 @@ Columns = Mapping[Part, pa.Array]
 class LogColumns:
     """What was taken out of the row groups of a log's files.
 
-    Parameters
-    ----------
-    files, seen
-        The files, and which version of each the log has opened.
-    blocks
-        Their row groups, in order.
-    layout
-        Which column says what.
-    schema
-        The files' schema.
-    identities
-        Who a distinct id is, or None.
-    folder
-        Where columns are kept for the next process; None for nowhere.
-    room
-        About the bytes of columns that may stay in memory where no folder keeps them.
+    `seen` is which version of each file the log has opened, `blocks` their row groups in order; `layout` says
+    which column says what. Columns are kept for the next process in `folder` (None for nowhere); without one,
+    about `room` bytes may stay in memory.
     """
 
     def __init__(
@@ -144,12 +131,7 @@ class LogColumns:
     def find_repeats(self, uuid: str, order: Sequence[str]) -> Repeated:
         """Find the rows that repeat an event by its uuid; no answer has them from now on.
 
-        Parameters
-        ----------
-        uuid
-            Column of the uuid.
-        order
-            Columns that decide which of several rows of one time stays.
+        Columns in `order` decide which of several rows of one time stays.
         """
         files = list(zip(self.files, self.seen, strict=True))
         repeated = None if self.folder is None else self.folder.load_repeated(files)

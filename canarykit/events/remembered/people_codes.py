@@ -19,15 +19,7 @@ _TEXT = pa.string()
 
 
 class PeopleCodes:
-    """Codes of persons; a code once given stays, new persons come after the others.
-
-    Parameters
-    ----------
-    layout
-        Where the ids are.
-    identities
-        Who a distinct id is, or None.
-    """
+    """Codes of persons; a code once given stays, new persons come after the others."""
 
     def __init__(self, layout: Layout, identities: Identities) -> None:
         self.layout = layout

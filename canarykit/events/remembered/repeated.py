@@ -59,16 +59,8 @@ def repeated_rows(
 ) -> Repeated:
     """Which candidates repeat an event: all of a uuid but the first by time, then by text.
 
-    Parameters
-    ----------
-    candidates
-        Every usable row whose uuid may come twice.
-    uuid, properties
-        Columns of the uuid and of the properties ("" for none).
-    time
-        Their times in UTC.
-    order
-        Columns that decide between rows of one time.
+    Candidates are every usable row whose uuid may come twice, `time` theirs in UTC; columns in `order` decide
+    between rows of one time. `uuid` and `properties` name columns ("" for none).
     """
     whole = pa.concat_tables([part.table for part in candidates])
     texts = id_text(whole.column(uuid), uuid).cast(pa.string())

@@ -62,16 +62,9 @@ class PeopleFilter:
 def read_people(value: Any) -> PeopleFilter:
     """The people that `people=` names.
 
-    Parameters
-    ----------
-    value
-        `{property: value}`, a mapping or list of mappings in PostHog's words (their type is "person" where
-        they name none), filters made before, or a collection of ids.
-
-    Raises
-    ------
-    PlanError
-        If a filter is of events: those narrow what is counted, not who.
+    `value`: `{property: value}`, a mapping or list of mappings in PostHog's words (their type is "person"
+    where they name none), filters made before, or a collection of ids. `PlanError` if a filter is of events:
+    those narrow what is counted, not who.
 
     Examples
     --------

@@ -87,15 +87,7 @@ class RuleComparison(Result):
 def compare_rules(report: StageReport) -> RuleComparison:
     """Judge a stage's share guardrails by other systems' published rules.
 
-    Parameters
-    ----------
-    report
-        Report of a stage that was compared.
-
-    Raises
-    ------
-    DataError
-        If the stage had no control, or no guardrail is a share of people.
+    `DataError` if the stage had no control, or no guardrail is a share of people.
     """
     series = report.series
     if series is None:

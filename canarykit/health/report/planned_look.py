@@ -38,16 +38,8 @@ def planned_look(values: ValueSeries, *, is_mean: bool, by_group: bool) -> Estim
     """Difference at the last look with its 95 % interval for one look; None below the minimum of an arm.
 
     A small arm of skewed values may by chance lack the large ones, and then seems to have no spread: the
-    interval is never narrower than if both arms had the spread of all units together.
-
-    Parameters
-    ----------
-    values
-        Moments of one value guardrail.
-    is_mean
-        Whether it is a mean over people, and not a ratio of two sums.
-    by_group
-        Whether groups were assigned, so that they are the rows.
+    interval is never narrower than if both arms had the spread of all units together. `is_mean` is for a mean
+    over people, not a ratio of two sums; `by_group` where groups are the rows.
     """
     difference = _textbook(values, is_mean=is_mean, by_group=by_group)
     if difference is None or difference.standard_error is None:

@@ -118,16 +118,9 @@ def release_verdict(verdicts: Mapping[str, Verdict], critical: Mapping[str, bool
 
 
 def release_report(reports: Mapping[str, StageReport], *, control: str, arms: int) -> ReleaseReport:
-    """Gather the reports of several variants.
+    """Gather the reports of several variants, each judged at its part of the error rates.
 
-    Parameters
-    ----------
-    reports
-        One per variant, judged at its part of the error rates.
-    control
-        Key of the control.
-    arms
-        Over how many variants the error rates were split.
+    These were split over so many `arms`; `control` is the key of the control.
     """
     critical = {key: _critical_harm(one) for key, one in reports.items()}
     verdict = release_verdict({key: one.verdict for key, one in reports.items()}, critical)

@@ -27,10 +27,7 @@ _WORST_FIRST = (Status.BREACH, Status.HARM, Status.TOLERATED, Status.WAIT, Statu
 def stage_message(report: StageReport, audience: Audience, tz: str | None) -> Message:
     """The message for one kind of reader.
 
-    Raises
-    ------
-    PlanError
-        If there is no such audience.
+    `PlanError` if there is no such audience.
     """
     if audience not in AUDIENCES:
         raise PlanError(f"audience is {audience!r}; {did_you_mean(str(audience), AUDIENCES)}")

@@ -15,16 +15,9 @@ _FEW = 10.0
 
 
 def binomial(stream: np.random.Generator, trials: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-    """How many of each number of trials succeed, exactly binomial, from uniform numbers only.
+    """How many of each number of trials succeed, exactly binomial, from uniform numbers of a stream only.
 
-    Parameters
-    ----------
-    stream
-        Where the uniform numbers come from.
-    trials
-        Numbers of trials, 0 or more.
-    share
-        Chance of a success, within [0, 1]; broadcast against `trials`.
+    The chance of a success, within [0, 1], is broadcast against the trials.
 
     References
     ----------

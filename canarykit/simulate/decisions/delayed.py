@@ -109,16 +109,10 @@ def draw_delayed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Events of both arms at each look, and the canary's part of those they are compared with.
 
-    Parameters
-    ----------
-    low, high
-        Chances of the control and of the canary, (people's look, event's look).
-    canary, control
-        People who came in before each look, (runs, looks).
-    draw, place
-        Streams of the block, and the guardrail's place in their names.
-    parts
-        Draws the canary's part among those left; None where events are so rare that it is the planned share.
+    `low` and `high` are the chances of the control and of the canary, (people's look, event's look); people
+    are those who came in before each look, (runs, looks). `place` of the guardrail is in the names of its
+    streams. `parts` draws the canary's part among those left; None where events are so rare that it is the
+    planned share.
     """
     shape, n_looks = canary.shape, canary.shape[1]
     names = ("theirs", "ours", "more", "less", "order")

@@ -187,10 +187,7 @@ def chance_of_showing(question: EventQuestion, people: float) -> float:
 def people_for(question: EventQuestion, chance: float) -> float:
     """People of both arms with whom the evidence suffices at any of the looks with this chance.
 
-    Raises
-    ------
-    DataError
-        If the truth is not on the side of the null that is to be shown.
+    `DataError` if the truth is not on the side of the null that is to be shown.
     """
     from scipy.optimize import brentq
 

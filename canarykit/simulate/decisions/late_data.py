@@ -62,8 +62,8 @@ class LateLooks:
 
     arm: LateArm  # whose events are late
     hours: np.ndarray  # when each look is, in hours since the stage began
-    # how many of the stage's intervals count as complete at each look, of how many all has arrived, and of how
-    # many something has
+    # how many of the stage's intervals count as complete at each look, of how many all has arrived, and of
+    # how many something has
     complete: np.ndarray
     whole: np.ndarray
     open: np.ndarray
@@ -176,14 +176,8 @@ def arrived(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """How many of the late arm's people, and of their events, have arrived before the delay is over.
 
-    Both by guardrail: the people are drawn together with those of them who have its event.
-
-    Parameters
-    ----------
-    people, events
-        Those of the arm, (runs, looks); events by guardrail.
-    later
-        By guardrail, when its events come, as in `StageRates`.
+    Both by guardrail, the people drawn together with those of them who have its event; people and events
+    given are those of the arm, (runs, looks). `later` is when a guardrail's events come, as in `StageRates`.
     """
     there = 1 - arm.share
     some, seen = [], []
@@ -232,22 +226,10 @@ def late_evidence(
     """Evidence as it stands at each look: of what is complete, and of what has arrived since.
 
     Once some of a guardrail's events were seen to be late, safety is that of its complete looks, and so is
-    harm where missing events look like it.
-
-    Parameters
-    ----------
-    late
-        What each look sees.
-    whole
-        Evidence at each of the stage's looks as if all had arrived.
-    more
-        Evidence of what has arrived between two looks, after all before the first; its last columns.
-    events
-        Events of the late arm, shaped as the evidence.
-    lower
-        By guardrail, whether lower is worse.
-    roll_back
-        Log evidence from which on harm is shown.
+    harm where missing events look like it. `whole` is the evidence at each of the stage's looks as if all had
+    arrived; `more` that of what has arrived between two looks, after all before the first, in its last
+    columns. `events` of the late arm are shaped as the evidence; `lower` is whether lower is worse, by
+    guardrail; from the log evidence `roll_back` on harm is shown.
     """
     told = late.arm.share * np.cumsum(events, axis=-1) >= LATE_FROM
     as_harm = (lower == late.arm.is_canary)[:, None]

@@ -101,18 +101,9 @@ def hidden_parts(
 ) -> tuple[Arms, ...]:
     """By guardrail, the part of each arm that people who changed may hide at each look, (runs, looks).
 
-    As `hidden_part` has it: the part of the people, or that of the events after their change, if larger.
-
-    Parameters
-    ----------
-    changed
-        The truth.
-    arms, events
-        People and events of the canary and of the control at each look, as drawn.
-    later
-        By guardrail, the chances of the control and of the canary behind the events that come later.
-    draw
-        Streams of the block.
+    As `hidden_part` has it: the part of the people, or that of the events after their change, if larger. Arms
+    are the canary and the control, as drawn; `later` has by guardrail the chances of the control and of the
+    canary behind the events that come later.
     """
     stream, after_of = draw("logins"), draw("after")
     of_people = tuple(
