@@ -69,6 +69,19 @@ def test_no_segment_is_singled_out_where_nothing_looks_worse():
     assert not [note for note in report.notes if note.code.startswith("segment")]
 
 
+def test_a_segment_is_judged_alone_where_only_events_have_the_property(safari):
+    log = ck.EventLog(safari.frame)
+    whole = judge(log, 1.25).section("by $browser").to_frame().set_index("segment").loc["Safari"]
+    alone = judge(log, 1.25, people={"$browser": "Safari"})
+    assert (alone.n_canary, alone.n_control) == (whole["canary"], whole["control"])
+    assert alone.verdict is Verdict.ROLL_BACK
+
+
+def test_a_report_on_nobody_says_that_people_let_nobody_through(safari):
+    report = judge(ck.EventLog(safari.frame), 1.25, people={"$browser": "Netscape"})
+    assert report.next_steps == ("Nobody who was exposed passes people=: check its properties and values.",)
+
+
 def test_judging_one_segment_is_one_argument(safari):
     alone = judge(safari, 1.25, people={"$browser": "Safari"})
     others = judge(safari, 1.25, people=[{"key": "$browser", "value": "Safari", "operator": "is_not"}])

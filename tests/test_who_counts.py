@@ -335,6 +335,55 @@ def test_people_is_refused_where_it_is_a_filter_of_events_or_nobody():
         ck.funnel_by_flag(people_log(), STEPS, flag="f", people={"plan": "pro"})
 
 
+def emails_log():
+    rows = [call(who, "true" if who in "abe" else "false", **{"$os": "iOS"}) for who in "abcde"]
+    rows += [event("open", who, 1, email=f"{who}@{'acme' if who in 'ac' else 'home'}.io") for who in "abcd"]
+    rows += [event("open", "a", 2, email="a@home.io"), event("open", "b", 3, **{"$os": "Linux"})]
+    return rows
+
+
+@pytest.mark.parametrize("persons", [None, pd.DataFrame({"distinct_id": list("abcde"), "plan": "pro"})])
+@pytest.mark.parametrize(
+    "people, ids",
+    [
+        ({"$os": "iOS"}, "abcde"),  # b came with Linux later
+        ([{"key": "email", "value": "@acme.io", "operator": "icontains"}], "ac"),
+        ([{"key": "email", "value": "@acme.io", "operator": "not_icontains"}], "bde"),
+        ([{"key": "email", "operator": "is_not_set"}], "e"),
+    ],
+)
+def test_a_property_that_only_events_have_is_that_of_the_first_event_with_it(people, ids, persons):
+    exposed = ck.exposures(log_of(*emails_log(), persons=persons), "f", people=people)
+    assert sorted(exposed.people["person_id"]) == list(ids)
+    (note,) = (note for note in exposed.notes if note.code == "people_filter")
+    assert "as each one's first event with it says" in str(note)
+
+
+def test_a_property_of_persons_counts_before_that_of_events():
+    persons = pd.DataFrame({"distinct_id": list("abcde"), "email": ["x@acme.io", *["x@home.io"] * 4]})
+    wanted = [{"key": "email", "value": "acme", "operator": "icontains"}]
+    exposed = ck.exposures(log_of(*emails_log(), persons=persons), "f", people=wanted)
+    assert list(exposed.people["person_id"]) == ["a"]
+    assert not any("first event" in str(note) for note in exposed.notes)
+
+
+@pytest.mark.parametrize("operator", ["exact", "not_icontains", "is_not"])
+def test_people_by_a_property_that_nobody_has_are_refused(operator):
+    wanted = [{"key": "plan", "value": "pro", "operator": operator}]
+    with pytest.raises(
+        ck.DataError, match=r"nobody has the property 'plan', neither on persons nor on events"
+    ):
+        ck.exposures(log_of(*emails_log()), "f", people=wanted)
+
+
+def test_people_by_a_value_that_nobody_has_are_a_slip_or_the_reason_is_said():
+    with pytest.raises(ck.DataError, match=r"nobody has \$os 'ios'; .* Did you mean 'iOS'\?"):
+        ck.exposures(log_of(*emails_log()), "f", people={"$os": "ios"})
+    exposed = ck.exposures(log_of(*emails_log()), "f", people={"$os": "BeOS"})
+    assert exposed.people.empty
+    assert any("nobody has $os 'BeOS'; there is ['Linux', 'iOS']" in str(note) for note in exposed.notes)
+
+
 def test_a_flag_and_a_breakdown_together_give_one_row_per_pair():
     rows = [
         call("a", "true", **{"$os": "iOS"}), call("b", "true", **{"$os": "Linux"}), call("c", "false"),

@@ -27,6 +27,7 @@ __all__ = [
     "check_survey",
     "check_variants",
     "flag_keys",
+    "is_carried",
     "misspelling_of",
 ]
 
@@ -102,7 +103,7 @@ def check_properties(log: EventLog, names: Iterable[str]) -> tuple[Note, ...]:
             what, missing = "the groups have no property", bool(present) and short not in present
         else:
             short, present = name, _event_properties(log)
-            what, missing = "no event has the property", name not in present and not _is_carried(log, name)
+            what, missing = "no event has the property", name not in present and not is_carried(log, name)
         if missing:
             _refuse_misspelling(what, short, present)
             notes.append(Note("no_property", f"{what} {short!r}{_nearest(short, present)}"))
@@ -114,7 +115,7 @@ def check_flag(log: EventLog, key: str) -> None:
     if not log.event_names():
         return
     keys = flag_keys(log)
-    if key not in keys and not _is_carried(log, f"$feature/{key}"):
+    if key not in keys and not is_carried(log, f"$feature/{key}"):
         raise DataError(f"no event carries flag {key!r}; of flags {did_you_mean(key, keys)}")
 
 
@@ -177,7 +178,7 @@ def _event_properties(log: EventLog) -> tuple[str, ...]:
     return (*log.property_names(), *log.columns, *log.mapping)
 
 
-def _is_carried(log: EventLog, name: str) -> bool:
+def is_carried(log: EventLog, name: str) -> bool:
     """Whether any event has a property: names are known from some events, so this one is looked for."""
     from canarykit.events.fields import PRESENT
 

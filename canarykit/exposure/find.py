@@ -69,7 +69,9 @@ def exposures(
         key are dropped and counted.
     people
         Only these people: a filter of their properties (`{"plan": "pro"}`, or a list of mappings in
-        PostHog's words), judged at their newest exposure; None takes everybody.
+        PostHog's words), judged at their newest exposure; None takes everybody. A property that persons
+        lack and events have is taken from each one's first event with it since the plan began, as the
+        segments of a report are; the notes say so.
     properties
         Columns to add: the value at the first exposure of an event property, or of a person's as
         `person.<name>`.
@@ -144,12 +146,14 @@ def exposures(
     if people is not None:
         from canarykit.funnels.question.people import read_people
 
-        chosen = read_people(people)
+        chosen = read_people(people).located(log)
         recorded = chosen.recorded(log)
         everybody = len(answer.people)
-        answer = answer.only(chosen.passing(log, unit=unit, until=as_of, **narrow))
+        begins = min((start for start, _ in windows.values()), default=None)
+        answer = answer.only(chosen.passing(log, unit=unit, begins=begins, until=as_of, **narrow))
+        why = chosen.nobody(log) if answer.people.empty and everybody else ""
         text = f"of {everybody:,} exposed units are asked about ({chosen.words()})"
-        left_out = [*recorded, Note("people_filter", text, len(answer.people))]
+        left_out = [*recorded, Note("people_filter", f"{text}; {why}" if why else text, len(answer.people))]
     notes = _notes(parts, key, source, answer.people, answer.by_stage, plan)
     return replace(answer, notes=(*left_out, *notes))
 

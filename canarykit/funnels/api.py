@@ -299,13 +299,9 @@ def _who(query: FunnelQuery, people: Any) -> PeopleFilter | None:
     """The people asked for, and those that the filters of people let through."""
     of_filters = people_of_filters(query.filters)
     if people is None:
-        return PeopleFilter(of_filters) if of_filters.values else None
+        return PeopleFilter(of_question=of_filters) if of_filters.values else None
     named = read_people(people)
-    if not of_filters.values:
-        return named
-    if named.ids is not None:
-        return PeopleFilter(of_filters, named.ids)
-    return PeopleFilter(FilterGroup((named.filters, of_filters)))
+    return replace(named, of_question=of_filters) if of_filters.values else named
 
 
 def _step_number(item: int | str, steps: tuple[Step, ...]) -> int:

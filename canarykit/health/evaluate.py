@@ -138,7 +138,8 @@ def evaluate_stage(
         Zone in which the report and its pictures show times.
     people
         Only these people: a filter of their properties (`{"plan": "pro"}`, or mappings in PostHog's words),
-        or a list of ids.
+        or a list of ids. A property that persons lack is taken from each one's events, as in `segments`; one
+        that nobody has is refused.
     crossers
         What becomes of people who saw both variants within the stage: "first exposure" keeps them in the
         arm they were first seen in (intent to treat) and promotes only where safety is shown although a

@@ -8,7 +8,7 @@ back from the engine is one small array per variant and interval, never a row pe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -363,9 +363,7 @@ def _people_of(people: Any, where: Any) -> tuple[Any, Any]:
         return who, where
     of_events = {name: value for name, value in where.items() if not name.startswith("person.")}
     filters = FilterGroup(tuple(_person_filter(name, value) for name, value in of_people.items()))
-    if who is not None:
-        filters = FilterGroup((*filters.values, *([who.filters] if who.filters.values else [])))
-    return PeopleFilter(filters, None if who is None else who.ids), of_events
+    return replace(PeopleFilter() if who is None else who, of_question=filters), of_events
 
 
 def _person_filter(name: str, value: Any) -> Filter | FilterGroup:

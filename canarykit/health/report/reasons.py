@@ -142,6 +142,8 @@ def comparison_steps(
             return tuple(settle) or ("Wait for the minimum stay, and for what holds the promotion.",)
         case Row.TOO_LITTLE | Row.TOO_LITTLE_AFTER_GRACE:
             look = "Check that the flag is on at this share and that events arrive."
+            if any(n.code == "people_filter" and not n.count for n in data.question.exposures.notes):
+                look = "Nobody who was exposed passes people=: check its properties and values."
             if any(c.kind == "guardrail" and c.status is Status.HARM for c in checks):
                 return ("Harm was shown before: roll the flag back if the data are not back at once.", look)
             return (look,)
