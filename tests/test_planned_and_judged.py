@@ -358,23 +358,6 @@ def test_events_that_come_soon_are_as_if_at_once_and_those_after_the_window_do_n
     assert np.diag(older) == pytest.approx(0.0)
 
 
-def test_a_delay_is_that_of_a_guardrail_about_shares():
-    options = {"n_runs": 1, "traffic": 9}
-    with pytest.raises(ck.PlanError, match="delays has 'errors', the label of no guardrail"):
-        ck.simulate_decisions(plan_of(0.5), None, ERRORS, delays={"errors": "1h"}, **options)
-    money = ck.Guardrail(Total("paid", "amount"))
-    with pytest.raises(ck.PlanError, match="a value; only events that people have once come later"):
-        ck.simulate_decisions(plan_of(0.5), None, money, delays={money.label: "1h"}, **options)
-    with pytest.raises(ck.PlanError, match="the delay of 'people with"):
-        ck.simulate_decisions(plan_of(0.5), None, ERRORS, delays={ERRORS.label: "soon"}, **options)
-    fading = ck.Scenario(effects=[Effect("errors", 2, fades_after=1)])
-    codes = [
-        [note.code for note in ck.simulate_decisions(plan_of(0.5), fading, ERRORS, delays=d, **options).notes]
-        for d in (None, {ERRORS.label: "6h"})
-    ]
-    assert codes == [["at_full_size"], []]
-
-
 @pytest.mark.parametrize(
     "logins, message",
     [

@@ -20,7 +20,7 @@ from canarykit.simulate import Effect, Fault, Step
 __all__ = ["late_arms"]
 
 TABLE = "simulate_decisions beside evaluate_stage, one arm late"
-MOST, SIMULATED = 150, 8000
+MOST, SIMULATED = 80, 8000
 LOOKS = 6.0
 CELLS = (
     # (release, part of the arm's data, hours, whether it is the canary)

@@ -165,7 +165,8 @@ def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
     if value:
         amount = np.where(did, 49.0 * ratio * np.exp(0.5 * draw.standard_normal(len(run))), 0.0)
         columns: Any = (start, canary, amount)
-        harm, safe = _of_values(release, edges, columns, n_looks, step)
+        judge = _of_later_values if release.delay else _of_values
+        harm, safe = judge(release, edges, (*columns, start + late), n_looks, step)
     else:
         end = n_looks * step
         first = np.where(did & (start + late < end), start + late, -1)
@@ -176,11 +177,13 @@ def by_people(release: Release, runs: int, rng: int) -> dict[str, float]:
             for mixture in mixtures_of(release.guardrail)
         )
     harm = np.maximum.accumulate(harm, axis=1)
+    if not (value and release.delay):
+        safe = standing_safety(safe, harm >= -math.log(release.rules.alpha_rollback))
     evidence = Evidence(
         units_canary=units[0],
         units_control=units[1],
         harm_log_e=harm[None],
-        safe_log_e=standing_safety(safe, harm >= -math.log(release.rules.alpha_rollback))[None],
+        safe_log_e=safe[None],
         in_grace=True,
         dwell_met=np.arange(1, n_looks + 1) * release.looks >= DWELL,
     )
@@ -257,7 +260,7 @@ def _of_values(
     step: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evidence of harm and safety of a sum per person, release by release."""
-    start, canary, amount = people
+    start, canary, amount = people[:3]
     ends = np.arange(1, n_looks + 1) * step
     harm, safe = [], []
     for begin, end in pairwise(edges):
@@ -280,6 +283,25 @@ def _of_values(
     return np.stack(harm), np.stack(safe)
 
 
+def _of_later_values(
+    release: Release,
+    edges: np.ndarray,
+    people: tuple[np.ndarray, ...],
+    n_looks: int,
+    step: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same where amounts come later: each look knows what has come by then, of all its looks so far."""
+    start, canary, amount, comes = people
+    harm, safe = np.empty((len(edges) - 1, n_looks)), np.empty((len(edges) - 1, n_looks))
+    for look in range(n_looks):
+        known = np.where(comes < (look + 1) * step, amount, 0.0)
+        paths = _of_values(release, edges, (start, canary, known), look + 1, step)
+        harmed = np.maximum.accumulate(paths[0], axis=1)
+        stands = standing_safety(paths[1], harmed >= -math.log(release.rules.alpha_rollback))
+        harm[:, look], safe[:, look] = harmed[:, -1], stands[:, -1]
+    return harm, safe
+
+
 def releases() -> list[Release]:
     """Rare and common events, harmless to bad; shares, looks, late effects, variants, values, delays."""
     found = [Release(base=base, ratio=ratio) for base, ratio in product((0.02, 0.1), (1.0, 1.25, 1.6))]
@@ -298,8 +320,9 @@ def releases() -> list[Release]:
     logins = {"base": 0.2, "traffic": 120.0, "logins": 0.1}
     found += [Release(**logins), *(Release(**logins, ratio=r, delay=4.0) for r in (1.0, 1.35))]
     found += [Release(PAID, 0.6, r, traffic=120.0, logins=0.04, delay=4.0) for r in (1.05, 0.95)]
+    found += [Release(PAID, 0.9, 0.85, delay=1.0, fades=1.0)]
     found += [Release(REVENUE, 0.5, r, traffic=120.0, logins=0.1) for r in (1.0, 1.05)]
-    return [*found, Release(PAID, 0.9, 0.85, delay=1.0, fades=1.0)]
+    return [*found, *(Release(REVENUE, 0.5, r, looks=6.0, delay=6.0) for r in (1.0, 0.8))]
 
 
 def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:

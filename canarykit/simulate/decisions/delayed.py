@@ -18,13 +18,29 @@ from canarykit.simulate.log.streams import Streams
 if TYPE_CHECKING:
     from canarykit.simulate.decisions.truth import Ages
 
-__all__ = ["RARE", "draw_delayed", "events_by_look", "parts_in_cohort"]
+__all__ = [
+    "MOST_LOOKS",
+    "RARE",
+    "Known",
+    "draw_delayed",
+    "draw_delayed_values",
+    "draw_values",
+    "events_by_look",
+    "parts_in_cohort",
+    "value_comes",
+]
 
 RARE = 0.02
 """Rates up to which events are drawn from their Poisson limit and take nobody out of those at risk."""
 NEVER = 1e-12
 """Chance below which a cell of people and events is taken to be empty."""
 
+Known = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""At a look, of all who came in before each look so far: sums of both arms, and the part that has come."""
+Pair = tuple[np.ndarray, np.ndarray]
+"""Of the canary and of the control."""
+MOST_LOOKS = 200
+"""Looks of a stage up to which what each of them knows of values is kept."""
 Parts = Callable[..., np.ndarray]
 
 
@@ -164,6 +180,67 @@ def draw_delayed(
         others[:, here] -= they
     both_arms = ours + theirs
     return ours, theirs, np.where(both_arms > 0, weighed / np.maximum(both_arms, 1), 0.5)
+
+
+def draw_values(
+    spreads: Pair, people: Pair, means: Pair, streams: tuple[np.random.Generator, np.random.Generator]
+) -> Pair:
+    """Sums of a value over the people of each interval, by the normal law of large numbers."""
+    ours, theirs = (
+        came * mean + np.sqrt(came) * spread * stream.standard_normal(came.shape)
+        for came, mean, spread, stream in zip(people, means, spreads, streams, strict=True)
+    )
+    return ours, theirs
+
+
+def value_comes(hours: np.ndarray, delay: float) -> np.ndarray:
+    """Chance that a person's value comes before a look, by the look before which the person came in."""
+    edges, ones = np.concatenate([[0.0], hours]), np.ones(len(hours))
+    return events_by_look(edges, ones, [(ones, 0.0)], delay, within=np.inf, by_age=False)[0]
+
+
+def draw_delayed_values(
+    means: tuple[np.ndarray, np.ndarray],
+    comes: np.ndarray,
+    spreads: tuple[np.ndarray, np.ndarray],
+    people: tuple[np.ndarray, np.ndarray],
+    streams: tuple[np.random.Generator, np.random.Generator],
+) -> list[Known]:
+    """What each look knows of a value that comes some time after the exposure.
+
+    Parameters
+    ----------
+    means
+        What comes of a person of the canary, and of the control, (people's look, look at which it comes).
+    comes
+        Chance that a person's value comes then, in the same shape.
+    spreads
+        Standard deviation of a person's value that comes before each look.
+    people
+        Who came in before each look, (runs, looks), of both arms.
+    streams
+        One for each arm.
+    """
+    n_looks = len(comes)
+    everybody = np.cumsum(people[0] + people[1], axis=1)
+    left = [came.astype(np.int64) for came in people]
+    sums, gone = [np.zeros(came.shape) for came in people], np.zeros(n_looks)
+    known: list[Known] = []
+    for look in range(n_looks):
+        so_far = slice(0, look + 1)
+        chance = comes[so_far, look]
+        share = _left(chance, gone[so_far])
+        gone[so_far] += chance
+        for arm in range(2):
+            now = binomial(streams[arm], left[arm][:, so_far], share)
+            each = means[arm][so_far, look] / np.maximum(chance, NEVER)
+            noise = streams[arm].standard_normal(now.shape) * spreads[arm][look]
+            left[arm][:, so_far] -= now
+            sums[arm][:, so_far] += now * each + np.sqrt(now) * noise
+        ours, theirs, open_ = (np.cumsum(each[:, so_far], axis=1) for each in (*sums, left[0] + left[1]))
+        come = 1 - open_ / np.maximum(everybody[:, so_far], 1)
+        known.append((ours.astype(np.float32), theirs.astype(np.float32), come.astype(np.float32)))
+    return known
 
 
 def parts_in_cohort(

@@ -22,15 +22,17 @@ from canarykit.metrics import Guardrail, guardrail_weights
 from canarykit.metrics.guardrail import read_guardrails
 from canarykit.plan.given import as_plan
 from canarykit.progress import Progress, watched
+from canarykit.simulate.decisions.delayed import MOST_LOOKS
 from canarykit.simulate.decisions.late_data import hours_late, late_arm, left_out
 from canarykit.simulate.decisions.logins import read_logins
 from canarykit.simulate.decisions.operating import NOT_REACHED, Decisions, RuleRuns
-from canarykit.simulate.decisions.schedule import Control, Traffic, schedule
+from canarykit.simulate.decisions.schedule import Control, StageLooks, Traffic, schedule
 from canarykit.simulate.decisions.stage_rates import StageRates, stage_rates
 from canarykit.simulate.decisions.stage_runs import Drawn, Judge, draw_stage
 from canarykit.simulate.decisions.truth import (
     Delays,
     Rates,
+    Truth,
     not_simulated,
     require_labels,
     require_units,
@@ -121,10 +123,10 @@ def simulate_decisions(
         The control's rate by guardrail label, over what the scenario says: a share of people, or the mean
         of a value, alone or with its standard deviation. `rates_like` takes them from a log.
     delays
-        By the label of a guardrail about shares of people, the mean time from exposure to event, such as "6h"
-        (exponential); at once where left out. Its rate is then that of all who ever have it, and an effect is
-        what it is at the moment of the event: one that fades or grows does so with the time since the
-        exposure. What comes after the stage does not count.
+        By the label of a guardrail about shares of people, or about sums and counts per person without a
+        window, the mean time from exposure to event, such as "6h" (exponential); at once where left out. Its
+        rate is then that of all who ever have it, and an effect is what it is at the moment of the event: one
+        that fades or grows does so with the time since the exposure. What comes after the stage is lost.
     logins
         Share of the people who log in after they saw the flag, which asks an anonymous id before that, and
         the mean time until then (exponential), such as (0.05, "2h"): they are drawn anew, stay in the arm of
@@ -189,6 +191,7 @@ def simulate_decisions(
     stages = schedule(plan, traffic=traffic, looks=looks, control=control, min_dwell=min_dwell, cap=cap)
     population = traffic if isinstance(traffic, Population) else Population(1_000_000)
     truths = [truth_of(item, scenario, rates, delays) for item in chosen]
+    _require_room(truths, stages, known_logins is not None)
     one_arm = late_arm(scenario, plan.canary, plan.control)
     if known_logins is not None or not all(truth.is_share for truth in truths):
         one_arm = None
@@ -230,6 +233,22 @@ def simulate_decisions(
         settings={"n_runs": n_runs, "guardrails": [item.label for item in chosen], "looks": str(looks)},
         notes=not_simulated(scenario, truths, left_out(scenario, one_arm), known_logins is not None),
     )
+
+
+def _require_room(truths: Sequence[Truth], stages: Sequence[StageLooks], has_logins: bool) -> None:
+    """Of values that come later all people so far are read anew at each look: refuse what is too much."""
+    later = [truth.guardrail.label for truth in truths if truth.delay and not truth.is_share]
+    if later and has_logins:
+        raise PlanError(
+            f"delays has {later[0]!r}, a value, and logins are given: what people who log in hide of values "
+            "is simulated where these come at once; leave one of both out"
+        )
+    most = max(len(stage.people) for stage in stages)
+    if later and most > MOST_LOOKS:
+        raise PlanError(
+            f"delays has {later[0]!r}, a value, and a stage has {most} looks; each reads all people anew, so "
+            f"that at most {MOST_LOOKS} are simulated: look less often, such as looks='6h'"
+        )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,16 @@ class StageRates:
     changed: Changed | None = None
     # what each look sees where one arm's data are late; None where a look sees everything
     late: LateLooks | None = None
+    spreads: tuple[np.ndarray, ...] = ()  # standard deviation of each value in the canary; 0 of shares
+
+    def canary_so_far(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of a value in the canary, over all who came in before each look."""
+        people = np.maximum(self.looks.canary_people, 1e-9)
+        mean, square = (
+            np.cumsum(people * each) / np.cumsum(people)
+            for each in (self.canary[place], self.spreads[place] ** 2)
+        )
+        return mean, np.sqrt(square)
 
     @property
     def verdict_hours(self) -> np.ndarray:
@@ -101,7 +111,13 @@ def stage_rates(
             edges = np.concatenate([[0.0], stage.hours])
             moved_people = [logins.changed(edges, chance) for chance in logins.chances(stage)]
             changed = Changed((moved_people[0], moved_people[1]), tuple(after))
-        rates.append(StageRates(stage, control, canary, margins, tuple(later), changed, behind[number]))
+        spreads = tuple(
+            truth.spread_under(*where, arms[1]) if truth.spread else np.zeros(len(stage.people))
+            for truth in truths
+        )
+        rates.append(
+            StageRates(stage, control, canary, margins, tuple(later), changed, behind[number], spreads)
+        )
     return tuple(rates)
 
 

@@ -16,14 +16,21 @@ from canarykit.health.evidence.doubts import diluted_ratio
 from canarykit.health.evidence.event_evidence import LOST, event_mixtures, standing_safety
 from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
-from canarykit.simulate.decisions.delayed import RARE, draw_delayed, parts_in_cohort
+from canarykit.simulate.decisions.delayed import (
+    RARE,
+    Known,
+    draw_delayed,
+    draw_delayed_values,
+    draw_values,
+    parts_in_cohort,
+    value_comes,
+)
 from canarykit.simulate.decisions.late_data import LateLooks, Paths, arrived, fewer, late_evidence, parts_left
 from canarykit.simulate.decisions.logins import Arms, hidden_parts
 from canarykit.simulate.decisions.stage_rates import StageRates
 from canarykit.simulate.decisions.truth import Truth
 from canarykit.simulate.log.streams import Streams
 from canarykit.stats.any_look.event_process import EventMixture, event_intervals
-from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_log_e
 from canarykit.stats.one_look.srm import SRM_MIXTURE
 from canarykit.stats.others.stopping_rules import RIVALS, Counts
 
@@ -41,7 +48,7 @@ class Drawn:
     each look's events among the people they are compared with; None where events are so rare that it is the
     planned share. `hidden` holds by guardrail what people who changed variant may hide of each arm at each
     look of the stage; None where nobody changes. `arrived` is what is there before the delay of late data is
-    over; None where all arrives at once.
+    over; None where all arrives at once. `known` holds of values that come later what each look knows.
     """
 
     canary: np.ndarray
@@ -51,6 +58,7 @@ class Drawn:
     parts: tuple[np.ndarray | None, ...]
     hidden: tuple[Arms, ...] | None = None
     arrived: Drawn | None = None
+    known: tuple[list[Known] | None, ...] = ()
 
     @classmethod
     def join(cls, parts: list[Drawn]) -> Drawn:
@@ -128,13 +136,21 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     control = _people(draw("control"), looks.control_people, shape)
     pairs = []
     parts: list[np.ndarray | None] = []
+    known: list[list[Known] | None] = [None] * len(truths)
     for place, truth in enumerate(truths):
         low, high = rates.control[place], rates.canary[place]
-        if not truth.is_share:
-            pairs.append(_values(truth, canary, control, low, high, draw, place))
-            parts.append(None)
-            continue
         later = rates.later[place] if rates.later else None
+        if not truth.is_share:
+            streams, arms = (draw(f"{place}ours"), draw(f"{place}theirs")), (canary, control)
+            spreads = rates.spreads[place], np.full(shape[1], truth.spread)
+            parts.append(None)
+            if later is None:
+                pairs.append(draw_values(spreads, arms, (high, low), streams))
+                continue
+            come = value_comes(looks.hours, truth.delay)
+            known[place] = knows = draw_delayed_values(later[::-1], come, spreads, arms, streams)
+            pairs.append(knows[-1][:2])
+            continue
         if later is not None:
             ordered = _parts if truth.base > RARE else None
             ours, theirs, part = draw_delayed(*later, canary, control, draw, place, ordered)
@@ -155,7 +171,7 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     hidden = None
     if rates.changed is not None:
         hidden = hidden_parts(rates.changed, (canary, control), tuple(pairs), rates.later, draw)
-    drawn = Drawn(canary, control, ours_all, theirs_all, tuple(parts), hidden)
+    drawn = Drawn(canary, control, ours_all, theirs_all, tuple(parts), hidden, known=tuple(known))
     if rates.late is None:
         return drawn
     arm = rates.late.arm
@@ -198,23 +214,6 @@ def _hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> n
     if rate.max() > RARE:
         return binomial(stream, people, rate)
     return np.minimum(stream.poisson(people * rate), people)
-
-
-def _values(
-    truth: Truth,
-    canary: np.ndarray,
-    control: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    draw: Streams,
-    place: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of a value over the people of each interval, by the normal law of large numbers."""
-    ours = canary * high + np.sqrt(canary) * truth.spread * draw(f"{place}ours").standard_normal(canary.shape)
-    theirs = control * low + np.sqrt(control) * truth.spread * draw(f"{place}theirs").standard_normal(
-        canary.shape
-    )
-    return ours, theirs
 
 
 @dataclass(frozen=True)
@@ -308,14 +307,13 @@ class Judge:
         roll_back, promote, *srm = log_thresholds(self.rules)
         shape = drawn.canary.shape
         harm, safe = np.empty((len(self.truths), *shape)), np.empty((len(self.truths), *shape))
-        gate = int(np.argmax(stage.looks.dwell_met))
         parts = ramp_parts(len(passed), self.sharing)
         joined = np.concatenate([_shares(passed, [1] * len(passed)), shares]) if passed else shares
         for place, truth in enumerate(self.truths):
             weight = math.log(self.weights[place])
             margin = stage.margins[place]
             if not truth.is_share:
-                harm[place], safe[place] = self._value(place, drawn, margin, gate)
+                harm[place], safe[place] = self._value(place, drawn, stage, margin)
                 harm[place] += weight - math.log(self.sharing)
                 continue
             against, within = self._mixtures(place, margin)
@@ -387,7 +385,6 @@ class Judge:
         """
         assert drawn.hidden is not None
         safe = np.ones(drawn.canary.shape, bool)
-        gate = int(np.argmax(stage.looks.dwell_met))
         for place, truth in enumerate(self.truths):
             points = truth.guardrail.margin  # in the metric's unit: of these a part is left, else of a ratio
             whole = 1.0 if points is not None else math.log(stage.margins[place])
@@ -405,7 +402,7 @@ class Judge:
                     )
                     path = self._share(place, within, drawn, shares, exact)
                 else:
-                    path = self._value(place, drawn, math.exp(whole * level), gate, level)[1]
+                    path = self._value(place, drawn, stage, math.exp(whole * level), level)[1]
                 paths.append(standing_safety(path, harmed[place]))
             step = max(levels[1] - levels[0], 1e-12)
             at = np.clip((left - levels[0]) / step, 0, MARGINS_TRIED - 1)
@@ -441,26 +438,34 @@ class Judge:
         return self._log_e(mixture, ours, ours + theirs, exposure, exact, wanted)
 
     def _value(
-        self, place: int, drawn: Drawn, margin: float, gate: int, left: float = 1.0
+        self, place: int, drawn: Drawn, stage: StageRates, margin: float, left: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Evidence of harm and of safety of a mean; of a margin in its unit a part may be `left`."""
-        truth = self.truths[place]
-        sign = -1.0 if truth.guardrail.worse == "lower" else 1.0
+        truth, gate = self.truths[place], int(np.argmax(stage.looks.dwell_met))
+        canary = stage.canary_so_far(place)
         n = np.maximum(np.cumsum(drawn.canary, axis=-1), 1)
         m = np.maximum(np.cumsum(drawn.control, axis=-1), 1)
-        ours = np.cumsum(drawn.events_canary[place], axis=-1) / n
-        theirs = np.cumsum(drawn.events_control[place], axis=-1) / m
-        found = []
-        points = truth.guardrail.margin  # in the metric's unit, or else a ratio
-        beyond = (1.0, sign * points * left) if points is not None else (margin, 0.0)
-        line = truth.guardrail.roll_back_beyond(truth.margin_ratio)
-        harmful = (1.0, (line - 1) * truth.base) if points is not None else (line, 0.0)
-        for (factor, offset), side in ((harmful, 1.0), (beyond, -1.0)):
-            variance = truth.spread**2 * (1 / n + factor**2 / m)
-            k = K_AT_GATE * variance[:, gate : gate + 1] / variance
-            difference = ours - factor * theirs - offset
-            found.append(mixture_log_e(side * sign * difference / np.sqrt(variance), k, "one"))
-        return found[0], found[1]
+        known = drawn.known[place] if drawn.known else None
+        if known is None:
+            ours = np.cumsum(drawn.events_canary[place], axis=-1) / n
+            theirs = np.cumsum(drawn.events_control[place], axis=-1) / m
+            means, sharpest = (ours, theirs), slice(gate, gate + 1)
+            return truth.mean_evidence(means, (n, m), margin, sharpest, canary=canary, left=left)
+        harm, safe = np.empty(n.shape), np.empty(n.shape)
+        needed = log_thresholds(self.rules)[0] - math.log(self.weights[place] / self.sharing)
+        for look, (ours, theirs, come) in enumerate(
+            known
+        ):  # all of the people so far, by what has come of them
+            people, at = (n[:, : look + 1], m[:, : look + 1]), min(gate, look)
+            means, so_far = (
+                (ours / people[0], theirs / people[1]),
+                (canary[0][: look + 1], canary[1][: look + 1]),
+            )
+            options: Any = {"left": left, "come": come, "progress": min(1.0, (look + 1) / (gate + 1))}
+            paths = truth.mean_evidence(means, people, margin, slice(at, at + 1), canary=so_far, **options)
+            harmed = np.maximum.accumulate(paths[0], axis=-1)
+            harm[:, look], safe[:, look] = harmed[:, -1], standing_safety(paths[1], harmed >= needed)[:, -1]
+        return harm, safe
 
     def _log_e(
         self,

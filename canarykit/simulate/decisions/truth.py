@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from canarykit.metrics import Conversion, FunnelShare, Guardrail, SlowShare, Sur
 from canarykit.metrics.direction import event_direction
 from canarykit.metrics.share import ErrorShare, ShareMetric
 from canarykit.metrics.time_to_event import TimeToEvent
-from canarykit.metrics.values import Average, Count, Quantile, SurveyScore, Total
+from canarykit.metrics.values import Average, Count, PerPerson, Quantile, SurveyScore, Total
 from canarykit.plan.values import value_names
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Effect, Scenario
+from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_log_e
 from canarykit.times import duration, micros
 
 if TYPE_CHECKING:
@@ -83,12 +84,70 @@ class Truth:
         """Bad events per canary person beyond the control's, by interval."""
         return canary - control if self.guardrail.worse == "higher" else control - canary
 
+    def mean_evidence(
+        self,
+        means: tuple[np.ndarray, np.ndarray],
+        people: tuple[np.ndarray, np.ndarray],
+        margin: float,
+        gate: slice,
+        *,
+        canary: tuple[np.ndarray, np.ndarray],
+        left: float = 1.0,
+        come: np.ndarray | float = 1.0,
+        progress: float = 1.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Evidence of harm and of safety of a mean at each look, (runs, looks).
+
+        Parameters
+        ----------
+        means, people
+            Of the canary and of the control, so far.
+        margin
+            Tolerated ratio; of a margin in the metric's unit a part may be `left`.
+        gate
+            The look at which the evidence is sharpest, and what part of the way to it lies behind that.
+        canary
+            Mean and standard deviation of a person's value in the canary, on average so far.
+        come
+            Part of the people of whom the value has come.
+        """
+        sign = -1.0 if self.guardrail.worse == "lower" else 1.0
+        found = []
+        points = self.guardrail.margin  # in the metric's unit, or else a ratio
+        beyond = (1.0, sign * points * left) if points is not None else (margin, 0.0)
+        line = self.guardrail.roll_back_beyond(self.margin_ratio)
+        harmful = (1.0, (line - 1) * self.base) if points is not None else (line, 0.0)
+        spreads = [
+            np.maximum((sd**2 + mean**2) * come - (mean * come) ** 2, 1e-300)
+            for mean, sd in (canary, (self.base, self.spread))
+        ]
+        for (factor, offset), side in ((harmful, 1.0), (beyond, -1.0)):
+            variance = spreads[0] / people[0] + factor**2 * spreads[1] / people[1]
+            k = K_AT_GATE * progress * variance[:, gate] / variance
+            difference = means[0] - factor * means[1] - offset
+            found.append(mixture_log_e(side * sign * difference / np.sqrt(variance), k, "one"))
+        return found[0], found[1]
+
     def ratios(
         self, scenario: Scenario, population: Population, stage: str, times_us: np.ndarray, variant: str
     ) -> np.ndarray:
         """What the variant's base is multiplied by, at each look of a stage; effects are at full size."""
         terms = self.ages(scenario, population, stage, times_us, variant, changing=False)
         return np.asarray(sum(factor for factor, _ in terms))
+
+    def spread_under(
+        self, scenario: Scenario, population: Population, stage: str, times_us: np.ndarray, variant: str
+    ) -> np.ndarray:
+        """Standard deviation of a person's value under a variant, at each look of a stage.
+
+        It grows with amounts, and with the root of how many people have any.
+        """
+        where = (scenario, population, stage, times_us, variant)
+        whole, amounts = self.ratios(*where), np.ones(len(times_us))
+        metric = self.guardrail.metric
+        if not isinstance(metric, Count) and getattr(metric, "property_name", "") is not None:
+            amounts = replace(self, quantities=self.quantities[-1:]).ratios(*where)
+        return np.asarray(self.spread * amounts * np.sqrt(whole / np.maximum(amounts, 1e-12)))
 
     def ages(
         self,
@@ -154,18 +213,18 @@ def truth_of(
         if not 0 < base < 1:
             raise PlanError(f"{guardrail.label}: its rate is {base}; expected a fraction between 0 and 1")
         return Truth(guardrail, base, quantities, delay=_hours_of(guardrail, delays))
-    _hours_of(guardrail, delays)
+    delay = _hours_of(guardrail, delays)
     found = _value_truth(metric, guardrail.label, scenario)
     if given is not None and given_spread is not None:
         if not (given > 0 and given_spread > 0):
             raise PlanError(
                 f"{guardrail.label}: its rate is {said}; expected (mean, standard deviation) above 0"
             )
-        return Truth(guardrail, given, found[2] if found else (), given_spread)
+        return Truth(guardrail, given, found[2] if found else (), given_spread, delay)
     if found is None:
         raise _cannot(guardrail)
     mean, spread, quantities = found
-    return Truth(guardrail, mean if given is None else given, quantities, spread)
+    return Truth(guardrail, mean if given is None else given, quantities, spread, delay)
 
 
 def _hours_of(guardrail: Guardrail, delays: Delays | None) -> float:
@@ -173,11 +232,18 @@ def _hours_of(guardrail: Guardrail, delays: Delays | None) -> float:
     said = (delays or {}).get(guardrail.label)
     if said is None:
         return 0.0
-    if not isinstance(guardrail.metric, ShareMetric):
+    metric = guardrail.metric
+    if not isinstance(metric, ShareMetric | PerPerson):
         raise PlanError(
-            f"delays has {guardrail.label!r}, a value; only events that people have once come later"
+            f"delays has {guardrail.label!r}, in whose mean only those are who have a value: how many they "
+            "are at a look does not follow from its rate; leave it out"
         )
-    if guardrail.metric.window[0] > 0:
+    if isinstance(metric, PerPerson) and not math.isinf(metric.window[1]):
+        raise PlanError(
+            f"delays has {guardrail.label!r}, of which people count once their whole time is over, with all "
+            "that came by then; leave it out"
+        )
+    if metric.window[0] > 0:
         raise PlanError(
             f"delays has {guardrail.label!r}, which says itself when its events come; leave it out"
         )
