@@ -16,13 +16,16 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .c
 # Bytecode is kept even where the shell forbids it: notebooks and tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-# make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… PLAN=… STAGE=… AS_OF=…] walks your own release
+# make walk EXPORT=events.parquet FLAG=new-checkout [PERSONS=… GROUPS=… COLUMN=… ZONE=… PLAN=… STAGE=… AS_OF=…] walks
+# your own release; COLUMN=event=event_name,timestamp=ts says which column is which where they are called otherwise
 # The values travel in the environment, unread: neither make nor the shell runs what stands in them.
-unexport EXPORT FLAG PERSONS GROUPS PLAN STAGE AS_OF ARGS
+unexport EXPORT FLAG PERSONS GROUPS COLUMN ZONE PLAN STAGE AS_OF ARGS
 export CANARYKIT_EXPORT  := $(value EXPORT)
 export CANARYKIT_FLAG    := $(value FLAG)
 export CANARYKIT_PERSONS := $(value PERSONS)
 export CANARYKIT_GROUPS  := $(value GROUPS)
+export CANARYKIT_COLUMN  := $(value COLUMN)
+export CANARYKIT_ZONE    := $(value ZONE)
 export CANARYKIT_PLAN    := $(value PLAN)
 export CANARYKIT_STAGE   := $(value STAGE)
 export CANARYKIT_AS_OF   := $(value AS_OF)

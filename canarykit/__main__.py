@@ -7,6 +7,7 @@ with the input or the server, 2 with the command line. A verdict never comes out
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -69,7 +70,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except CanarykitError as problem:
-        complain(str(problem))
+        complain(getattr(problem, "said", "") or str(problem))
+        if columns := getattr(problem, "columns", None):
+            listed = " ".join(
+                shlex.join(["--column", f"{name}={column}"]) for name, column in columns.items()
+            )
+            print(f"hint: did you mean: {one_line(listed)}", file=sys.stderr)
         if os.environ.get("GITHUB_ACTIONS"):
             say(f"::error::{workflow_text(problem)}")
         return 1

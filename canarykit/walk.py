@@ -30,6 +30,10 @@ __all__ = ["collect", "main"]
 
 STAGE_NOTEBOOKS = "1[0-9]_*.ipynb"
 OWN_RELEASE = "90_your_release.ipynb"
+_HINTS = {
+    "MissingColumnsError": "(here: COLUMN=event=event_name,timestamp=ts and so on)\n",
+    "NaiveTimestampError": "(here: ZONE=UTC, or where they are from)\n",
+}
 MARK, ASSUMED = "canarykit-walk:", "canarykit-assumed:"
 COLUMNS = (
     Column("stage", "stage"),
@@ -67,6 +71,8 @@ def _walk(options: argparse.Namespace) -> int:
         "FLAG": options.flag,
         "PERSONS": options.persons,
         "GROUPS": options.groups,
+        "COLUMN": options.column,
+        "ZONE": options.zone,
         "PLAN": options.plan,
         "STAGE": options.stage,
         "AS_OF": options.as_of,
@@ -175,7 +181,7 @@ def _run(path: Path, build: Path, own_release: dict[str, str], kernel: Any) -> W
     except nbclient.exceptions.CellExecutionError as stopped:
         nbformat.write(notebook, build / path.name)
         raise DataError(
-            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n"
+            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n{_HINTS.get(stopped.ename, '')}"
             f"(executed up to there: {_relative(build / path.name)})"
         ) from None
     said = "".join(output.get("text", "") for output in notebook.cells.pop().outputs)
@@ -249,6 +255,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--groups", default=given("GROUPS"), help="groups export, where stages name organisations"
     )
+    parser.add_argument(
+        "--column",
+        default=given("COLUMN"),
+        help="columns of the events that are called otherwise, e.g. event=event_name,timestamp=ts",
+    )
+    parser.add_argument("--zone", default=given("ZONE"), help="time zone of times that carry none")
     parser.add_argument(
         "--plan", default=given("PLAN"), help="plan as JSON; without it the stages are read from the events"
     )

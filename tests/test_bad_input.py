@@ -120,11 +120,11 @@ def test_a_line_that_is_no_json_is_dropped_and_counted(tmp_path):
 @pytest.mark.parametrize(
     "renamed, message",
     [
-        ({"timestamp": "timestmp"}, "lack 'timestamp'; .*Did you mean 'timestmp'"),
-        ({"event": "evnt"}, "lack 'event'; .*Did you mean 'evnt'"),
+        ({"timestamp": "timestmp"}, "lack 'timestamp'; .*Did you mean ck.*timestamp=.timestmp."),
+        ({"event": "evnt"}, "lack 'event'; .*Did you mean ck.*event=.evnt."),
         (
             {"distinct_id": "distinctid", "person_id": "person"},
-            "lack 'distinct_id' and 'person_id'; .*'distinctid'",
+            r"lack 'distinct_id' \(or 'person_id'\); .*distinct_id=.distinctid.",
         ),
     ],
 )

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from canarykit.commands.shared import append, guardrails_of, note, or_complain, say
+from canarykit.commands.shared import append, column_option, guardrails_of, note, or_complain, say
 from canarykit.documents import parse_document
 from canarykit.errors import PlanError
 from canarykit.escaping import one_line, workflow_text
+from canarykit.events.mapping import columns_of
 from canarykit.files import write_whole
 
 __all__ = ["evaluate"]
@@ -66,6 +67,7 @@ class _Described(click.Command):
     help="JSON list of guardrails, or a file of it (below), or the word `proposed`: those that "
     "ck.suggest_guardrails finds in the events; default: those of the plan file, else exceptions",
 )
+@column_option
 @click.option("--scan", is_flag=True, help="leave large Parquet files on disk")
 @click.option("--format", help="kind of export, where its columns do not say so")
 @click.option("--tz", help="time zone of times that carry none")
@@ -130,6 +132,7 @@ def _evaluate(options: dict[str, Any]) -> int:
         groups=options["groups"],
         format=options["format"],
         tz=options["tz"],
+        **columns_of(options["columns"]),
     )
     plan = _observed_plan(log, options) if plan is None else plan
     stage = options["stage"] or _stage_up_to(plan, options["as_of"])

@@ -12,9 +12,11 @@ import click
 from canarykit.documents import parse_document, read_document
 from canarykit.errors import CanarykitError, DataError, PlanError
 from canarykit.escaping import one_line
+from canarykit.events.mapping import DEFAULTS
 
 __all__ = [
     "append",
+    "column_option",
     "complain",
     "connect",
     "connection",
@@ -42,6 +44,18 @@ def connection(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def column_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option by which an export says which of its columns is which."""
+    return click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="NAME=COLUMN",
+        help="a column of the events that is called otherwise, e.g. event=event_name (may be repeated); NAME "
+        f"is one of {', '.join(DEFAULTS)}",
+    )(command)
 
 
 def connect(host: str, project: int | None, record: str) -> Any:

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canarykit.display import Note
-from canarykit.errors import DataError, did_you_mean
+from canarykit.errors import DataError
 from canarykit.events.clock import UTC_TIME
 from canarykit.events.fields import PRESENT, Field, Query, Resolver
+from canarykit.events.mapping import missing_columns
 from canarykit.events.merges import MERGE_COLUMNS, MERGE_EVENTS, merged_ids
 from canarykit.events.text import as_text, coalesce
 
@@ -188,7 +189,7 @@ def matches(column: pa.ChunkedArray, allowed: Any) -> pa.ChunkedArray:
 def check_columns(
     columns: Sequence[str], mapping: Mapping[str, str], *, folds_case: bool = False, what: str = "the events"
 ) -> None:
-    """Refuse a table without event, time or any id, or with columns that cannot be told apart.
+    """Refuse a table without event, time, any id or a named column, or two columns of one name.
 
     `mapping` is canonical name to column; `folds_case` where the engine takes `amount` and `Amount` for one
     column; `what` is the table in the words of the message.
@@ -204,38 +205,44 @@ def check_columns(
                 "rename one"
             )
         seen[key] = name
-    for name in ("event", "timestamp"):
-        if mapping[name] not in columns:
-            raise DataError(f"{what} lack {mapping[name]!r}; {did_you_mean(mapping[name], columns)}")
-    if mapping["distinct_id"] not in columns and mapping["person_id"] not in columns:
-        raise DataError(
-            f"{what} lack {mapping['distinct_id']!r} and {mapping['person_id']!r}; "
-            + did_you_mean(mapping["distinct_id"], columns)
-        )
+    if (problem := missing_columns(columns, mapping, what)) is not None:
+        raise problem
 
 
-def merges(engine: Engine, mapping: Mapping[str, str]) -> tuple[Identities, list[Note]]:
-    """Merges read from the events, for a log with neither person ids nor persons."""
+def merges(
+    engine: Engine, mapping: Mapping[str, str], identities: Identities = None
+) -> tuple[Identities, list[Note]]:
+    """Merges read from the events, for a log without person ids; what the persons say comes first."""
     resolver = Resolver(engine.columns, mapping, False, (), {})
     fields = tuple(resolver.field(name) for name in MERGE_COLUMNS)
     query = Query(fields, MERGE_EVENTS, None, None, (), resolver.field("distinct_id"))
     parts = [part.select(list(MERGE_COLUMNS)) for part in engine.batches(query)]
     rows = [part.to_pandas() for part in parts if part.num_rows]
     if not rows:
-        return None, []
-    merged, done, refused = merged_ids(pd.concat(rows))
+        return identities, []
+    merged, done, refused = merged_ids(pd.concat(rows), identities)
     notes = []
     if done:
         notes.append(Note("merged", "distinct ids were joined to a person by $identify or an alias", done))
     if refused:
         notes.append(Note("merge_refused", "merges were refused, as PostHog refuses them", refused))
-    return merged, notes
+    if merged is None or identities is None:
+        return merged or identities, notes
+    ids, persons = (
+        pa.chunked_array([known, more]).combine_chunks()
+        for known, more in zip(identities, merged, strict=True)
+    )
+    return (_one(ids), _one(persons)), notes
 
 
 def stand_ins() -> Note:
     """What an engine says that has no person ids and does not count the events it has."""
     text = "the events carry no person ids: the distinct id is used where nothing says who it is"
     return Note("distinct_id_used", text)
+
+
+def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
 def empty_table(fields: tuple[Field, ...]) -> pa.Table:

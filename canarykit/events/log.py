@@ -15,7 +15,9 @@ from canarykit.display import Column, Note, Shown, Table
 from canarykit.errors import DataError, did_you_mean, require_kind
 from canarykit.events.engine import Engine, Lookups, empty_table, finish
 from canarykit.events.fields import Query, Resolver, wanted_values
+from canarykit.events.mapping import ColumnNames, check_names, unmapped
 from canarykit.events.people import identities_of, lookups_of, read_groups, read_persons
+from canarykit.events.text import plain_texts
 from canarykit.times import micros
 
 if TYPE_CHECKING:
@@ -53,12 +55,14 @@ class EventLog(Shown):
     frame
         Events, one row each: a pandas frame, or anything that becomes one (polars, pyarrow), or a DuckDB
         relation, Spark data frame, ibis table or any other table narwhals reads, which stays where it is.
-    event, timestamp, distinct_id, person_id, session_id, properties
+    event, timestamp, distinct_id, person_id, session_id, properties, uuid
         Columns that hold them. Properties are columns of their own, or sit in one column of JSON text
-        (or objects); `session_id` may be a property. Without a person id the distinct id is used.
+        (or objects); `session_id` may be a property. Without a person id the distinct id is used. Rows with
+        one uuid are one event.
     persons
         One row per distinct id with `person_id`, `distinct_id` and `properties` or a column each. It says
-        who each distinct id is now, over the person id that the events carry.
+        who each distinct id is now, over the person id that the events carry. Where they carry none, ids
+        that it does not list are joined by `$identify` and alias events, also to the persons that it lists.
     groups
         One row per group with `group_type_index` (or `group_type`), `group_key` and properties.
     group_types
@@ -95,6 +99,7 @@ class EventLog(Shown):
         person_id: str = "person_id",
         session_id: str = "$session_id",
         properties: str = "properties",
+        uuid: str = "uuid",
         persons: Frame | None = None,
         groups: Frame | None = None,
         group_types: Mapping[str, int] | None = None,
@@ -103,14 +108,11 @@ class EventLog(Shown):
     ) -> None:
         from canarykit.events.open import open_engine, rows_of
 
-        self.mapping: dict[str, str] = {
-            "event": event,
-            "timestamp": timestamp,
-            "distinct_id": distinct_id,
-            "person_id": person_id,
-            "session_id": session_id,
-            "properties": properties,
-        }
+        names = ColumnNames(
+            event=event, timestamp=timestamp, distinct_id=distinct_id, person_id=person_id,
+            session_id=session_id, properties=properties, uuid=uuid,
+        )  # fmt: skip
+        self.mapping: dict[str, str] = check_names(names)
         require_kind(
             "group_types", group_types, (Mapping, type(None)), "a mapping such as {'organization': 0}"
         )
@@ -128,6 +130,7 @@ class EventLog(Shown):
         opened = open_engine(frame, self.mapping, identities_of(self.persons), tz=tz)
         self._engine: Engine = opened.engine
         self._remembered: dict[Hashable, Any] = {}
+        found += unmapped(self._engine.columns, self.mapping, deduplicate=getattr(frame, "deduplicate", True))
         self.notes: tuple[Note, ...] = (*found, *opened.notes)
 
     @property
@@ -249,7 +252,7 @@ class EventLog(Shown):
         import pyarrow as pa
 
         parts = list(self.batches(columns, events=events, since=since, until=until, where=where))
-        return pa.concat_tables([_plain(part) for part in parts]).to_pandas()
+        return pa.concat_tables([plain_texts(part) for part in parts]).to_pandas()
 
     def batches(
         self,
@@ -411,7 +414,7 @@ class EventLog(Shown):
 
     @cached_property
     def _property_names(self) -> tuple[str, ...]:
-        canonical = {*self.mapping.values(), "uuid", "created_at", "person_properties", "_inserted_at"}
+        canonical = {*self.mapping.values(), "created_at", "person_properties", "_inserted_at"}
         columns = [name for name in self.columns if name not in canonical]
         return tuple(dict.fromkeys([*columns, *self._engine.event_properties()]))
 
@@ -482,16 +485,6 @@ class EventLog(Shown):
             (*resolver.lookup_keys((*used, *actors)), *actors),
             frozenset(native),
         )
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Dictionaries as plain text, so that parts fit together and pandas shows text."""
-    import pyarrow as pa
-
-    for position, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(position, field.name, table.column(position).cast(pa.string()))
-    return table
 
 
 def as_log(log: EventLog | Frame) -> EventLog:

@@ -26,6 +26,7 @@ __all__ = [
     "id_text",
     "json_values",
     "numeric",
+    "plain_texts",
     "pointer",
     "value_text",
 ]
@@ -256,3 +257,11 @@ def numeric(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     values = pd.to_numeric(words, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     values = np.append(np.where(np.isfinite(values), values, np.nan), np.nan)
     return values[pc.fill_null(coded.indices, len(values) - 1).to_numpy()]
+
+
+def plain_texts(table: pa.Table) -> pa.Table:
+    """Text columns without dictionaries, so that tables go together and pandas shows text."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
+    return table

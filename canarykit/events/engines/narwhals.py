@@ -43,7 +43,7 @@ from canarykit.events.engines.warehouse import (
     to_sql,
 )
 from canarykit.events.fields import PRESENT, Column, Field, Json, Query
-from canarykit.events.text import as_json_text, as_text, id_text
+from canarykit.events.text import as_json_text, as_text, id_text, plain_texts
 from canarykit.events.unusable import UNREADABLE, dropping_notes
 
 __all__ = ["NarwhalsEngine", "open_narwhals"]
@@ -82,7 +82,7 @@ class NarwhalsEngine(Engine):
         answers = [self._finished(_collect(native), query, places, odd)]
         if self._repeated:
             answers.append(self._finished(self._first_of_repeated(query), query, {}, {}))
-        yield pa.concat_tables([_plain(part) for part in answers]) if len(answers) > 1 else answers[0]
+        yield pa.concat_tables([plain_texts(part) for part in answers]) if len(answers) > 1 else answers[0]
 
     def event_names(self) -> dict[str, int]:
         """Counted where the events are, unless rows have to be read to be told apart."""
@@ -190,16 +190,17 @@ class NarwhalsEngine(Engine):
         """Uuids that come more than once."""
         import narwhals as nw
 
-        if "uuid" not in self.schema or not is_bound(self.native):
+        uuid = self.mapping["uuid"]
+        if uuid not in self.schema or not is_bound(self.native):
             return ()
-        texts = self.table.filter(*self._usable()).select(nw.col("uuid").cast(nw.String))
+        texts = self.table.filter(*self._usable()).select(nw.col(uuid).cast(nw.String).alias("uuid"))
         twice = texts.group_by("uuid").agg(nw.len().alias("n")).filter(nw.col("n") > 1)
         uuids = id_text(_collect(twice.to_native()).column("uuid"), "uuid")
         return tuple(uuids.drop_null().to_pylist())
 
     @cached_property
     def _n_repeats(self) -> int:
-        uuids = id_text(self._rows_of_repeated(()).column("uuid"), "uuid")
+        uuids = id_text(self._rows_of_repeated(()).column(self.mapping["uuid"]), "uuid")
         return len(uuids) - len(uuids.unique())
 
     def _rows_of_repeated(self, columns: Sequence[str]) -> pa.Table:
@@ -209,10 +210,11 @@ class NarwhalsEngine(Engine):
         order = [
             self.mapping.get(name, name) for name in ORDER if self.mapping.get(name, name) in self.schema
         ]
-        wanted = dict.fromkeys(["uuid", *order, *self.id_columns(), *columns])
+        uuid = self.mapping["uuid"]
+        wanted = dict.fromkeys([uuid, *order, *self.id_columns(), *columns])
         table = self.table.filter(*self._usable())
         if len(self._repeated) <= _MOST_LISTED:
-            table = table.filter(nw.col("uuid").cast(nw.String).is_in(list(self._repeated)))
+            table = table.filter(nw.col(uuid).cast(nw.String).is_in(list(self._repeated)))
         rows = _collect(table.select(*wanted).to_native())
         time = self.mapping["timestamp"]
         ids = [pc.is_valid(id_text(rows.column(name), name)) for name in self.id_columns()]
@@ -220,7 +222,7 @@ class NarwhalsEngine(Engine):
         for at, mask in enumerate(ids):
             ids[0] = mask if at == 0 else pc.or_(ids[0], mask)
         repeated = pc.is_in(
-            id_text(rows.column("uuid"), "uuid").cast(pa.string()),
+            id_text(rows.column(uuid), uuid).cast(pa.string()),
             value_set=pa.array(self._repeated, pa.string()),
         )
         return rows.filter(pc.and_(pc.and_(usable, ids[0]), repeated))
@@ -235,7 +237,7 @@ class NarwhalsEngine(Engine):
             utc_time(rows.column(time), time, self.zone),
             *(rows.column(n) for n in order if n in self.schema),
         ]
-        once = first_of_each(rows.column("uuid"), keys)
+        once = first_of_each(rows.column(self.mapping["uuid"]), keys)
         rows = rows if once is None else rows.filter(pa.array(once))
         if query.events is None:
             return rows
@@ -339,8 +341,8 @@ class NarwhalsEngine(Engine):
                     moment = _moment(bound, aware=kind.time_zone is not None)
                     kept.append(nw.col(time) >= moment if late else nw.col(time) < moment)
         if self._repeated and len(self._repeated) <= _MOST_LISTED:
-            uuid = nw.col("uuid").cast(nw.String)
-            kept.append(nw.col("uuid").is_null() | ~uuid.is_in(list(self._repeated)))
+            uuid = nw.col(self.mapping["uuid"]).cast(nw.String)
+            kept.append(uuid.is_null() | ~uuid.is_in(list(self._repeated)))
         for field, allowed in query.where:
             plain = len(field.parts) == 1 and isinstance(field.parts[0], Column) and not field.lookup
             if not plain or field.is_person or field.is_time:
@@ -365,10 +367,10 @@ def open_narwhals(table: Any, mapping: Mapping[str, str], identities: Identities
     check_columns(engine.columns, mapping)
     _check_times(engine)
     notes: list[Note] = []
-    if identities is None and mapping["person_id"] not in engine.columns:
+    if mapping["person_id"] not in engine.columns:
         if is_bound(table):
-            engine.identities, notes = merges(engine, mapping)
-        notes.append(stand_ins())
+            engine.identities, notes = merges(engine, mapping, identities)
+        notes += [stand_ins()] if identities is None else []
     return Opened(engine, tuple(notes))
 
 
@@ -401,14 +403,6 @@ def _is_nested(kind: Any) -> bool:
     import narwhals as nw
 
     return isinstance(kind, nw.Struct | nw.List | nw.Array)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Text columns without dictionaries, so that tables go together."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
-    return table
 
 
 def _flags(mask: pa.ChunkedArray) -> np.ndarray:

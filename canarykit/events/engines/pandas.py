@@ -235,11 +235,11 @@ def open_rows(rows: Rows, mapping: Mapping[str, str], identities: Identities, tz
         read["created_at"] = read_times(rows.column("created_at"), "created_at", tz or "UTC", lenient=True)[0]
     keep, dropped = _usable(rows, mapping, times)
     rows, read = _filtered(rows, read, keep)
-    if "uuid" in rows:
+    if mapping["uuid"] in rows:
         order = [
             rows.column(mapping.get(name, name)) for name in ORDER[1:] if mapping.get(name, name) in rows
         ]
-        once = first_of_each(rows.column("uuid"), [read["timestamp"], *order])
+        once = first_of_each(rows.column(mapping["uuid"]), [read["timestamp"], *order])
         if once is not None:
             dropped.insert(0, repeats_note(int((~once).sum())))
             rows, read = _filtered(rows, read, once)
@@ -250,8 +250,8 @@ def open_rows(rows: Rows, mapping: Mapping[str, str], identities: Identities, tz
     for name in ("person_id", "distinct_id"):
         if mapping[name] in rows:
             notes += _floats(rows, mapping[name])
-    if identities is None and mapping["person_id"] not in rows:
-        engine.identities, more = merges(engine, mapping)
+    if mapping["person_id"] not in rows:
+        engine.identities, more = merges(engine, mapping, identities)
         notes += more
     return Opened(engine, (*notes, *_stand_ins(engine, mapping)))
 

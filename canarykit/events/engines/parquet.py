@@ -313,13 +313,13 @@ class ParquetEngine(DuckDBEngine):
         if (
             narrow is None
             or not self.deduplicate
-            or "uuid" not in self.types
+            or self.mapping["uuid"] not in self.types
             or self._is_too_long_to_compare
             or not narrow.is_current()
         ):
             return super()._repeats
         order = [self.mapping.get(name, name) for name in ORDER[1:]]
-        repeated = narrow.find_repeats("uuid", [name for name in order if name in self.types])
+        repeated = narrow.find_repeats(self.mapping["uuid"], [name for name in order if name in self.types])
         if repeated.count:
             self.connection.add("canarykit_twice", pa.table({"uuid": repeated.uuids.unique()}))
         return repeated.count
@@ -328,7 +328,7 @@ class ParquetEngine(DuckDBEngine):
     def _is_too_long_to_compare(self) -> bool:
         """Whether the hashes of all uuids are too many to hold, or uuids are not text."""
         too_many = 8 * self.groups.n_rows > self.shard_bytes
-        return too_many or self.types["uuid"] != "VARCHAR" or self.groups.schema is None
+        return too_many or self.types[self.mapping["uuid"]] != "VARCHAR" or self.groups.schema is None
 
     def is_complete(self, column: str) -> bool:
         """Whether the footers say that a column of whole numbers misses no value."""
@@ -364,7 +364,8 @@ class ParquetEngine(DuckDBEngine):
         from canarykit.hashing import hash_ids
 
         # SHA-1, since DuckDB's own hash is the same for some uuids that differ.
-        texts = (id_text(part, "uuid").drop_null() for part in self.groups.column("uuid"))
+        uuid = self.mapping["uuid"]
+        texts = (id_text(part, uuid).drop_null() for part in self.groups.column(uuid))
         hashes = np.sort(
             np.concatenate([np.empty(0, np.uint64), *(hash_ids(text, "sha1") for text in texts)])
         )

@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from canarykit.errors import DataError, ExportFormatError, NaiveTimestampError, did_you_mean
+from canarykit.errors import DataError, NaiveTimestampError
 from canarykit.events.clock import UTC_TIME
 from canarykit.events.engine import empty_table
 from canarykit.events.engines.answer import IDS, answer, utc_time
 from canarykit.events.engines.schemas import conflicts_of, kind_of_type, text_sql
 from canarykit.events.fields import Column, Field, Query
 from canarykit.events.locations import ExportFile, Fingerprint, hive_columns
+from canarykit.events.mapping import lacks_columns
 from canarykit.events.remembered.block import Block
 from canarykit.events.text import as_text
 from canarykit.parallel import ahead
@@ -133,18 +134,17 @@ class RowGroups:
                 f"column {time!r} holds times without a time zone in {kinds['local time']}, and with one in "
                 f"{kinds['moment']}; pass tz='UTC' if they are UTC, else give all of them a zone"
             )
-        self._check_shape({*(back.get(mapping[name], mapping[name]) for name in ("event", "timestamp"))})
+        self._check_shape(
+            {*(back.get(mapping[name], mapping[name]) for name in ("event", "timestamp"))}, mapping
+        )
 
-    def _check_shape(self, needed: set[str]) -> None:
+    def _check_shape(self, needed: set[str], mapping: Mapping[str, str]) -> None:
         """Refuse files of another kind among the events, as reading them would."""
         for file, schema, footer in zip(self.files, self.schemas, self.metadata, strict=True):
             present = {*schema.names, *hive_columns(file.path)}
             if footer.num_rows and len(self.files) > 1 and not needed <= present:
                 lacking = min(needed - present)
-                raise ExportFormatError(
-                    f"{file.name} lacks {lacking!r}, which every file of events has; "
-                    f"{did_you_mean(lacking, present)}"
-                )
+                raise lacks_columns(file.name, lacking, sorted(present), mapping)
 
     def plan(self, query: Query, mapping: Mapping[str, str], zone: str | None) -> PlainPlan | None:
         """How to answer by reading plain columns; None where that is not enough."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 __all__ = ["DROPPED", "named"]
 
@@ -18,11 +18,11 @@ _WHOLE = "*."
 """What stands before the columns of the whole event in the CSV of the events tab."""
 
 
-def named(columns: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def named(columns: Sequence[str], kept: Collection[str] = ()) -> tuple[dict[str, str], tuple[str, ...]]:
     """New names of columns, and columns that go: flattened properties bare, shouting and dots undone.
 
     Where the events tab writes both `event` and `*.event`, the second is the event itself, the first
-    what the tab showed of it.
+    what the tab showed of it. Columns to be `kept`, which somebody named, stay as they are.
 
     Examples
     --------
@@ -35,11 +35,16 @@ def named(columns: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     lower = {name: name.lower() if shouted else name for name in columns}
     names = [lower[name] for name in columns]
     whole = {name.removeprefix(_WHOLE) for name in names if name.startswith(_WHOLE)}
+    lower |= {name: name for name in columns if name in kept}
     gone = [name for name in columns if lower[name] in whole or lower[name] in DROPPED]
+    gone = [name for name in gone if lower[name] not in kept]
     taken = {lower[name] for name in columns if name not in gone}
     renamed: dict[str, str] = {}
     for name in columns:
         if name in gone:
+            continue
+        if lower[name] in kept:
+            renamed |= {name: lower[name]} if lower[name] != name else {}
             continue
         old = lower[name].removeprefix(_WHOLE)
         new = _RENAMED.get(old, old)

@@ -7,6 +7,7 @@ guessed is counted in the notes of the log.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,6 +23,7 @@ from canarykit.events.engines.schemas import kind_of_type
 from canarykit.events.exports.files import find_files, is_location, kind_of
 from canarykit.events.exports.names import named
 from canarykit.events.exports.readers import Read, read_files
+from canarykit.events.mapping import ColumnNames, check_names, given, lacks_columns, written_as
 from canarykit.events.unusable import LOST
 
 if TYPE_CHECKING:
@@ -44,6 +46,13 @@ def read_posthog(
     format: Format | None = None,
     tz: Zone | None = None,
     group_types: Mapping[str, int] | None = None,
+    event: str = "event",
+    timestamp: str = "timestamp",
+    distinct_id: str = "distinct_id",
+    person_id: str = "person_id",
+    session_id: str = "$session_id",
+    properties: str = "properties",
+    uuid: str = "uuid",
 ) -> EventLog:
     """Read a PostHog export into memory.
 
@@ -55,7 +64,8 @@ def read_posthog(
         polars, pyarrow, DuckDB, Spark, Delta, Iceberg ...).
     persons
         The persons export, for exports without person ids and to see merges that came later: a path or
-        a frame. Without it, merges are read from `$identify` and alias events.
+        a frame. Where the events carry no person ids, the ids that it does not list are joined by
+        `$identify` and alias events.
     groups
         Groups with their properties: a path or a frame.
     format
@@ -64,6 +74,9 @@ def read_posthog(
         Zone of times that carry none, where the format does not say UTC.
     group_types
         Index of each group type by name; `{"organization": 0}` unless told otherwise.
+    event, timestamp, distinct_id, person_id, session_id, properties, uuid
+        Columns that hold them, where the export is of another system or names them otherwise: as for
+        `EventLog`.
 
     Returns
     -------
@@ -74,7 +87,8 @@ def read_posthog(
     Raises
     ------
     ExportFormatError
-        If a file is missing, cut short, or of another kind.
+        If a file is missing, cut short, of another kind, or lacks a column; the message says which columns
+        look like the lacking ones.
     NaiveTimestampError
         If times carry no zone and the format does not say which.
 
@@ -92,24 +106,38 @@ def read_posthog(
     (1, ['duplicates', 'snapshots', 'distinct_id_used'])
     """
     _check_format(format)
+    names = ColumnNames(
+        event=event, timestamp=timestamp, distinct_id=distinct_id, person_id=person_id,
+        session_id=session_id, properties=properties, uuid=uuid,
+    )  # fmt: skip
+    mapping = check_names(names)
     reads = read_files(path) if is_location(path) else [Read(None, "table", rows_of(path))]
     notes = [note for read in reads for note in read.notes]
-    parts = [_named(read.rows) for read in reads]
+    parts = [_named(read.rows, mapping) for read in reads]
     kinds = {read.kind for read in reads}
     file_format = format or _format_of(parts, kinds)
     zone = tz or ("UTC" if file_format in _SAYS_UTC else None)
-    _check_parts(reads, parts, zone)
+    with written_as("ck.read_posthog"):
+        _check_parts(reads, parts, mapping, zone)
     parts = [
-        _lower_booleans(part) if read.kind == "csv" else part for read, part in zip(reads, parts, strict=True)
+        _lower_booleans(part, mapping) if read.kind == "csv" else part
+        for read, part in zip(reads, parts, strict=True)
     ]
     rows = joined([part for part in parts if len(part)] or parts[:1])
     if not rows.names:
         rows = Rows(pd.DataFrame({name: pd.Series(dtype="str") for name in _COLUMNS}))
     if not len(rows):
         notes.append(Note("empty", "the export holds no events"))
-    log = EventLog(
-        rows, persons=_beside(persons), groups=_beside(groups), group_types=group_types, tz=zone, notes=notes
-    )
+    with written_as("ck.read_posthog"):
+        log = EventLog(
+            rows,
+            persons=_beside(persons),
+            groups=_beside(groups),
+            group_types=group_types,
+            tz=zone,
+            notes=notes,
+            **names,
+        )
     _check_shape(log, rows.names)
     return log
 
@@ -125,6 +153,13 @@ def scan_posthog(
     deduplicate: bool = True,
     memory_limit: str = "2GB",
     cache: bool | str | PathLike[str] = True,
+    event: str = "event",
+    timestamp: str = "timestamp",
+    distinct_id: str = "distinct_id",
+    person_id: str = "person_id",
+    session_id: str = "$session_id",
+    properties: str = "properties",
+    uuid: str = "uuid",
 ) -> EventLog:
     """Leave a PostHog export on disk: Parquet or JSON lines, read only as far as each question asks.
 
@@ -145,6 +180,8 @@ def scan_posthog(
         folder, so that the next look, in this process or another, need not read them again: True for the
         user's cache folder or the one that the environment names in `CANARYKIT_CACHE`, a folder, or False.
         The folder holds personal data as the export does; it can be deleted at any time.
+    event, timestamp, distinct_id, person_id, session_id, properties, uuid
+        As for `read_posthog`.
 
     Returns
     -------
@@ -163,6 +200,11 @@ def scan_posthog(
     from canarykit.events.engines.parquet import ExportFiles
 
     _check_format(format)
+    names = ColumnNames(
+        event=event, timestamp=timestamp, distinct_id=distinct_id, person_id=person_id,
+        session_id=session_id, properties=properties, uuid=uuid,
+    )  # fmt: skip
+    mapping = check_names(names)
     if not is_location(path):
         raise ExportFormatError(
             f"scan_posthog reads files, not {type(path).__name__}; use read_posthog, or EventLog to leave a "
@@ -181,9 +223,17 @@ def scan_posthog(
         memory_limit=memory_limit,
         cache=cache,
         says_utc=None if format is None else format in _SAYS_UTC,
-        naming=named,
+        naming=partial(named, kept=frozenset(given(mapping))),
     )
-    log = EventLog(source, persons=_beside(persons), groups=_beside(groups), group_types=group_types, tz=tz)
+    with written_as("ck.scan_posthog"):
+        log = EventLog(
+            source,
+            persons=_beside(persons),
+            groups=_beside(groups),
+            group_types=group_types,
+            tz=tz,
+            **names,
+        )
     _check_shape(log, log.columns)
     return log
 
@@ -203,28 +253,26 @@ def _beside(source: Any) -> Any:
     return rows.renamed({name: name.lower() for name in names}) if shouted else rows
 
 
-def _named(rows: Rows) -> Rows:
-    """Columns under the names of the log's contract."""
-    renamed, gone = named(rows.names)
+def _named(rows: Rows, mapping: Mapping[str, str]) -> Rows:
+    """Columns under the names of the log's contract; those that were named keep their names."""
+    renamed, gone = named(rows.names, frozenset(given(mapping)))
     return rows.renamed(renamed, gone)
 
 
-def _check_parts(reads: Sequence[Read], parts: Sequence[Rows], zone: Any) -> None:
+def _check_parts(reads: Sequence[Read], parts: Sequence[Rows], mapping: Mapping[str, str], zone: Any) -> None:
     """Refuse a file of another kind among the events, and local times beside moments."""
     times: dict[str, str] = {}
+    time = mapping["timestamp"]
     for read, part in zip(reads, parts, strict=True):
         file = "the table" if read.file is None else read.file.name
-        lacking = [name for name in ("event", "timestamp") if name not in part.names]
+        lacking = [mapping[name] for name in ("event", "timestamp") if mapping[name] not in part.names]
         if len(part) and lacking and len(parts) > 1:
-            raise ExportFormatError(
-                f"{file} lacks {lacking[0]!r}, which every file of events has; "
-                f"{did_you_mean(lacking[0], part.names)}"
-            )
-        if "timestamp" in part.names and len(part):
-            times.setdefault(kind_of_type(part.column("timestamp").type), file)
+            raise lacks_columns(file, lacking[0], part.names, mapping)
+        if time in part.names and len(part):
+            times.setdefault(kind_of_type(part.column(time).type), file)
     if {"moment", "local time"} <= set(times) and str(zone) != "UTC":
         raise NaiveTimestampError(
-            f"column 'timestamp' holds times without a time zone in {times['local time']}, and with one in "
+            f"column {time!r} holds times without a time zone in {times['local time']}, and with one in "
             f"{times['moment']}; pass tz='UTC' if they are UTC, else give all of them a zone"
         )
 
@@ -249,12 +297,12 @@ def _format_of(parts: Sequence[Rows], kinds: set[str]) -> str:
     return "batch export" if any(set(_COLUMNS) <= set(part.names) for part in parts) else "unknown"
 
 
-def _lower_booleans(rows: Rows) -> Rows:
+def _lower_booleans(rows: Rows, mapping: Mapping[str, str]) -> Rows:
     """CSV writers spell booleans `True`; the log spells them as JSON does."""
     spelled = pa.array(["True", "False"])
     for name in rows.names:
         column = rows.column(name)
-        if name in _COLUMNS or not pc.any(pc.is_in(column, value_set=spelled)).as_py():
+        if name in mapping.values() or not pc.any(pc.is_in(column, value_set=spelled)).as_py():
             continue
         at = pc.fill_null(pc.is_in(column, value_set=spelled), False)
         rows = rows.with_column(name, pc.if_else(at, pc.utf8_lower(column), column))

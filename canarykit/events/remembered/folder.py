@@ -86,9 +86,11 @@ class CacheFolder:
             return taken  # it changed while it was read, or there is no room
         return _read(path, checked=False) or taken
 
-    def load_repeated(self, files: Sequence[tuple[ExportFile, Fingerprint | None]]) -> Repeated | None:
-        """Which rows of all these files repeat an event, if that is kept."""
-        path = self._repeated_path(files)
+    def load_repeated(
+        self, files: Sequence[tuple[ExportFile, Fingerprint | None]], uuid: str
+    ) -> Repeated | None:
+        """Which rows of all these files repeat an event by this column, if that is kept."""
+        path = self._repeated_path(files, uuid)
         batch = None if path is None else _read_batch(path)
         if batch is None:
             return None
@@ -97,10 +99,10 @@ class CacheFolder:
         return Repeated.of(number.to_numpy(), row.to_numpy(), uuid, lost)
 
     def keep_repeated(
-        self, files: Sequence[tuple[ExportFile, Fingerprint | None]], repeated: Repeated
+        self, files: Sequence[tuple[ExportFile, Fingerprint | None]], uuid: str, repeated: Repeated
     ) -> None:
-        """Write down which rows of all these files repeat an event."""
-        path = self._repeated_path(files)
+        """Write down which rows of all these files repeat an event by this column."""
+        path = self._repeated_path(files, uuid)
         if path is None or self.problem or not all(_is_still(file, seen) for file, seen in files):
             return
         nothing = np.empty(0, np.int64)
@@ -111,11 +113,14 @@ class CacheFolder:
         batch = batch.replace_schema_metadata({"unreadable": str(repeated.n_unreadable)})
         self._put(path, lambda temporary: _write_batch(temporary, batch))
 
-    def _repeated_path(self, files: Sequence[tuple[ExportFile, Fingerprint | None]]) -> Path | None:
+    def _repeated_path(
+        self, files: Sequence[tuple[ExportFile, Fingerprint | None]], uuid: str
+    ) -> Path | None:
         shelves = [self._shelf(*pair) for pair in files]
         if None in shelves:
             return None
-        name = hashlib.sha256(repr([shelf.name for shelf in shelves if shelf]).encode()).hexdigest()[:32]
+        words = repr((uuid, *(shelf.name for shelf in shelves if shelf)))
+        name = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         return self.root / name[:2] / name / "repeated.arrow"
 
     def _put(self, path: Path, write: Callable[[Path], None]) -> bool:

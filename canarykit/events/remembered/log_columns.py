@@ -134,7 +134,7 @@ class LogColumns:
         Columns in `order` decide which of several rows of one time stays.
         """
         files = list(zip(self.files, self.seen, strict=True))
-        repeated = None if self.folder is None else self.folder.load_repeated(files)
+        repeated = None if self.folder is None else self.folder.load_repeated(files, uuid)
         if repeated is None:
             repeated = Repeated()
             candidates = self._candidates(uuid, order)
@@ -143,7 +143,7 @@ class LogColumns:
                 time = utc_time(times.column(0), self.layout.time, "UTC")
                 repeated = repeated_rows(candidates, uuid, time, order, self.layout.properties)
             if self.folder is not None:
-                self.folder.keep_repeated(files, repeated)
+                self.folder.keep_repeated(files, uuid, repeated)
         with self._one_at_a_time:
             self.repeated = repeated
             self._codes.clear()

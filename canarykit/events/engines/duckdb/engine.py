@@ -168,7 +168,7 @@ class DuckDBEngine(SqlEngine):
         """The source, every event once."""
         if not self._repeats:
             return self.source
-        uuid = self.sql_columns.id_text("uuid")
+        uuid = self.sql_columns.id_text(self.mapping["uuid"])
         twice = f"coalesce({uuid} IN (SELECT uuid FROM canarykit_twice), false)"
         order = [self.sql_columns.time(self.mapping["timestamp"])]
         for name in ORDER[1:]:
@@ -184,9 +184,9 @@ class DuckDBEngine(SqlEngine):
     @cached_property
     def _repeats(self) -> int:
         """How many rows repeat an event; their uuids are looked up once and known to every question."""
-        if not self.deduplicate or "uuid" not in self.types or not self._may_repeat():
+        if not self.deduplicate or self.mapping["uuid"] not in self.types or not self._may_repeat():
             return 0
-        uuid = self.sql_columns.id_text("uuid")
+        uuid = self.sql_columns.id_text(self.mapping["uuid"])
         repeated = self.connection.arrow(
             f"SELECT {uuid} AS uuid, count(*) AS n FROM {self.source} WHERE {self._usable()} "
             f"AND {uuid} IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
@@ -295,7 +295,8 @@ def open_duckdb(
     if says_utc is None:
         says_utc = {"uuid", "event", "distinct_id", "properties", "timestamp"} <= set(types)
     columns = Columns(types, tz if tz is not None else ("UTC" if says_utc else None))
-    opened = engine(source, connection, mapping, columns, identities, **options)
+    reads_merges = mapping["person_id"] not in types
+    opened = engine(source, connection, mapping, columns, None if reads_merges else identities, **options)
     opened.check_times()
     for name in ("person_id", "distinct_id"):
         if types.get(mapping[name]) in {"DOUBLE", "FLOAT"}:
@@ -303,10 +304,10 @@ def open_duckdb(
             largest = opened.first_row([f"max(abs({column})) FILTER (isfinite({column}))"])
             check_float_ids(largest[0], mapping[name], is_short=types[mapping[name]] == "FLOAT")
     all_notes = list(notes)
-    if identities is None and mapping["person_id"] not in types:
-        merged, more = merges(opened, mapping)
+    if reads_merges:
+        merged, more = merges(opened, mapping, identities)
         opened.identify(merged)
-        all_notes += [*more, stand_ins()]
+        all_notes += more if identities is not None else [*more, stand_ins()]
     return Opened(opened, tuple(all_notes))
 
 

@@ -201,9 +201,9 @@ class SparkEngine(SqlEngine):
     @cached_property
     def _repeats(self) -> int:
         """How many rows repeat an event: looked for once, by hashes, before anything is compared."""
-        if "uuid" not in self.types:
+        if self.mapping["uuid"] not in self.types:
             return 0
-        uuid = self.sql_columns.id_text("uuid")
+        uuid = self.sql_columns.id_text(self.mapping["uuid"])
         usable = self.spark_frame.where(self._usable()).where(f"{uuid} IS NOT NULL")
         row = usable.selectExpr("count(1) AS n", f"count(DISTINCT xxhash64({uuid})) AS different").collect()[
             0
@@ -215,7 +215,7 @@ class SparkEngine(SqlEngine):
         """The frame, every event once."""
         if not self._repeats:
             return self.spark_frame
-        uuid = self.sql_columns.id_text("uuid")
+        uuid = self.sql_columns.id_text(self.mapping["uuid"])
         order = [self.sql_columns.time(self.mapping["timestamp"])]
         for name in ORDER[1:]:
             column = self.mapping.get(name, name)
@@ -390,7 +390,7 @@ def open_spark(frame: Any, mapping: Mapping[str, str], identities: Identities, t
             largest = engine.first_row([f"max(abs(nullif({ticked(column)}, double('NaN'))))"])
             check_float_ids(largest[0], column, is_short=engine.types[column] == "float")
     notes: list[Note] = []
-    if identities is None and mapping["person_id"] not in engine.types:
-        engine.identities, notes = merges(engine, mapping)
-        notes.append(stand_ins())
+    if mapping["person_id"] not in engine.types:
+        engine.identities, notes = merges(engine, mapping, identities)
+        notes += [stand_ins()] if identities is None else []
     return Opened(engine, tuple(notes))
