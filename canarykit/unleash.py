@@ -234,7 +234,8 @@ class Unleash:
         ConflictError
             If the environment is not as it was read.
         """
-        self._require_unchanged(before)
+        if self.read(before.key).version != before.version:
+            raise ConflictError(f"the flag {before.key!r} was edited since it was read", status=409)
         old = {_people(one): one for one in before.filters["strategies"]}
         new = {_people(one): one for one in filters["strategies"]}
         base = self._path(before.key, "strategies")
@@ -249,10 +250,6 @@ class Unleash:
         if active != before.active:
             self._transport.write("POST", self._path(before.key, "on" if active else "off"))
         return self.read(before.key)
-
-    def _require_unchanged(self, before: StoredFlag) -> None:
-        if self.read(before.key).version != before.version:
-            raise ConflictError(f"the flag {before.key!r} was edited since it was read", status=409)
 
     def switch_off(self, before: StoredFlag) -> StoredFlag:
         """Turn the environment off."""

@@ -301,12 +301,9 @@ class SdkEvaluation:
 def _evaluates_to(flag: Flag, value: np.ndarray, expected: Any) -> np.ndarray:
     """Whether a flag's value is the one expected: true means any variant, a text the very variant."""
     names = arms_of(flag)
-    fits = [dependency_matches(expected, _python_value(code, names)) for code in range(len(names))]
+    values = [bool(code) if code < FIRST_VARIANT else name for code, name in enumerate(names)]
+    fits = [dependency_matches(expected, value) for value in values]
     return np.array(fits, dtype=bool)[np.clip(value, 0, None)]
-
-
-def _python_value(code: int, names: list[str]) -> bool | str:
-    return bool(code) if code < FIRST_VARIANT else names[code]
 
 
 def dependency_matches(expected: Any, actual: Any) -> bool:

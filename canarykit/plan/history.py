@@ -6,7 +6,7 @@ lower share starts a new run; the plan is that of one run, and its notes tell of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,8 @@ def plan_from_history(
         aggregation_group_type=None if level is None else group_types[level],
         group_types=tuple(group_types),
     )
-    return _with_notes(plan, notes)
+    object.__setattr__(plan, "notes", (*notes, *plan.notes))
+    return plan
 
 
 def _variants(state: FlagState) -> tuple[Variant, ...]:
@@ -174,11 +175,6 @@ def _as_share(state: FlagState, canary: str) -> FlagState:
     ]
     kept = {key: value for key, value in state.filters.items() if key != "multivariate"}
     return replace(state, filters={**kept, "groups": groups})
-
-
-def _with_notes(plan: RolloutPlan, notes: Iterable[Note]) -> RolloutPlan:
-    object.__setattr__(plan, "notes", (*notes, *plan.notes))
-    return plan
 
 
 def _by_release(states: Sequence[FlagState]) -> tuple[list[FlagState], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,7 +184,7 @@ def plot_evidence(report: StageReport, *, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax)
     times = _times(series)
     needed, beyond = series.thresholds["roll back"], False
-    for (colour, dashes), judged in zip(_cycled(len(series.guardrails)), series.guardrails, strict=True):
+    for (colour, dashes), judged in zip(cycle(_LINES), series.guardrails, strict=False):
         log_e = judged.harm_log_e + math.log(judged.weight)
         e = np.exp(np.clip(log_e, -7, MOST_LOG_E))
         beyond = beyond or bool((log_e[np.isfinite(log_e)] > MOST_LOG_E).any())
@@ -320,10 +321,6 @@ def _shade_gaps(report: StageReport, ax: Axes) -> None:
 
 def _times(series: EvidenceSeries) -> Any:
     return np.asarray(series.looks, dtype="datetime64[us]")
-
-
-def _cycled(n: int) -> list[tuple[Any, Any]]:
-    return [_LINES[i % len(_LINES)] for i in range(n)]
 
 
 def wilson_limits(x: Any, n: Any) -> tuple[Any, Any, Any]:

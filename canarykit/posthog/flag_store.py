@@ -104,8 +104,10 @@ class PostHogFlags:
                 "no call that leaves them alone; set the stage in PostHog",
                 status=400,
             )
-        body = {"filters": _sent(before.filters, filters), "version": before.version}
-        body["original_flag"] = _original(before)
+        # Null for keys that go: right on servers that merge and that replace. With the whole flag as it was read
+        # the server refuses the write if anything of it has changed.
+        body = {"filters": {**dict.fromkeys(before.filters), **filters}, "version": before.version}
+        body["original_flag"] = {**before.raw, "filters": before.filters}
         if active != before.active:
             body["active"] = active
         return self._written(before, self._transport.write("PATCH", self._path(before.key), body))
@@ -250,13 +252,3 @@ def _single_percentage(before: Mapping[str, Any], after: Mapping[str, Any]) -> t
     index, one, other = changed[0]
     same = {**one, "rollout_percentage": None} == {**other, "rollout_percentage": None}
     return (index, other["rollout_percentage"]) if same else None
-
-
-def _sent(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Every key of the filters, and null for those that go: right on servers that merge and that replace."""
-    return {**dict.fromkeys(before), **after}
-
-
-def _original(before: StoredFlag) -> dict[str, Any]:
-    """The whole flag as it was read: the server refuses the write if anything of it has changed."""
-    return {**before.raw, "filters": before.filters}

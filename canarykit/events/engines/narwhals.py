@@ -171,7 +171,7 @@ class NarwhalsEngine(Engine):
     def _documents(self, name: str) -> pa.ChunkedArray:
         """Documents of usable events: where the table can tell, those alone that may hold no object."""
         if self._has_moments and not self._repeated and is_ibis(self.native):
-            suspicious = suspects(self._usable_native(), name)
+            suspicious = suspects(self.table.filter(*self._usable()).to_native(), name)
             if suspicious is not None:
                 return as_json_text(_collect(suspicious).column(name))
         field = Field(name, (Column(name),))
@@ -310,9 +310,6 @@ class NarwhalsEngine(Engine):
 
         event, time = self.mapping["event"], self.mapping["timestamp"]
         return [nw.col(event) != "$snapshot", ~nw.col(time).is_null(), self._somebody()]
-
-    def _usable_native(self) -> Any:
-        return self.table.filter(*self._usable()).to_native()
 
     def _somebody(self) -> Any:
         """Whether a row names anybody."""

@@ -217,8 +217,8 @@ class RowGroups:
 
     def table(self, plan: PlainPlan) -> pa.Table:
         """All kept rows as one table."""
-        tables = list(self.tables(plan))
-        return pa.concat_tables(tables).unify_dictionaries() if tables else self._empty(plan)
+        tables = list(self.tables(plan)) or [empty_table(plan.query.stored())]
+        return pa.concat_tables(tables).unify_dictionaries()
 
     def tables(self, plan: PlainPlan) -> Iterator[pa.Table]:
         """Kept rows of every row group that has any, in order, read by all processors."""
@@ -242,9 +242,6 @@ class RowGroups:
             return _kept(opened[file.path], group, plan)
 
         yield from (table for table in ahead(read, len(jobs), None) if table is not None)
-
-    def _empty(self, plan: PlainPlan) -> pa.Table:
-        return empty_table(plan.query.stored())
 
     def _readable(self, name: str, field: Field) -> bool:
         assert self.schema is not None

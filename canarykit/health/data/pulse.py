@@ -157,7 +157,7 @@ def read_pulse(question: Question, units: pd.DataFrame | None) -> Pulse:
         silent_calls = tuple(
             silence
             for silence in find_silences(calls, call_visits, origin=origin, since=start, covered=covered)
-            if not any(_overlap(silence, other) for other in silences)
+            if not any(silence.since < other.until and other.since < silence.until for other in silences)
         )
     arms = () if units is None else _arm_silences(question, units, parts, origin, newest)
     busy: dict[str, int] = {}
@@ -216,10 +216,6 @@ def _people_between(question: Question, units: pd.DataFrame, run: Silence, *, ca
     who = rows[question.actor].astype(str)
     came = who.map(entered)
     return int(who[came.notna() & (rows["timestamp"] >= came)].nunique())
-
-
-def _overlap(one: Silence, other: Silence) -> bool:
-    return one.since < other.until and other.since < one.until
 
 
 def _arms_table(units: pd.DataFrame | None) -> pa.Table | None:

@@ -58,7 +58,7 @@ def effect_picture(check: Check) -> str:
 
     def at(number: float) -> float:
         low, high, here = (
-            math.log(n) if is_ratio else n for n in (left, right, _clipped(number, left, right))
+            math.log(n) if is_ratio else n for n in (left, right, min(max(number, left), right))
         )
         return _EDGE + (here - low) / (high - low) * (_WIDTH - 2 * _EDGE)
 
@@ -152,10 +152,6 @@ def _span(numbers: Sequence[float | None], *, ratio: bool, share: bool) -> tuple
     low, high = min([*finite, 0.0]), max([*finite, 0.0])
     room = 0.12 * (high - low) or 1.0
     return low - room, high + room
-
-
-def _clipped(number: float, left: float, right: float) -> float:
-    return min(max(number, left), right)
 
 
 def _label(x: float, y: float, text: str, anchor: str = "") -> str:

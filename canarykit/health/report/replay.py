@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from canarykit.arguments import checked
@@ -197,7 +196,10 @@ def replay(
                 without.append(label)
                 continue
             asked = options if key is None else {**options, "variants": key}
-            report_at = partial(_report_at, log, plan, stage, guardrails, asked)
+
+            def report_at(look: int, stage: str = stage, asked: dict[str, Any] = asked) -> StageReport:
+                return evaluate_stage(log, plan, stage, guardrails, as_of=moment(look), **asked)
+
             rows_of_rule, rule_notes = _Lived(label, one, one.series).judge(named, report_at)
             rows += rows_of_rule
             notes += rule_notes
@@ -213,18 +215,6 @@ def replay(
         )
         notes.append(Note("published_rules", text))
     return Replay(plan.flag, tuple(rows), tuple(notes))
-
-
-def _report_at(
-    log: EventLog,
-    plan: RolloutPlan,
-    stage: str,
-    guardrails: Sequence[Guardrail] | Guardrail | None,
-    options: dict[str, Any],
-    look: int,
-) -> StageReport:
-    """The report as of a look."""
-    return evaluate_stage(log, plan, stage, guardrails, as_of=moment(look), **options)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ def quantile_bounds(
     points = np.unique(array)
     evidence = _least_evidence(array, points, p, require_number("tuned_at", tuned_at, above=0.0))
     inside = np.flatnonzero(evidence < -math.log(1 - level))
-    ends = _edge_evidence(array.size, p, tuned_at)
+    # evidence against a quantile below, and above, everything that was seen
+    ends = _share_evidence(np.array([0.0, 1.0]), array.size, p, tuned_at)
     open_low, open_high = ends[0] < -math.log(1 - level), ends[1] < -math.log(1 - level)
     return Estimate(
         value=float(np.quantile(array, p)),
@@ -125,20 +126,11 @@ def _least_evidence(values: np.ndarray, points: np.ndarray, p: float, tuned_at: 
     n = values.size
     under = np.searchsorted(values, points, side="left") / n
     up_to = np.searchsorted(values, points, side="right") / n
-    best = _kindest_share(n, p, tuned_at)
+    # the mixture is lowest near p, not exactly at it
+    best = lowest(lambda share: float(_share_evidence(np.array(share), n, p, tuned_at)), 0.0, 1.0)
     return _share_evidence(np.clip(best, under, up_to), n, p, tuned_at)
-
-
-def _kindest_share(n: int, p: float, tuned_at: float) -> float:
-    """Where the mixture is lowest: near p, not exactly at it."""
-    return lowest(lambda share: float(_share_evidence(np.array(share), n, p, tuned_at)), 0.0, 1.0)
 
 
 def _share_evidence(share: np.ndarray, n: int, p: float, tuned_at: float) -> np.ndarray:
     rho = tuned_rho(tuned_at * p * (1 - p), sided="two")
     return beta_binomial_log_e((share - p) * n, p * (1 - p) * n, rho=rho, below=p, above=1 - p)
-
-
-def _edge_evidence(n: int, p: float, tuned_at: float) -> np.ndarray:
-    """Evidence against a quantile below, and above, everything that was seen."""
-    return _share_evidence(np.array([0.0, 1.0]), n, p, tuned_at)
