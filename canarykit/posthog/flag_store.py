@@ -104,8 +104,8 @@ class PostHogFlags:
                 "no call that leaves them alone; set the stage in PostHog",
                 status=400,
             )
-        # Null for keys that go: right on servers that merge and that replace. With the whole flag as it was read
-        # the server refuses the write if anything of it has changed.
+        # Null for keys that go: right on servers that merge and that replace. With the whole flag as it was
+        # read the server refuses the write if anything of it has changed.
         body = {"filters": {**dict.fromkeys(before.filters), **filters}, "version": before.version}
         body["original_flag"] = {**before.raw, "filters": before.filters}
         if active != before.active:

@@ -208,24 +208,10 @@ def raw_check(check: Check) -> dict[str, Any]:
     for name, arm in (("canary", check.canary), ("control", check.control)):
         counts = arm or Arm()
         arms |= {f"{name}_count": counts.count, f"{name}_total": counts.total, f"{name}_value": counts.value}
-    content = {
-        "check": check.name,
-        "kind": check.kind,
-        **arms,
-        "effect": check.effect,
-        "effect_low": check.effect_low,
-        "effect_high": check.effect_high,
-        "effect_unit": check.effect_unit,
-        "margin": check.margin,
-        "roll_back": check.roll_back,
-        "hoped": check.hoped,
-        "evidence": check.evidence,
-        "needed": check.needed,
-        "crossed_at": check.crossed_at,
-        "crossed_with": check.crossed_with,
-        "status": check.status.value,
-        "meaning": check.meaning,
-        "measured": check.measured,
-        "method": check.method,
-    }
+    names = (
+        "effect", "effect_low", "effect_high", "effect_unit", "margin", "roll_back", "hoped", "evidence",
+        "needed", "crossed_at", "crossed_with", "status", "meaning", "measured", "method",
+    )  # fmt: skip
+    fields = {name: getattr(check, name) for name in names}
+    content = {"check": check.name, "kind": check.kind, **arms, **fields}
     return {key: to_jsonable(value) for key, value in content.items()}

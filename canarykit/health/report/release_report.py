@@ -15,10 +15,8 @@ from canarykit.health.decision import Row, Verdict
 from canarykit.health.report.stage_report import COLUMNS, StageReport
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-    from canarykit.typing import Time
 
 __all__ = ["ReleaseReport", "release_report", "release_verdict"]
 
@@ -45,27 +43,7 @@ class ReleaseReport(StageReport):
         """Names of the checks whose people can be listed."""
         return tuple(f"{key}: {name}" for key, one in self.by_variant.items() for name in one.listed)
 
-    def people(
-        self,
-        name: str,
-        *,
-        canary: bool | None = True,
-        segment: Mapping[str, str] | None = None,
-        since: Time | None = None,
-        until: Time | None = None,
-        happened: bool = True,
-    ) -> pd.DataFrame:
-        """The people behind a count of one variant, as in `StageReport.people`."""
-        one, plain = self._of_variant(name)
-        return one.people(plain, canary=canary, segment=segment, since=since, until=until, happened=happened)
-
-    def is_lower_worse(self, name: str) -> bool:
-        """As in `StageReport.is_lower_worse`, of one variant."""
-        one, plain = self._of_variant(name)
-        return one.is_lower_worse(plain)
-
-    def _of_variant(self, name: str) -> tuple[StageReport, str]:
-        """Whose check it is, and what it is called there."""
+    def _whose(self, name: str) -> tuple[StageReport, str]:
         for key, one in self.by_variant.items():
             if name.startswith(f"{key}: "):
                 return one, name.removeprefix(f"{key}: ")

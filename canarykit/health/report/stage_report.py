@@ -46,6 +46,12 @@ COLUMNS = (
 )
 
 
+_IN_JSON = (
+    "flag", "stage", "kind", "share", "starts_at", "ends_at", "as_of", "verdict", "exit_code", "row",
+    "reason", "unit", "n_canary", "n_control",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class StageReport(Result):
     """The verdict on one stage, with everything a person needs to check it.
@@ -206,11 +212,12 @@ class StageReport(Result):
         """
         from canarykit.health.people.listed import listed_people
 
-        if self.found is None or name not in self.listed:
-            raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, self.listed)}")
-        metric = None if name == SEVERAL else self._judged.index(name)
+        one, name = self._whose(name)
+        if one.found is None or name not in one.listed:
+            raise DataError(f"the report has no people for {name!r}; {did_you_mean(name, one.listed)}")
+        metric = None if name == SEVERAL else one._judged.index(name)
         return listed_people(
-            self.found, metric, canary, self.segments, segment or {},
+            one.found, metric, canary, one.segments, segment or {},
             since=since, until=until, happened=happened,
         )  # fmt: skip
 
@@ -226,8 +233,13 @@ class StageReport(Result):
         -------
         bool
         """
-        specs = dict(zip(self._judged, self.audit.get("guardrails", ()), strict=False))
+        one, name = self._whose(name)
+        specs = dict(zip(one._judged, one.audit.get("guardrails", ()), strict=False))
         return bool(specs.get(name, {}).get("worse") == "lower")
+
+    def _whose(self, name: str) -> tuple[StageReport, str]:
+        """The report that has a listed check, and the check's name there."""
+        return self, name
 
     def _headline(self) -> str:
         return f"{self._verdict_word}: {self.reason}"
@@ -299,20 +311,8 @@ class StageReport(Result):
 
     def _extra_json(self) -> dict[str, Any]:
         return {
-            "flag": self.flag,
-            "stage": self.stage,
-            "kind": self.kind,
-            "share": self.share,
-            "starts_at": self.starts_at,
-            "ends_at": self.ends_at,
-            "as_of": self.as_of,
-            "verdict": self.verdict,
-            "exit_code": self.exit_code,
+            **{name: getattr(self, name) for name in _IN_JSON},
             "row": int(self.row),
-            "reason": self.reason,
-            "unit": self.unit,
-            "n_canary": self.n_canary,
-            "n_control": self.n_control,
             "checks": [raw_check(c) for c in self.checks],
             "next_steps": list(self.next_steps),
             "gaps": [list(gap) for gap in self.gaps],
@@ -406,9 +406,11 @@ class StageReport(Result):
         -------
         str
         """
-        from canarykit.health.page.page import stage_page
+        from canarykit.health.page.details import folded
+        from canarykit.health.page.style import document
+        from canarykit.health.page.tiles import first_screen
 
-        page = stage_page(self)
+        page = document(f"{self.flag}: {self.stage}", first_screen(self), folded(self))
         if path is not None:
             write_whole(path, page)
         return page
