@@ -5,7 +5,7 @@ import pytest
 import canarykit as ck
 from benchmarks.calibrate.segments import named_share
 from canarykit.health.decision import Verdict
-from canarykit.simulate import Effect
+from canarykit.simulate import Effect, Step
 
 PLAN = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50, dwell="2d"),), starts_at="2026-09-07T09:00:00Z")
 END = "2026-09-09T09:00:00Z"
@@ -40,6 +40,29 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     assert report.next_steps[-1] == (
         "Judge that segment alone with people={'$browser': 'Safari'}, and look at its sessions."
     )
+
+
+@pytest.mark.parametrize("stage, margin", [("half", 0.9), ("expanded beta 50 % of everyone", 0.5)])
+def test_every_guardrail_that_harms_a_segment_is_named_in_the_headline_and_for_the_manager(stage, margin):
+    plan = ck.RolloutPlan("f", (ck.Stage.for_share(stage, 50, dwell="2d"),), starts_at=PLAN.starts_at)
+    safari = {"browser": "Safari"}
+    effects = [Effect("errors", 6.0, where=safari), Effect("paid", 0.2, where=safari)]
+    scenario = ck.Scenario(effects=effects, error_rate=0.05, steps=[Step("paid", 0.6)])
+    log = ck.simulate_rollout(plan, ck.Population(6000), scenario, rng=7, progress=False)
+    guardrails = [
+        ck.Guardrail("$exception", margin_ratio=1.25),
+        ck.Guardrail("paid", worse="lower", margin_ratio=margin),
+    ]
+    report = ck.evaluate_stage(log, plan, stage, guardrails, as_of=END)
+    errors, payments = sorted(report.harmed_segments, key=lambda harm: harm.label)
+    assert {errors.segment, payments.segment} == {"Safari"}
+    assert len(report.headline) <= 160
+    assert "people with $exception got worse (" in report.headline
+    ratios = f"Safari {errors.here:.3g}x, people with paid {payments.here:.3g}x."
+    assert report.headline.endswith(f"; where $browser is {ratios}")
+    said = report.summary("manager")
+    assert " Above all where $browser is Safari." in said
+    assert f" Also worse: people with paid where $browser is Safari ({payments.here:.3g}x)." in said
 
 
 def test_what_the_others_thin_out_is_not_promoted(safari):

@@ -53,19 +53,26 @@ class SegmentHarm:
     @property
     def where(self) -> str:
         """Where, how much there and elsewhere, and out of how many segments: short enough for a headline."""
+        return f"{self.where_alone} (of {self.segments} segments)"
+
+    @property
+    def where_alone(self) -> str:
+        """Where, and how much there and elsewhere."""
         here, elsewhere = (format_value(ratio, "ratio") for ratio in (self.here, self.elsewhere))
-        return (
-            f"where {self.name} is {self.segment} {here}, elsewhere {elsewhere} (of {self.segments} segments)"
-        )
+        return f"{self.place} {here}, elsewhere {elsewhere}"
+
+    @property
+    def place(self) -> str:
+        """Which segment, as a sentence has it."""
+        return f"where {self.name} is {self.segment}"
 
     @property
     def words(self) -> str:
         """Where and how much, and by what evidence."""
         p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
         reached = format_value(self.evidence, "p")
-        where, _, _ = self.where.rpartition(" (")
         split = f"split over {self.segments} segments"
-        return f"{where} ({split}; E = {reached} of {self.needed:,.0f}; they differ, {p}, Holm)"
+        return f"{self.where_alone} ({split}; E = {reached} of {self.needed:,.0f}; they differ, {p}, Holm)"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ __all__ = [
     "moved_unwatched",
     "ramp_steps",
     "segment_steps",
+    "surest_by_guardrail",
 ]
 
 _NOT_ABOUT_EFFECTS = (
@@ -34,18 +35,39 @@ GAP_STEP = "Find out what the gaps are; load what is missing, or name the time i
 def comparison_reason(
     data: DataState, row: Row, checks: Sequence[Check], segments: Sequence[SegmentHarm] = ()
 ) -> str:
-    """One sentence for a randomised stage; a segment in which it got worse is named in it."""
+    """One sentence for a randomised stage; segments in which guardrails got worse are named in it."""
     if not segments or row in _NOT_ABOUT_EFFECTS:
         return _reason(data, row, checks)
-    worst = segments[0]
+    stage, surest = data.question.stage, surest_by_guardrail(segments)
     if row is not Row.HARM:
-        return (
-            f"{data.question.stage}: {worst.label} got worse {worst.where}; it is not promoted while that "
-            "stands."
-        )
+        where = _where_all(surest)
+        return f"{stage}: {surest[0].label} got worse {where}; it is not promoted while that stands."
     plain = _reason(data, row, checks).rstrip(".")
-    same = plain.startswith(f"{data.question.stage}: {worst.label} ")
-    return f"{plain}; {worst.where if same else f'{worst.label} {worst.where}'}."
+    worst, *others = sorted(surest, key=lambda harm: not plain.startswith(f"{stage}: {harm.label} "))
+    for harm in others[:1]:  # named with its segment
+        plain = plain.removesuffix(f"; {harm.label} too")
+    same = plain.startswith(f"{stage}: {worst.label} ")
+    where = _where_all((worst, *others))
+    return f"{plain}; {where if same else f'{worst.label} {where}'}."
+
+
+def surest_by_guardrail(segments: Sequence[SegmentHarm]) -> tuple[SegmentHarm, ...]:
+    """Of each guardrail the segment with the most evidence of harm, the surest guardrail first."""
+    first: dict[str, SegmentHarm] = {}
+    for harm in segments:
+        first.setdefault(harm.label, harm)
+    return tuple(first.values())
+
+
+def _where_all(harms: Sequence[SegmentHarm]) -> str:
+    """Where guardrails got worse, of several short enough for a headline; each has a note with all of it."""
+    if len(harms) == 1:
+        return harms[0].where
+    worst, second, *more = harms
+    here, there = (format_value(harm.here, "ratio") for harm in (worst, second))
+    place = "" if (second.name, second.segment) == (worst.name, worst.segment) else f"{second.place} "
+    rest = f" (and {len(more)} more)" if more else ""
+    return f"{worst.place} {here}, {second.label} {place}{there}{rest}"
 
 
 def ramp_steps(checks: Sequence[Check]) -> tuple[str, ...]:

@@ -253,7 +253,18 @@ class StageReport(Result):
         """The reason as the headline has it, without the stage's name, which stands beside it."""
         alone = self.reason.removeprefix(f"{self.stage}: ")
         room = MOST_OF_A_HEADLINE - len(self._verdict_word) - 2
-        return in_brief(alone, self._long_names(), room=room)
+        return self._shortened(alone, room)
+
+    def _in_brief(self) -> str:
+        return self._shortened(one_line(self._headline()), MOST_OF_A_HEADLINE)
+
+    def _shortened(self, text: str, room: int) -> str:
+        """The text within `room` signs; of several guardrails that harm a segment none is cut off first."""
+        brief = in_brief(text, self._long_names(), room=room)
+        if brief.endswith("…") and len({harm.label for harm in self.harmed_segments}) > 1:
+            text = text.replace(" with the canary, ", " against ").replace(" without);", ");")
+            brief = in_brief(text, self._long_names(), room=room)
+        return brief
 
     def _long_names(self) -> Iterable[str]:
         harmed = [name for harm in self.harmed_segments for name in (harm.name, harm.segment, harm.label)]

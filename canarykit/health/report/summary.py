@@ -9,7 +9,7 @@ from canarykit.display import format_value
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.decision import Verdict
-from canarykit.health.report.reasons import moved_unwatched
+from canarykit.health.report.reasons import moved_unwatched, surest_by_guardrail
 from canarykit.messages import Message
 from canarykit.times import check_zone
 
@@ -59,8 +59,13 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
     bad = [check for check in guardrails if check.status in (Status.HARM, Status.BREACH)]
     if report.verdict is Verdict.ROLL_BACK and bad:
         more = f" {len(bad) - 1} more got worse." if len(bad) > 1 else ""
-        proven = [harm for harm in report.harmed_segments if harm.label == bad[0].name]
-        where = f" Above all where {proven[0].name} is {proven[0].segment}." if proven else ""
+        proven = surest_by_guardrail(report.harmed_segments)
+        where = "".join(f" Above all {harm.place}." for harm in proven if harm.label == bad[0].name)
+        where += "".join(
+            f" Also worse: {harm.label} {harm.place} ({format_value(harm.here, 'ratio')})."
+            for harm in proven
+            if harm.label != bad[0].name
+        )
         return f"{bad[0].name}: {_arms(bad[0])}.{where}{more}"
     if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
         names = ", ".join(check.name for check in guardrails[:3])
