@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from canarykit.events.clock import as_micros
+from canarykit.lazy import held_back
 from canarykit.metrics.share import FunnelShare, MetricSpec, ShareMetric
 from canarykit.metrics.values import Metric, Quantile, Ratio
 from canarykit.parallel import as_interrupt
@@ -31,7 +32,8 @@ def shard_outcomes(
     `events` has columns of the actor, event, timestamp and the metrics' properties, `units` unit (row
     number), person_id, entered and leaves (microseconds). `actor` is joined to the units' person_id.
     """
-    import duckdb
+    with held_back():
+        import duckdb
 
     at = events.schema.get_field_index("timestamp")
     events = events.set_column(at, "timestamp", as_micros(events.column("timestamp")))

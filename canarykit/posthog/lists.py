@@ -12,6 +12,7 @@ import pandas as pd
 
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.files import beside
+from canarykit.lazy import held_back
 from canarykit.parallel import as_interrupt
 from canarykit.posthog.hogql import HogQL
 from canarykit.release.refusals import ServerError
@@ -68,7 +69,8 @@ def save_persons(hogql: HogQL, file: Path) -> None:
 
     Both tables are kept on disk and joined there: their size does not matter.
     """
-    import duckdb
+    with held_back():
+        import duckdb
 
     with beside(file) as unfinished, TemporaryDirectory(dir=file.parent, prefix=".persons-") as folder:
         columns = "toString(id), toString(toTimeZone(created_at, 'UTC')), properties"

@@ -18,6 +18,7 @@ import pandas as pd
 from canarykit.compiler import can_compile
 from canarykit.documents import read_json
 from canarykit.errors import DataError, did_you_mean
+from canarykit.lazy import held_back
 from canarykit.parallel import as_interrupt
 from canarykit.targeting.matcher import LONG, Matcher
 
@@ -133,7 +134,8 @@ class PropertyTable:
         """The JSON column as Arrow texts if it is long and every text in it is a JSON object; else None."""
         if self._json is None or self.rows < LONG or pd.api.types.is_object_dtype(self._json.dtype):
             return None
-        import duckdb
+        with held_back():
+            import duckdb
         import pyarrow as pa
 
         texts = pa.table({"text": pa.array(self._json, from_pandas=True)})  # read by the query
@@ -235,7 +237,8 @@ def column_of_values(values: Sequence[Any]) -> Column:
 
 def _extracted(texts: Any, key: str) -> Column | None:
     """One property of JSON texts, without reading them in Python; None where no text has it."""
-    import duckdb
+    with held_back():
+        import duckdb
     import pyarrow.compute as pc
 
     with as_interrupt(), duckdb.connect() as connection:

@@ -19,6 +19,7 @@ from canarykit.events.documents import ODD_VALUE, pointer, read_document
 from canarykit.events.engines.duckdb.columns import scalar_text
 from canarykit.events.sql import asking, glob_quoted, quoted, to_arrow
 from canarykit.events.values import value_text
+from canarykit.lazy import held_back
 
 __all__ = ["JsonLines"]
 
@@ -51,7 +52,8 @@ class JsonLines:
     @classmethod
     def read(cls, paths: Sequence[str], *, unused: Sequence[str] = (), name: str | None = None) -> JsonLines:
         """Look through files once for their keys, and for lines that have to be read here."""
-        import duckdb
+        with held_back():
+            import duckdb
 
         first = name or Path(paths[0]).name
         listed = ", ".join(glob_quoted(path) for path in paths)

@@ -31,6 +31,7 @@ from canarykit.events.remembered.layout import Layout
 from canarykit.events.sql import glob_quoted, quoted
 from canarykit.events.text import id_text
 from canarykit.events.unusable import dropping_notes
+from canarykit.lazy import held_back
 
 __all__ = ["ExportFiles", "ParquetEngine", "open_dataset"]
 
@@ -56,7 +57,8 @@ class ExportFiles(Source):
 
     def open_engine(self, mapping: Mapping[str, str], identities: Identities, tz: str | None) -> Opened:
         """The engine that reads these files."""
-        import duckdb
+        with held_back():
+            import duckdb
 
         options: dict[str, Any] = {
             "tz": tz,

@@ -15,7 +15,7 @@ from canarykit.metrics import Guardrail
 from canarykit.metrics.guardrail import read_guardrails
 from canarykit.progress import Progress, watched
 from canarykit.simulate.decisions.schedule import Control, Traffic
-from canarykit.simulate.decisions.truth import Delays, Rates, truth_of
+from canarykit.simulate.decisions.truth import Delays, Rates, require_labels, truth_of
 from canarykit.simulate.log.streams import Seed, as_seed
 from canarykit.simulate.people.scenario import Effect, Scenario
 
@@ -216,6 +216,7 @@ def plan_ramp(
 
     healthy = replace(scenario or Scenario(), effects=())
     chosen = read_guardrails(guardrails)
+    require_labels(rates, chosen, delays)
     first = truth_of(chosen[0], healthy, rates, delays)
     quantity, worse = first.quantities[-1], chosen[0].worse
     factors = {1.0: 1.0}
