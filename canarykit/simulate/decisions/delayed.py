@@ -208,18 +208,9 @@ def draw_delayed_values(
 ) -> list[Known]:
     """What each look knows of a value that comes some time after the exposure.
 
-    Parameters
-    ----------
-    means
-        What comes of a person of the canary, and of the control, (people's look, look at which it comes).
-    comes
-        Chance that a person's value comes then, in the same shape.
-    spreads
-        Standard deviation of a person's value that comes before each look.
-    people
-        Who came in before each look, (runs, looks), of both arms.
-    streams
-        One for each arm.
+    `means` is what comes of a person of the canary, and of the control, by the looks before which people came
+    in and it comes, and `comes` the chance of that; `spreads` the standard deviation of what comes before a
+    look. Each arm's people, (runs, looks), have a stream of their own.
     """
     n_looks = len(comes)
     everybody = np.cumsum(people[0] + people[1], axis=1)

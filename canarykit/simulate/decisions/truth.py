@@ -98,18 +98,10 @@ class Truth:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Evidence of harm and of safety of a mean at each look, (runs, looks).
 
-        Parameters
-        ----------
-        means, people
-            Of the canary and of the control, so far.
-        margin
-            Tolerated ratio; of a margin in the metric's unit a part may be `left`.
-        gate
-            The look at which the evidence is sharpest, and what part of the way to it lies behind that.
-        canary
-            Mean and standard deviation of a person's value in the canary, on average so far.
-        come
-            Part of the people of whom the value has come.
+        `means` and `people` are those of the canary and of the control so far, and `canary` the mean and
+        standard deviation behind its values; of a margin in the metric's unit a part may be `left`. At the
+        `gate` the evidence is sharpest, unless only some `progress` towards it has been made. Of a
+        part of the people the value has `come`.
         """
         sign = -1.0 if self.guardrail.worse == "lower" else 1.0
         found = []
