@@ -9,7 +9,9 @@ import pytest
 import canarykit as ck
 from canarykit.health.decision import Verdict
 from canarykit.metrics import Average, ErrorShare, Total
+from canarykit.metrics.risk import _cohorts as entry_cohorts
 from canarykit.simulate import Effect, Step
+from canarykit.simulate.decisions.delayed import Cohorts
 
 HOURS = 48
 START = pd.Timestamp("2026-09-07T09:00:00Z")
@@ -79,6 +81,25 @@ def test_a_canary_with_smaller_amounts_has_less_spread_and_is_told_sooner():
         for quantity in ("revenue", "paid")
     ]  # fmt: skip
     assert seen[0] > seen[1] + 0.02
+
+
+def test_few_people_a_look_stand_in_the_entry_cohorts_of_a_report():
+    people, hours = np.array([5, 7, 12, 3, 60, 1, 1, 30, 2, 1.0]), np.arange(1.0, 11.0)
+    enter = np.repeat(np.arange(10), people.astype(int))
+    _, closes = entry_cohorts(enter, None, 10, 10, 3_600_000_000)
+    found = Cohorts.of(people, hours)
+    assert found.closes.tolist() == [closes[enter == look][0] for look in range(10)]
+    assert found.closes[-1] == 10  # never complete: nothing of them counts
+    came = people.astype(int)[None, :]
+    assert found.counts(came)[0].tolist() == [0, 0, 24, 0, 63, 0, 0, 32, 0, 0]
+    later = np.triu(np.full((10, 10), 0.05))
+    whole = found.chances(later)
+    assert whole[2, 2] == pytest.approx((5 * 0.15 + 7 * 0.1 + 12 * 0.05) / 24)
+    assert whole[2, 3:] == pytest.approx(0.05)
+    assert (np.tril(whole, -1) == 0).all()
+    assert found.rates(np.linspace(0.1, 1, 10))[4] == pytest.approx((3 * 0.4 + 60 * 0.5) / 63)
+    assert Cohorts.of(np.full(10, 50.0), hours) is None
+    assert Cohorts.of(np.full(3, 1.0), 24 * hours[:3]) is None  # after a day each is closed all the same
 
 
 def test_a_delay_is_that_of_something_people_have_once_or_of_a_sum():

@@ -162,7 +162,7 @@ def test_the_people_planned_reach_the_power_planned_at_several_looks(
     )
     reached = decisions.probability("promote" if goal == "safe" else "roll back")
     error = math.sqrt(0.8 * 0.2 / runs)
-    assert 0.8 - 0.02 - 3 * error <= reached <= 0.8 + 3 * error + 0.02
+    assert 0.8 - 0.02 - 3 * error <= reached <= 0.8 + 3 * error + 0.04
     again = ck.power(
         guardrail, answer.n_canary, answer.n_control, rate=base, ratio=ratio, goal=goal, looks=looks
     )

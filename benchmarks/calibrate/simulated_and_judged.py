@@ -322,7 +322,9 @@ def releases() -> list[Release]:
     found += [Release(PAID, 0.6, r, traffic=120.0, logins=0.04, delay=4.0) for r in (1.05, 0.95)]
     found += [Release(PAID, 0.9, 0.85, delay=1.0, fades=1.0)]
     found += [Release(REVENUE, 0.5, r, traffic=120.0, logins=0.1) for r in (1.0, 1.05)]
-    return [*found, *(Release(REVENUE, 0.5, r, looks=6.0, delay=6.0) for r in (1.0, 0.8))]
+    found += [Release(REVENUE, 0.5, r, looks=6.0, delay=6.0) for r in (1.0, 0.8)]
+    found += [Release(PAID, 0.6, 0.7, traffic=10.0, delay=hours) for hours in (0.0, 3.0)]
+    return [*found, Release(PAID, 0.9, 0.7, traffic=5.0)]
 
 
 def agreement(rows: int, rng: int = 51) -> Iterator[dict[str, Any]]:

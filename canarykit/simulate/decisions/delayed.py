@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from canarykit.metrics.risk import FEWEST, LONGEST, MOST, PART
 from canarykit.simulate.decisions.binomial_counts import binomial
+from canarykit.simulate.decisions.schedule import HOUR_US
 from canarykit.simulate.log.streams import Streams
 
 if TYPE_CHECKING:
@@ -21,11 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_LOOKS",
     "RARE",
+    "Cohorts",
     "Known",
     "draw_delayed",
     "draw_delayed_values",
     "draw_values",
     "events_by_look",
+    "hit",
     "parts_in_cohort",
     "value_comes",
 ]
@@ -114,6 +119,56 @@ def _summed(age: np.ndarray, delay: float, fading: float, within: float) -> np.n
     return np.asarray(level * (inside + np.expm1(-rate * inside) / rate) + beyond)
 
 
+@dataclass(frozen=True, eq=False)
+class Cohorts:
+    """Looks put together until enough people came in to be compared: their events count from then on."""
+
+    # by the look before which people came in; as many as there are looks where it is never complete
+    closes: np.ndarray
+    people: np.ndarray  # expected before each look
+
+    @classmethod
+    def of(cls, people: np.ndarray, hours: np.ndarray) -> Cohorts | None:
+        """Those of the expected people, as `risk_sets` has them; None where each look is one."""
+        target = np.clip(np.cumsum(people) / PART, FEWEST, MOST)
+        closes = np.full(len(people), len(people))
+        since, size, begin = 0, 0.0, 0.0
+        for look, (came, end) in enumerate(zip(people, hours, strict=True)):
+            size += came
+            if size >= target[look] or end - begin >= LONGEST / HOUR_US - 1e-9:
+                closes[since : look + 1] = look
+                since, size, begin = look + 1, 0.0, end
+        return None if (closes == np.arange(len(people))).all() else cls(closes, people)
+
+    def counts(self, came: np.ndarray) -> np.ndarray:
+        """People by the look at which their cohort is complete, (runs, looks)."""
+        whole = np.zeros_like(came)
+        kept = self.closes < len(self.closes)
+        np.add.at(whole.T, self.closes[kept], came.T[kept])
+        return whole
+
+    def rates(self, rate: np.ndarray) -> np.ndarray:
+        """Shares of those people with an event that comes at once."""
+        return self._averaged(rate[:, None])[:, 0]
+
+    def chances(self, later: np.ndarray) -> np.ndarray:
+        """Chances of events that come later, by people's and event's look; what came before counts then."""
+        found = self._averaged(later)
+        looks = np.arange(len(found))
+        early = np.cumsum(found, axis=1)[looks, looks]
+        found[looks[:, None] > looks[None, :]] = 0.0
+        found[looks, looks] = early
+        return found
+
+    def _averaged(self, of_look: np.ndarray) -> np.ndarray:
+        kept = self.closes < len(self.closes)
+        weight = np.maximum(self.people, 1e-12)
+        total, weights = np.zeros(of_look.shape), np.zeros(len(self.closes))
+        np.add.at(total, self.closes[kept], weight[kept, None] * of_look[kept])
+        np.add.at(weights, self.closes[kept], weight[kept])
+        return np.asarray(total / np.maximum(weights, 1e-12)[:, None])
+
+
 def draw_delayed(
     low: np.ndarray,
     high: np.ndarray,
@@ -180,6 +235,13 @@ def draw_delayed(
         others[:, here] -= they
     both_arms = ours + theirs
     return ours, theirs, np.where(both_arms > 0, weighed / np.maximum(both_arms, 1), 0.5)
+
+
+def hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """How many of them have the event: binomial, where it is rare its Poisson limit."""
+    if rate.max() > RARE:
+        return binomial(stream, people, rate)
+    return np.minimum(stream.poisson(people * rate), people)
 
 
 def draw_values(

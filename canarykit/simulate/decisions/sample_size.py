@@ -107,7 +107,7 @@ def sample_size(
     `evaluate_stage` gathers, for events that come soon after a person does. The power is that of the
     evidence: a release that is worse, but within the margin, may be rolled back before it is shown to be
     within. In simulated decisions 0.78 to 0.83 of healthy releases are shown safe where 0.80 is planned,
-    and 0.77 to 0.84 of harmful ones are found (22 to 19,000 events, shares of 2 to 90 %).
+    and 0.77 to 0.86 of harmful ones are found (22 to 19,000 events, shares of 2 to 90 %).
 
     Examples
     --------

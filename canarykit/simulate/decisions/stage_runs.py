@@ -18,10 +18,12 @@ from canarykit.health.evidence.over_ramp import ramp_parts
 from canarykit.simulate.decisions.binomial_counts import binomial
 from canarykit.simulate.decisions.delayed import (
     RARE,
+    Cohorts,
     Known,
     draw_delayed,
     draw_delayed_values,
     draw_values,
+    hit,
     parts_in_cohort,
     value_comes,
 )
@@ -137,6 +139,8 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     pairs = []
     parts: list[np.ndarray | None] = []
     known: list[list[Known] | None] = [None] * len(truths)
+    # of a late arm looks see no whole cohorts
+    cohorts = None if rates.late else Cohorts.of(looks.canary_people + looks.control_people, looks.hours)
     for place, truth in enumerate(truths):
         low, high = rates.control[place], rates.canary[place]
         later = rates.later[place] if rates.later else None
@@ -151,22 +155,29 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
             known[place] = knows = draw_delayed_values(later[::-1], come, spreads, arms, streams)
             pairs.append(knows[-1][:2])
             continue
+        common = truth.base > RARE
+        ours_came, theirs_came = canary, control
+        if common and cohorts is not None:
+            ours_came, theirs_came = cohorts.counts(canary), cohorts.counts(control)
+            low, high = cohorts.rates(low), cohorts.rates(high)
+            later = None if later is None else (cohorts.chances(later[0]), cohorts.chances(later[1]))
         if later is not None:
-            ordered = _parts if truth.base > RARE else None
-            ours, theirs, part = draw_delayed(*later, canary, control, draw, place, ordered)
+            ordered = _parts if common else None
+            ours, theirs, part = draw_delayed(*later, ours_came, theirs_came, draw, place, ordered)
             pairs.append((ours, theirs))
             parts.append(part)
             continue
-        theirs = _hit(draw(f"{place}theirs"), control, low)
-        ours = _hit(draw(f"{place}ours"), canary, low)
+        theirs = hit(draw(f"{place}theirs"), theirs_came, low)
+        ours = hit(draw(f"{place}ours"), ours_came, low)
         if np.any(high > low):
             more = np.clip((high - low) / (1 - low), 0.0, 1.0)
-            ours = ours + _hit(draw(f"{place}more"), canary - ours, more)
+            ours = ours + hit(draw(f"{place}more"), ours_came - ours, more)
         if np.any(high < low):
-            ours = binomial(draw(f"{place}less"), ours, np.clip(high / low, 0.0, 1.0))
+            less = np.clip(high / np.maximum(low, 1e-300), 0.0, 1.0)
+            ours = binomial(draw(f"{place}less"), ours, less)
         pairs.append((ours, theirs))
-        common = truth.base > RARE
-        parts.append(_parts(draw(f"{place}order"), ours, theirs, canary, control) if common else None)
+        order = draw(f"{place}order")
+        parts.append(_parts(order, ours, theirs, ours_came, theirs_came) if common else None)
     ours_all, theirs_all = (tuple(pair[arm] for pair in pairs) for arm in (0, 1))
     hidden = None
     if rates.changed is not None:
@@ -207,13 +218,6 @@ def _people(stream: np.random.Generator, expected: np.ndarray, shape: tuple[int,
         return stream.poisson(expected, shape)
     noise = stream.standard_normal(shape, dtype=np.float32)
     return np.rint(expected + np.sqrt(expected) * noise).astype(np.int64)
-
-
-def _hit(stream: np.random.Generator, people: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """How many of them have the event: binomial, where it is rare its Poisson limit."""
-    if rate.max() > RARE:
-        return binomial(stream, people, rate)
-    return np.minimum(stream.poisson(people * rate), people)
 
 
 @dataclass(frozen=True)
