@@ -209,9 +209,10 @@ def test_a_local_time_that_daylight_saving_skips_or_repeats_is_refused_with_its_
             ck.EventLog(frame, tz="Europe/Berlin")
 
 
-def test_numbers_are_no_times():
-    with pytest.raises(ck.DataError, match="say their unit"):
-        log_of({"event": ["a"], "timestamp": [1788771600]})
+@pytest.mark.parametrize("unit, times", [("s", 1), ("ms", 1000), ("us", 10**6), ("ns", 10**9)])
+def test_numbers_are_no_times_and_the_error_names_the_unit_of_our_years(unit, times):
+    with pytest.raises(ck.DataError, match=f"say their unit: .*unit='{unit}'"):
+        log_of({"event": ["a"], "timestamp": [1788771600 * times]})
 
 
 def test_unusable_rows_are_dropped_and_each_reason_counted():

@@ -178,9 +178,19 @@ def not_times_error(name: str, kind: str, example: Any = None) -> DataError:
     if not numbers:
         return DataError(f"column {name!r} holds {kind}{shown}, not times; convert it before")
     return DataError(
-        f"column {name!r} holds numbers{shown}, not times; say their unit, for example "
-        f"pd.to_datetime(frame[{name!r}], unit='s', utc=True), or unit='ms'"
+        f"column {name!r} holds numbers{shown}, not times; say their unit: with the rows in a frame (of "
+        f"pd.read_json(..., lines=True), pd.read_parquet(...)), frame[{name!r}] = pd.to_datetime("
+        f"frame[{name!r}], unit={_unit_of(example)!r}, utc=True), and then EventLog(frame, ...)"
     )
+
+
+def _unit_of(example: Any) -> str:
+    """The unit in which a number is a time of our years: seconds since 1970, or a thousandth, ... of them."""
+    try:
+        size = abs(float(str(example)))
+    except ValueError:
+        return "s"
+    return next((unit for limit, unit in ((1e11, "s"), (1e14, "ms"), (1e17, "us")) if size < limit), "ns")
 
 
 def odd_hour_error(name: str, zone: str, example: str) -> DataError:
