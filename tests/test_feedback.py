@@ -147,6 +147,43 @@ def test_exceptions_new_in_the_canary_come_first_and_people_count_once(broken):
         exceptions.people("OldErr: x is undefined")
 
 
+def by_system(android_share):
+    """200 people an arm, half of them on Android, where that share of the canary meets the error."""
+    rows, spoilt = [], int(100 * android_share)
+    for arm, value in (("c", "false"), ("t", "true")):
+        for k in range(200):
+            who, system = f"{arm}{k}", {"$os": "Android" if k < 100 else "iOS"}
+            rows.append({**call(who, value), **system})
+            hit = spoilt if (arm, k < 100) == ("t", True) else 10
+            rows += [failing(who, 5, **system)] * 2 if k % 100 < hit else []
+    return log_of(rows)
+
+
+def test_an_old_exception_that_rose_in_one_segment_is_named_with_its_ratio_and_interval():
+    from canarykit.stats.one_look.ratio_scores import risk_ratio
+
+    found = ck.exceptions_by_flag(by_system(0.4), FLAG, by="$os")
+    assert len(found.new_in_canary) == 0
+    first, second = found.segments.to_dict("records")
+    assert first["segment"] == "Android"
+    assert (first["canary_people"], first["canary_of"]) == (40, 100)
+    assert (first["control_people"], first["control_of"]) == (10, 100)
+    wide = risk_ratio(40, 100, 10, 100, confidence=0.975)  # two rows share 5 %
+    assert (first["ratio"], first["low"], first["high"]) == (4.0, wide.low, wide.high)
+    assert second["segment"] == "iOS"
+    assert "TypeError: x is undefined rose most where $os is Android: 4x (" in repr(found)
+    assert set(found.people("TypeError: x is undefined")["$os"]) == {"Android", "iOS"}
+
+
+def test_no_segment_is_named_where_exceptions_rose_by_chance_alone():
+    assert "none rose beyond chance" in repr(ck.exceptions_by_flag(by_system(0.14), FLAG, by="$os"))
+
+
+def test_exceptions_by_a_property_that_nobody_has_are_refused():
+    with pytest.raises(DataError, match=r"nobody has the property '\$oss'; .* Did you mean '\$os'\?"):
+        ck.exceptions_by_flag(by_system(0.1), FLAG, by="$oss")
+
+
 def test_fingerprints_group_what_types_and_messages_would_split():
     rows = [call("a", "true"), call("b", "true")]
     rows.append(failing("a", 5, "TypeError", **{"$exception_fingerprint": "abcdef0123456789"}))

@@ -15,6 +15,7 @@ from canarykit.display import Column, Note, Result, Table
 from canarykit.documents import read_json
 from canarykit.events.log import as_log
 from canarykit.exposure.compared import Compared, listened_units
+from canarykit.feedback.exception_segments import SEGMENT_COLUMNS, exceptions_by_segment, stands_out
 from canarykit.flags.given import key_of
 from canarykit.plan.given import as_plan
 
@@ -61,11 +62,18 @@ class ExceptionsByFlag(Result):
         first_seen, what; apart_canary and apart_control: people set apart because they saw several
         variants, by the arm they had when they met it.
     events
-        One row per exception after the exposure: person_id, variant, timestamp, session_id, exception.
+        One row per exception after the exposure: person_id, variant, timestamp, session_id, exception; with
+        `by` that property too.
     n_canary, n_control
         Exposed people per arm.
     unit
         What was assigned and is counted: "people", or the groups' name for a flag of groups.
+    by
+        The property by which people were told apart; None for none.
+    segments
+        With `by`, one row per group and segment (of the ten largest), the surest rise first: exception,
+        segment, canary_people, canary_of, control_people, control_of (people of the segment in each arm),
+        ratio of the two shares, low, high. All intervals hold together with 95 % (Bonferroni).
     """
 
     flag: str
@@ -77,6 +85,8 @@ class ExceptionsByFlag(Result):
     n_control: int
     notes: tuple[Note, ...] = ()
     unit: str = "people"
+    by: str | None = None
+    segments: pd.DataFrame | None = None
 
     @property
     def new_in_canary(self) -> pd.DataFrame:
@@ -102,9 +112,17 @@ class ExceptionsByFlag(Result):
             return f"No exceptions after the exposure to {self.flag}"
         new = len(self.new_in_canary)
         words = "1 is" if new == 1 else f"{new} are"
-        return counted(len(self.groups), f"exception groups, of which {words} new in the canary")
+        head = counted(len(self.groups), f"exception groups, of which {words} new in the canary")
+        if self.by is None or self.segments is None:
+            return head
+        return f"{head}; {stands_out(self.segments, self.by)}"
 
     def _table(self) -> Table:
+        if self.by is not None and self.segments is not None:
+            labels = {"canary_people": f"canary {self.unit}", "control_people": f"control {self.unit}"}
+            named = {**labels, "segment": self.by}
+            columns = [replace(item, label=named.get(item.key, item.label)) for item in SEGMENT_COLUMNS]
+            return Table.of(columns, list(self.segments.itertuples(index=False, name=None)))
         columns = [replace(column, label=column.label.replace("people", self.unit)) for column in _COLUMNS]
         return Table.of(columns, list(self.groups.itertuples(index=False, name=None)))
 
@@ -119,6 +137,7 @@ def exceptions_by_flag(
     as_of: Time | None = None,
     people: Filters = None,
     event: str = "$exception",
+    by: str | None = None,
 ) -> ExceptionsByFlag:
     """Group exceptions after the exposure and count the people of each arm who met them.
 
@@ -143,13 +162,26 @@ def exceptions_by_flag(
         or a list of ids.
     event
         The event that is an exception.
+    by
+        A property of events (or of persons, where no event has it) such as "$os", by which people are told
+        apart: the table is then of groups by segment, with the ratio and its interval. None: all together.
 
     Returns
     -------
     ExceptionsByFlag
         Groups met with the canary and never with the control come first, then by how much more often the
         canary meets them. Shares are of all exposed people of the arm. Many groups are looked at: a ratio
-        here is a hint where to look, not a test.
+        here is a hint where to look, not a test. With `by` the intervals of the ratios hold together over all
+        rows, at one look.
+
+    Raises
+    ------
+    DataError
+        If nobody has the property `by`.
+
+    References
+    ----------
+    Miettinen & Nurminen (1985), doi:10.1002/sim.4780040211, for the ratio's interval.
 
     Examples
     --------
@@ -205,11 +237,17 @@ def exceptions_by_flag(
         )
     rows.sort(key=_order)
     groups = pd.DataFrame(rows, columns=[column.key for column in _COLUMNS])
-    events = events.loc[~events["is_apart"]].drop(columns=["unit", "is_apart"]).reset_index(drop=True)
+    events = events.loc[~events["is_apart"]].drop(columns="is_apart").reset_index(drop=True)
+    segments = None
+    if by is not None:
+        segments, segment_of = exceptions_by_segment(log, exposed, events, by)
+        events = events.assign(**{by: events["unit"].map(segment_of)})
+    events = events.drop(columns="unit")
     notes = (*log.notes, *exposed.notes)
     return ExceptionsByFlag(
-        flag, exposed.control, exposed.canary, groups, events, n_canary, n_control, notes, exposed.words
-    )
+        flag, exposed.control, exposed.canary, groups, events, n_canary, n_control, notes, exposed.words,
+        by, segments,
+    )  # fmt: skip
 
 
 def _set_apart(log: Any, exposed: Compared, events: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from canarykit.health.people.units import first_values
+from canarykit.exposure.first_values import column_of_property, first_values
 from canarykit.health.question import Question
 
 if TYPE_CHECKING:
@@ -29,18 +29,17 @@ def segment_values(
     """
     if units.empty or not question.segments:
         return {}
-    persons = question.log.persons
-    on_persons = set() if persons is None else set(persons.columns)
-    by_person = question.actor == "person_id"
-    columns = {}
-    for name in question.segments:
-        if question.log.has_property(name):
-            columns[name] = name
-        elif name in on_persons and by_person:
-            columns[name] = f"person.{name}"
+    log, actor = question.log, question.actor
+    by_person = actor == "person_id"
+    columns = {
+        name: column
+        for name in question.segments
+        if (column := column_of_property(log, name, by_person=by_person)) is not None
+    }
     if not columns:
         return {}
-    first = first_values(question, units, tuple(columns.values()), until=until)
+    names = tuple(columns.values())
+    first = first_values(log, units["person_id"], names, actor=actor, since=question.start, until=until)
     values = {}
     for name, column in columns.items():
         by_unit = first[column]

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from canarykit.events.clock import as_micros
 from canarykit.events.sql import answer, quoted
-from canarykit.events.text import in_codes
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
 from canarykit.periods import column_micros
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 
     from canarykit.health.question import Question
 
-__all__ = ["Sessions", "before_and_after", "first_values", "seen_in_stage", "sessions_of", "stage_units"]
+__all__ = ["Sessions", "before_and_after", "seen_in_stage", "sessions_of", "stage_units"]
 
 
 def seen_in_stage(question: Question, until: pd.Timestamp) -> pd.DataFrame:
@@ -99,61 +96,3 @@ def before_and_after(question: Question, units: pd.DataFrame) -> tuple[Outcomes,
     after = outcomes(question.log, metrics, units, actor=question.actor)
     earlier = units.assign(entered_at=units["entered_at"] - span, leaves_at=units["entered_at"])
     return outcomes(question.log, metrics, earlier, actor=question.actor), after
-
-
-def first_values(
-    question: Question, units: pd.DataFrame, columns: tuple[str, ...], *, until: pd.Timestamp
-) -> dict[str, npt.NDArray[Any]]:
-    """The first known value of several properties per unit within the stage, or None; in one pass."""
-    actor = question.actor
-    parts = question.log.remember(
-        ("first values", actor, columns, question.start, until),
-        lambda: question.log.reduce(
-            [actor, "timestamp", *columns],
-            partial(_first_known, columns=columns, actor=actor),
-            since=question.start,
-            until=until,
-            actor=actor,
-        ),
-    )
-    who = units["person_id"].astype(str).to_numpy(object)
-    wanted = set(who)
-    values = {}
-    for index, column in enumerate(columns):
-        earliest: dict[str, tuple[int, str]] = {}
-        for part in parts:
-            for name, at, value in part[index]:
-                if name in wanted and (name not in earliest or (at, value) < earliest[name]):
-                    earliest[name] = (at, value)
-        values[column] = np.array([earliest.get(name, (0, None))[1] for name in who], dtype=object)
-    return values
-
-
-def _first_known(
-    table: pa.Table, *, columns: tuple[str, ...], actor: str
-) -> list[list[tuple[str, int, str]]]:
-    """Per column the first known value of every actor, of equal times the first as text: who, when, what."""
-    at = as_micros(table.column("timestamp")).to_numpy()
-    actors, who = _codes(table.column(actor))
-    answers = []
-    for column in columns:
-        values, which = _codes(table.column(column))
-        rank = np.argsort(np.argsort(np.array(values, dtype=object)))
-        rows = np.flatnonzero((who >= 0) & (which >= 0))
-        # the earliest time of each actor, then the first text among its values of that time
-        first = np.full(len(actors), np.iinfo(np.int64).max)
-        np.minimum.at(first, who[rows], at[rows])
-        rows = rows[at[rows] == first[who[rows]]]
-        least = np.full(len(actors), len(values))
-        np.minimum.at(least, who[rows], rank[which[rows]])
-        back = np.argsort(rank)
-        seen = np.flatnonzero(least < len(values))
-        answers.append([(actors[k], int(first[k]), values[back[least[k]]]) for k in seen])
-    return answers
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Texts, and for every row the place of its text; -1 for a missing one."""
-    coded = in_codes(column)
-    indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
-    return coded.dictionary.cast("string").to_pylist(), indices.to_numpy().astype(np.int64)

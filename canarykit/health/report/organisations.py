@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from canarykit.display import Column, Table
+from canarykit.exposure.first_values import first_values
 from canarykit.health.checks.check import Section
 from canarykit.health.people.segment_values import has_value
-from canarykit.health.people.units import first_values
 from canarykit.health.question import Question
 from canarykit.metrics.unit_outcomes import Outcomes
 
@@ -32,7 +32,8 @@ def groups_of(question: Question, units: pd.DataFrame, *, until: pd.Timestamp) -
     column = f"$group_{min(question.log.group_types.values())}"
     if question.log.groups is None and column not in question.log.property_names():
         return None
-    keys = first_values(question, units, (column,), until=until)[column]
+    ids, since, actor = units["person_id"], question.start, question.actor
+    keys = first_values(question.log, ids, (column,), actor=actor, since=since, until=until)[column]
     return keys if any(value is not None for value in keys) else None
 
 
