@@ -208,18 +208,18 @@ class ParquetEngine(DuckDBEngine):
         if plan is not None and self.groups.estimated_bytes(plan.columns) <= self.shard_bytes:
             yield self.groups.table(plan)
             return
-        parts = None if plan is not None else self._parts(query)
-        if parts is None:
+        taken = None if plan is not None else self._taken(query)
+        if taken is None:
             yield from super().shards(query)
             return
-        assert self._narrow is not None
-        size = self._narrow.estimated_rows(query) * row_bytes(query)
+        narrow, parts = taken
+        size = narrow.estimated_rows(query) * row_bytes(query)
         count = max(1, math.ceil(size / self.shard_bytes))
-        if count > 1 and not (query.actor.is_person and self._narrow.folder):
+        if count > 1 and not (query.actor.is_person and narrow.folder):
             yield from super().shards(query)
             return
         for shard in range(count):
-            table = self._narrow.table(query, parts, (shard, count) if count > 1 else None)
+            table = narrow.table(query, parts, (shard, count) if count > 1 else None)
             if table is not None:
                 yield table
 
@@ -227,12 +227,12 @@ class ParquetEngine(DuckDBEngine):
     def batches(self, query: Query) -> Iterator[pa.Table]:
         """A table per row group by the short way or from narrow columns, else as DuckDB streams it."""
         plan = self._plain(query)
-        parts = None if plan is not None else self._parts(query)
+        taken = None if plan is not None else self._taken(query)
         if plan is not None:
             yield from self.groups.tables(plan)
-        elif parts is not None:
-            assert self._narrow is not None
-            yield from self._narrow.tables(query, parts)
+        elif taken is not None:
+            narrow, parts = taken
+            yield from narrow.tables(query, parts)
         else:
             yield from super().batches(query)
 
@@ -249,64 +249,59 @@ class ParquetEngine(DuckDBEngine):
             plan = self.groups.plan(Query((name,), None, None, None, (), person), self.mapping, self.zone)
             if plan is not None:
                 return self.groups.event_names(plan)
-        return self._narrow.event_names() if self._narrow and self._is_narrow() else super().event_names()
+        narrow = self._current()
+        return super().event_names() if narrow is None else narrow.event_names()
 
     @_names_files
     def time_range(self) -> tuple[Any, Any]:
         """First and last time, from narrow columns or as DuckDB tells."""
-        if not (self._narrow and self._is_narrow()):
+        narrow = self._current()
+        if narrow is None:
             return super().time_range()
-        bounds = self._narrow.time_range()
+        bounds = narrow.time_range()
         if bounds is None:
             return None, None
         return tuple(pd.Timestamp(at, unit="us", tz="UTC").as_unit("us") for at in bounds)  # type: ignore[return-value]
 
     def expect(self, queries: Sequence[Query]) -> None:
         """Say which questions come soon, so that one reading of the documents serves all of them."""
-        if self._narrow is not None:
-            assert self.layout is not None
-            assert self.groups.schema is not None
+        if (narrow := self._narrow) is not None:
             for query in queries:
-                self._narrow.expect(self.layout.parts(query, self.groups.schema) or ())
+                narrow.expect(narrow.layout.parts(query, narrow.schema) or ())
 
     @_names_files
     def event_properties(self) -> tuple[str, ...]:
         """Keys in the JSON of all events."""
-        if not self._is_narrow():
+        if (narrow := self._current()) is None:
             return super().event_properties()
-        assert self._narrow is not None
-        return tuple(sorted({name for facts in self._narrow.facts() for name in facts.names}))
+        return tuple(sorted({name for facts in narrow.facts() for name in facts.names}))
 
     @_names_files
     def has_property(self, name: str) -> bool:
         """Whether any event has a key in its JSON; read only as far as it takes to find it."""
-        if not self._is_narrow():
+        if (narrow := self._current()) is None:
             return super().has_property(name)
-        assert self._narrow is not None
-        return any(name in names for names in self._narrow.some_names())
+        return any(name in names for names in narrow.some_names())
 
     @_names_files
     def _unreadable(self) -> int:
         """How many events have properties that hold no object."""
-        if not self._is_narrow():
+        if (narrow := self._current()) is None:
             return super()._unreadable()
-        assert self._narrow is not None
-        unreadable = sum(facts.n_unreadable for facts in self._narrow.facts())
-        return unreadable - self._narrow.repeated.n_unreadable
+        return sum(facts.n_unreadable for facts in narrow.facts()) - narrow.repeated.n_unreadable
 
-    def _parts(self, query: Query) -> Any:
-        """What to take out of the row groups for a question; None where SQL answers it."""
-        if not self._is_narrow():
+    def _taken(self, query: Query) -> tuple[LogColumns, Any] | None:
+        """Narrow columns, and what to take of them for a question; None where SQL answers it."""
+        narrow = self._current()
+        parts = None if narrow is None else narrow.layout.parts(query, narrow.schema)
+        return None if narrow is None or parts is None else (narrow, parts)
+
+    def _current(self) -> LogColumns | None:
+        """Narrow columns that say what the files say: they know of repeats, and no file has changed."""
+        narrow = self._narrow
+        if narrow is None or self._repeats != narrow.repeated.count or not narrow.is_current():
             return None
-        assert self.layout is not None
-        assert self.groups.schema is not None
-        return self.layout.parts(query, self.groups.schema)
-
-    def _is_narrow(self) -> bool:
-        """Whether narrow columns say what the files say: they know of repeats, and no file has changed."""
-        if self._narrow is None or self._repeats != self._narrow.repeated.count:
-            return False
-        return self._narrow.is_current()
+        return narrow
 
     @cached_property
     def _repeats(self) -> int:
