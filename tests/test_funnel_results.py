@@ -376,6 +376,21 @@ def test_from_a_bar_to_people_to_recordings(funnel):
         (2, "pay", "s2"),
     ]
     assert repr(paid).startswith("1 person of true who did pay, 1 with a session to watch")
+    assert not paid.notes
+    assert [note.text for note in lost.notes] == [
+        'no links to recordings: say where they are, as in people(..., host="eu.posthog.com", project_id=7)'
+    ]
+
+
+def test_people_without_sessions_say_why_they_have_no_links():
+    events = pd.DataFrame(
+        {"distinct_id": "ada", "event": ["open", "pay"],
+         "timestamp": ["2026-09-07T09:00Z", "2026-09-07T09:05Z"]}
+    )  # fmt: skip
+    people = ck.funnel_by_flag(events, ["open", "pay"]).people("pay", host="eu.posthog.com")
+    assert [note.text for note in people.notes] == [
+        "no links to recordings: none of the events listed has a $session_id"
+    ]
 
 
 def test_without_a_host_no_address_is_invented(funnel):

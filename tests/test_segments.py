@@ -105,6 +105,16 @@ def test_a_report_on_nobody_says_that_people_let_nobody_through(safari):
     assert report.next_steps == ("Nobody who was exposed passes people=: check its properties and values.",)
 
 
+def test_people_behind_a_number_come_with_their_segments(safari):
+    report = judge(safari, 1.25)
+    hit = report.people("people with $exception")
+    assert {"$browser", "$geoip_country_code"} <= set(hit)
+    alone = report.people("people with $exception", segment={"$browser": "Safari"})
+    assert set(alone["$browser"]) == {"Safari"}
+    assert hit["$browser"].value_counts()["Safari"] == len(alone)
+    assert "$browser" in report.people("people with $exception", happened=False)
+
+
 def test_judging_one_segment_is_one_argument(safari):
     alone = judge(safari, 1.25, people={"$browser": "Safari"})
     others = judge(safari, 1.25, people=[{"key": "$browser", "value": "Safari", "operator": "is_not"}])

@@ -13,7 +13,7 @@ from canarykit.counting import counted
 from canarykit.display import Column, Note, Result, Table, format_value
 from canarykit.errors import DataError, did_you_mean
 from canarykit.events.clock import as_micros
-from canarykit.funnels.answers.people import replay_url
+from canarykit.funnels.answers.people import replay_url, why_no_links
 from canarykit.funnels.question.people import narrowed
 from canarykit.insights.counts import Cohort, placed
 from canarykit.periods import column_micros, moment
@@ -157,7 +157,8 @@ def list_people(
             one = {"name": trend.event, "timestamp": moment(at).tz_convert(zone), "session_id": seen}
             matched.append({**who, **one, "replay_url": link(seen)})
     begins = moment(int(cohort.edges[interval])).tz_convert(zone)
-    return TrendPeople(trend.event, begins, variant, tuple(rows), tuple(matched))
+    notes = why_no_links(rows, host)
+    return TrendPeople(trend.event, begins, variant, tuple(rows), tuple(matched), notes)
 
 
 def _interval(trend: FlagTrend, source: TrendSource, start: Any) -> int:

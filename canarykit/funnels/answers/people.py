@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from canarykit.funnels.answers.funnel import Funnel
 
-__all__ = ["FunnelPeople", "list_people", "replay_url"]
+__all__ = ["FunnelPeople", "list_people", "replay_url", "why_no_links"]
 
 MOST_SHOWN = 20
 _FIELDS = (
@@ -167,7 +167,7 @@ def list_people(
         variant=label,
         rows=tuple(linked(row) for row in rows),
         events=tuple(linked(event) for event in events),
-        notes=run.notes,
+        notes=(*run.notes, *why_no_links(rows, host)),
         blank=blank_name(funnel.query),
     )
 
@@ -262,3 +262,20 @@ def replay_url(
     base = host.rstrip("/") if "://" in host else f"https://{host.strip('/')}"
     project = "" if project_id is None else f"/project/{quote(str(project_id), safe='')}"
     return f"{base}{project}/replay/{quote(session_id, safe='')}"
+
+
+def why_no_links(rows: Sequence[Mapping[str, Any]], host: str | None) -> tuple[Note, ...]:
+    """Why the people listed have no links to recordings, where none of them has.
+
+    Examples
+    --------
+    >>> why_no_links([{"session_id": None}], "eu.posthog.com")[0].text
+    'no links to recordings: none of the events listed has a $session_id'
+    """
+    if not rows or (host and any(row["session_id"] for row in rows)):
+        return ()
+    if not any(row["session_id"] for row in rows):
+        reason = "none of the events listed has a $session_id"
+    else:
+        reason = 'say where they are, as in people(..., host="eu.posthog.com", project_id=7)'
+    return (Note("no_links", f"no links to recordings: {reason}"),)

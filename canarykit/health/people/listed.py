@@ -38,7 +38,28 @@ def listed_people(
     """To whom something happened; see `StageReport.people`. Without a metric: who saw both variants."""
     import pandas as pd
 
-    mask = of_segment(reduced, values, segment)
+    rows = _people(reduced, metric, canary, of_segment(reduced, values, segment), since, until, happened)
+    who = reduced.units["person_id"]
+    told = {
+        name: rows["person_id"].map(pd.Series(by_unit, index=who))
+        for name, by_unit in values.items()
+        if name not in rows
+    }
+    return rows.assign(**told)
+
+
+def _people(
+    reduced: Outcomes,
+    metric: int | None,
+    canary: bool | None,
+    mask: npt.NDArray[np.bool_],
+    since: Time | None,
+    until: Time | None,
+    happened: bool,
+) -> pd.DataFrame:
+    """The rows of those that `mask` lets through, without their segments."""
+    import pandas as pd
+
     if not happened:
         if metric is None or since is not None or until is not None:
             what = "both variants" if metric is None else "a time (since=, until=)"

@@ -203,7 +203,8 @@ class StageReport(Result):
         Returns
         -------
         pandas.DataFrame
-            person_id, variant, canary, exposed_at, happened_at (missing where there is no such moment).
+            person_id, variant, canary, exposed_at, happened_at (missing where there is no such moment), and a
+            column per property of the report's segments, such as `$browser`.
 
         Raises
         ------
