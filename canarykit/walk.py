@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +32,6 @@ __all__ = ["collect", "main"]
 
 STAGE_NOTEBOOKS = "1[0-9]_*.ipynb"
 OWN_RELEASE = "90_your_release.ipynb"
-_HINTS = {
-    "MissingColumnsError": "(here: COLUMN=event=event_name,timestamp=ts and so on)\n",
-    "NaiveTimestampError": "(here: ZONE=UTC, or where they are from)\n",
-}
 MARK, ASSUMED = "canarykit-walk:", "canarykit-assumed:"
 COLUMNS = (
     Column("stage", "stage"),
@@ -181,7 +179,7 @@ def _run(path: Path, build: Path, own_release: dict[str, str], kernel: Any) -> W
     except nbclient.exceptions.CellExecutionError as stopped:
         nbformat.write(notebook, build / path.name)
         raise DataError(
-            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n{_HINTS.get(stopped.ename, '')}"
+            f"{path.name} stopped: {stopped.ename}: {stopped.evalue}\n{_hint(stopped.ename, stopped.evalue)}"
             f"(executed up to there: {_relative(build / path.name)})"
         ) from None
     said = "".join(output.get("text", "") for output in notebook.cells.pop().outputs)
@@ -192,6 +190,17 @@ def _run(path: Path, build: Path, own_release: dict[str, str], kernel: Any) -> W
     lines = tuple(json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK))
     assumed = [line.removeprefix(ASSUMED) for line in said.splitlines() if line.startswith(ASSUMED)]
     return Walked(path.stem, page, lines, tuple(assumed))
+
+
+def _hint(name: str, message: str) -> str:
+    """What to give to the walk where an error says what to give to a function; else nothing."""
+    if name == "NaiveTimestampError":
+        return "(here: ZONE=UTC, or where the times are from)\n"
+    if name != "MissingColumnsError":
+        return ""
+    named = re.findall(r'(\w+)=(?:"([^"]+)"|\.\.\.)', message.rpartition("(..., ")[2])
+    listed = ",".join(f"{name}={column or '...'}" for name, column in named)
+    return f"(here: COLUMN={shlex.quote(listed)})\n"
 
 
 def _notebook_part(name: str) -> Any:

@@ -350,3 +350,14 @@ def test_pieces_of_one_dictionary_are_put_together_without_reading_its_texts():
     assert joined.dictionary.buffers()[2].address == texts.buffers()[2].address
     other = pa.DictionaryArray.from_arrays(codes[1], pa.array(["x", "a", "y"]))
     assert in_codes(pa.chunked_array([pieces[0], other])).to_pylist() == ["a", "b", None, "y"]
+
+
+def test_an_id_that_persons_do_not_list_is_whoever_the_ids_joined_to_it_are():
+    rows = {
+        "event": ["$identify", "$identify", "view"], "distinct_id": ["bob", "ada", "eve"],
+        "$anon_distinct_id": ["anon-1", "anon-2", None], "alias": [None] * 3,
+    }  # fmt: skip
+    persons = pd.DataFrame({"distinct_id": ["anon-1", "ada", "anon-2"], "person_id": ["P1", "P2", "P3"]})
+    log = ck.EventLog(pd.DataFrame(rows).assign(timestamp=pd.Timestamp("2026-09-07T09:00Z")), persons=persons)
+    assert log.identities.to_dict() == {"anon-1": "P1", "ada": "P2", "anon-2": "P3", "bob": "P1"}
+    assert {note.code: note.count for note in log.notes}["merged"] == 1

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import canarykit as ck
+from canarykit import walk
 from canarykit.__main__ import main
 from canarykit.events.mapping import columns_of
 
@@ -173,3 +174,30 @@ def test_columns_as_texts_say_what_is_wrong_with_them():
         columns_of(["event"])
     with pytest.raises(ck.DataError, match="'event' is given two columns, 'a' and 'b'"):
         columns_of(["event=a", "event=b"])
+
+
+@pytest.mark.slow
+def test_a_walk_that_stops_at_the_columns_says_what_to_give_it_and_then_reads(tmp_path, capsys):
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.v4.new_notebook()
+    cells = [
+        "EXPORT = COLUMN = ZONE = ''",
+        "import canarykit as ck",
+        "from canarykit.events.mapping import columns_of",
+        "columns = columns_of(COLUMN.split(',')) if COLUMN else {}",
+        "log = ck.read_posthog(EXPORT, tz=ZONE or None, **columns)",
+        "raise RuntimeError(log.event_names())",
+    ]
+    notebook.cells = [nbformat.v4.new_code_cell(cells[0]), nbformat.v4.new_code_cell("\n".join(cells[1:]))]
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(notebook, tmp_path / "90_your_release.ipynb")
+    file = export(tmp_path, ts=["2026-09-07T09:00:00"] * 2)
+    asked = ["--notebooks", str(tmp_path), "--build", str(tmp_path / "build"), "--export", str(file)]
+    said = []
+    for more in ([], ["--column", "{}"], ["--column", "{}", "--zone", "UTC"]):
+        listed = said[0].partition("COLUMN=")[2].partition(")")[0] if said else ""
+        assert walk.main([*asked, "--flag", "f", *(text.format(listed) for text in more)]) == 1
+        said.append(capsys.readouterr().err)
+    assert "COLUMN=event=event_name,timestamp=ts,distinct_id=user,properties=props,uuid=event_id)" in said[0]
+    assert "ZONE=UTC" in said[1]
+    assert "{'paid': 1}" in said[2]
