@@ -57,21 +57,11 @@ class Source:
 
 
 class Engine:
-    """Answers narrow queries; each engine reads, filters and projects where its data is.
+    """Answers narrow queries; each engine reads, filters and projects where its data is."""
 
-    Attributes
-    ----------
-    name
-        "pandas", "duckdb", "spark" or "narwhals".
-    columns
-        Columns of what it reads.
-    mapping
-        Canonical name to column.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    mapping: Mapping[str, str]
+    name: str  # "pandas", "duckdb", "spark" or "narwhals"
+    columns: tuple[str, ...]  # columns of what it reads
+    mapping: Mapping[str, str]  # canonical name to column
 
     def id_columns(self) -> tuple[str, ...]:
         """Columns that say who an event belongs to, in turn."""

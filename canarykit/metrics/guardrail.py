@@ -282,10 +282,7 @@ def roll_back_line(tolerated_ratio: float) -> float:
 def read_guardrails(guardrails: Sequence[Guardrail] | Guardrail | None) -> tuple[Guardrail, ...]:
     """The guardrails that were given; the share of people with `$exception` where none were.
 
-    Raises
-    ------
-    PlanError
-        If they are empty, of another kind, or two have one name.
+    `PlanError` if they are empty, of another kind, or two have one name.
 
     Examples
     --------

@@ -44,14 +44,24 @@ _COLUMNS = (
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Fetched(Result):
-    """A folder of events, and what of it was fetched just now."""
+    """A folder of events, and what of it was fetched just now.
 
-    # where they are
+    Attributes
+    ----------
+    folder, files
+        Where they are.
+    windows
+        Times the folder holds.
+    fetched
+        Events that came over the line just now.
+    persons, groups
+        Files beside them; None where there are none.
+    """
+
     folder: Path
     files: tuple[Path, ...]
-    windows: tuple[dict[str, Any], ...]  # times the folder holds
-    fetched: int = 0  # events that came over the line just now
-    # files beside them; None where there are none
+    windows: tuple[dict[str, Any], ...]
+    fetched: int = 0
     persons: Path | None = None
     groups: Path | None = None
     group_types: dict[str, int] = field(default_factory=dict)

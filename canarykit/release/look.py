@@ -41,17 +41,31 @@ _COLUMNS = (
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Look(Result):
-    """What one look saw and did."""
+    """What one look saw and did.
 
-    # which flag, and the stage that runs; None: none of the plan's, or the flag is off
+    Attributes
+    ----------
+    flag, stage
+        Which flag, and the stage that runs; None: none of the plan's, or the flag is off.
+    at
+        The server's time.
+    report
+        The verdict on the stage; None where there is none, and `why` says so.
+    action
+        "nothing", "would roll back", "would go on", "rolled back", "went on" or "waits".
+    outcome
+        What came of a write.
+    why
+        The reason for the action, or against it.
+    """
+
     flag: str
     stage: str | None
-    at: datetime  # the server's time
-    report: Any = None  # the verdict on the stage; None where there is none, and `why` says so
-    # "nothing", "would roll back", "would go on", "rolled back", "went on" or "waits"
+    at: datetime
+    report: Any = None
     action: str = "nothing"
-    outcome: Outcome | None = None  # what came of a write
-    why: str = ""  # the reason for the action, or against it
+    outcome: Outcome | None = None
+    why: str = ""
     notes: tuple[Note, ...] = ()
 
     @property

@@ -7,6 +7,7 @@ import gzip
 import io
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -28,26 +29,14 @@ _UNUSED = ("elements", "elements_chain")
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
+@dataclass(frozen=True, eq=False)
 class Read:
-    """What one file holds.
+    """What one file holds."""
 
-    Attributes
-    ----------
-    file
-        The file; None for a table that was given.
-    kind
-        "parquet", "jsonl", "json" or "csv".
-    rows
-        Its rows.
-    notes
-        What was found on the way.
-    """
-
-    def __init__(self, file: ExportFile | None, kind: str, rows: Rows, notes: Sequence[Note] = ()) -> None:
-        self.file: ExportFile | None = file
-        self.kind: str = kind
-        self.rows: Rows = rows
-        self.notes: tuple[Note, ...] = tuple(notes)
+    file: ExportFile | None  # None for a table that was given
+    kind: str  # "parquet", "jsonl", "json" or "csv"
+    rows: Rows
+    notes: Sequence[Note] = ()  # what was found on the way
 
 
 def read_files(source: Any) -> list[Read]:

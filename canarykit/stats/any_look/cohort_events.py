@@ -50,15 +50,8 @@ class CohortEvents:
     def expected(self, null_ratio: ArrayLike = 1.0) -> Floats:
         """Part of each look's events that are the canary's on average if its rate is so many times as high.
 
-        Parameters
-        ----------
-        null_ratio
-            A ratio, or an array of them, which then come first.
-
-        Returns
-        -------
-        numpy.ndarray
-            Looks on the last axis; one half at a look without events.
+        `null_ratio`: a ratio, or an array of them, which then come first. Looks on the last axis; one half at
+        a look without events.
         """
         ratios = np.asarray(null_ratio, dtype=float)
         out = np.full((*ratios.shape, self.n_looks), 0.5)

@@ -25,12 +25,8 @@ def restricted_proportions(
 ) -> tuple[float, float]:
     """The proportions (canary, control) that fit best among those `difference` apart.
 
-    Parameters
-    ----------
-    x_canary, n_canary, x_control, n_control
-        Counts of both arms; neither arm may be empty.
-    difference
-        Canary minus control, in [-1, 1].
+    `x_canary`, `n_canary`, `x_control`, `n_control`: counts of both arms; neither arm may be empty.
+    `difference`: canary minus control, in [-1, 1].
 
     Examples
     --------
@@ -105,17 +101,9 @@ def score_statistic(
 ) -> float:
     """Distance of the observed difference from `difference`, in its standard errors.
 
-    Parameters
-    ----------
-    unbiased
-        True: the variance times N / (N - 1), Miettinen & Nurminen. False: without, Farrington & Manning
-        (the same as Mee).
-
-    Returns
-    -------
-    float
-        Zero when nothing was observed that differs from `difference`; infinite when the observation is
-        impossible under it.
+    `unbiased` takes the variance times N / (N - 1), Miettinen & Nurminen; without it, it is Farrington &
+    Manning's (the same as Mee's). Zero when nothing was observed that differs from `difference`; infinite
+    when the observation is impossible under it.
 
     Examples
     --------

@@ -17,29 +17,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class WaitingTimes:
-    """The share of people with an event by each time (Kaplan-Meier).
+    """The share of people with an event by each time (Kaplan-Meier)."""
 
-    Parameters
-    ----------
-    times
-        Times since the start at which events came, ascending, in the unit they were given in.
-    shares
-        Fraction of people who have had it by each of them.
-    followed
-        The longest that anybody was observed; 0 for nobody.
-    """
-
-    times: Floats
-    shares: Floats
-    followed: float
+    times: Floats  # times since the start at which events came, ascending, in the unit they were given in
+    shares: Floats  # fraction of people who have had it by each of them
+    followed: float  # the longest that anybody was observed; 0 for nobody
 
     def share_by(self, time: float) -> float | None:
         """Fraction of people who have it by a time; None where nobody was observed for so long.
 
-        Parameters
-        ----------
-        time
-            In the unit of the times; infinite: as long as anybody was observed.
+        `time`: in the unit of the times; infinite: as long as anybody was observed.
         """
         reached = int(np.searchsorted(self.times, time, side="right"))
         share = float(self.shares[reached - 1]) if reached else 0.0
@@ -50,10 +37,7 @@ class WaitingTimes:
     def time_of(self, share: float) -> float | None:
         """The time by which this fraction of people has it; None where it is not reached.
 
-        Parameters
-        ----------
-        share
-            In (0, 1].
+        `share`: in (0, 1].
         """
         at = int(np.searchsorted(self.shares, share - 1e-12))
         return float(self.times[at]) if at < len(self.times) else None
@@ -62,21 +46,9 @@ class WaitingTimes:
 def waiting_times(observed: ArrayLike, happened: ArrayLike) -> WaitingTimes:
     """Shares of people with an event by time, where some were observed for less time than others.
 
-    Parameters
-    ----------
-    observed
-        Time until the event, or until the person was no longer observed; one a person, 0 or more.
-    happened
-        Whether it ended with the event.
-
-    Returns
-    -------
-    WaitingTimes
-
-    Raises
-    ------
-    DataError
-        If the two differ in length, or a time is negative or no number.
+    `observed`: time until the event, or until the person was no longer observed; one a person, 0 or more.
+    `happened`: whether it ended with the event. `DataError` if the two differ in length, or a time is
+    negative or no number.
 
     References
     ----------

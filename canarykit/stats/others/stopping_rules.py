@@ -70,10 +70,7 @@ def unpooled_z(x: ArrayLike, y: ArrayLike, n: ArrayLike, m: ArrayLike) -> np.nda
 def growthbook_boundary(people: ArrayLike) -> np.ndarray:
     """The z above which GrowthBook calls harm: its one-sided closed form, tuned at 5,000 people.
 
-    Parameters
-    ----------
-    people
-        People of both arms so far.
+    `people`: people of both arms so far.
 
     Examples
     --------
