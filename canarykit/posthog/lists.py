@@ -78,7 +78,7 @@ def save_persons(hogql: HogQL, file: Path) -> None:
         _save_texts(f"{folder}/persons.parquet", ("person_id", "created_at", "properties"), pages)
         pages = hogql.keyed("distinct_id, toString(person_id)", "person_distinct_ids", "distinct_id")
         _save_texts(f"{folder}/ids.parquet", ("distinct_id", "person_id"), pages)
-        config = {"memory_limit": "512MB", "temp_directory": folder}
+        config: dict[str, Any] = {"memory_limit": "512MB", "temp_directory": folder}
         with as_interrupt(), duckdb.connect(config=config) as on_disk:
             ids, persons = (glob_quoted(f"{folder}/{name}.parquet") for name in ("ids", "persons"))
             target = quoted(str(unfinished), "'")
