@@ -28,6 +28,8 @@ Pool = Literal["stage", "ramp"]
 
 SEGMENTS = ("$browser", "$os", "$geoip_country_code")
 """Properties by which a stage is broken down unless it is said otherwise."""
+EMAIL = "email"
+"""Property by which people of one company are told, who may all have been given the canary."""
 MAX_LOOKS = 5000
 MIN_CLUSTERS = 20
 """Groups below which their spread cannot be told."""
@@ -167,7 +169,8 @@ def ask(
     require_rule(crossers)
     if harm_budget is not None and not 0 < harm_budget < float("inf"):
         raise PlanError(f"harm_budget is {harm_budget}; expected a positive number of people")
-    log.expect(_columns_of(plan, kind, chosen, segments))
+    emails = [EMAIL] if kind == "percentage" and EMAIL in _of_events(log, (EMAIL,)) else []
+    log.expect([*_columns_of(plan, kind, chosen, segments), *emails])
     if log.time_range[1] is None:
         raise DataError("the log has no events: nothing can be said about any stage")
     step = round(duration(looks, name="looks") * 1e6)

@@ -11,6 +11,7 @@ from canarykit.health.checks.changed_share import changed_share
 from canarykit.health.checks.check import Check, Section
 from canarykit.health.checks.comparison_checks import comparison_checks
 from canarykit.health.checks.data_checks import value_notes
+from canarykit.health.checks.targeted_group import targeted_group_notes
 from canarykit.health.checks.who_is_missing import missing_sections
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
@@ -76,6 +77,9 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         series=series,
         notes=(
             *segment_notes(question.guardrails, comparison.segment_tables, checks, comparison.segment_harm),
+            *targeted_group_notes(
+                question, comparison.found.only(comparison.used).units, series.share, until=data.until
+            ),
             *_notes(question, comparison),
         ),
         harmed_segments=comparison.segment_harm,
