@@ -11,7 +11,14 @@ from canarykit.health.data.delays import HOUR, Arrivals, delays_of
 from canarykit.health.decision import Verdict
 from canarykit.metrics import Conversion, ErrorShare, Total
 from canarykit.simulate import Effect, Fault, Step
-from canarykit.simulate.decisions.late_data import LateArm, LateLooks, hours_late, late_evidence, late_looks
+from canarykit.simulate.decisions.late_data import (
+    LateArm,
+    LateLooks,
+    hours_late,
+    late_evidence,
+    late_looks,
+    parts_left,
+)
 from canarykit.simulate.decisions.schedule import schedule
 
 START = pd.Timestamp("2026-09-07T00:00:00Z")
@@ -165,6 +172,20 @@ def test_what_else_is_late_is_said_not_to_be_simulated(share, faults, options):
     (note,) = simulated(share, faults, 0.5, runs=1, **options).notes
     assert "faults (late data) are not in simulated counts" in note.text
     assert not simulated(0.5, [late()], runs=1).notes
+
+
+def test_people_whose_later_event_is_missing_seem_to_be_left():
+    """Before all has arrived, of a canary half of whose people and events are missing."""
+    stage = ck.RolloutPlan("f", (ck.Stage.for_share("half", 50, dwell="3h"),), starts_at=START)
+    looks = schedule(stage, traffic=100)[0]
+    chances = np.array([[0.2, 0.2, 0.2], [0.0, 0.2, 0.2], [0.0, 0.0, 0.2]])
+    arm = LateArm(is_canary=True, share=0.5, hours=6.0, waited=6.0)
+    left = parts_left(np.full(3, 0.5), looks, chances, arm)
+    of_age = [0.5 * (1 + 0.5 * gone / (1 - gone)) for gone in (0.1, 0.3, 0.5)]  # half way through each look
+    factors = np.array([np.mean(of_age[: look + 1]) for look in range(3)])
+    assert left == pytest.approx(factors / (factors + 1))
+    gone = parts_left(np.full(3, 0.5), looks, chances, LateArm(True, 0.5, hours=0.0, waited=1.0))
+    assert gone == pytest.approx(0.5)  # all has arrived
 
 
 def test_a_ramp_with_a_late_canary_is_simulated_with_delays_and_rules():

@@ -209,9 +209,24 @@ def fewer(exposure: np.ndarray, arm: LateArm) -> np.ndarray:
     return np.asarray(exposure * np.maximum(factor, 1e-12))
 
 
-def parts_left(part: np.ndarray, arm: LateArm) -> np.ndarray:
-    """The canary's part of those who could have the event, among those who have arrived."""
-    canary, control = np.moveaxis(fewer(np.stack([part, 1 - part], axis=-1), arm), -1, 0)
+def parts_left(part: np.ndarray, looks: StageLooks, chances: np.ndarray, arm: LateArm) -> np.ndarray:
+    """The canary's part of those who could have an event that comes later, among those who have arrived.
+
+    Of the late arm people who came in just before may be missing, and people whose event is missing seem to
+    be left. `chances` are the arm's, by the looks of people and events.
+    """
+    people = looks.canary_people if arm.is_canary else looks.control_people
+    events, hours = people[:, None] * chances, looks.hours
+    gone = np.cumsum(chances, axis=1)
+    arrived_by = np.searchsorted(hours, hours - arm.hours + 1e-9)  # looks of which all events have arrived
+    old = np.where(arrived_by > 0, gone[:, np.maximum(arrived_by - 1, 0)], 0.0)
+    before = gone - chances / 2
+    recent = hours[:, None] > hours[None, :] - arm.hours + 1e-9
+    seem_left = 1 + arm.share * np.maximum(before - old, 0.0) / np.maximum(1 - before, 1e-6)
+    factor = (1 - arm.share * recent) * seem_left
+    total = events.sum(axis=0)
+    factor = np.where(total > 0, (events * factor).sum(axis=0) / np.maximum(total, 1e-300), 1.0)
+    canary, control = (part * factor, 1 - part) if arm.is_canary else (part, (1 - part) * factor)
     return np.asarray(canary / (canary + control))
 
 

@@ -191,8 +191,9 @@ def draw_stage(rates: StageRates, truths: list[Truth], draw: Streams, runs: int)
     late = 0 if arm.is_canary else 1
     people[late], events[late] = arrived(arm, looks, people[late][0], events[late], rates.later, draw)
     for place, part in enumerate(parts):
-        if part is not None and rates.later[place] is not None:
-            parts[place] = parts_left(part, arm)
+        later = rates.later[place]
+        if part is not None and later is not None:
+            parts[place] = parts_left(part, looks, later[arm.is_canary], arm)
         elif part is not None:  # who is left is another, as fewer events are seen
             columns = [each[place] for each in (*events, *people)]
             parts[place] = _parts(draw(f"late {place}order"), *columns)
