@@ -21,7 +21,7 @@ __all__ = ["targeted_group_notes"]
 SMALLEST = 20
 """People from which a domain is looked at."""
 CHANCE = 0.001
-"""P(any domain is named) where all were drawn: Bonferroni over the domains that are large enough."""
+"""P(any domain is named) where all were drawn: Bonferroni over large enough domains and both arms."""
 
 
 def targeted_group_notes(
@@ -42,7 +42,7 @@ def targeted_group_notes(
     notes = []
     for domain, n, in_canary in counts.sort_values("size", ascending=False).itertuples(name=None):
         log_chance = n * math.log(share if in_canary == n else 1 - share)
-        if in_canary not in (0, n) or log_chance + math.log(len(counts)) > math.log(CHANCE):
+        if in_canary not in (0, n) or log_chance + math.log(2 * len(counts)) > math.log(CHANCE):
             continue
         arm = "canary" if in_canary else "control"
         without = [{"key": EMAIL, "value": f"@{domain}", "operator": "not_icontains"}]
