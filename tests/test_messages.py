@@ -39,14 +39,20 @@ def test_a_managers_message_has_five_lines_and_no_symbol_of_statistics(bad_stage
 def test_the_shares_of_a_message_are_those_of_the_report(bad_stage):
     worst = bad_stage.check("people with $exception")
     message = bad_stage.summary()
-    assert f"{100 * worst.canary.value:.1f} % of {worst.canary.total:,} with it" in message
+    assert f"{100 * worst.canary.value:.1f} % of {worst.canary.total:,} with the flag" in message
     assert f"{bad_stage.n_control:,} without" in message
+
+
+def test_each_guardrail_that_got_worse_is_named_with_how_much(bad_stage):
+    what = bad_stage.summary().splitlines()[1]
+    assert re.search(r"people with \$exception: .* without, [\d.]+ times as many", what)
+    assert re.search(r"paid within 1d: .* without, \d+ % fewer", what)
 
 
 def test_a_message_says_how_often_its_rule_is_wrong(bad_stage):
     level = bad_stage.audit["rules"]["alpha_rollback"]
     assert (
-        f"At most {100 * level:.3g} in 100 harmless releases are ever rolled back in this stage"
+        f"at most {100 * level:.3g} in 100 harmless releases are ever rolled back in this stage"
         in bad_stage.summary()
     )
 
@@ -62,7 +68,7 @@ def test_a_team_reads_every_guardrail(bad_stage):
 
 
 def test_a_release_that_was_taken_back_is_announced_as_such(bad_stage):
-    assert bad_stage.summary("release notes").startswith("new-checkout was taken back")
+    assert bad_stage.summary("release notes").startswith("new-checkout is to be taken back")
 
 
 def test_chosen_people_are_never_said_to_prove_anything(sample):

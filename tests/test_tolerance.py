@@ -102,7 +102,7 @@ def test_a_guardrail_that_moved_far_in_the_unwatched_direction_says_so():
     assert "which is not the direction watched" in report.headline
     canary, control = (f"{100 * arm.value:.1f} %" for arm in (check.canary, check.control))
     assert f"; people with paid fell, which is not the direction watched: {canary}" in report.summary()
-    assert f"with it, {control}" in report.summary()
+    assert f"with the flag, {control}" in report.summary()
     assert judge(released("paid", 0.5), ck.Guardrail(metrics.Conversion("paid"))).verdict is (
         ck.Verdict.ROLL_BACK
     )

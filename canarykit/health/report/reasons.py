@@ -147,7 +147,7 @@ def comparison_steps(
             return (f"Go on to {following!r}." if following else "Clean up the flag.",)
         case Row.HARM | Row.LIMIT_BREACHED | Row.CRITICAL_MISSING:
             return (
-                "Roll the flag back to the previous stage, or to 0 %.",
+                "Roll the flag back to 0 %: in an earlier stage the same would still happen to its people.",
                 "Look at the sessions of the people it happened to, and at the exceptions new in the canary.",
                 "Ship the fix to the people who reported it first, then start the ramp again.",
             )

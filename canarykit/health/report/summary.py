@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from canarykit.counting import counted, in_brief
@@ -14,12 +15,16 @@ from canarykit.messages import Message
 from canarykit.times import check_zone
 
 if TYPE_CHECKING:
+    from canarykit.health.evidence.segment_harm import SegmentHarm
     from canarykit.health.report.stage_report import StageReport
 
 __all__ = ["AUDIENCES", "Audience", "stage_message"]
 
 Audience = Literal["manager", "team", "release notes"]
 AUDIENCES = ("manager", "team", "release notes")
+
+MOST_NAMED = 3
+"""Guardrails that got worse and are told one by one; the rest is counted."""
 
 _WORST_FIRST = (Status.BREACH, Status.HARM, Status.TOLERATED, Status.WAIT, Status.UNCLEAR, Status.OK)
 
@@ -58,15 +63,11 @@ def _to_do(report: StageReport) -> str:
 def _what(report: StageReport, guardrails: list[Check]) -> str:
     bad = [check for check in guardrails if check.status in (Status.HARM, Status.BREACH)]
     if report.verdict is Verdict.ROLL_BACK and bad:
-        more = f" {len(bad) - 1} more got worse." if len(bad) > 1 else ""
-        proven = surest_by_guardrail(report.harmed_segments)
-        where = "".join(f" Above all {harm.place}." for harm in proven if harm.label == bad[0].name)
-        where += "".join(
-            f" Also worse: {harm.label} {harm.place} ({format_value(harm.here, 'ratio')})."
-            for harm in proven
-            if harm.label != bad[0].name
-        )
-        return f"{bad[0].name}: {_arms(bad[0])}.{where}{more}"
+        proven = {harm.label: harm for harm in surest_by_guardrail(report.harmed_segments)}
+        told = [_harm(check, proven.pop(check.name, None)) for check in bad[:MOST_NAMED]]
+        told += [f"{label} {_there(harm)}" for label, harm in proven.items()]
+        more = [f"{len(bad) - MOST_NAMED} more got worse"] if len(bad) > MOST_NAMED else []
+        return "".join(f"{sentence}. " for sentence in [*told, *more]).rstrip()
     if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
         names = ", ".join(check.name for check in guardrails[:3])
         rest = f" and {len(guardrails) - 3} more" if len(guardrails) > 3 else ""
@@ -79,14 +80,39 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
     return reason[:1].upper() + reason[1:]
 
 
+def _harm(check: Check, harm: SegmentHarm | None) -> str:
+    """What got worse, in both arms and in words, and where most of all."""
+    above = "" if harm is None else f", above all {_there(harm)}"
+    return f"{check.name}: {_arms(check)}{_in_words(check)}{above}"
+
+
+def _there(harm: SegmentHarm) -> str:
+    often = "" if harm.here is None else f" ({harm.here:.2g} times as often as without)"
+    return f"{harm.place}{often}"
+
+
+def _in_words(check: Check) -> str:
+    """By how much a share or mean is larger or smaller than the control's, such as ", 34 % more"."""
+    canary, control = (None if arm is None else arm.value for arm in (check.canary, check.control))
+    if canary is None or not control or canary <= 0 or control < 0:
+        return ""
+    ratio, people = canary / control, check.canary is not None and check.canary.unit == "share"
+    if ratio >= 2:
+        return f", {ratio:.2g} times as {'many' if people else 'much'}"
+    direction = "more" if ratio > 1 else "fewer" if people else "less"
+    return f", {100 * abs(ratio - 1):.0f} % {direction}"
+
+
 def _where(report: StageReport, tz: str | None) -> str:
     zone = report.as_of.tz if tz is None else check_zone(tz, name="tz")
     start, now = (moment.tz_convert(zone) for moment in (report.starts_at, report.as_of))
-    share = "" if report.share is None else f", {format_value(report.share, 'share')} of {report.unit}"
+    named = report.share is not None and re.search(rf"(?<![\d.]){100 * report.share:g} ?%", report.stage)
+    share = report.share is not None and not named
+    share = f", {format_value(report.share, 'share')} of {report.unit}" if share else ""
     without = "others" if report.kind == "targeted" else "without"
     return (
         f"{report.stage}{share}; {format_value(start, 'time')} to {format_value(now, 'time')}; "
-        f"{counted(report.n_canary, report.unit)} with it, {report.n_control:,} {without}."
+        f"{counted(report.n_canary, report.unit)} with the flag, {report.n_control:,} {without}."
     )
 
 
@@ -112,7 +138,8 @@ def _sure(report: StageReport) -> str:
             return "Not sure yet: what has been seen fits a safe release, and one that is not."
     if level is None:
         return "See the report."
-    return f"At most {100 * level:.3g} in 100 {claim}, however often one looks."
+    sure = "Sure enough to act: at" if report.verdict is Verdict.ROLL_BACK else "At"
+    return f"{sure} most {100 * level:.3g} in 100 {claim}, however often one looks."
 
 
 def _measured(check: Check) -> str:
@@ -121,8 +148,8 @@ def _measured(check: Check) -> str:
 
 def _arms(check: Check) -> str:
     if check.control is None:
-        return f"{_arm(check.canary)} with it"
-    return f"{_arm(check.canary)} with it, {_arm(check.control)} without"
+        return f"{_arm(check.canary)} with the flag"
+    return f"{_arm(check.canary)} with the flag, {_arm(check.control)} without"
 
 
 def _arm(arm: Arm | None) -> str:
@@ -142,10 +169,9 @@ def _release_note(report: StageReport, tz: str | None) -> Message:
     zone = report.as_of.tz if tz is None else check_zone(tz, name="tz")
     today = f"{report.as_of.tz_convert(zone):%d %B %Y}"
     if report.verdict is Verdict.ROLL_BACK:
-        title = f"{report.flag} was taken back"
-        lines = [
-            ("What happened", "It made something worse for those who had it, so it was turned off for them.")
-        ]
+        title = f"{report.flag} is to be taken back"
+        happened = f"It made something worse for those who had it in {report.stage}."
+        lines = [("What happened", happened), ("What is next", "It is to be turned off for them.")]
     elif report.kind == "full":
         title = f"{report.flag} is on for everyone"
         lines = [("Since", f"{report.starts_at.tz_convert(zone):%d %B %Y}")]
