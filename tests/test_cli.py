@@ -180,3 +180,26 @@ def test_a_guardrail_whose_direction_is_not_known_is_refused_with_both_spellings
     given = '[{"metric": "paid", "worse": "lower"}]'
     assert run(files(), "--guardrails", given, "--timezone", "Asia/Tokyo") >= 10
     assert " JST" in capsys.readouterr().out
+
+
+def test_a_funnel_of_a_stage_counts_who_was_exposed_in_it(capsys):
+    sample = Path(__file__).parents[1] / "sample_data"
+    asked = ["funnel", str(sample / "events.parquet"), "--step", "signup started", "--step", "paid", "--json"]
+    plan, stage, end = str(sample / "plan.json"), "expanded beta 5%", "2026-09-16T09:00:00Z"
+    assert main([*asked, "--plan", plan, "--stage", stage, "--within", "1d", "--as-of", end]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    log = ck.read_posthog(sample / "events.parquet")
+    by_hand = ck.funnel_by_flag(
+        log, ["signup started", "paid"], plan=ck.RolloutPlan.from_json(plan), stage=stage,
+        attribution="exposure", within="1d", date_to=end,
+    )  # fmt: skip
+    assert counted == json.loads(by_hand.to_json())
+
+
+def test_a_funnel_by_first_touch_explains_who_is_unknown(capsys):
+    events = str(Path(__file__).parents[1] / "sample_data" / "events.parquet")
+    steps = ["--step", "signup started", "--step", "paid"]
+    assert main(["funnel", events, "--flag", "new-checkout", *steps]) == 0
+    assert "unknown are people whose first step carries no value of the flag" in capsys.readouterr().err
+    assert main(["funnel", events, *steps]) == 1
+    assert "neither --flag nor --plan is given" in capsys.readouterr().err

@@ -127,7 +127,8 @@ def funnel_by_flag(
         as the guardrails of `evaluate_stage` do. With "exposure" people whose time is not over by the end
         of the stage (or of the dates, or of the log) are left out and counted, once both arms have people
         whose time is over. None is "exposure" for a stage with `attribution="exposure"`, so that the funnel
-        of a stage gives the report's number, and "first step" for everything else.
+        of a stage (up to the report's `as_of`: `date_to=`) gives the report's number, and "first step" for
+        everything else.
     confidence
         Of the intervals.
 
