@@ -12,7 +12,8 @@ SLOW_FILES = {
     "test_attacks.py", "test_bucketing_vectors.py", "test_calibration.py", "test_cli_project.py",
     "test_conditions.py", "test_conformance_runner.py", "test_cuped.py", "test_error_rates.py",
     "test_first_verdict.py", "test_funnel_large.py", "test_group_comparisons.py",
-    "test_health_error_rates.py", "test_key_stays_hidden.py", "test_logs.py", "test_messy_logs.py",
+    "test_health_error_rates.py", "test_key_stays_hidden.py", "test_late_arm.py", "test_logs.py",
+    "test_messy_logs.py",
     "test_mutations.py", "test_no_verdict.py", "test_notebooks.py", "test_own_traffic.py", "test_patterns.py",
     "test_pictures_read.py", "test_planned_and_judged.py",
     "test_planning.py", "test_posthog_events.py", "test_posthog_funnels.py", "test_posthog_reading.py",
@@ -51,10 +52,9 @@ def in_cell_order(cells):
     return iter(sorted(cells, key=lambda cell: (notebooks.index(cell.path), cell.cell_num)))
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
-    in_order = in_cell_order([item for item in items if item.path.suffix == ".ipynb"])
-    items[:] = [next(in_order) if item.path.suffix == ".ipynb" else item for item in items]
+    """Slow tests are marked before `-m` chooses, cells are put in order after whatever shuffles the tests."""
     for item in items:
         values = getattr(getattr(item, "callspec", None), "params", {})
         asked = {*getattr(item, "fixturenames", ()), *(v for v in values.values() if isinstance(v, str))}
@@ -63,6 +63,9 @@ def pytest_collection_modifyitems(items):
         simulates = "simulate" in item.path.parts  # the examples in its docstrings
         if asked & SLOW_ENGINES or further_seed or slow_file or simulates:
             item.add_marker(pytest.mark.slow)
+    yield
+    in_order = in_cell_order([item for item in items if item.path.suffix == ".ipynb"])
+    items[:] = [next(in_order) if item.path.suffix == ".ipynb" else item for item in items]
 
 
 @pytest.fixture(scope="session")

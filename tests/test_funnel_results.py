@@ -378,7 +378,7 @@ def test_from_a_bar_to_people_to_recordings(funnel):
     assert repr(paid).startswith("1 person of true who did pay, 1 with a session to watch")
     assert not paid.notes
     assert [note.text for note in lost.notes] == [
-        'no links to recordings: say where they are, as in people(..., host="eu.posthog.com", project_id=7)'
+        "no links to recordings: say where they are, as in people(..., host=, project_id=)"
     ]
 
 

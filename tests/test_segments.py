@@ -36,7 +36,7 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     (note,) = (note for note in report.notes if note.code == "segment")
     assert "split over 20 segments; E = " in str(note)
     assert "they differ, p < 0.001, Holm)" in str(note)
-    assert " Above all where $browser is Safari." in report.summary()
+    assert ", above all where $browser is Safari (" in report.summary()
     assert report.next_steps[-1] == (
         "Judge that segment alone with people={'$browser': 'Safari'}, and look at its sessions."
     )
@@ -61,8 +61,9 @@ def test_every_guardrail_that_harms_a_segment_is_named_in_the_headline_and_for_t
     ratios = f"Safari {errors.here:.3g}x, people with paid {payments.here:.3g}x."
     assert report.headline.endswith(f"; where $browser is {ratios}")
     said = report.summary("manager")
-    assert " Above all where $browser is Safari." in said
-    assert f" Also worse: people with paid where $browser is Safari ({payments.here:.3g}x)." in said
+    assert f", above all where $browser is Safari ({errors.here:.2g} times as often as without)" in said
+    there = f"people with paid where $browser is Safari ({payments.here:.2g} times as often as without)"
+    assert f"Also worse: {there}" in said or f"above all{there.removeprefix('people with paid')}" in said
 
 
 def test_what_the_others_thin_out_is_not_promoted(safari):

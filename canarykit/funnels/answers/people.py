@@ -277,5 +277,5 @@ def why_no_links(rows: Sequence[Mapping[str, Any]], host: str | None) -> tuple[N
     if not any(row["session_id"] for row in rows):
         reason = "none of the events listed has a $session_id"
     else:
-        reason = 'say where they are, as in people(..., host="eu.posthog.com", project_id=7)'
+        reason = "say where they are, as in people(..., host=, project_id=)"
     return (Note("no_links", f"no links to recordings: {reason}"),)

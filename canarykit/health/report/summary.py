@@ -65,7 +65,7 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
     if report.verdict is Verdict.ROLL_BACK and bad:
         proven = {harm.label: harm for harm in surest_by_guardrail(report.harmed_segments)}
         told = [_harm(check, proven.pop(check.name, None)) for check in bad[:MOST_NAMED]]
-        told += [f"{label} {_there(harm)}" for label, harm in proven.items()]
+        told += [f"Also worse: {label} {_there(harm)}" for label, harm in proven.items()]
         more = [f"{len(bad) - MOST_NAMED} more got worse"] if len(bad) > MOST_NAMED else []
         return "".join(f"{sentence}. " for sentence in [*told, *more]).rstrip()
     if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
