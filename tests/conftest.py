@@ -5,20 +5,20 @@ from importlib.util import find_spec
 
 import pytest
 
-# Files whose tests simulate, start servers or other systems, or read millions of rows: `make quick` leaves
-# them out. A single slow test among quick ones carries `@pytest.mark.slow` itself, and of a test over several
-# seeds all but the first (0) are slow.
+# Files whose tests simulate, start servers, processes or other systems, or read millions of rows: `make
+# quick` leaves them out. A single slow test among quick ones carries `@pytest.mark.slow` itself, and of a
+# test over several seeds all but the first (0) are slow.
 SLOW_FILES = {
     "test_attacks.py", "test_bucketing_vectors.py", "test_calibration.py", "test_cli_project.py",
-    "test_conditions.py", "test_conformance_runner.py", "test_cuped.py", "test_error_rates.py",
-    "test_first_verdict.py", "test_funnel_large.py", "test_group_comparisons.py",
-    "test_health_error_rates.py", "test_key_stays_hidden.py", "test_late_arm.py", "test_logs.py",
-    "test_messy_logs.py",
-    "test_mutations.py", "test_no_verdict.py", "test_notebooks.py", "test_own_traffic.py", "test_patterns.py",
-    "test_pictures_read.py", "test_planned_and_judged.py",
-    "test_planning.py", "test_posthog_events.py", "test_posthog_funnels.py", "test_posthog_reading.py",
-    "test_posthog_roads.py", "test_posthog_sdk.py", "test_pushed_flag.py", "test_readme.py",
-    "test_real_experiments.py", "test_release_kills.py", "test_release_schedules.py", "test_replay.py",
+    "test_conditions.py", "test_conformance_runner.py", "test_cuped.py", "test_delays_of_decisions.py",
+    "test_error_rates.py", "test_first_verdict.py", "test_frozen_results.py", "test_funnel_large.py",
+    "test_group_comparisons.py", "test_health_error_rates.py", "test_key_stays_hidden.py",
+    "test_late_arm.py", "test_logs.py", "test_messy_logs.py", "test_mutations.py", "test_no_verdict.py",
+    "test_notebooks.py", "test_object_stores.py", "test_own_traffic.py", "test_patterns.py",
+    "test_pictures_read.py", "test_planned_and_judged.py", "test_planning.py", "test_posthog_events.py",
+    "test_posthog_funnels.py", "test_posthog_reading.py", "test_posthog_roads.py", "test_posthog_sdk.py",
+    "test_pushed_flag.py", "test_readme.py", "test_real_experiments.py", "test_release_kills.py",
+    "test_release_schedules.py", "test_release_timeline.py", "test_remembered.py", "test_replay.py",
     "test_results_on_engines.py", "test_sample_data.py", "test_simulate.py", "test_simulate_decisions.py",
     "test_simulate_truths.py", "test_spark.py", "test_suggestions.py", "test_validity.py",
     "test_variants.py", "test_vendor_sdks.py", "test_watch.py", "test_without.py",

@@ -148,6 +148,7 @@ def test_intervals_without_an_end_are_marked_as_open(report):
     assert not re.search(r'"(?:nan|inf|-inf)"', page)
 
 
+@pytest.mark.slow
 def test_a_page_with_many_guardrails_stays_light_enough_to_mail():
     many = [ck.Guardrail("$exception", name=f"errors {k}") for k in range(8)]
     judged = ck.evaluate_stage(make_release(n=800).log, ramp_plan(), STAGE, many, as_of=AS_OF)

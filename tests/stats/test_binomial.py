@@ -25,6 +25,7 @@ def test_the_probabilities_add_up_to_one():
     assert probabilities(np.arange(501), 500, 0.02).sum() == pytest.approx(1)
 
 
+@pytest.mark.slow  # seconds to import
 @pytest.mark.parametrize("ours, theirs", [
     ("holm", "holm"), ("bonferroni", "bonferroni"), ("benjamini-hochberg", "fdr_bh"),
     ("benjamini-yekutieli", "fdr_by"), ("hommel", "hommel"),
