@@ -121,7 +121,9 @@ def _speaks_of_e(report: StageReport) -> bool:
 def _legend(report: StageReport) -> str:
     """What the pictures show, and what E is unless the sentence has already needed it."""
     meaning = _meaning_of_e(report)
-    words = "Each bar is where the effect may lie, its dot the estimate; the band is what is tolerated."
+    words = (
+        "Each bar is where the effect may lie, its dot the estimate; a bar within the band never rolls back."
+    )
     if not meaning:
         words = (
             "Each bar is where the share may lie, its dot what was counted. Nobody comparable is without the "

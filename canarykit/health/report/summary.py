@@ -106,9 +106,9 @@ def _in_words(check: Check) -> str:
 def _where(report: StageReport, tz: str | None) -> str:
     zone = report.as_of.tz if tz is None else check_zone(tz, name="tz")
     start, now = (moment.tz_convert(zone) for moment in (report.starts_at, report.as_of))
-    named = report.share is not None and re.search(rf"(?<![\d.]){100 * report.share:g} ?%", report.stage)
-    share = report.share is not None and not named
-    share = f", {format_value(report.share, 'share')} of {report.unit}" if share else ""
+    share = ""
+    if report.share is not None and not re.search(rf"(?<![\d.]){100 * report.share:g} ?%", report.stage):
+        share = f", {format_value(report.share, 'share')} of {report.unit}"
     without = "others" if report.kind == "targeted" else "without"
     return (
         f"{report.stage}{share}; {format_value(start, 'time')} to {format_value(now, 'time')}; "
