@@ -170,14 +170,23 @@ def _shown(behind: Result | pd.DataFrame, label: str) -> dict[str, Any]:
             "events": _events(behind),
             "total": len(table.rows),
         }
-    rows = to_jsonable([tuple(row) for row in behind.head(MOST_SHOWN).itertuples(index=False)])
+    rows = behind.head(MOST_SHOWN).itertuples(index=False)
     return {
         "title": f"{label}: {counted(len(behind), 'people')}",
-        "columns": [{"label": str(name), "is_link": False} for name in behind.columns],
-        "rows": [["–" if cell is None else str(cell) for cell in row] for row in rows],
+        "columns": [{"label": str(name).replace("_", " "), "is_link": False} for name in behind.columns],
+        "rows": [[_cell(value) for value in row] for row in rows],
         "events": [],
         "total": len(behind),
     }
+
+
+def _cell(value: Any) -> str:
+    """A value of a frame as people read it: a time with its zone, to the minute."""
+    is_time = hasattr(value, "tz_convert") and value == value  # a missing time is not equal to itself
+    if is_time:
+        return format_value(value, "time")
+    plain = to_jsonable(value)
+    return "–" if plain is None else str(plain)
 
 
 def _events(people: Any) -> list[list[dict[str, str]]]:
