@@ -111,6 +111,18 @@ def test_the_conversion_of_a_stage_is_one_number_through_every_door(seed, people
     assert of_report(report, share.label) == counted
 
 
+def test_a_funnel_up_to_the_reports_end_is_the_reports_number_though_the_log_ends_before():
+    log, plan = messy_stage(0), half(days=5)
+    end = log.time_range[1] + pd.Timedelta(minutes=50)
+    once = metrics.Conversion("pay", within="1d")
+    report = ck.evaluate_stage(log, plan, "half", ck.Guardrail(once), as_of=end)
+    funnel = ck.funnel_by_flag(
+        log, [None, "pay"], plan=plan, stage="half", attribution="exposure", within="1d", date_to=end
+    )
+    of_funnel = {row["variant"]: (row["count"], row["people"]) for row in funnel.rows if row["step"] == 2}
+    assert of_funnel == of_report(report, once.label)
+
+
 def by_command(log, plan, people, metric, end, folder):
     """What the command line answers to the same question, from files."""
     log.frame.to_parquet(folder / "events.parquet")
