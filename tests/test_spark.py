@@ -105,3 +105,18 @@ def test_no_event_in_spark_is_one_empty_shard(spark):
     log = ck.EventLog(spark.createDataFrame(events(IDS["texts"])))
     assert log.reduce(["event", "person_id"], rows, events=["nobody did this"]) == [[]]
     assert log.reduce(["event", "person_id"], rows, events=["$snapshot"]) == [[]]
+
+
+def test_a_column_whose_name_has_a_dot_or_a_tick_is_counted_by_in_spark(spark):
+    frame = pd.DataFrame(
+        {
+            "event": ["open", "pay", "open"],
+            "timestamp": pd.to_datetime(
+                ["2026-09-07 09:00", "2026-09-07 10:00", "2026-09-07 09:30"], utc=True
+            ),
+            "distinct_id": ["ada", "ada", "bob"],
+            "plan.`name": ["pro", "pro", "free"],
+        }
+    )
+    funnel = ck.funnel_by_flag(spark.createDataFrame(frame), ["open", "pay"], breakdown="plan.`name")
+    assert funnel.counts == {"pro": [1, 1], "free": [1, 0]}

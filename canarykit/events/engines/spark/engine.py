@@ -115,8 +115,10 @@ class SparkEngine(SqlEngine):
 
         reading = self._reading(query)
         shards = self._narrow(reading).repartition(expr(self._actor(query.actor, reading)))
+        work = _Work(reading, tuple(shards.columns), lookups, fn)
+        plain = shards.toDF(*(f"canarykit_{at}" for at in range(len(shards.columns))))  # no dot, no tick
         with _cut_by_rows(shards.sparkSession):
-            rows = shards.mapInArrow(_Work(reading, lookups, fn), "result binary").collect()
+            rows = plain.mapInArrow(work, "result binary").collect()
         results = [pickle.loads(bytes(row.result)) for row in rows]
         return results or [fn(finish(empty_table(query.stored()), query, lookups))]
 
@@ -340,16 +342,18 @@ class SparkEngine(SqlEngine):
 
 
 class _Work:
-    """What a worker does with one partition: its rows as one table, one result."""
+    """What a worker does with one partition: its rows as one table under their own names, one result."""
 
-    def __init__(self, reading: _Reading, lookups: Lookups, fn: Callable[[pa.Table], Any]) -> None:
-        self.reading, self.lookups, self.fn = reading, lookups, fn
+    def __init__(
+        self, reading: _Reading, columns: tuple[str, ...], lookups: Lookups, fn: Callable[[pa.Table], Any]
+    ) -> None:
+        self.reading, self.columns, self.lookups, self.fn = reading, columns, lookups, fn
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = [batch for batch in batches if batch.num_rows]
         if not rows:
             return
-        table = self.reading.answer(pa.Table.from_batches(rows))
+        table = self.reading.answer(pa.Table.from_batches(rows).rename_columns(list(self.columns)))
         result = self.fn(finish(table, self.reading.query, self.lookups))
         yield pa.RecordBatch.from_pydict({"result": pa.array([pickle.dumps(result)], pa.binary())})
 
