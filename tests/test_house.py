@@ -286,6 +286,22 @@ def test_every_piece_of_the_statistics_is_public_or_has_a_user_in_another_room()
     assert len(used) > 200
 
 
+def test_only_a_door_lists_its_names():
+    """A package, a file of the root and a file that passes on another's names; elsewhere the names are there to see."""
+    for path in FILES.values():
+        tree = _parsed(path)
+        listed = [node for node in tree.body if isinstance(node, ast.Assign) and "__all__" in _names_in(node)]
+        if path.name == "__init__.py" or path.parent == PACKAGE or not listed:
+            continue
+        passed_on = {
+            alias.asname or alias.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        assert passed_on & set(ast.literal_eval(listed[0].value)), f"{path} lists only names of its own"
+
+
 def test_the_public_names_are_these_and_every_one_can_be_used():
     assert set(ck.__all__) == PUBLIC
     for name in PUBLIC:

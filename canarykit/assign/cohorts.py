@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Time
 
-__all__ = ["assign_cohorts"]
-
 
 @checked
 def assign_cohorts(

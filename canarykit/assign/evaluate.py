@@ -22,8 +22,6 @@ from canarykit.times import to_utc
 if TYPE_CHECKING:
     from canarykit.typing import Files, Frame, Time
 
-__all__ = ["Semantics", "evaluate_flag"]
-
 Semantics = Literal["server", "sdk"]
 
 

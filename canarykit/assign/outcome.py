@@ -11,18 +11,6 @@ from canarykit.flags import Condition, Flag
 from canarykit.targeting.matcher import INCONCLUSIVE, SERVER
 from canarykit.targeting.units import Ids
 
-__all__ = [
-    "OFF",
-    "ON",
-    "UNKNOWN",
-    "Outcome",
-    "Reason",
-    "arms_of",
-    "decide_matched",
-    "draw_variants",
-    "refuse_unsupported",
-]
-
 OFF, ON, FIRST_VARIANT = 0, 1, 2
 UNKNOWN, NEEDS_SERVER = -1, -2
 

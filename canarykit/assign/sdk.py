@@ -29,8 +29,6 @@ from canarykit.targeting.matcher import INCONCLUSIVE, NO, SERVER, YES, Matcher, 
 from canarykit.targeting.sdk_operators import sdk_matcher
 from canarykit.targeting.units import Ids, Units, View
 
-__all__ = ["Scope", "SdkEvaluation"]
-
 _NOT_TRIED = -9
 
 

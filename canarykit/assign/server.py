@@ -31,8 +31,6 @@ from canarykit.targeting.matcher import INCONCLUSIVE, NO, YES, Matcher, negate
 from canarykit.targeting.server_operators import server_matcher
 from canarykit.targeting.units import Ids, Units, View
 
-__all__ = ["ServerEvaluation"]
-
 
 @dataclass
 class ServerEvaluation:

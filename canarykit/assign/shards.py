@@ -11,8 +11,6 @@ import pandas as pd
 
 from canarykit.errors import DataError, require_kind
 
-__all__ = ["SHARD_ROWS", "evaluate_shards", "is_spark"]
-
 SHARD_ROWS = 500_000
 _SPARK_SCHEMA = "value string, variant string, reason string, condition bigint, bucket double"
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.typing import Frame, Time
 
-__all__ = ["audit_assignment"]
-
 _MISSING = ("", "null", "None", "undefined")
 
 

@@ -11,8 +11,6 @@ from canarykit.assign import evaluate_flag
 from canarykit.audit.result import AGREES, REASONS
 from canarykit.flags import Flag
 
-__all__ = ["count_flips", "reasons_of", "with_properties"]
-
 
 def with_properties(calls: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataFrame:
     """The rows with the properties of their distinct ids beside them."""

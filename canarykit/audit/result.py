@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["AGREES", "REASONS", "Audit"]
-
 AGREES = "agrees"
 REASONS = (
     AGREES,

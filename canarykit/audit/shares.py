@@ -18,8 +18,6 @@ from canarykit.flags import Condition, Flag
 if TYPE_CHECKING:
     from canarykit.stats.estimate import Estimate
 
-__all__ = ["ShareCheck", "check_shares", "expected_shares"]
-
 _GRID = float(1 << 60)
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from canarykit.typing import Ids
 
-__all__ = ["admits", "bucket", "bucket_values", "carry_spec", "posthog_hash01", "rollout_share"]
-
 
 class BucketOptions(TypedDict, total=False):
     """The keywords of `bucket`, for its overloads."""

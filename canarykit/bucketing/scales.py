@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["SCALES", "WHOLE"]
-
 Scale = Callable[[np.ndarray, int, int], np.ndarray]  # (hash, number of buckets, caller's seed) -> bucket
 
 

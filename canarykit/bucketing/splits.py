@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from canarykit.typing import Ids
 
-__all__ = ["choose_by_range", "choose_by_weight", "growthbook_ranges", "split"]
-
 Weights = Mapping[Any, float] | Iterable[tuple[Any, float]]
 Ranges = Iterable[tuple[Any, float, float]]
 

@@ -34,8 +34,6 @@ from canarykit.hashing.arrow_texts import Unusual
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["VENDORS", "Purpose", "VendorSpec", "find_spec", "vendor_names", "vendor_table"]
-
 Purpose = Literal["rollout", "variant", "holdout", "namespace", "group"]
 Absent = Literal["excluded", "hashed as empty", "bucket 0"]
 Empty = Literal["hashed", "as missing", "bucket 0"]

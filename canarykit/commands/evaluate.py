@@ -15,8 +15,6 @@ from canarykit.escaping import one_line, workflow_text
 from canarykit.events.mapping import columns_of
 from canarykit.files import write_whole
 
-__all__ = ["evaluate"]
-
 _EPILOG = """\
 exit codes: 0 promote, 10 hold, 20 roll back, 1 unusable input, 2 unusable command line
 

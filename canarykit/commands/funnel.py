@@ -10,8 +10,6 @@ from canarykit.commands.shared import column_option, note, show
 from canarykit.errors import PlanError
 from canarykit.events.mapping import columns_of
 
-__all__ = ["funnel"]
-
 
 @click.command()
 @click.argument("export")

@@ -10,8 +10,6 @@ from canarykit.commands.shared import connect, connection, guardrails_of, show
 from canarykit.documents import parse_document
 from canarykit.errors import CanarykitError
 
-__all__ = ["plan", "prepare", "pull", "push", "rollback", "watch"]
-
 _as_json = click.option("--json", "as_json", is_flag=True, help="print JSON for machines")
 _plan = click.option("--plan", "plan_file", required=True, help="JSON of the plan")
 _stage = click.option("--stage", required=True, help="stage to let in")

@@ -14,20 +14,6 @@ from canarykit.errors import CanarykitError, DataError, PlanError
 from canarykit.escaping import one_line
 from canarykit.events.mapping import DEFAULTS
 
-__all__ = [
-    "append",
-    "column_option",
-    "complain",
-    "connect",
-    "connection",
-    "guardrails_of",
-    "note",
-    "or_complain",
-    "say",
-    "show",
-    "write_what_the_terminal_cannot",
-]
-
 
 def connection(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where the project is. The key comes from the environment or a prompt only."""

@@ -23,20 +23,6 @@ import pyarrow.compute as pc
 from canarykit.errors import DataError, NaiveTimestampError
 from canarykit.events.text import as_text, floored
 
-__all__ = [
-    "AWARE",
-    "NAIVE",
-    "UTC_TIME",
-    "check_time_texts",
-    "clock_changes",
-    "epoch_micros",
-    "naive_error",
-    "not_times_error",
-    "odd_hour_error",
-    "read_times",
-    "zone_name",
-]
-
 UTC_TIME = pa.timestamp("us", "UTC")
 _DATE = r"(1[7-9]|2[01])[0-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"

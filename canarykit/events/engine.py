@@ -19,21 +19,6 @@ from canarykit.events.mapping import missing_columns
 from canarykit.events.merges import MERGE_COLUMNS, MERGE_EVENTS, merged_ids
 from canarykit.events.text import as_text, coalesce
 
-__all__ = [
-    "Engine",
-    "Identities",
-    "Lookups",
-    "Opened",
-    "Source",
-    "check_columns",
-    "empty_table",
-    "finish",
-    "matches",
-    "merges",
-    "split_by_actor",
-    "stand_ins",
-]
-
 _TEXT = pa.string()
 
 Identities = tuple[pa.Array, pa.Array] | None

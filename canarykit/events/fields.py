@@ -15,8 +15,6 @@ from typing import Any, Literal
 from canarykit.errors import DataError
 from canarykit.events.text import value_text
 
-__all__ = ["PRESENT", "Column", "Field", "Json", "Lookup", "Query", "Resolver", "wanted_values"]
-
 TIMES = ("timestamp", "created_at")
 _GROUP_KEY = re.compile(r"\$group_(\d)")
 _GROUP_PROPERTY = re.compile(r"group(\d)\.(.+)", re.DOTALL)

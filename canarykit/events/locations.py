@@ -22,17 +22,6 @@ from urllib.parse import quote, unquote
 
 from canarykit.errors import ExportFormatError
 
-__all__ = [
-    "ExportFile",
-    "Fingerprint",
-    "hive_columns",
-    "is_url",
-    "of_object",
-    "reason_of",
-    "remote_listing",
-    "remote_table_format",
-]
-
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _SECRET = re.compile(r"://[^/?#@]*:[^/?#@]*@")
 _OPTIONS = re.compile(r"\?[a-z_]+=[^*]*$")

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from canarykit.events.engines.rows import Rows
     from canarykit.typing import Frame, Time, Zone
 
-__all__ = ["EventLog", "as_log"]
-
-
 _MOST_REMEMBERED = 16
 
 Part = TypeVar("Part")

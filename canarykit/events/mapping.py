@@ -10,18 +10,6 @@ from typing import TypedDict, cast
 from canarykit.display import Note
 from canarykit.errors import DataError, ExportFormatError, close_name, did_you_mean, require_kind
 
-__all__ = [
-    "ColumnNames",
-    "MissingColumnsError",
-    "check_names",
-    "columns_of",
-    "given",
-    "lacks_columns",
-    "missing_columns",
-    "unmapped",
-    "written_as",
-]
-
 
 class ColumnNames(TypedDict, total=False):
     """The columns that hold what the contract names."""

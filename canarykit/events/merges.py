@@ -16,8 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MERGE_COLUMNS", "MERGE_EVENTS", "merged_ids"]
-
 MERGE_EVENTS = ("$identify", "$create_alias", "$merge_dangerously")
 MERGE_COLUMNS = ("event", "timestamp", "distinct_id", "$anon_distinct_id", "alias")
 _JUNK = frozenset(

@@ -17,20 +17,6 @@ from canarykit.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from canarykit.events.log import EventLog
 
-__all__ = [
-    "CALLED",
-    "EXPOSED",
-    "call_events",
-    "check_events",
-    "check_flag",
-    "check_properties",
-    "check_survey",
-    "check_variants",
-    "flag_keys",
-    "is_carried",
-    "misspelling_of",
-]
-
 CALLED = "$feature_flag_called"
 EXPOSED = "$experiment_exposure"
 """The event to which PostHog's experiments move, beside or instead of the older one."""

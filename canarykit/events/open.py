@@ -14,8 +14,6 @@ from canarykit.events.engine import Identities, Opened, Source
 from canarykit.events.engines.pandas import open_rows
 from canarykit.events.engines.rows import Rows, rows_of
 
-__all__ = ["open_engine", "to_frame"]
-
 _IN_MEMORY = ("pyarrow", "arro3", "datafusion", "deltalake", "pyiceberg")
 
 

@@ -18,8 +18,6 @@ from canarykit.events.engines.rows import Rows
 from canarykit.events.text import as_text, frame_column, id_text
 from canarykit.hashing import COMPILED_FROM, hash_ids
 
-__all__ = ["identities_of", "lookups_of", "read_groups", "read_persons"]
-
 _TEXT = pa.string()
 _PERSON_EXTRAS = (
     "team_id", "properties", "person_version", "person_distinct_id_version", "created_at", "is_deleted",

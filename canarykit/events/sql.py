@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["answer", "asking", "connect", "glob_quoted", "quoted", "to_arrow"]
-
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A connection of its own, with UTC as its zone; what is registered on it, it alone sees."""

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from canarykit.display import Note
 
-__all__ = ["DROPPED", "LOST", "UNREADABLE", "dropping_notes"]
-
 DROPPED = {
     "no_event_name": "events without a name were dropped",
     "snapshots": "$snapshot events were dropped: replay data",

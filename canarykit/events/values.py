@@ -35,8 +35,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["decimal_text", "json_text", "number_text", "value_text", "well_formed"]
-
 _SHORT_FLOATS = (np.float16, np.float32)
 
 

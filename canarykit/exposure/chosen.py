@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
 
-__all__ = ["chosen_people"]
-
 
 def chosen_people(
     log: EventLog, plan: RolloutPlan, stage: str, by_stage: pd.DataFrame

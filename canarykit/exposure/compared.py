@@ -40,17 +40,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters
 
-__all__ = [
-    "Compared",
-    "arms_of",
-    "compared_units",
-    "followed_whole",
-    "listened_units",
-    "units_by_stage",
-    "units_of_stage",
-    "whole_or_all",
-]
-
 _RETOLD = {"several_variants", "changed_variant"}
 
 

@@ -18,8 +18,6 @@ from canarykit.errors import PlanError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CAUSES", "CrosserRule", "causes_of", "require_rule"]
-
 CrosserRule = Literal["first exposure", "set apart"]
 CAUSES: dict[str, str] = {
     "login": "changed id (a login or a merge)",

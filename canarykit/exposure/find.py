@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
-__all__ = ["exposures"]
-
 _OPEN_END = np.iinfo(np.int64).max
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
 
-__all__ = ["column_of_property", "first_values"]
-
 
 def column_of_property(log: EventLog, name: str, *, by_person: bool = True) -> str | None:
     """The column of a property: of events, else (where persons are counted) of persons; None without any."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.question.specs import FunnelQuery
     from canarykit.typing import Filters
 
-__all__ = ["Exposed", "exposed_units"]
-
 _OPEN_END = np.iinfo(np.int64).max
 _LATE_US = 3_600_000_000
 """How long before the end of a stage its log may stop and still count as reaching it."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from canarykit.exposure.result import Exposures
     from canarykit.plan import RolloutPlan
 
-__all__ = ["ObservedStep", "ObservedSteps", "change_points", "observed_plan", "observed_steps"]
-
 MOST_BINS = 500
 """Parts of equal size between which cuts are looked for, before each is placed to the unit."""
 WORTH_OF_ROUND = ((10.0, 0.0), (5.0, 1.0), (100 / 3, 1.5), (1.0, 2.0), (0.1, 5.0))

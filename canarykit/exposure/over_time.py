@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from canarykit.exposure.result import Exposures
 
-__all__ = ["variants_at"]
-
 
 def variants_at(
     log: Any, exposed: Exposures, units: pd.Series, at: pd.Series, *, column: str, until: Any = None

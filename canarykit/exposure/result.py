@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from canarykit.exposure.observed import ObservedSteps
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Exposures"]
-
 _COLUMNS = (
     Column("stage", "stage"),
     Column("variant", "variant"),

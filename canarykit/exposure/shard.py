@@ -12,8 +12,6 @@ import pyarrow.compute as pc
 from canarykit.events.text import in_codes
 from canarykit.exposure.calls import without_copies
 
-__all__ = ["Found", "codes_of", "merge", "reduce_shard"]
-
 UNKNOWN = ("", "null", "None", "undefined")
 _TEXT = pa.string()
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.exposure.compared import Compared
 
-__all__ = ["SEGMENT_COLUMNS", "exceptions_by_segment", "stands_out"]
-
 SEGMENT_COLUMNS = (
     Column("exception", "exception"),
     Column("segment", "segment"),

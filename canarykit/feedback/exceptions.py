@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
-__all__ = ["ExceptionsByFlag", "exceptions_by_flag"]
-
 _PROPERTIES = (
     "$exception_fingerprint",
     "$exception_list",

@@ -15,18 +15,6 @@ from canarykit.flags.lossless import list_of, require_json, require_mapping
 if TYPE_CHECKING:
     from canarykit.events import EventLog
 
-__all__ = [
-    "RESPONSE",
-    "SENT",
-    "Question",
-    "QuestionKind",
-    "options_of",
-    "question_kinds",
-    "question_texts",
-    "response_names",
-    "survey_definition",
-]
-
 QuestionKind = Literal["nps", "csat", "choice", "text"]
 SENT = "survey sent"
 RESPONSE = "$survey_response"

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
-__all__ = ["SessionsByFlag", "sessions_by_flag"]
-
 _COLUMNS = (
     Column("variant", "variant"),
     Column("people", "people", "count"),

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from canarykit.stats.estimate import Estimate
     from canarykit.typing import Filters, Frame, Time
 
-__all__ = ["SurveyByFlag", "survey_by_flag"]
-
 SHOWN, DISMISSED = "survey shown", "survey dismissed"
 FEW_ANSWERS = 10
 

@@ -14,8 +14,6 @@ from canarykit.errors import ExportFormatError, PlanError, did_you_mean, require
 from canarykit.flags.definition import Flag
 from canarykit.flags.lossless import require_mapping
 
-__all__ = ["FlagSet", "read_flags"]
-
 Other = TypeVar("Other")
 
 

@@ -23,8 +23,6 @@ from canarykit.flags.lossless import (
 )
 from canarykit.flags.parts import Condition, Holdout, Variant
 
-__all__ = ["Flag"]
-
 STALE_AFTER_DAYS = 30
 """PostHog calls an active flag stale when it was not called, or has been at 100 %, for 30 days."""
 

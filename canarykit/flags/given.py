@@ -5,8 +5,6 @@ from __future__ import annotations
 from canarykit.errors import PlanError, require_kind
 from canarykit.flags.definition import Flag
 
-__all__ = ["key_of"]
-
 
 def key_of(flag: str | Flag) -> str:
     """The key of a flag, which may stand for it.

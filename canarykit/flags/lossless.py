@@ -9,21 +9,6 @@ from typing import Any, Final, TypeVar
 
 from canarykit.errors import PlanError
 
-__all__ = [
-    "UNSET",
-    "Unset",
-    "group_type",
-    "list_of",
-    "overlay",
-    "percentage",
-    "require_json",
-    "require_mapping",
-    "text",
-    "truth",
-    "unknown_keys",
-    "unless",
-]
-
 MOST = 1e9
 """No percentage is anywhere near; beyond it floats lose whole numbers."""
 MOST_GROUP_TYPES = 100

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-__all__ = ["fingerprint", "normal", "normal_group", "same_people", "stored_form"]
-
 # PostHog adds these when it answers, and stores them if they are sent back.
 _INJECTED = ("cohort_name", "group_key_names")
 _EMPTY: tuple[Any, ...] = (None, False, "", [], {})

@@ -28,8 +28,6 @@ from canarykit.flags.lossless import (
     unless,
 )
 
-__all__ = ["Condition", "Holdout", "PropertyFilter", "Variant"]
-
 _DEFAULT_OPERATORS = {"cohort": "in", "flag": "flag_evaluates_to"}
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Day, Duration, Filters, Frame
 
-__all__ = ["WindowFrom", "funnel_by_flag", "funnel_query"]
-
 WindowFrom = Literal["first step", "exposure"]
 
 

@@ -18,8 +18,6 @@ from canarykit.compiler import njit
 from canarykit.funnels.engine import actor, scan_ordered, scan_trends, scan_unordered
 from canarykit.funnels.packed import bucket_memory, bucket_scan, pack_kernels, scan_single_matches
 
-__all__ = ["compiled"]
-
 _SOURCES = (
     scan_ordered,
     scan_unordered,

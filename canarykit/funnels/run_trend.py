@@ -29,8 +29,6 @@ from canarykit.times import micros
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["run_trend"]
-
 
 def run_trend(
     log: Any,

@@ -15,18 +15,6 @@ from canarykit.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "Chunk",
-    "Unusual",
-    "cut",
-    "encode_text",
-    "id_text",
-    "is_empty",
-    "is_null",
-    "text_chunks",
-    "well_formed",
-]
-
 Unusual = Literal["refuse", "mark", "javascript"]
 """What to do with ids that are not text or whole numbers: refuse them; keep them apart as `marked`; or read
 them as JavaScript does (true is "true"; false and 0 are missing)."""

@@ -10,8 +10,6 @@ from canarykit.hashing.compiled import digests, serial
 if TYPE_CHECKING:
     from canarykit.hashing import Family
 
-__all__ = ["hash_buffers"]
-
 BLOCK_KERNELS = {"sha1": digests.sha1_column, "md5": digests.md5_column, "sha256": digests.sha256_column}
 WORD_KERNELS = {
     "fnv1a": serial.fnv1a_column,

@@ -18,8 +18,6 @@ import numpy as np
 
 from canarykit.hashing.arrow_texts import Chunk, Unusual, cut, is_empty, is_null, text_chunks
 
-__all__ = ["IdColumn", "is_one_id", "read_ids"]
-
 
 @dataclass(frozen=True, eq=False)
 class IdColumn:

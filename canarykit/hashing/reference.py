@@ -7,8 +7,6 @@ import hashlib
 import zlib
 from collections.abc import Callable
 
-__all__ = ["REFERENCE", "fnv1a_decimal", "utf16_units"]
-
 FNV_OFFSET, FNV_PRIME = 0x811C9DC5, 0x01000193
 MASK = 0xFFFFFFFF
 

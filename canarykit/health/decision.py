@@ -51,20 +51,6 @@ import numpy.typing as npt
 from canarykit.arguments import require_fields
 from canarykit.errors import DataError, PlanError
 
-__all__ = [
-    "Evidence",
-    "Row",
-    "Rules",
-    "Verdict",
-    "decide",
-    "first_decision",
-    "guardrail_state",
-    "log_thresholds",
-    "table_row",
-    "verdict_of",
-]
-
-
 Flags = npt.NDArray[np.bool_]
 MIN_UNITS = 25
 """People (or groups) that each arm needs before anything is compared."""

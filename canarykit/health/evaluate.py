@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
-__all__ = ["evaluate_stage", "evaluate_stages"]
-
 
 @checked
 def evaluate_stage(

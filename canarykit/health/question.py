@@ -22,8 +22,6 @@ from canarykit.times import check_zone, duration, to_utc
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MIN_CLUSTERS", "Pool", "Question", "ask"]
-
 Pool = Literal["stage", "ramp"]
 
 SEGMENTS = ("$browser", "$os", "$geoip_country_code")

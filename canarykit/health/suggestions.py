@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Frame
 
-__all__ = ["SuggestedGuardrails", "suggest_guardrails"]
-
 MOST = {"error": 3, "time": 2, "money": 1, "conversion": 2, "speed": 1}
 """Proposals of each kind at most."""
 HIGHER, LOWER, SLOWER = (

@@ -17,8 +17,6 @@ from canarykit.metrics.values import Metric, Quantile
 from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_boundary
 from canarykit.stats.planning.events_needed import event_power
 
-__all__ = ["Measured", "Planned"]
-
 
 @dataclass(frozen=True)
 class Measured:

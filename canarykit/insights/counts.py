@@ -13,8 +13,6 @@ from canarykit.exposure.compared import followed_whole, whole_or_all
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Cohort", "count_shard", "placed", "rate_per_person"]
-
 
 @dataclass(frozen=True, eq=False)
 class Cohort:

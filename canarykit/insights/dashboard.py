@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Filters, Frame, Time
 
-__all__ = ["Dashboard", "dashboard"]
-
 _COLUMNS = (
     Column("what", "what"),
     Column("variant", "variant"),

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.insights.trend import FlagTrend
 
-__all__ = ["TrendPeople", "TrendSource", "list_people"]
-
 
 @dataclass(frozen=True, eq=False)
 class TrendSource:

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from canarykit.typing import Duration, Filters, Frame, Time
     from canarykit.widgets.view import View
 
-__all__ = ["FlagTrend", "Measure", "Per", "trend_by_flag"]
-
 Measure = Literal["events", "users", "share"]
 Per = Literal["exposed user", "exposure cohort"]
 

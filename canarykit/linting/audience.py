@@ -17,8 +17,6 @@ from canarykit.targeting.dates import Clock
 from canarykit.targeting.matcher import YES
 from canarykit.targeting.units import Units, read_units
 
-__all__ = ["People", "read_people"]
-
 
 @dataclass
 class People:

@@ -14,8 +14,6 @@ from canarykit.flags import Condition, Flag, FlagSet
 from canarykit.linting.audience import People, read_people
 from canarykit.linting.findings import Finding
 
-__all__ = ["check_change", "check_correlation", "stand_in_people"]
-
 STAND_INS = 4_000
 
 

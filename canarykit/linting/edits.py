@@ -19,8 +19,6 @@ from canarykit.flags import Condition, Flag, FlagSet
 if TYPE_CHECKING:
     from canarykit.typing import Time
 
-__all__ = ["Change", "FlagChange", "compare_flags", "condition_name"]
-
 Change = Literal["enters", "leaves", "changes variant", "stays", "cannot be told"]
 CHANGES: tuple[Change, ...] = ("enters", "leaves", "changes variant", "stays", "cannot be told")
 _COLUMNS = (

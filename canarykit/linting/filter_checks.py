@@ -14,8 +14,6 @@ from canarykit.targeting.patterns import server_pattern
 from canarykit.targeting.semver import server_requirement, server_version
 from canarykit.targeting.value_text import server_number, value_text
 
-__all__ = ["check_filter"]
-
 _NEEDS_NO_VALUE = {"is_set", "is_not_set"}
 _NUMERIC = {"gt", "gte", "lt", "lte", "between", "not_between"}
 _DATES = {"is_date_before", "is_date_after", "is_date_exact"}

@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 from canarykit.display import Column, Note, Result, Table
 
-__all__ = ["Finding", "LintReport", "Severity"]
-
 Severity = Literal["error", "warning", "note"]
 _RANK = {"error": 0, "warning": 1, "note": 2}
 _COLUMNS = (

@@ -11,8 +11,6 @@ from canarykit.linting.audience import People
 from canarykit.linting.filter_checks import check_filter
 from canarykit.linting.findings import Finding
 
-__all__ = ["check_definition"]
-
 
 def check_definition(flag: Flag, flags: FlagSet, people: People | None) -> Iterator[Finding]:
     """Everything to say about a flag by itself."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-__all__ = ["Direction", "event_direction", "has_harm_word", "number_direction"]
-
 Direction = Literal["higher", "lower"]
 
 _ERROR_WORDS = frozenset({

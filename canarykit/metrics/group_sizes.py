@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["looked_back_on", "people_per_group", "totals_per_person"]
-
 
 def totals_per_person(log: Any, reduced: Outcomes, *, actor: str) -> Outcomes:
     """Outcomes of groups whose totals have the group's people as their weights, before exposure too.

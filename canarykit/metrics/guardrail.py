@@ -14,8 +14,6 @@ from canarykit.metrics.direction import Direction, event_direction
 from canarykit.metrics.share import ErrorShare, MetricSpec, ShareMetric, is_number
 from canarykit.metrics.values import Metric, ValueMetric, metric_from_dict
 
-__all__ = ["Guardrail", "guardrail_weights", "read_guardrails", "roll_back_line"]
-
 LARGEST_STEP = 1.25
 """How far the line of rollback may lie within the tolerance, as a ratio."""
 ANY_LOSS = 0.01

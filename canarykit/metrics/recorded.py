@@ -13,8 +13,6 @@ from canarykit.metrics.share import SurveyAnswers
 if TYPE_CHECKING:
     from canarykit.events import EventLog
 
-__all__ = ["recorded_notes"]
-
 
 def recorded_notes(log: EventLog, guardrails: Sequence[Guardrail]) -> tuple[Note, ...]:
     """A note per name the log lacks; `DataError` where it looks like a misspelling of one it has."""

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from canarykit.stats.any_look.cohort_events import CohortEvents
 
-__all__ = ["IntervalCounts", "RiskSets", "interval_counts", "risk_sets"]
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 

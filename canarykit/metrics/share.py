@@ -19,20 +19,6 @@ from canarykit.errors import PlanError
 from canarykit.metrics.direction import Direction, has_harm_word
 from canarykit.times import DAY, duration
 
-__all__ = [
-    "Conversion",
-    "ErrorShare",
-    "Filters",
-    "FunnelShare",
-    "MetricSpec",
-    "Retention",
-    "ShareMetric",
-    "SlowShare",
-    "SurveyAnswers",
-    "SurveyResponse",
-    "is_number",
-]
-
 Filters = tuple[tuple[str, str], ...]
 """Exact matches on event properties, (name, text) pairs; built from a mapping or from pairs."""
 

@@ -21,8 +21,6 @@ from canarykit.parallel import as_interrupt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["shard_outcomes"]
-
 
 def shard_outcomes(
     events: pa.Table, *, units: pa.Table, metrics: Sequence[Metric], actor: str = "person_id"

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Frame, Time
 
-__all__ = ["Reduced", "reduce", "unexposed_until"]
-
-
 _QUANTITIES = {
     "total": "sum",
     "weight": "denominator",

@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 from canarykit.metrics.direction import Direction, event_direction, has_harm_word
 from canarykit.metrics.share import Filters, ShareMetric
 
-__all__ = ["TimeToEvent"]
-
 NEARLY_ALL = 1 - 1e-9
 """Share of people that stands for everybody, whose hazard would have no end."""
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from canarykit.stats.one_look.survival import WaitingTimes
     from canarykit.typing import Frame
 
-__all__ = ["Before", "Numbers", "Outcomes", "before_exposure", "outcomes"]
-
 _UNIT_COLUMNS = ("person_id", "canary", "entered_at", "leaves_at")
 
 

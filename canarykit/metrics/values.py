@@ -24,19 +24,6 @@ from canarykit.metrics.share import (
 )
 from canarykit.metrics.time_to_event import TimeToEvent
 
-__all__ = [
-    "Average",
-    "Count",
-    "Metric",
-    "PerPerson",
-    "Quantile",
-    "Ratio",
-    "SurveyScore",
-    "Total",
-    "ValueMetric",
-    "metric_from_dict",
-]
-
 
 @dataclass(frozen=True)
 class ValueMetric(MetricSpec):

@@ -10,8 +10,6 @@ from canarykit.flags import Flag
 from canarykit.plan.rollout_plan import RolloutPlan
 from canarykit.plan.stage import Stage
 
-__all__ = ["as_plan"]
-
 
 def as_plan(plan: Any) -> RolloutPlan:
     """The plan, or an error that says how one is made of what was given.

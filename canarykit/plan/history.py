@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from canarykit.plan.rollout_plan import RolloutPlan
 
-__all__ = ["FlagState", "plan_from_history", "read_states"]
-
 _LONGEST_NAME = 60
 _UNKNOWN: Mapping[str, Any] = {}
 

@@ -16,8 +16,6 @@ from canarykit.plan.stage import Stage
 if TYPE_CHECKING:
     from canarykit.plan.rollout_plan import RolloutPlan
 
-__all__ = ["definition_of", "read_definition"]
-
 _PLAN_KEYS = (
     "flag",
     "starts_at",

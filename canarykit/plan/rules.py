@@ -11,8 +11,6 @@ from canarykit.flags import Condition, PropertyFilter, Variant
 from canarykit.plan.stage import Stage
 from canarykit.times import duration
 
-__all__ = ["arms", "check_stages", "nested_sets", "plan_notes", "windows"]
-
 
 def check_stages(stages: Sequence[Stage]) -> None:
     """Refuse stages without a name of their own, out of order, or with a falling share."""

@@ -18,8 +18,6 @@ from canarykit.times import duration, to_utc
 if TYPE_CHECKING:
     from canarykit.typing import Time
 
-__all__ = ["Stage", "condition_words", "email_domain", "people_named"]
-
 StageKind = Literal["targeted", "percentage", "full"]
 
 

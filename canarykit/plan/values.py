@@ -19,8 +19,6 @@ from canarykit.plan.stage import Stage
 if TYPE_CHECKING:
     from canarykit.plan.rollout_plan import RolloutPlan
 
-__all__ = ["check_split", "served_at", "sets_of", "shares_at", "value_names", "variants_of"]
-
 
 def value_names(plan: RolloutPlan) -> tuple[str, ...]:
     """Every value that the flag can have, holdouts aside, the off side first."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from canarykit.audit import Audit
 
-__all__ = ["plot_audit", "plot_buckets"]
-
 
 @plain_text
 def plot_audit(audit: Audit, *, ax: Axes | None = None) -> Axes:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from canarykit.feedback import SurveyByFlag
     from canarykit.insights.dashboard import Dashboard
 
-__all__ = ["draw_board", "plot_response", "plot_shares"]
-
 
 @plain_text
 def draw_board(board: Dashboard) -> Figure:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.answers.times import ConversionTimes
 
-__all__ = ["draw_comparison", "draw_conversion_times", "draw_funnel"]
-
 MOST_VARIANTS = 6
 
 

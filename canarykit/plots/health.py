@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = [
-    "plot_effects",
-    "plot_evidence",
-    "plot_exposure",
-    "plot_rate",
-    "plot_sample_ratio",
-    "wilson_limits",
-]
-
 _LINES = (
     (PALETTE["blue"], "-"),
     (PALETTE["vermillion"], "--"),

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from canarykit.simulate.decisions.operating import Decisions, RuleRuns
     from canarykit.simulate.decisions.ramps import RampPlan
 
-__all__ = ["plot_decisions", "plot_detection", "plot_stage_power", "plot_trade_off"]
-
 _LOOKS = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1, 1, 1))), ("P", (0, (8, 2))))
 _COLOURS = (PALETTE["blue"], PALETTE["vermillion"], PALETTE["purple"], PALETTE["green"], PALETTE["orange"])
 

@@ -21,26 +21,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Picture = TypeVar("Picture", bound="Axes | Figure")
 
-__all__ = [
-    "CANARY",
-    "CONTROL",
-    "INK",
-    "PALETTE",
-    "UNKNOWN",
-    "bar_style",
-    "label_ends",
-    "line_style",
-    "name_lines",
-    "new_axes",
-    "percent_axis",
-    "plain_text",
-    "time_axis",
-    "title_finding",
-    "variant_label",
-    "variant_style",
-    "variant_styles",
-]
-
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 PALETTE = {

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from canarykit.release.record import Timeline
 
-__all__ = ["plot_timeline"]
-
 
 @plain_text
 def plot_timeline(timeline: Timeline, *, ax: Axes | None = None) -> Axes:

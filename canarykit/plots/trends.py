@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.times import FunnelTrend
     from canarykit.insights import FlagTrend
 
-__all__ = ["draw_flag_trend", "draw_funnel_trend"]
-
 MOST_VARIANTS = 6
 
 

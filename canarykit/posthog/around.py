@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.release.store import StoredFlag
 
-__all__ = ["EARLY_STAGES", "enrol", "schedule", "schedule_off", "set_early_access"]
-
 EARLY_STAGES = ("draft", "concept", "alpha", "beta", "general-availability", "archived")
 
 

@@ -22,8 +22,6 @@ from canarykit.progress import Progress
 from canarykit.release.transport import Transport
 from canarykit.times import duration, to_utc
 
-__all__ = ["fetch_project"]
-
 _ROADS = ("auto", "file download", "hogql")
 _NEEDED = ("$session_id", "$feature_flag", "$feature_flag_response", "$lib", "$group_0", "$anon_distinct_id")
 

@@ -25,8 +25,6 @@ from canarykit.progress import Progress, watched
 from canarykit.release.refusals import AuthenticationError, FieldRefusedError, NotFoundError
 from canarykit.times import duration
 
-__all__ = ["ALWAYS", "Fetched", "fetch_events"]
-
 ALWAYS = (
     "$feature_flag_called", "$experiment_exposure", "$feature_enrollment_update",
     "$identify", "$create_alias", "$merge_dangerously",

@@ -12,8 +12,6 @@ import pandas as pd
 from canarykit.release.refusals import RateLimitError, ServerError
 from canarykit.release.transport import Transport
 
-__all__ = ["LONGEST", "FileExports"]
-
 LONGEST = pd.Timedelta(days=7)  # of one export
 _FIRST_POLL, _LONGEST_POLL = 1.0, 15.0
 _TRIES_WHEN_BUSY = 5

@@ -22,8 +22,6 @@ from canarykit.release.transport import Transport
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["PostHogFlags", "stored_flag"]
-
 _MOST_ACTIVITY = 1000
 
 

@@ -12,8 +12,6 @@ import pandas as pd
 from canarykit.release.refusals import QueryTooHeavyError, ServerError
 from canarykit.release.transport import Transport
 
-__all__ = ["PAGE", "Answer", "HogQL", "clock_text"]
-
 PAGE = 50_000  # a larger LIMIT is cut to this without a word
 _SHORTEST = pd.Timedelta("1min")
 _FIRST_POLL, _LONGEST_POLL, _LAST_POLL = 0.5, 5.0, 600.0

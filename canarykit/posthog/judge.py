@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.posthog.project import PostHog
 
-__all__ = ["judge"]
-
 _BEFORE = pd.Timedelta(days=7)  # what targeted stages compare the same people with
 _FETCHING = ("into", "names", "properties", "road", "late", "persons_every", "progress")
 

@@ -18,8 +18,6 @@ from canarykit.posthog.hogql import HogQL
 from canarykit.release.refusals import ServerError
 from canarykit.release.transport import Transport
 
-__all__ = ["all_groups", "cohorts", "group_types", "groups", "listed", "persons", "save_persons"]
-
 
 def listed(transport: Transport, path: str, query: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Every item of a list, one row each; times as UTC."""

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from canarykit.release.options import JudgeOptions
     from canarykit.typing import Time
 
-__all__ = ["PostHog"]
-
 _INGESTION = {"us.i.posthog.com": "us.posthog.com", "eu.i.posthog.com": "eu.posthog.com"}
 _INGESTION |= {"app.posthog.com": "us.posthog.com", "app.i.posthog.com": "us.posthog.com"}
 _WRONG_KINDS = {

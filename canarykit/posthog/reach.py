@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from canarykit.linting import LintReport
 
-__all__ = ["findings_of", "reach_of"]
-
 
 def findings_of(before: StoredFlag, filters: Mapping[str, Any], persons: pd.DataFrame | None) -> LintReport:
     """Findings on the flag as it would be."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from canarykit.flags import FlagSet
 
-__all__ = ["Reading"]
-
 
 class Reading:
     """The reading side of a project: flags and lists, each with the scope that it needs."""

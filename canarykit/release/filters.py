@@ -16,8 +16,6 @@ from canarykit.plan import condition_words
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Difference", "differences", "merge", "reached"]
-
 
 @dataclass(frozen=True)
 class Difference:

@@ -13,8 +13,6 @@ from canarykit.times import duration, to_utc
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Gate", "gates_against", "verdict_of"]
-
 MOST_SKEW = timedelta(minutes=5)
 _FRESH = timedelta(hours=24)
 

@@ -8,8 +8,6 @@ from typing import Any, NoReturn
 
 from canarykit.release.refusals import KeyRefusedError
 
-__all__ = ["Key", "find_key", "hidden"]
-
 
 class _Hidden(str):
     """A text whose repr does not show it, for the frames of tracebacks that print their locals."""

@@ -26,8 +26,6 @@ from canarykit.release.store import FlagStore, StoredFlag
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Allowed", "Look", "look"]
-
 Allowed = Literal["rollback", "all"] | None
 """What a look may do: nothing (report only), roll back, or roll back and go on."""
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from canarykit.progress import Progress
     from canarykit.typing import Filters, Time
 
-__all__ = ["FetchOptions", "JudgeOptions"]
-
 
 class FetchOptions(TypedDict, total=False):
     """As for `PostHog.events`."""

@@ -8,8 +8,6 @@ from typing import Any, Literal
 from canarykit.display import Column, Note, Result, Table
 from canarykit.release.filters import Difference
 
-__all__ = ["Outcome", "Status"]
-
 Status = Literal[
     "applied", "nothing to do", "conflict", "awaiting approval", "refused", "unclear", "not applied"
 ]

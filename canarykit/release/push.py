@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from canarykit.linting import LintReport
     from canarykit.plan import RolloutPlan
 
-__all__ = ["Push", "prepare", "write_once"]
-
 _COLUMNS = (Column("what", "what"), Column("before", "before"), Column("after", "after"))
 _LOOKS_AFTER_SILENCE = 3
 _PAUSE_SECONDS = 1.0

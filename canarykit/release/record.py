@@ -17,8 +17,6 @@ from canarykit.display import Column, Note, Result, Table, to_jsonable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Intent", "Record", "Timeline"]
-
 SETTLED = ("applied", "nothing to do", "conflict", "refused", "not applied", "awaiting approval")
 _COLUMNS = (
     Column("at", "when (UTC)", "time"),

@@ -9,21 +9,6 @@ from typing import Any
 
 from canarykit.errors import CanarykitError
 
-__all__ = [
-    "ApprovalRequiredError",
-    "AuthenticationError",
-    "ConflictError",
-    "FieldRefusedError",
-    "KeyRefusedError",
-    "MissingScopeError",
-    "NotFoundError",
-    "QueryTooHeavyError",
-    "RateLimitError",
-    "ServerError",
-    "UnreachableError",
-    "refusal",
-]
-
 _LONGEST_TEXT = 400
 _SCOPE = re.compile(r"scope[s]?:? '?\"?([a-z_]+:[a-z]+)")
 

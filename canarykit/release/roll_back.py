@@ -18,8 +18,6 @@ from canarykit.release.store import FlagStore, StoredFlag
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["roll_back"]
-
 _TRIES = 5
 
 

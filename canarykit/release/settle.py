@@ -9,8 +9,6 @@ from typing import Any
 from canarykit.release.record import Intent, Record
 from canarykit.release.store import FlagStore, StoredFlag
 
-__all__ = ["settle", "what_came_of"]
-
 # How long a request may still be on its way after the process that sent it is gone.
 _ON_ITS_WAY = timedelta(minutes=10)
 _MOST_EDITS = 100

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
 
-__all__ = ["FlagStore", "StoredFlag"]
-
 
 @dataclass(frozen=True)
 class StoredFlag:

@@ -25,8 +25,6 @@ from canarykit.files import beside
 from canarykit.release.keys import Key
 from canarykit.release.refusals import KeyRefusedError, RateLimitError, ServerError, UnreachableError, refusal
 
-__all__ = ["Transport", "check_host", "wall_clock"]
-
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _TRIES = 4
 _BUSY = (429, 500, 502, 503, 504)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from canarykit.release.store import FlagStore
     from canarykit.typing import Time
 
-__all__ = ["Project", "message", "notify", "watch"]
-
 _ALLOWED = (None, "rollback", "all")
 
 

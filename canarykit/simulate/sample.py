@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
 
-__all__ = ["Sample", "load_sample", "sample_tables"]
-
 SEED = 20260907
 ROLLED_BACK = "2026-09-16T09:00:00Z"
 ENDS = "2026-09-28T09:00:00Z"

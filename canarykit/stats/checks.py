@@ -15,21 +15,6 @@ from numpy.typing import ArrayLike
 
 from canarykit.errors import DataError, did_you_mean
 
-__all__ = [
-    "Z_95",
-    "critical_value",
-    "lowest",
-    "normal_tail",
-    "require_choice",
-    "require_count",
-    "require_counts",
-    "require_inside",
-    "require_number",
-    "require_numbers",
-    "require_share",
-    "require_successes",
-]
-
 _NORMAL = NormalDist()
 Z_95 = 1.959964
 """Half the width of a 95 % interval in standard errors, for pictures and tables."""

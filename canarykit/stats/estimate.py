@@ -16,8 +16,6 @@ import numpy as np
 
 from canarykit.display import Kind, format_value
 
-__all__ = ["ConfidenceSequence", "Estimate", "HypothesisTest", "SequentialTest", "Sided"]
-
 Sided = Literal["two", "lower", "upper"]
 """`two`: both limits at `confidence` together; `lower` / `upper`: only that limit, at `confidence` alone."""
 

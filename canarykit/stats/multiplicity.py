@@ -22,8 +22,6 @@ from numpy.typing import ArrayLike
 from canarykit.errors import DataError, part
 from canarykit.stats.checks import require_choice, require_numbers, require_share
 
-__all__ = ["adjust_p_values", "mean_log_e", "weighted_harm"]
-
 Correction = Literal["holm", "benjamini-hochberg", "benjamini-yekutieli", "hommel", "bonferroni"]
 
 _NAMES = ("holm", "benjamini-hochberg", "benjamini-yekutieli", "hommel", "bonferroni")

@@ -27,17 +27,6 @@ import numpy as np
 from canarykit.errors import DataError
 from canarykit.stats.checks import require_choice, require_inside, require_number, require_share
 
-__all__ = [
-    "CrossingChance",
-    "GroupSequentialPlan",
-    "classical_boundary",
-    "conditional_power",
-    "crossing_probabilities",
-    "futility_plan",
-    "spending",
-    "spending_boundary",
-]
-
 Spending = Literal["obrien-fleming", "pocock", "kim-demets", "hwang-shih-decani"]
 _NORMAL = NormalDist()
 _FAR = 8.0  # boundaries and integration end eight standard deviations out

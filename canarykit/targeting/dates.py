@@ -17,16 +17,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from canarykit.errors import PlanError
 from canarykit.targeting.value_text import server_number
 
-__all__ = [
-    "Clock",
-    "nanoseconds",
-    "relative_date",
-    "sdk_date",
-    "sdk_person_date",
-    "server_filter_date",
-    "server_person_date",
-]
-
 _RELATIVE = re.compile(r"-?([0-9]+)([hdwmy])")
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))"

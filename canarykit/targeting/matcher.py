@@ -17,19 +17,6 @@ from canarykit.targeting.value_text import ascii_lower
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "INCONCLUSIVE",
-    "NO",
-    "SERVER",
-    "YES",
-    "Matcher",
-    "TextTest",
-    "always",
-    "exact_texts",
-    "negate",
-    "part_texts",
-]
-
 NO, YES, INCONCLUSIVE, SERVER = 0, 1, 2, 3
 
 LONG = 50_000

@@ -13,8 +13,6 @@ from functools import lru_cache
 
 from canarykit.regex import RustPattern, rust_pattern
 
-__all__ = ["NotPortableError", "Portable", "portable", "search_portable", "server_pattern"]
-
 _CLASS_ESCAPES = "dDsSwWbfnrt"
 _SHORTHANDS = {"\\d", "\\D", "\\s", "\\S", "\\w", "\\W"}
 _REPETITION = re.compile(r"\{([0-9]+)(?:,([0-9]*))?\}")

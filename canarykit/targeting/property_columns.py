@@ -22,8 +22,6 @@ from canarykit.lazy import held_back
 from canarykit.parallel import as_interrupt
 from canarykit.targeting.matcher import LONG, Matcher
 
-__all__ = ["Column", "PropertyTable", "column_of", "column_of_values", "require_column"]
-
 _MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$"
 
 

@@ -27,8 +27,6 @@ from canarykit.targeting.value_text import (
     value_text,
 )
 
-__all__ = ["sdk_matcher"]
-
 _VERSIONS: dict[str, Callable[[Any, Any], bool]] = {
     "semver_eq": op.eq, "semver_neq": op.ne, "semver_gt": op.gt,
     "semver_gte": op.ge, "semver_lt": op.lt, "semver_lte": op.le,

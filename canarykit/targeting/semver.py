@@ -11,8 +11,6 @@ from typing import Any
 
 from canarykit.targeting.value_text import value_text
 
-__all__ = ["in_requirement", "sdk_range", "sdk_version", "server_requirement", "server_version"]
-
 Numbers = tuple[int, int, int]
 Identifiers = tuple[tuple[Any, ...], ...]
 ServerVersion = tuple[Numbers, tuple[int, Identifiers], Identifiers]

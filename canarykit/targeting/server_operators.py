@@ -28,8 +28,6 @@ from canarykit.targeting.value_text import (
     value_text,
 )
 
-__all__ = ["server_matcher"]
-
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {"gt": op.gt, "gte": op.ge, "lt": op.lt, "lte": op.le}
 PARTS = {
     "icontains": "contains", "starts_with": "starts", "ends_with": "ends",

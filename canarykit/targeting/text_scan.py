@@ -13,8 +13,6 @@ import numpy as np
 from canarykit.compiler import njit
 from canarykit.parallel import in_halves
 
-__all__ = ["all_ascii", "scan_texts"]
-
 _EQUAL, _STARTS, _ENDS, _CONTAINS = range(4)
 _PLACES = {"equal": _EQUAL, "starts": _STARTS, "ends": _ENDS, "contains": _CONTAINS}
 

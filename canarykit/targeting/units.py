@@ -17,18 +17,6 @@ from canarykit.parallel import in_halves
 from canarykit.targeting.matcher import Matcher
 from canarykit.targeting.property_columns import Column, PropertyTable, require_column
 
-__all__ = [
-    "INITIAL_OF",
-    "SERVER_ID_LENGTH",
-    "Groups",
-    "Ids",
-    "PersonView",
-    "Units",
-    "View",
-    "id_texts",
-    "read_units",
-]
-
 SERVER_ID_LENGTH = 200
 """The flags service cuts longer ids, counted in Unicode scalars, before it hashes them."""
 

@@ -12,16 +12,6 @@ import re
 from decimal import Decimal
 from typing import Any
 
-__all__ = [
-    "NotJsonError",
-    "ascii_lower",
-    "is_true",
-    "is_truth_like",
-    "sdk_number",
-    "server_number",
-    "value_text",
-]
-
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _SDK_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SERVER_NUMBER = re.compile(_SDK_NUMBER.pattern + r"|[+-]?(?:inf|infinity|nan)", re.IGNORECASE)

@@ -24,8 +24,6 @@ except ImportError as problem:  # the rest of canarykit does without
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Explorer"]
-
 MOST_SHOWN = 200
 """People in the table beside the picture; `people` has all of them."""
 MOST_EVENTS = 20

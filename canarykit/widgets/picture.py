@@ -12,8 +12,6 @@ from canarykit.escaping import html_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Bar", "Part", "Picture", "Segments"]
-
 _TONES = {"canary": "#e69f00", "control": "#5f7c94", "other": "#0072b2"}
 """The colours of the pictures; what was lost is hatched in the page's own grey."""
 _LOST = "repeating-linear-gradient(45deg,rgba(128,128,128,.75) 0 3px,transparent 3px 7px)"

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from canarykit.health.report.stage_report import StageReport
     from canarykit.widgets.view import View
 
-__all__ = ["explore_report"]
-
 MOST_INTERVALS = 8
 _STEPS = ("1h", "2h", "4h", "6h", "12h", "1D", "2D", "7D", "14D", "28D")
 _ARMS = (("canary", True), ("control", False))

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["View"]
-
 
 class View(Protocol):
     """A picture whose parts lead to the people behind them.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from canarykit.typing import Time
     from canarykit.widgets.view import View
 
-__all__ = ["explore_funnel", "explore_plan", "explore_trend", "tone"]
-
 MOST_SEGMENTS = 20
 
 

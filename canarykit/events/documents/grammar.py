@@ -14,27 +14,6 @@ from numba.extending import intrinsic
 
 from canarykit.compiler import borrowing
 
-__all__ = [
-    "CLOSE_BRACE",
-    "COLON",
-    "COMMA",
-    "OPEN_BRACE",
-    "OPEN_BRACKET",
-    "PIECE",
-    "QUOTE",
-    "WIDTH",
-    "container_end",
-    "copy_sixteen",
-    "escapes_at",
-    "lowest_bit",
-    "name_end",
-    "quotes_at",
-    "same_sixteen",
-    "scalar_end",
-    "skip_blanks",
-    "string_end",
-]
-
 PIECE = 16
 """Bytes that are copied at a time: the target of a copy has so many to spare."""
 

@@ -13,8 +13,6 @@ from canarykit.compiler import can_compile
 from canarykit.documents import read_json
 from canarykit.events.documents.scan import COMPILED_FROM, STRETCH, buffers, texts_at
 
-__all__ = ["object_columns"]
-
 MOST_CELLS = 50_000_000
 """Keys times documents up to which columns are worth making: beyond, most cells would be empty."""
 

@@ -18,22 +18,6 @@ import pyarrow.compute as pc
 
 from canarykit.events.values import number_text, value_text
 
-__all__ = [
-    "LONG_NUMBER",
-    "ODD_VALUE",
-    "SUSPECT",
-    "UNSURE_VALUE",
-    "document_keys",
-    "is_unreadable",
-    "json_values",
-    "keys_of",
-    "odd_document",
-    "patched",
-    "pointer",
-    "read_document",
-    "unreadable",
-]
-
 _TEXT = pa.string()
 _MOST_LAYERS = 3
 _MOST_DIGITS = 309  # more than the largest double has

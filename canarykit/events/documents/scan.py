@@ -20,17 +20,6 @@ from canarykit.compiler import can_compile
 from canarykit.events.documents import reading
 from canarykit.parallel import ahead
 
-__all__ = [
-    "COMPILED_FROM",
-    "STRETCH",
-    "Scanned",
-    "buffers",
-    "is_walked",
-    "json_values",
-    "scan_documents",
-    "texts_at",
-]
-
 COMPILED_FROM = 50_000
 """Documents from which the compiled scan is worth loading."""
 

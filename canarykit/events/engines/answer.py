@@ -15,8 +15,6 @@ from canarykit.events.engine import matches
 from canarykit.events.fields import Column, Field, Json, Query
 from canarykit.events.text import as_json_text, as_text, coalesce, floored, id_text, json_values
 
-__all__ = ["IDS", "answer", "identified", "taken", "utc_time"]
-
 IDS = ("person_id", "distinct_id", "session_id", "uuid")
 _TEXT = pa.string()
 

@@ -19,8 +19,6 @@ from canarykit.events.engine import Engine
 from canarykit.events.fields import Query
 from canarykit.events.unusable import dropping_notes
 
-__all__ = ["SqlEngine"]
-
 
 class SqlEngine(Engine):
     """An engine whose columns are known to SQL."""

@@ -21,8 +21,6 @@ from canarykit.events.sql import asking, glob_quoted, quoted, to_arrow
 from canarykit.events.values import value_text
 from canarykit.lazy import held_back
 
-__all__ = ["JsonLines"]
-
 _TEXT = pa.string()
 _MARK = "\ufeff"
 _BATCH_LINES = 10_000

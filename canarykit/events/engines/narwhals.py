@@ -46,8 +46,6 @@ from canarykit.events.fields import PRESENT, Column, Field, Json, Query
 from canarykit.events.text import as_json_text, as_text, id_text, plain_texts
 from canarykit.events.unusable import UNREADABLE, dropping_notes
 
-__all__ = ["NarwhalsEngine", "open_narwhals"]
-
 _SHARD_BYTES = 2e9
 _MOST_LISTED = 10_000
 

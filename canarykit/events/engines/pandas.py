@@ -22,8 +22,6 @@ from canarykit.events.fields import Field, Json, Query
 from canarykit.events.text import as_json_text, as_text, coalesce, id_text, json_values
 from canarykit.events.unusable import UNREADABLE, dropping_notes
 
-__all__ = ["FrameEngine", "open_rows"]
-
 WALKED_FROM = 300_000
 """Documents from which a frame has them walked by compiled code; below, a first verdict would wait for it."""
 

@@ -33,8 +33,6 @@ from canarykit.events.text import id_text
 from canarykit.events.unusable import dropping_notes
 from canarykit.lazy import held_back
 
-__all__ = ["ExportFiles", "ParquetEngine", "open_dataset"]
-
 KEPT_FROM = 100_000
 """Events from which columns are worth keeping on disk."""
 

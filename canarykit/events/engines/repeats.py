@@ -16,8 +16,6 @@ import pyarrow.compute as pc
 from canarykit.display import Note
 from canarykit.events.text import as_text, id_text
 
-__all__ = ["ORDER", "first_of_each", "repeats_note"]
-
 ORDER = ("timestamp", "event", "distinct_id", "properties")
 """Canonical columns that say which of several rows with one uuid is the event."""
 

@@ -28,8 +28,6 @@ from canarykit.events.remembered.block import Block
 from canarykit.events.text import as_text
 from canarykit.parallel import ahead
 
-__all__ = ["PlainPlan", "RowGroups"]
-
 _READABLE = (
     pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean, pa.types.is_integer,
     pa.types.is_floating, pa.types.is_dictionary, pa.types.is_null,

@@ -13,8 +13,6 @@ import pyarrow as pa
 from canarykit.errors import DataError
 from canarykit.events.text import as_json_text, as_text, frame_column, value_text
 
-__all__ = ["Rows", "joined", "rows_of"]
-
 _TEXT = pa.string()
 
 

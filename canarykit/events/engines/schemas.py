@@ -8,8 +8,6 @@ import pyarrow as pa
 
 from canarykit.events.sql import quoted
 
-__all__ = ["conflicts_of", "kind_of_type", "text_sql"]
-
 
 def kind_of_type(kind: pa.DataType) -> str:
     """What a type holds, so far as it matters to reading two files together."""

@@ -11,8 +11,6 @@ from canarykit.events.documents import LONG_NUMBER, UNSURE_VALUE
 from canarykit.events.fields import PRESENT, Json
 from canarykit.events.text import pointer
 
-__all__ = ["can_take", "is_bound", "is_ibis", "keep_matching", "readable", "suspects", "take_json", "to_sql"]
-
 
 def _dotted(path: Sequence[str]) -> str:
     return "$" + "".join(f'."{key}"' for key in path)

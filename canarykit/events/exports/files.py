@@ -12,8 +12,6 @@ from typing import Any
 from canarykit.errors import ExportFormatError
 from canarykit.events.locations import ExportFile, is_url, of_object, remote_listing, remote_table_format
 
-__all__ = ["find_files", "is_location", "kind_of"]
-
 _SUFFIXES = {
     ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
     ".csv": "csv", ".tsv": "csv",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-__all__ = ["DROPPED", "named"]
-
 DROPPED = ("team_id", "people_set", "people_set_once", "_inserted_at", "bq_ingested_timestamp")
 _RENAMED = {
     "person.id": "person_id",

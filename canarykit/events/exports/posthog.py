@@ -29,8 +29,6 @@ from canarykit.events.unusable import LOST
 if TYPE_CHECKING:
     from canarykit.typing import Files, Frame, Zone
 
-__all__ = ["Format", "read_posthog", "scan_posthog"]
-
 Format = Literal["batch export", "bigquery", "snowflake", "postgres", "hogql", "rest", "csv"]
 
 _SAYS_UTC = ("batch export", "bigquery", "snowflake", "postgres")

@@ -23,8 +23,6 @@ from canarykit.events.exports.files import find_files, kind_of
 from canarykit.events.locations import ExportFile, hive_columns
 from canarykit.progress import LONG_READ, watched
 
-__all__ = ["Read", "read_file", "read_files", "rows_of_answer"]
-
 _UNUSED = ("elements", "elements_chain")
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 

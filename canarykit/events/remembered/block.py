@@ -16,8 +16,6 @@ from canarykit.events.remembered.layout import Digest, Layout, Part
 from canarykit.events.text import as_text, id_text
 from canarykit.hashing import hash_ids
 
-__all__ = ["Block", "Facts", "Taken", "is_usable", "take"]
-
 _TEXT = pa.string()
 
 

@@ -30,8 +30,6 @@ from canarykit.events.remembered.block import Facts, Taken
 from canarykit.events.remembered.layout import Layout, part_name, part_of
 from canarykit.events.remembered.repeated import Repeated
 
-__all__ = ["CACHE_ENV", "CacheFolder", "cache_folder"]
-
 CACHE_ENV = "CANARYKIT_CACHE"
 """Environment variable with the folder to use, or "off"."""
 MOST_BYTES = 4_000_000_000

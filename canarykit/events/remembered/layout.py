@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from canarykit.events.fields import Column, Field, Json, Query
 
-__all__ = ["Digest", "Layout", "Part", "layout_of", "part_name", "part_of"]
-
 
 @dataclass(frozen=True)
 class Digest:

@@ -26,8 +26,6 @@ from canarykit.events.remembered.repeated import Candidates, Repeated, repeated_
 from canarykit.parallel import ahead
 from canarykit.progress import LONG_READ, watched
 
-__all__ = ["LogColumns"]
-
 AT_ONCE = 64
 """Row groups whose columns are wanted in memory at the same time."""
 

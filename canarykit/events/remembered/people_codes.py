@@ -13,8 +13,6 @@ from canarykit.events.fields import Column
 from canarykit.events.remembered.layout import Layout, Part
 from canarykit.events.text import as_text, id_text
 
-__all__ = ["PeopleCodes"]
-
 _TEXT = pa.string()
 
 

@@ -14,8 +14,6 @@ from canarykit.events.documents import unreadable
 from canarykit.events.engines.repeats import first_of_each
 from canarykit.events.text import as_text, id_text
 
-__all__ = ["Candidates", "Repeated", "repeated_hashes", "repeated_rows"]
-
 
 @dataclass(frozen=True, eq=False)
 class Repeated:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from canarykit.funnels.answers.funnel import Funnel
 
-__all__ = ["FunnelComparison", "choose_baseline", "compare_steps", "compare_variants"]
-
 WHY_NOT_TESTED = Note(
     "conditional_rates",
     "Rates from one step to the next are shown, not tested: who made the step before was no longer decided "

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.engine.runs import FunnelRun, Label
     from canarykit.funnels.question.specs import FunnelQuery
 
-__all__ = ["FunnelCorrelations", "correlate", "correlation_rows", "count_shard"]
-
 Kind = Literal["events", "properties", "event properties"]
 _SINGULAR = {"events": "event", "properties": "property", "event properties": "event property"}
 

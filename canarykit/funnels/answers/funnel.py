@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from canarykit.typing import Time
     from canarykit.widgets.view import View
 
-__all__ = ["Funnel"]
-
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Funnel(Result):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from canarykit.funnels.engine.runs import Label
 from canarykit.funnels.question.specs import FunnelQuery
 
-__all__ = ["blank_name", "label_text"]
-
 
 def label_text(label: Label, blank: str = "(missing)") -> str:
     """A breakdown value as people read it; `blank` stands for a value that is not there.

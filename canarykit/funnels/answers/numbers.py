@@ -19,8 +19,6 @@ from canarykit.funnels.engine.merge import step_counts
 from canarykit.funnels.engine.runs import FunnelRun
 from canarykit.funnels.question.specs import FunnelQuery, check_range, refuse_optional
 
-__all__ = ["StepTable", "TimeToConvert", "step_table", "time_to_convert"]
-
 MICROSECONDS = 1e6
 MANY_ENTRIES = 200_000  # from here on steps are summed up side by side, by compiled code
 MANY_VALUES, SAMPLE = 20_000, 2_000

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from canarykit.funnels.answers.funnel import Funnel
 
-__all__ = ["FunnelPeople", "list_people", "replay_url", "why_no_links"]
-
 MOST_SHOWN = 20
 _FIELDS = (
     "person_id",

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.engine.runs import Label
 
-__all__ = ["posthog_rows"]
-
 
 def posthog_rows(funnel: Funnel) -> list[Any]:
     """A list of steps, or with a breakdown a list of such lists; see `Funnel.to_posthog`."""

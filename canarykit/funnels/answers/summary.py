@@ -12,8 +12,6 @@ from canarykit.messages import Message
 if TYPE_CHECKING:
     from canarykit.funnels.answers.funnel import Funnel
 
-__all__ = ["funnel_message"]
-
 _MOST = 4
 """Breakdown values that a message has room for."""
 

@@ -19,11 +19,6 @@ from canarykit.stats.one_look.proportions import wilson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "ConversionTimes",
-    "FunnelTrend",
-]
-
 MOST_CURVE_POINTS = 200
 
 

@@ -25,8 +25,6 @@ from canarykit.funnels.engine.scan_memory import (
 from canarykit.funnels.engine.scan_ordered import scan_ordered
 from canarykit.funnels.engine.scan_unordered import scan_unordered
 
-__all__ = ["KERNELS", "load_actor", "run_actor", "run_sorted", "select_values", "split_by_value"]
-
 
 def run_sorted(
     time: list[int],

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.engine.columns import Columns
     from canarykit.funnels.engine.runs import Label
 
-__all__ = ["Values", "breakdown_columns", "breakdown_values", "clean"]
-
 
 @dataclass(frozen=True, eq=False)
 class Values:

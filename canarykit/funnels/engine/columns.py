@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Columns", "text_codes"]
-
 
 class Columns:
     """Columns of one table, each decoded once when first asked for."""

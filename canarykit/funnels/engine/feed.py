@@ -23,17 +23,6 @@ from canarykit.funnels.question.specs import Entity, Exclusion, FunnelQuery, Ste
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "Feed",
-    "actor_column",
-    "columns_needed",
-    "events_needed",
-    "feed_table",
-    "read_bounds",
-    "row_matches",
-    "shard_column",
-]
-
 NO_VALUES = Values(np.empty(0, np.int64), (None,), np.zeros(1, np.int64))
 
 

@@ -19,8 +19,6 @@ from canarykit.regex import LinearPattern, linear_pattern
 if TYPE_CHECKING:
     from canarykit.funnels.engine.columns import Columns
 
-__all__ = ["columns_of", "filter_mask", "matcher", "property_column", "query_pattern", "text_of"]
-
 Test = Callable[[str | None], bool]
 
 

@@ -11,8 +11,6 @@ import numpy as np
 from canarykit.funnels.engine.runs import OTHER, FunnelRun, Label
 from canarykit.funnels.question.specs import FunnelQuery
 
-__all__ = ["common_labels", "label_key", "limit_labels", "merge_runs", "step_counts"]
-
 
 def label_key(label: Label) -> tuple[str, ...]:
     """What labels sort by."""

@@ -15,17 +15,6 @@ from canarykit.funnels.engine.scan_memory import Rules, answer_fields, make_memo
 from canarykit.funnels.engine.scan_trends import TREND_FIELDS, make_periods, run_trend_sorted
 from canarykit.funnels.question.specs import FunnelQuery
 
-__all__ = [
-    "PLAIN_LIMIT",
-    "Answers",
-    "TrendAnswers",
-    "kernel",
-    "make_rules",
-    "read_answers",
-    "scan_feed",
-    "scan_trend_feed",
-]
-
 PLAIN_LIMIT = 60_000
 """Fed events up to which the plain form runs: under half a second, where a compiler would take longer."""
 

@@ -17,28 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "ALL_EVENTS",
-    "EMPTY",
-    "EXCLUSION_SHIFT",
-    "FIRST_TOUCH",
-    "LAST_TOUCH",
-    "MATCH_FIELDS",
-    "MAX_FURTHER",
-    "NO_VALUE",
-    "ORDERED",
-    "ORDERS",
-    "STEPS_MASK",
-    "STEP_TOUCH",
-    "STRICT",
-    "UNORDERED",
-    "Places",
-    "Rules",
-    "answer_fields",
-    "make_memory",
-    "tie_rank",
-]
-
 ORDERED, STRICT, UNORDERED = 0, 1, 2
 ORDERS = {"ordered": ORDERED, "strict": STRICT, "unordered": UNORDERED}
 

@@ -23,8 +23,6 @@ from canarykit.funnels.engine.scan_memory import (
     Rules,
 )
 
-__all__ = ["KERNELS", "scan_ordered"]
-
 
 def scan_ordered(
     time: int,

@@ -25,8 +25,6 @@ from canarykit.funnels.engine.scan_memory import (
 )
 from canarykit.funnels.engine.scan_unordered import clear_queues, drop_oldest, enqueue, oldest_queue
 
-__all__ = ["KERNELS", "TREND_FIELDS", "PeriodPlaces", "make_periods", "run_trend_sorted"]
-
 CLEAN, PARTIAL, FULL = 0, 1, 2
 OPEN, CONVERTED = 0, 1
 TREND_FIELDS = 5  # of an answer: actor, value, period, converted, deciding event

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from canarykit.funnels.engine.scan_memory import BEST_BITS, BEST_COUNT, BEST_STEP, STEPS_MASK, Places, Rules
 
-__all__ = ["KERNELS", "scan_unordered"]
-
 
 def scan_unordered(
     time: int,

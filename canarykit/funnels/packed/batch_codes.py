@@ -21,8 +21,6 @@ from canarykit.funnels.question.specs import FunnelQuery
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BatchCodes", "batch_codes"]
-
 
 @dataclass(frozen=True, eq=False)
 class BatchCodes:

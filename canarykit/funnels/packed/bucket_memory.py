@@ -16,8 +16,6 @@ import numpy as np
 from canarykit.funnels.engine.scan_memory import EMPTY
 from canarykit.funnels.packed.pack_kernels import EVENT, spot
 
-__all__ = ["INLINED", "KERNELS", "Entries", "Events", "Groups", "make_entries", "make_groups"]
-
 FEW = 48  # so many events of an actor are sorted by insertion
 
 

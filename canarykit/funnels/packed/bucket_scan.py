@@ -23,8 +23,6 @@ from canarykit.funnels.packed.scan_single_matches import (
     weights,
 )
 
-__all__ = ["KERNELS"]
-
 HASHES_MEET = -1
 
 

@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["INLINED", "KERNELS", "Layout", "mix", "spot"]
-
 GOLD = 0x9E3779B97F4A7C15
 OTHER_ODD = 0xD6E8FEB86659FD93
 

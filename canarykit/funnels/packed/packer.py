@@ -22,8 +22,6 @@ from canarykit.funnels.question.specs import FunnelQuery
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BUCKET_BITS", "DoesNotFit", "Packer"]
-
 SLICE = 1 << 19
 BUCKET_BITS = 10  # more places to write to at once than this are slow
 EVENT_BYTES = 24  # two hashes of the id, and the packed event

@@ -16,8 +16,6 @@ import numpy as np
 from canarykit.funnels.engine.scan_memory import EMPTY, LAST_TOUCH, NO_VALUE
 from canarykit.funnels.packed.pack_kernels import spot
 
-__all__ = ["INLINED", "KERNELS", "LATEST", "Attempts", "make_attempts"]
-
 LATEST, BEST, BEST_EVENT, CHOSEN = 0, 1, 2, 3  # of an actor: latest event, furthest step, its event, value
 SLOTS = 4  # then for every slot of the ordered scan the start of its attempt, and the last event of it
 

@@ -16,8 +16,6 @@ from canarykit.funnels.question.specs import FunnelQuery
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["native_columns", "shard_batches", "stream_funnel"]
-
 ENGINES = ("pandas", "duckdb", "narwhals")
 
 

@@ -19,8 +19,6 @@ from canarykit.funnels.question.specs import (
 )
 from canarykit.times import duration
 
-__all__ = ["read_breakdown", "read_exclusion", "read_filters", "read_step", "read_window"]
-
 SECOND_US = 1_000_000
 FIRST_TIMES = ("first_time_for_user", "first_time_for_user_with_filters")
 PROPERTY_TYPES = ("event", "person", "group", "event_metadata")

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from canarykit.events import EventLog
 
-__all__ = ["PeopleFilter", "narrowed", "people_of_filters", "read_people"]
-
 PEOPLE_TYPES = ("person", "group")
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from canarykit.funnels.answers.funnel import Funnel
     from canarykit.funnels.question.specs import FunnelQuery
 
-__all__ = ["recorded_notes"]
-
 
 def recorded_notes(funnel: Funnel, log: EventLog) -> tuple[Note, ...]:
     """A note per name the log lacks; `DataError` where it looks like a misspelling of one it has."""

@@ -13,20 +13,6 @@ from typing import Any, Literal, get_args
 from canarykit.errors import PlanError, did_you_mean
 from canarykit.times import check_zone, micros
 
-__all__ = [
-    "Breakdown",
-    "Entity",
-    "Exclusion",
-    "Filter",
-    "FilterGroup",
-    "FunnelQuery",
-    "Step",
-    "TrendSpec",
-    "check_range",
-    "refuse_optional",
-    "resolve_trend",
-]
-
 Order = Literal["ordered", "strict", "unordered"]
 Attribution = Literal["first_touch", "last_touch", "all_events", "step", "exposure"]
 PropertyType = Literal["event", "person", "group", "event_metadata"]

@@ -24,8 +24,6 @@ from canarykit.hashing.compiled.vectors import (
     swap_bytes,
 )
 
-__all__ = ["md5_column", "murmur3_lanes", "sha1_column", "sha256_column"]
-
 
 @numba.njit
 def _scratch(count):

@@ -25,17 +25,6 @@ from numba.extending import intrinsic
 
 from canarykit.compiler import njit
 
-__all__ = [
-    "crc32_column",
-    "fnv1a_column",
-    "fnv1a_decimal",
-    "fnv1a_utf16_column",
-    "java31_column",
-    "load_byte",
-    "load_word",
-    "murmur3_column",
-]
-
 u32 = np.uint32
 BYTE, WORD = ir.IntType(8), ir.IntType(32)
 

@@ -23,8 +23,6 @@ from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.stats.one_look.binomial import at_least, at_most
 
-__all__ = ["Change", "change_check", "changes_section", "find_change"]
-
 MIN_PEOPLE = 5
 """People per arm below which a change is only listed."""
 _Z = 1.6448536269514722

@@ -10,8 +10,6 @@ from canarykit.health.data.data_state import DataState
 from canarykit.health.evidence.compare import Comparison
 from canarykit.times import to_utc
 
-__all__ = ["changed_share"]
-
 
 def changed_share(data: DataState, comparison: Comparison) -> str:
     """The canary's shares one after the other and since when, in words; empty where it had one share."""

@@ -11,8 +11,6 @@ from canarykit.display import Table, format_value, to_jsonable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Arm", "Check", "Section", "Status", "raw_check"]
-
 
 class Status(StrEnum):
     """How one check stands; the mark reads without colour."""

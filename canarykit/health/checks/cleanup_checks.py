@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["cleanup_checks"]
-
 
 def cleanup_checks(data: DataState) -> tuple[Check, ...]:
     """Who does not have it yet, whether the code still asks, and whether the flag is stale."""

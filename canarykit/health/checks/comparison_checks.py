@@ -17,8 +17,6 @@ from canarykit.health.evidence.compare import Comparison
 from canarykit.health.evidence.doubts import Doubt
 from canarykit.health.question import Question
 
-__all__ = ["comparison_checks", "data_check"]
-
 
 def comparison_checks(data: DataState, comparison: Comparison) -> tuple[Check, ...]:
     """Validity first, then every guardrail."""

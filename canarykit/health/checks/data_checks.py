@@ -14,8 +14,6 @@ from canarykit.health.data.silences import Silence
 from canarykit.health.question import Question
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["log_checks", "value_notes"]
-
 
 def log_checks(data: DataState) -> tuple[Check, ...]:
     """Holes in the stage, and late events where the log knows when each arrived.

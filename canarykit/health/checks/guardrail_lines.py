@@ -26,8 +26,6 @@ from canarykit.stats.checks import Z_95
 from canarykit.stats.one_look.proportions import wilson
 from canarykit.stats.one_look.survival import WaitingTimes
 
-__all__ = ["e_value", "guardrail_check", "share_arm"]
-
 NO_HARM, NOT_YET = "No harm shown", "Harm is not shown yet"
 LIMITS = "; each limit is the tightest of all looks, so the estimate need not lie in the middle"
 

@@ -19,8 +19,6 @@ from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes
 from canarykit.metrics.values import PerPerson, Quantile
 
-__all__ = ["LimitLine", "limit_line", "session_section"]
-
 CONFIDENCE = 0.95
 
 

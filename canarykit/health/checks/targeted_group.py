@@ -16,8 +16,6 @@ from canarykit.health.question import EMAIL
 if TYPE_CHECKING:
     from canarykit.health.question import Question
 
-__all__ = ["targeted_group_notes"]
-
 SMALLEST = 20
 """People from which a domain is looked at."""
 CHANCE = 0.001

@@ -10,8 +10,6 @@ from canarykit.health.decision import log_thresholds
 from canarykit.health.evidence.compare import Comparison
 from canarykit.health.question import Question
 
-__all__ = ["missing_check", "missing_sections"]
-
 
 def missing_check(question: Question, comparison: Comparison) -> Check:
     """One line: do the planned shares hold in every segment and on every day?"""

@@ -20,8 +20,6 @@ from canarykit.periods import moment
 if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import GuardrailEvidence
 
-__all__ = ["DataState"]
-
 _HOUR = 3_600_000_000
 
 

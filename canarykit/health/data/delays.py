@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COMPLETE", "DELAYS", "HOUR", "Arrivals", "Delays", "delays_of"]
-
 DELAYS = np.array([0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 18, 24, 36, 48, 72, 120, 168])
 """Upper ends of the delays told apart, in hours."""
 COMPLETE = 0.95

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from canarykit.health.question import Question
 
-__all__ = ["BUSY_FROM", "ArmSilence", "Pulse", "read_pulse"]
-
 BUSY_FROM = 1000
 """Events within a stage from which a person looks like a bot."""
 LATE_FROM = 3

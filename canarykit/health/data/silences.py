@@ -19,8 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FALSE_ALARMS", "QUARTER", "Silence", "find_silences", "one_sided_runs", "silence_bar"]
-
 QUARTER = 900_000_000
 """Microseconds of a quarter hour."""
 FALSE_ALARMS = 0.001

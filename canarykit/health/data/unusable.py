@@ -10,8 +10,6 @@ from canarykit.display import format_value
 if TYPE_CHECKING:
     from canarykit.events import EventLog
 
-__all__ = ["Unusable", "unusable_events"]
-
 _REASONS = {
     "no_time": "without a time that can be read",
     "no_id": "without any id",

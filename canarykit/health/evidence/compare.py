@@ -43,8 +43,6 @@ from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Outcomes, outcomes
 from canarykit.stats.one_look.srm import sequential_srm_tilt
 
-__all__ = ["Comparison", "compare", "margin_ratio"]
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:

@@ -25,18 +25,6 @@ from canarykit.metrics.share import ShareMetric
 from canarykit.metrics.unit_outcomes import Numbers, Outcomes, outcomes
 from canarykit.periods import column_micros
 
-__all__ = [
-    "Doubt",
-    "Judge",
-    "canary_is_hit_more",
-    "diluted_ratio",
-    "dilution",
-    "find_doubts",
-    "hidden_part",
-    "is_worse_among",
-    "split_is_off",
-]
-
 Judge = Callable[..., GuardrailEvidence]
 """`judge(found, used, i, dilution)`: the evidence of guardrail `i` over some of the units."""
 ALPHA_DIFFERENCE = 0.01

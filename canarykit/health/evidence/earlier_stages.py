@@ -18,8 +18,6 @@ from canarykit.metrics.unit_outcomes import outcomes
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Earlier", "earlier_counts"]
-
 
 @dataclass(frozen=True, eq=False)
 class Earlier:

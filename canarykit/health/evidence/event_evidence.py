@@ -21,18 +21,6 @@ from canarykit.metrics.risk import RiskSets
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.any_look.sequential import K_AT_GATE
 
-__all__ = [
-    "EvidenceSeries",
-    "GuardrailEvidence",
-    "event_mixtures",
-    "lost_safety",
-    "no_evidence",
-    "share_evidence",
-    "standing_limit",
-    "standing_safety",
-    "value_evidence",
-]
-
 LOST = math.log(100)
 """Log evidence against safety, since its best hour, from which on it stands no more."""
 Flags = npt.NDArray[np.bool_]

@@ -22,8 +22,6 @@ from canarykit.periods import moment
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.one_look.srm import sequential_srm_tilt
 
-__all__ = ["MissingPeople", "find_missing"]
-
 _DAY = 86_400_000_000
 _MIXTURE = EventMixture(side="two", sd=0.5, low=0.02, high=1.5, points=40)
 """Odds up to 4.5 times off: a segment is small, and where people are missing from it, many are."""

@@ -17,8 +17,6 @@ import numpy as np
 from canarykit.health.decision import Rules
 from canarykit.health.evidence.event_evidence import GuardrailEvidence
 
-__all__ = ["AlphaScope", "RampParts", "joined_evidence", "ramp_parts", "rules_in_scope"]
-
 AlphaScope = Literal["stage", "rollout"]
 LATER = 0.2
 """Part of a rollout's evidence that is kept for harm that begins in a stage after the first."""

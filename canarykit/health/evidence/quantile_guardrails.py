@@ -27,8 +27,6 @@ from canarykit.stats.any_look.two_arm_quantiles import (
 if TYPE_CHECKING:
     from canarykit.stats.estimate import Estimate
 
-__all__ = ["QuantileSeries", "judge_quantile", "quantile_series"]
-
 Floats = npt.NDArray[np.float64]
 WIDEST = math.log(1000)
 """Ratios of quantiles beyond a thousandfold are not told apart."""

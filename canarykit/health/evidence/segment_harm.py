@@ -24,8 +24,6 @@ from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.risk import RiskSets
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["SegmentHarm", "SegmentTable", "find_segment_harm", "segment_tables"]
-
 DIFFERENT = 0.01
 """From which p-value on (Holm) segments are said to differ in a headline."""
 

@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     from canarykit.health.question import Question
     from canarykit.metrics.risk import RiskSets
 
-__all__ = [
-    "events_to_safety",
-    "settle_lines",
-    "settle_share",
-    "settle_value",
-    "stage_margin_ratio",
-]
-
 
 def events_to_safety(
     margin_ratio: float, share: float, *, log_e: float = 0.0, alpha: float = 0.05, overhead: float = 1.5

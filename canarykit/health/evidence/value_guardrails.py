@@ -21,8 +21,6 @@ from canarykit.metrics.sufficient_statistics import unexposed_until
 from canarykit.metrics.unit_outcomes import Outcomes, before_exposure
 from canarykit.metrics.values import PerPerson, Quantile
 
-__all__ = ["adjustment_counts", "adjustment_words", "judge_value", "past_notes", "value_moments", "with_past"]
-
 
 def with_past(question: Question, reduced: Outcomes) -> Outcomes:
     """Add what the units did before any of them could have had the feature, where a metric asks for it."""

@@ -22,8 +22,6 @@ from canarykit.periods import column_micros
 from canarykit.stats.one_look.clusters import leave_one_out
 from canarykit.stats.one_look.moments import PairMoments
 
-__all__ = ["Adjustment", "ValueSeries", "value_series"]
-
 Floats = npt.NDArray[np.float64]
 MIN_PEOPLE = 25
 """People below which the moments of an arm are not used."""

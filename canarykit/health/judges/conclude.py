@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.evidence.segment_harm import SegmentHarm
 
-__all__ = ["conclude", "decide_now"]
-
 _REPAIR = "Repair what writes the export, and load it again."
 
 

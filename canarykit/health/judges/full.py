@@ -24,8 +24,6 @@ from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
 from canarykit.metrics.unit_outcomes import outcomes
 
-__all__ = ["judge_full"]
-
 
 def judge_full(data: DataState) -> StageReport:
     """Judge a full release."""

@@ -32,8 +32,6 @@ from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
 from canarykit.metrics.guardrail import ANY_LOSS
 
-__all__ = ["comparison_report", "judge_percentage"]
-
 
 def judge_percentage(data: DataState) -> StageReport:
     """Judge a percentage stage on the randomised people."""

@@ -24,8 +24,6 @@ from canarykit.health.report.sensitivity import busiest_section
 from canarykit.health.report.stage_report import StageReport
 from canarykit.health.report.survey import answer_sections
 
-__all__ = ["PROVEN", "judge_targeted", "policy_evidence"]
-
 PROVEN = 100.0
 """Log evidence written down for what is known without chance: a bound kept, a rule met."""
 

@@ -17,8 +17,6 @@ from canarykit.health.page.tiles import by_variant, who_is_hit
 if TYPE_CHECKING:
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["report_cell"]
-
 # White reads on each of them; as a line beside a tile each is seen on white and on black.
 _GROUNDS = {"promote": "#00704f", "hold": "#5a5a5a", "roll back": "#b03a00"}
 _EDGES = {"good": "#00875f", "bad": "#d0521b", "care": "#b87700", "": "rgba(128,128,128,.6)"}

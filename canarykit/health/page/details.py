@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from canarykit.health.checks.check import Check
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["figure_html", "folded"]
-
 MOST_PEOPLE = 20
 
 

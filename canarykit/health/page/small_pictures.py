@@ -16,8 +16,6 @@ from canarykit.health.checks.check import Check, Status
 if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries, Floats, GuardrailEvidence
 
-__all__ = ["effect_picture", "evidence_picture", "tone"]
-
 _WIDTH, _EDGE = 320.0, 12.0
 _TONES = {
     Status.OK: "good",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from canarykit.escaping import html_text
 
-__all__ = ["document", "kind_of_verdict"]
-
 # Contrast of every text against its ground is at least 4.5 in both themes.
 _LIGHT = (
     "--ground:#fff;--panel:#f6f7f9;--ink:#1f2328;--quiet:#57606a;--rule:#d0d5db;"

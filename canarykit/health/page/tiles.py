@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.segment_harm import SegmentHarm
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["anchors", "by_variant", "first_screen", "who_is_hit"]
-
 _HIT = (Status.BREACH, Status.HARM, Status.TOLERATED)
 _AGAINST_THE_DATA = (Status.HOLD, Status.INVALID, Status.UNCLEAR)
 

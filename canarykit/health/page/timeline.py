@@ -14,8 +14,6 @@ from canarykit.health.decision import Verdict
 from canarykit.health.page.style import document, kind_of_verdict
 from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["release_page", "stage_line"]
-
 
 def stage_line(report: StageReport, page: str) -> dict[str, Any]:
     """What the timeline needs of a report, as plain values that fit into JSON.

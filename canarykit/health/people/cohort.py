@@ -22,8 +22,6 @@ from canarykit.exposure.compared import units_of_stage
 from canarykit.exposure.crossers import CAUSES
 from canarykit.health.question import Question
 
-__all__ = ["Cohort", "holdout_cohort", "stage_cohort"]
-
 
 @dataclass(frozen=True, eq=False)
 class Cohort:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from canarykit.typing import Time
 
-__all__ = ["had_their_time", "listed_people", "of_segment"]
-
 _COLUMNS = ["person_id", "variant", "canary", "exposed_at", "happened_at"]
 
 

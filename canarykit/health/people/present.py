@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
 
-__all__ = ["present_units"]
-
 CONTROLS = ("false", "control")
 
 

@@ -14,8 +14,6 @@ from canarykit.health.question import Question
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_SEGMENTS", "UNKNOWN", "has_value", "largest", "segment_values"]
-
 MOST_SEGMENTS = 10
 UNKNOWN = "unknown"
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from canarykit.health.question import Question
 
-__all__ = ["Sessions", "before_and_after", "seen_in_stage", "sessions_of", "stage_units"]
-
 
 def seen_in_stage(question: Question, until: pd.Timestamp) -> pd.DataFrame:
     """Everybody seen in the stage, whatever their variant."""

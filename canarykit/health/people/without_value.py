@@ -19,8 +19,6 @@ from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.share import ShareMetric
 
-__all__ = ["Unassigned", "without_call", "without_value"]
-
 AGREEMENT = 0.98
 """Share of the people of known value whom the rule must put into their arm, to be believed of the others."""
 MOST_CHECKED = 5000

@@ -18,8 +18,6 @@ from canarykit.health.decision import Evidence, Row, Rules, Verdict, decide
 from canarykit.health.evidence.event_evidence import EvidenceSeries
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["audit_record", "fingerprint", "recompute"]
-
 
 def audit_record(
     data: DataState,

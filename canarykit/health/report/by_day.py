@@ -16,8 +16,6 @@ from canarykit.health.data.data_state import DataState
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["daily_section"]
-
 
 def daily_section(data: DataState, *, days_before: int = 7) -> Section:
     """People active per day, and people with each guardrail's event, a week before and since."""

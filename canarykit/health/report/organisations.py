@@ -18,8 +18,6 @@ from canarykit.metrics.unit_outcomes import Outcomes
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["groups_of", "organisation_section"]
-
 MOST_ROWS = 12
 SMALLEST = 5
 """People from which an organisation has a line of its own."""

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.event_evidence import EvidenceSeries
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["OWN_RULE", "RULES", "RuleComparison", "compare_rules"]
-
 OWN_RULE = "canarykit"
 RULES = (
     OWN_RULE,

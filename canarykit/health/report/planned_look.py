@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from canarykit.stats.estimate import Estimate
     from canarykit.stats.one_look.moments import PairMoments
 
-__all__ = ["planned_look", "planned_sections"]
-
 _COLUMNS = (
     Column("metric", "metric"),
     Column("method", "method"),

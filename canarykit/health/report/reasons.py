@@ -11,16 +11,6 @@ from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Row
 from canarykit.health.evidence.segment_harm import SegmentHarm
 
-__all__ = [
-    "GAP_STEP",
-    "comparison_reason",
-    "comparison_steps",
-    "moved_unwatched",
-    "ramp_steps",
-    "segment_steps",
-    "surest_by_guardrail",
-]
-
 _NOT_ABOUT_EFFECTS = (
     Row.TOO_LITTLE,
     Row.TOO_LITTLE_AFTER_GRACE,

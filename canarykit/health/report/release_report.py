@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-__all__ = ["ReleaseReport", "release_report", "release_verdict"]
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class ReleaseReport(StageReport):
     """A stage whose flag has several variants: each against the control, and the release as a whole.

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Frame, Time
 
-__all__ = ["Replay", "replay"]
-
 _COLUMNS = (
     Column("stage", "stage"),
     Column("rule", "rule"),

@@ -15,8 +15,6 @@ from canarykit.health.question import Question
 from canarykit.metrics.guardrail import Guardrail
 from canarykit.metrics.unit_outcomes import Outcomes
 
-__all__ = ["segment_notes", "segment_sections", "where_sections"]
-
 DIFFER = 0.05
 """From which p-value on (Holm) segments are said to differ in a table or a note."""
 ALIKE = 0.5

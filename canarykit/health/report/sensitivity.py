@@ -20,8 +20,6 @@ from canarykit.health.evidence.compare import Comparison
 from canarykit.health.question import Question
 from canarykit.stats.checks import Z_95
 
-__all__ = ["busiest_section", "novelty_sections", "sensitivity_sections"]
-
 WHOLE_TIME = "people whose whole time is over"
 _DAY = 86_400_000_000
 

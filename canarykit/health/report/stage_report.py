@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from canarykit.typing import Time
     from canarykit.widgets.view import View
 
-__all__ = ["COLUMNS", "StageReport"]
-
-
 SEVERAL = "both variants seen"
 COLUMNS = (
     Column("check", "check"),

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from canarykit.health.evidence.segment_harm import SegmentHarm
     from canarykit.health.report.stage_report import StageReport
 
-__all__ = ["AUDIENCES", "Audience", "stage_message"]
-
 Audience = Literal["manager", "team", "release notes"]
 AUDIENCES = ("manager", "team", "release notes")
 

@@ -8,8 +8,6 @@ from canarykit.events.names import check_survey
 from canarykit.health.checks.check import Section
 from canarykit.health.question import Question
 
-__all__ = ["answer_sections"]
-
 MOST_QUOTES = 5
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["binomial"]
-
 _FEW = 10.0
 """Expected successes from which the rejection method is valid (and the quicker one)."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from canarykit.assign.evaluate import EvaluateOptions
     from canarykit.plan import RolloutPlan
 
-__all__ = ["BlastRadius", "blast_radius"]
-
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BlastRadius(Result):

@@ -21,20 +21,6 @@ from canarykit.simulate.log.streams import Streams
 if TYPE_CHECKING:
     from canarykit.simulate.decisions.truth import Ages
 
-__all__ = [
-    "MOST_LOOKS",
-    "RARE",
-    "Cohorts",
-    "Known",
-    "draw_delayed",
-    "draw_delayed_values",
-    "draw_values",
-    "events_by_look",
-    "hit",
-    "parts_in_cohort",
-    "value_comes",
-]
-
 RARE = 0.02
 """Rates up to which events are drawn from their Poisson limit and take nobody out of those at risk."""
 NEVER = 1e-12

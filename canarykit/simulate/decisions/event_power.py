@@ -30,8 +30,6 @@ from canarykit.simulate.decisions.truth import Truth
 from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.planned_looks import crossing_probabilities
 
-__all__ = ["EventQuestion", "chance_of_showing", "people_for"]
-
 _OUT_OF_REACH = 30.0
 """A z that nothing crosses: stands at looks whose events cannot suffice, whoever has them."""
 _MOST_PEOPLE = 1e12

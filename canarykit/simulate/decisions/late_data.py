@@ -23,20 +23,6 @@ from canarykit.simulate.log.streams import Streams
 from canarykit.simulate.people.scenario import Fault, Scenario
 from canarykit.times import duration
 
-__all__ = [
-    "LateArm",
-    "LateLooks",
-    "Paths",
-    "arrived",
-    "fewer",
-    "hours_late",
-    "late_arm",
-    "late_evidence",
-    "late_looks",
-    "left_out",
-    "parts_left",
-]
-
 SEEN_LATE = 0.05
 """Part of the events from which on a report waits for those that come late."""
 MOST_LATE = 0.5

@@ -21,8 +21,6 @@ from canarykit.times import duration
 if TYPE_CHECKING:
     from canarykit.simulate.decisions.truth import Ages
 
-__all__ = ["Arms", "Changed", "Logins", "hidden_parts", "read_logins"]
-
 Arms = tuple[np.ndarray, np.ndarray]
 """Of the canary and of the control."""
 

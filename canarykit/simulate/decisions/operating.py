@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from canarykit.plan import RolloutPlan
 
-__all__ = ["ENDS", "Decisions", "RuleRuns"]
-
 ENDS = ("promote", "hold", "roll back")
 NOT_REACHED = -1
 

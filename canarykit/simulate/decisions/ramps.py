@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Time
 
-__all__ = ["FIXED_RAMP", "RAMPS", "RampChoice", "RampPlan", "plan_ramp"]
-
 RAMPS = ((5, 25, 50), (1, 10, 50), (5, 50), (1, 5, 25, 50), (2, 10, 25, 50), (1, 5, 10, 25, 50))
 DWELLS = ("4h", "8h", "12h", "24h")
 Ramp = tuple[tuple[float, ...], str]

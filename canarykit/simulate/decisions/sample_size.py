@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.simulate.decisions.operating import Decisions
 
-__all__ = ["ExpectedDuration", "expected_duration", "power", "sample_size"]
-
 Goal = Literal["safe", "harm"]
 _EVENT_SOURCE = "Lindon & Malek (2022), arXiv:2011.03567"
 Options = TypeVar("Options", bound="PowerOptions")

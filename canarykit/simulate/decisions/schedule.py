@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Time
 
-__all__ = ["Control", "StageLooks", "Traffic", "schedule", "shares_of"]
-
 MOST_AN_HOUR = 1e9
 """People an hour beyond which nothing is simulated: there are not that many."""
 

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Time
 
-__all__ = ["RUNS_PER_BLOCK", "simulate_decisions"]
-
 RUNS_PER_BLOCK = 500
 """Runs drawn together. Part of the streams: changing it changes every simulated decision."""
 

@@ -17,8 +17,6 @@ from canarykit.simulate.decisions.truth import Ages, Truth
 from canarykit.simulate.people.population import Population
 from canarykit.simulate.people.scenario import Scenario
 
-__all__ = ["StageRates", "stage_rates"]
-
 
 @dataclass(frozen=True)
 class StageRates:

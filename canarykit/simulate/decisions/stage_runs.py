@@ -36,8 +36,6 @@ from canarykit.stats.any_look.event_process import EventMixture, event_intervals
 from canarykit.stats.one_look.srm import SRM_MIXTURE
 from canarykit.stats.others.stopping_rules import RIVALS, Counts
 
-__all__ = ["Drawn", "Judge", "draw_stage"]
-
 MARGINS_TRIED = 9
 """Margins at which safety is looked at where people who changed variant may hide a harm."""
 

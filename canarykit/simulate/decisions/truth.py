@@ -26,19 +26,6 @@ from canarykit.times import duration, micros
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = [
-    "Ages",
-    "Delays",
-    "Rates",
-    "Truth",
-    "lognormal_quantile",
-    "require_labels",
-    "require_shares",
-    "require_units",
-    "require_variants",
-    "truth_of",
-]
-
 Rates = Mapping[str, float | tuple[float, float]]
 """By a guardrail's label: the control's share of people, its mean, or mean and standard deviation."""
 Delays = Mapping[str, str]

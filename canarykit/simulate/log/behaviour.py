@@ -18,8 +18,6 @@ from canarykit.simulate.people.population import People
 from canarykit.simulate.people.scenario import Scenario, Step
 from canarykit.times import duration
 
-__all__ = ["FIXED_EVENTS", "NO_VALUE", "UNKNOWN", "Draft", "Memory", "draw_week"]
-
 PAGEVIEW, CALLED, EXCEPTION, SERVER_EXCEPTION, SHOWN, SENT, DISMISSED, IDENTIFY, ENROLL = range(9)
 FIXED_EVENTS = (
     "$pageview",

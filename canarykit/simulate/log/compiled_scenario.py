@@ -15,8 +15,6 @@ from canarykit.times import duration, micros
 if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
 
-__all__ = ["DAY_US", "WEEK_US", "Clock", "Rules"]
-
 DAY_US = 86_400_000_000
 WEEK_US = 7 * DAY_US
 ALWAYS = np.iinfo(np.int64).max

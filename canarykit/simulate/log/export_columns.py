@@ -34,19 +34,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.simulate.people.population import People
 
-__all__ = [
-    "EXCEPTIONS",
-    "HOST",
-    "PAGES",
-    "Crowd",
-    "ExportColumns",
-    "Ids",
-    "Layout",
-    "created_at",
-    "exception_list",
-    "json_value",
-]
-
 PAGES = ("/", "/products", "/cart", "/account", "/help")
 HOST = "https://shop.example"
 EXCEPTIONS = (

@@ -26,8 +26,6 @@ from canarykit.simulate.people.population import People
 if TYPE_CHECKING:
     from canarykit.events import EventLog
 
-__all__ = ["Exported", "to_folder"]
-
 ROWS = 1 << 17
 """Events of a row group."""
 _NOT_PLAIN = r"[^ !#-\[\]-~]|^true$"

@@ -34,8 +34,6 @@ from canarykit.simulate.log.export_columns import (
 )
 from canarykit.simulate.people import identities
 
-__all__ = ["FlatColumns"]
-
 Names = tuple[str, ...]
 _UNCHECKED: Any = getattr(pd.CategoricalDtype, "_from_fastpath", None)
 """Makes a type of categories as they are. The public way hashes each to see whether they are distinct: it is

@@ -7,8 +7,6 @@ import numpy as np
 
 from canarykit.compiler import njit
 
-__all__ = ["sort_words", "write_uuids"]
-
 u64 = np.uint64
 HALF, BYTES, NIBBLES = u64(0x0000FFFF0000FFFF), u64(0x00FF00FF00FF00FF), u64(0x000F000F000F000F)
 SIX, ONE, ZERO_DIGIT = u64(0x0606060606060606), u64(0x0101010101010101), u64(0x3030303030303030)

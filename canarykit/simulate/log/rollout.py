@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Time
 
-__all__ = ["simulate_rollout"]
-
 _WEEKS = 2
 _Block = tuple[People, pd.DataFrame, list[Draft]]
 """Some people, their rows of the persons export, and their events week by week."""

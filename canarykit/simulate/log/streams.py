@@ -14,8 +14,6 @@ import numpy as np
 
 from canarykit.errors import PlanError, what_is
 
-__all__ = ["BLOCK", "Seed", "Streams", "as_seed", "hash_uniform"]
-
 BLOCK = 65_536
 """People per block. Part of the streams: changing it changes every simulated log."""
 

@@ -15,8 +15,6 @@ from canarykit.compiler import can_compile
 from canarykit.simulate.log.behaviour import MILLISECOND, Draft
 from canarykit.simulate.people.identities import COMPILED_FROM
 
-__all__ = ["Slices", "in_own_pages", "in_time_order"]
-
 SLICE = 1 << 16
 """Events of a slice, about: what is made of them fits the cache."""
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from canarykit.flags import Flag
     from canarykit.plan import RolloutPlan
 
-__all__ = ["as_anonymous", "groups_frame", "people_frame", "possible_values", "values_by_stage"]
-
 
 def possible_values(plan: RolloutPlan) -> tuple[str, ...]:
     """The flag's possible values; a code is a place in this tuple."""

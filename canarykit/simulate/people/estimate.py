@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.typing import Frame
 
-__all__ = ["population_like", "scenario_like"]
-
 WEEK = pd.Timedelta(days=7)
 CONTROLS = ("false", "control")
 _BASE = ("person_id", "timestamp", "session_id")

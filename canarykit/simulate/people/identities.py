@@ -14,19 +14,6 @@ from canarykit.compiler import can_compile
 from canarykit.simulate.log.streams import mix64
 from canarykit.simulate.people.population import People, Population
 
-__all__ = [
-    "EventIds",
-    "anonymous_ids",
-    "distinct_ids",
-    "emails",
-    "event_ids",
-    "glue",
-    "organisation_keys",
-    "person_ids",
-    "session_ids",
-    "uuid_text",
-]
-
 NAMES = (
     "mia",
     "noah",

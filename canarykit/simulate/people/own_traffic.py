@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from canarykit.plan import RolloutPlan
     from canarykit.typing import Frame
 
-__all__ = ["PresentRates", "rates_like"]
-
 HALVINGS = 6
 """The log is cut into 1, 2, 4 ... windows, and the people of each are counted."""
 FEWEST = 10

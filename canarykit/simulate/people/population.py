@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.typing import Frame
 
-__all__ = ["People", "Population", "draw_people"]
-
 WEEKLY = (1.1, 1.15, 1.15, 1.1, 1.0, 0.75, 0.75)
 DAILY = (2, 1, 1, 1, 1, 2, 3, 5, 7, 9, 10, 10, 10, 11, 11, 11, 10, 9, 9, 8, 7, 6, 5, 3)
 FIRST = (

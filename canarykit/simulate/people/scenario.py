@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from canarykit.events import EventLog
     from canarykit.typing import Frame
 
-__all__ = ["Effect", "Fault", "Scenario", "Step", "Survey"]
-
 FaultKind = Literal[
     "lost exposures", "unknown values", "flip at login", "wrong share", "stuck on", "outage", "late data"
 ]

@@ -20,12 +20,6 @@ from numpy.typing import ArrayLike
 from canarykit.stats.checks import require_number, require_share, require_successes
 from canarykit.stats.estimate import Estimate
 
-__all__ = [
-    "beta_binomial_log_e",
-    "share_bounds",
-    "tuned_rho",
-]
-
 _SOURCE = "Howard, Ramdas, McAuliffe & Sekhon (2021), doi:10.1214/20-AOS1991"
 
 

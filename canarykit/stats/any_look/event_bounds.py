@@ -15,8 +15,6 @@ from canarykit.stats.any_look.event_process import EventMixture, event_intervals
 from canarykit.stats.checks import require_choice, require_share
 from canarykit.stats.estimate import ConfidenceSequence, Sided
 
-__all__ = ["cohort_estimates", "event_ratio_bounds", "event_ratio_estimate"]
-
 _EDGE = 30.0  # limits beyond exp(+-30) are reported as 0 or infinite
 _NODES = _EDGE * np.sinh(np.linspace(-6.0, 6.0, 97)) / math.sinh(6.0)  # dense around a ratio of 1
 _CLOSE = 1e-9  # of a root: in log E, or in the log of the ratio

@@ -17,16 +17,6 @@ from canarykit.compiler import njit
 if TYPE_CHECKING:
     from canarykit.stats.any_look.event_process import EventMixture
 
-__all__ = [
-    "add_interval",
-    "interval_terms",
-    "log_bound",
-    "log_mixture",
-    "run_paths",
-    "running_log_e",
-    "terms_of",
-]
-
 _FAST = {"reassoc", "nsz", "contract", "nnan"}
 
 

@@ -31,8 +31,6 @@ from canarykit.errors import DataError
 from canarykit.stats.checks import require_choice, require_counts, require_number, require_numbers
 from canarykit.stats.estimate import SequentialTest
 
-__all__ = ["EventMixture", "Grid", "event_intervals", "event_test"]
-
 _COMPILED_FROM = 20_000_000
 """Looks times grid points from which the compiled form is worth its import."""
 

@@ -16,8 +16,6 @@ from canarykit.stats.any_look.boundaries import beta_binomial_log_e, tuned_rho
 from canarykit.stats.checks import lowest, require_number, require_numbers, require_share
 from canarykit.stats.estimate import Estimate, HypothesisTest
 
-__all__ = ["quantile_bounds", "quantile_test"]
-
 _SOURCE = "Howard & Ramdas (2022), doi:10.3150/21-BEJ1388"
 
 

@@ -23,15 +23,6 @@ from canarykit.errors import DataError
 from canarykit.stats.checks import lowest, require_choice, require_number, require_numbers, require_share
 from canarykit.stats.estimate import ConfidenceSequence, SequentialTest, Sided
 
-__all__ = [
-    "best_k",
-    "confidence_sequence",
-    "mixture_boundary",
-    "mixture_log_e",
-    "mixture_test",
-    "tune_k",
-]
-
 MixtureSide = Literal["one", "two"]
 K_AT_GATE = 6.3
 """k at the first planned gate: near where the one-sided boundary at 5 % is lowest (`best_k`)."""

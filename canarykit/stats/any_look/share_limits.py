@@ -21,9 +21,6 @@ from numpy.typing import ArrayLike
 
 from canarykit.stats.checks import require_choice, require_counts, require_share, require_successes
 
-__all__ = ["share_limit_at_any_look", "share_limit_log_e"]
-
-
 _NEVER = 1e-12  # a limit of nobody, or of everybody
 
 

@@ -29,8 +29,6 @@ import numpy.typing as npt
 
 from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_log_e
 
-__all__ = ["ArmValues", "QuantileCurve", "log_e_above", "quantile_curves", "shift_limit"]
-
 Floats = npt.NDArray[np.float64]
 FEWEST_BEYOND = 5.0
 """Values that an arm must be expected to have on either side of its quantile before it is judged."""

@@ -16,8 +16,6 @@ from canarykit.errors import DataError, part
 from canarykit.stats.checks import require_counts, require_share
 from canarykit.stats.estimate import Estimate, HypothesisTest
 
-__all__ = ["fisher_exact", "homogeneity", "mantel_haenszel", "odds_ratio"]
-
 
 def odds_ratio(table: ArrayLike, *, confidence: float = 0.95) -> Estimate | None:
     """Odds ratio of a two by two table, with Woolf's interval.

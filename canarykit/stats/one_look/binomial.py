@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["at_least", "at_most", "probabilities", "two_sided_p_value"]
-
 _TIES = 1 + 1e-7
 """Probabilities that differ by rounding alone count as equal, as in R's `binom.test`."""
 

@@ -15,8 +15,6 @@ from canarykit.stats.checks import require_numbers
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.means import t_estimate
 
-__all__ = ["cluster_jackknife", "leave_one_out"]
-
 _SOURCE = "MacKinnon, Nielsen & Webb (2023), doi:10.1016/j.jeconom.2022.04.001"
 
 

@@ -13,14 +13,6 @@ from canarykit.stats.checks import require_choice, require_number, require_share
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.moments import Moments, PairMoments
 
-__all__ = [
-    "cluster_difference",
-    "cuped_difference",
-    "mean_difference",
-    "ratio_difference",
-    "relative_difference",
-]
-
 _WELCH = "Welch (1947), doi:10.1093/biomet/34.1-2.28"
 _DELTA = "Deng, Knoblich & Lu (2018), doi:10.1145/3219819.3219919"
 _CUPED = "Deng, Xu, Kohavi & Walker (2013), doi:10.1145/2433396.2433413"

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from canarykit.errors import DataError
 from canarykit.stats.checks import require_count, require_number, require_numbers
 
-__all__ = ["Moments", "PairMoments"]
-
 
 @dataclass(frozen=True)
 class Moments:

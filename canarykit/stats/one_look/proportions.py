@@ -20,8 +20,6 @@ from canarykit.stats.checks import (
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.scores import score_interval, score_statistic
 
-__all__ = ["clopper_pearson", "risk_difference", "wilson"]
-
 DifferenceMethod = Literal["miettinen-nurminen", "farrington-manning", "newcombe", "agresti-caffo", "wald"]
 
 _DIFFERENCE_SOURCES = {

@@ -21,8 +21,6 @@ from canarykit.stats.checks import critical_value, normal_tail, require_numbers,
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.moments import PairMoments
 
-__all__ = ["quantile", "quantile_difference"]
-
 _SOURCE = "Deng, Knoblich & Lu (2018), doi:10.1145/3219819.3219919"
 
 

@@ -16,8 +16,6 @@ from canarykit.stats.checks import require_choice, require_count, require_number
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.proportions import clopper_pearson
 
-__all__ = ["rate_difference", "rate_ratio"]
-
 RateMethod = Literal["exact-cond", "cond-midp", "score", "wald", "sqrt", "etest"]
 
 _TESTS = {

@@ -17,8 +17,6 @@ from canarykit.stats.checks import critical_value, normal_tail, require_successe
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.scores import last_true
 
-__all__ = ["odds_score_statistic", "ratio_score_statistic", "risk_odds_ratio", "risk_ratio"]
-
 _SOURCE = "Miettinen & Nurminen (1985), doi:10.1002/sim.4780040211; Koopman (1984), doi:10.2307/2531405"
 
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["last_true", "restricted_proportions", "score_interval", "score_statistic"]
-
 _TINY = 1e-150
 
 

@@ -20,8 +20,6 @@ from canarykit.stats.checks import require_count, require_counts, require_number
 from canarykit.stats.estimate import HypothesisTest, SequentialTest
 from canarykit.stats.one_look.binomial import two_sided_p_value
 
-__all__ = ["SRM_MIXTURE", "sequential_srm", "sequential_srm_tilt", "srm_chi_square", "srm_exact"]
-
 SRM_MIXTURE = EventMixture(side="two", sd=0.1, low=0.005, high=0.4, points=40, wide=0.1)
 """Tilts of the odds by up to exp(0.4), both ways: the sizes that lost exposures usually have. One tenth of
 the weight is for larger ones, which costs the others log(10 / 9)."""

@@ -21,8 +21,6 @@ from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_log_e
 from canarykit.stats.checks import require_counts, require_number
 from canarykit.stats.estimate import SequentialTest
 
-__all__ = ["StratifiedScore", "stratified_score"]
-
 
 @dataclass(frozen=True, eq=False)
 class StratifiedScore:

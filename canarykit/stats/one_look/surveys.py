@@ -13,8 +13,6 @@ from canarykit.stats.checks import critical_value, normal_tail, require_choice, 
 from canarykit.stats.estimate import Estimate, Sided
 from canarykit.stats.one_look.proportions import wilson
 
-__all__ = ["net_promoter_score", "net_promoter_score_difference", "satisfaction"]
-
 _SOURCE = "Rocks (2016), doi:10.1111/anzs.12150"
 
 

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 
 from canarykit.errors import DataError
 
-__all__ = ["WaitingTimes", "waiting_times"]
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -23,8 +23,6 @@ from numpy.typing import ArrayLike
 from canarykit.errors import DataError
 from canarykit.stats.checks import require_choice, require_number, require_numbers, require_share
 
-__all__ = ["MannWhitneyLabel", "classify_series", "kayenta_score"]
-
 Label = Literal["Pass", "High", "Low", "Nodata", "NodataFailMetric"]
 
 

@@ -26,8 +26,6 @@ from canarykit.stats.checks import (
 )
 from canarykit.stats.estimate import Estimate, Sided
 
-__all__ = ["eppo_interval", "growthbook_interval", "statsig_interval", "tuned_k"]
-
 _Product = Literal["GrowthBook", "Eppo", "Statsig"]
 
 

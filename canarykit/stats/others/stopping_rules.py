@@ -20,18 +20,6 @@ from numpy.typing import ArrayLike
 from canarykit.stats.any_look.sequential import mixture_boundary
 from canarykit.stats.others.published_sequences import tuned_k
 
-__all__ = [
-    "RIVALS",
-    "TOLERATED_RATE",
-    "Z_ONE_SIDED",
-    "Counts",
-    "growthbook_boundary",
-    "looks_above",
-    "pooled_z",
-    "statsig_boundary",
-    "unpooled_z",
-]
-
 ALPHA = 0.05
 Z_ONE_SIDED = 1.6448536269514722
 TOLERATED_RATE = 2.0

@@ -17,8 +17,6 @@ from canarykit.stats.any_look.event_process import EventMixture
 from canarykit.stats.checks import require_count, require_number, require_share
 from canarykit.stats.one_look.binomial import probabilities
 
-__all__ = ["EventPower", "event_power", "events_needed"]
-
 _LARGEST = 2_000_000
 
 

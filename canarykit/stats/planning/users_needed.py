@@ -23,18 +23,6 @@ from canarykit.stats.any_look.sequential import K_AT_GATE, mixture_boundary
 from canarykit.stats.checks import require_count, require_number, require_share
 from canarykit.stats.planned_looks import CrossingChance
 
-__all__ = [
-    "Effect",
-    "MeanEffect",
-    "PowerAnswer",
-    "ProportionEffect",
-    "RateEffect",
-    "guardrail_power",
-    "power",
-    "sample_size",
-    "srm_detectable_share",
-]
-
 _NORMAL = NormalDist()
 
 

@@ -14,8 +14,6 @@ from canarykit.events.clock import AWARE, NAIVE
 from canarykit.events.sql import quoted
 from canarykit.events.text import BLANKS
 
-__all__ = ["NOTHING", "Columns", "carries_zone", "is_time_type", "scalar_text"]
-
 NOTHING = '"NULL"'
 """The type of a column without any value."""
 _WHOLE = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")

@@ -13,8 +13,6 @@ from canarykit.errors import DataError
 from canarykit.events.sql import connect, to_arrow
 from canarykit.parallel import as_interrupt
 
-__all__ = ["Connections", "UserRelation"]
-
 _BATCH_ROWS = 1_000_000
 
 

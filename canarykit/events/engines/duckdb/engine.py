@@ -30,8 +30,6 @@ from canarykit.events.sql import quoted
 from canarykit.events.text import check_float_ids
 from canarykit.events.unusable import UNREADABLE
 
-__all__ = ["DuckDBEngine", "open_duckdb", "open_relation", "row_bytes"]
-
 _ROW_BYTES = {"timestamp": 8, "created_at": 8, "event": 8, "person_id": 48, "distinct_id": 48, "uuid": 48}
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from canarykit.events.engines.duckdb.columns import Columns
     from canarykit.events.engines.duckdb.engine import DuckDBEngine
 
-__all__ = ["Plan"]
-
 
 class Plan:
     """How a question is split: what DuckDB answers, and what is finished here."""

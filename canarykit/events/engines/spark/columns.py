@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from canarykit.events.clock import AWARE, NAIVE
 from canarykit.events.documents import UNSURE_VALUE
 
-__all__ = ["Columns", "json_value", "literal", "odd_document", "ticked"]
-
 _WHOLE = ("bigint", "int", "smallint", "tinyint")
 _BLANKS = r"' \t\r\n'"
 _UNSAID = ("'", "?", "*", "${")

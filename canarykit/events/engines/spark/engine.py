@@ -45,8 +45,6 @@ from canarykit.events.fields import PRESENT, Column, Field, Json, Query
 from canarykit.events.text import check_float_ids
 from canarykit.events.unusable import UNREADABLE
 
-__all__ = ["SparkEngine", "open_spark"]
-
 _PERSON = "canarykit_person"
 _KNOWN = "canarykit_known_id"
 _MOST_CODED = 100
