@@ -287,7 +287,7 @@ def test_every_piece_of_the_statistics_is_public_or_has_a_user_in_another_room()
 
 
 def test_only_a_door_lists_its_names():
-    """A package, a file of the root and a file that passes on another's names; elsewhere the names are there to see."""
+    """Doors are a package, a file of the root, and a file that passes on names of another."""
     for path in FILES.values():
         tree = _parsed(path)
         listed = [node for node in tree.body if isinstance(node, ast.Assign) and "__all__" in _names_in(node)]
