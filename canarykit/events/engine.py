@@ -17,7 +17,7 @@ from canarykit.events.clock import UTC_TIME
 from canarykit.events.fields import PRESENT, Field, Query, Resolver
 from canarykit.events.mapping import missing_columns
 from canarykit.events.merges import MERGE_COLUMNS, MERGE_EVENTS, merged_ids
-from canarykit.events.text import as_text, coalesce
+from canarykit.events.text import as_text, coalesce, in_codes
 
 _TEXT = pa.string()
 
@@ -118,7 +118,13 @@ class Lookups:
         values = properties.get(wanted.lookup.property)
         if values is None:
             return pa.chunked_array([pa.nulls(len(by), _TEXT)])
-        return values.take(pc.index_in(by.cast(_TEXT), value_set=ids))
+        coded = in_codes(by) if pa.types.is_dictionary(by.type) else None
+        if coded is None or len(coded) < len(coded.dictionary):
+            return values.take(pc.index_in(by.cast(_TEXT), value_set=ids))
+        found = values.take(pc.index_in(coded.dictionary.cast(_TEXT), value_set=ids)).dictionary_encode()
+        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+        indices = found.indices.take(coded.indices)
+        return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, found.dictionary, safe=False)])
 
     def only(self, query: Query) -> Lookups:
         """Just what a query looks up: small enough to send to a worker."""

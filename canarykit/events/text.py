@@ -21,11 +21,13 @@ __all__ = [
     "as_text",
     "check_float_ids",
     "coalesce",
+    "codes_of",
     "floored",
     "frame_column",
     "id_text",
     "json_values",
     "numeric",
+    "places_among",
     "plain_texts",
     "pointer",
     "value_text",
@@ -205,7 +207,22 @@ def coalesce(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     columns = [column for column in columns if column.null_count < len(column)] or [columns[0]]
     if len(columns) == 1 or columns[0].null_count == 0:
         return columns[0]
+    if all(pa.types.is_dictionary(column.type) for column in columns):
+        return _first_codes([codes_of(column) for column in columns])
     return pc.coalesce(*[column.cast(_TEXT) for column in columns])
+
+
+def _first_codes(columns: Sequence[tuple[pa.Array, np.ndarray]]) -> pa.ChunkedArray:
+    """The first text that is there, told by codes: no text is copied."""
+    every = pa.concat_arrays([texts for texts, _ in columns]).dictionary_encode()
+    first = np.full(len(columns[0][1]), -1)
+    begin = 0
+    for texts, codes in columns:
+        mine = np.append(every.indices[begin : begin + len(texts)].to_numpy(), -1)
+        first = np.where(first >= 0, first, mine[codes])
+        begin += len(texts)
+    indices = pa.array(first, pa.int32(), mask=first < 0)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, every.dictionary, safe=False)])
 
 
 def among(column: pd.Series, texts: pd.Series | Collection[str]) -> np.ndarray:
@@ -216,20 +233,65 @@ def among(column: pd.Series, texts: pd.Series | Collection[str]) -> np.ndarray:
     >>> among(pd.Series(["a", "b", None]), {"b", "c"}).tolist()
     [False, True, False]
     """
+    return places_among(column, texts) >= 0
+
+
+def places_among(column: pd.Series, texts: pd.Series | Collection[str]) -> np.ndarray:
+    """Where each cell of a column of texts stands first among others; -1 for nowhere.
+
+    Examples
+    --------
+    >>> places_among(pd.Series(["a", "b", None]), ["c", "b"]).tolist()
+    [-1, 1, -1]
+    """
     others = frame_column(texts) if isinstance(texts, pd.Series) else pa.array(list(texts), _TEXT)
-    value_set = others.cast(_TEXT).drop_null()
-    found = pc.is_in(as_text(frame_column(column)).cast(_TEXT), value_set=value_set)
-    return found.to_numpy().astype(bool)
+    cells = as_text(frame_column(column)).cast(_TEXT)
+    found = pc.index_in(cells, value_set=others.cast(_TEXT), skip_nulls=True)
+    return pc.fill_null(found, -1).to_numpy()
 
 
 def in_codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """A column as one dictionary and a code a row."""
+    coded = _of_one_dictionary(column)
+    if coded.num_chunks == 1:
+        return coded.chunk(0)
+    indices = pa.concat_arrays([chunk.indices for chunk in coded.chunks] or [pa.array([], pa.int32())])
+    return pa.DictionaryArray.from_arrays(indices, _dictionary_of(coded), safe=False)
+
+
+def codes_of(column: pa.ChunkedArray, *, missing: int | None = -1) -> tuple[pa.Array, np.ndarray]:
+    """The texts of a column, and for every row the place of its text.
+
+    A row without one has the code `missing`; None: the place after the last.
+
+    Examples
+    --------
+    >>> texts, codes = codes_of(pa.chunked_array([["a", None], ["b", "a"]]))
+    >>> texts.to_pylist(), codes.tolist()
+    (['a', 'b'], [0, -1, 1, 0])
+    """
+    coded = _of_one_dictionary(column)
+    texts = _dictionary_of(coded).cast(_TEXT)
+    codes = np.empty(len(coded), np.int64)
+    begin = 0
+    for chunk in coded.chunks:  # one copy of what is wanted, where Arrow would make three
+        place = chunk.indices
+        if place.null_count:
+            place = place.cast(pa.int64()).fill_null(len(texts) if missing is None else missing)
+        codes[begin : begin + len(chunk)] = place.to_numpy()
+        begin += len(chunk)
+    return texts, codes
+
+
+def _of_one_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of codes into one and the same list of texts."""
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    if len({_place(chunk.dictionary) for chunk in coded.chunks}) == 1:  # Arrow would compare every text
-        indices = pa.concat_arrays([chunk.indices for chunk in coded.chunks])
-        return pa.DictionaryArray.from_arrays(indices, coded.chunk(0).dictionary, safe=False)
-    whole = coded.unify_dictionaries().combine_chunks()
-    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    same = len({_place(chunk.dictionary) for chunk in coded.chunks}) <= 1  # Arrow would compare every text
+    return coded if same else coded.unify_dictionaries()
+
+
+def _dictionary_of(coded: pa.ChunkedArray) -> pa.Array:
+    return coded.chunk(0).dictionary if coded.num_chunks else pa.array([], coded.type.value_type)
 
 
 def _place(texts: pa.Array) -> tuple[Any, ...]:

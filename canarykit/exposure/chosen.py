@@ -13,6 +13,7 @@ from canarykit.errors import UnsupportedFlagError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from canarykit.events import EventLog
     from canarykit.plan import RolloutPlan
@@ -75,30 +76,35 @@ def _by_group(flag: Any) -> bool:
 
 def _with_groups(log: EventLog, persons: pd.DataFrame) -> pd.DataFrame:
     """Persons with the group of each type that their events name first in the alphabet."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from canarykit.events.text import as_text, frame_column
+
     for index in sorted(log.group_types.values()):
         column = f"$group_{index}"
         if column in persons:
             continue
-        parts = log.reduce(["person_id", column], partial(_pairs, column=column))
-        group: dict[str, str] = {}
-        for part in parts:
-            for person, key in part:
-                group[person] = min(key, group.get(person, key))
-        persons = persons.assign(**{column: persons["person_id"].astype(str).map(group)})
+        found = pa.concat_tables(log.reduce(["person_id", column], partial(_first_keys, column=column)))
+        ids = as_text(frame_column(persons["person_id"])).cast(pa.string())
+        place = pc.index_in(ids, value_set=found["person_id"].combine_chunks(), skip_nulls=True)
+        persons = persons.assign(**{column: found["key"].take(place).to_pandas().to_numpy(object)})
     return persons
 
 
-def _pairs(table: Any, *, column: str) -> list[tuple[str, str]]:
-    """Every person and key that some event of theirs has together, once."""
+def _first_keys(table: pa.Table, *, column: str) -> pa.Table:
+    """Every person that has any, with the first key in the alphabet of those that their events name."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    from canarykit.exposure.shard import codes_of
+    from canarykit.events.text import codes_of
+    from canarykit.exposure.first_values import least_of_each
 
     people, who = codes_of(table.column("person_id"))
     keys, which = codes_of(table.column(column))
-    both = (who >= 0) & (which >= 0)
-    pairs = np.sort(who[both] * len(keys) + which[both])
-    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
-    persons, places = np.divmod(pairs, max(len(keys), 1))
-    listed = people.take(persons).to_pylist(), keys.take(places).to_pylist()
-    return list(zip(*listed, strict=True))
+    in_order = pc.sort_indices(keys).to_numpy()
+    rank = np.append(np.argsort(in_order), len(keys))[which]  # a row without a key comes last
+    first = least_of_each(who, rank, len(people), none=len(keys))
+    persons = np.flatnonzero(first < len(keys))
+    return pa.table({"person_id": people.take(persons), "key": keys.take(in_order[first[persons]])})

@@ -156,8 +156,6 @@ def units_of_stage(
     crossers: CrosserRule = "first exposure",
 ) -> Compared:
     """Who counts in one stage, of exposures that are already known; until `until`, or the stage's end."""
-    from canarykit.events.text import among
-
     start, end = plan.window(stage)
     stop = end if until is None else until if end is None else min(end, until)
     rows = exposed.of_stage(stage)
@@ -165,10 +163,9 @@ def units_of_stage(
         rows = rows[rows["exposed_at"] < stop].reset_index(drop=True)
     units = _plain_units(exposed, rows, stop)
     by_stage = exposed.by_stage.assign(person_id=exposed.by_stage[exposed.unit_column].astype(str))
-    earlier = by_stage[by_stage["stage"].isin(plan.stage_names[: plan.index(stage)])]
     before = rows["previous_variant"]
     units = units.assign(
-        returning=among(units["person_id"], earlier["person_id"]),
+        returning=before.notna().to_numpy(bool),
         crossed=(before.notna() & (before != rows["variant"])).to_numpy(bool),
     )
     units = _with_causes(units, exposed, stage, plan.control, plan.canary, stop)
@@ -318,18 +315,19 @@ def _with_causes(
     """Marks of the units that saw several variants within the stage before `stop`, and why."""
     import pandas as pd
 
+    from canarykit.events.text import places_among
+
     changes = exposed.changes[exposed.changes["stage"] == stage]
     if stop is not None:
         changes = changes[changes["changed_at"] < stop]
     changes = changes.reset_index(drop=True)
     why = causes_of(changes, units, control=control, canary=canary)
-    who = changes[exposed.unit_column].astype(str).to_numpy(object)
-    cause = units["person_id"].map(dict(zip(who, why, strict=True)))
-    moment = units["person_id"].map(dict(zip(who, changes["changed_at"], strict=True)))
+    place = places_among(units["person_id"], changes[exposed.unit_column].astype(str))
+    changed = changes["changed_at"].astype("datetime64[us, UTC]").array
     return units.assign(
-        several=cause.notna().to_numpy(bool),
-        cause=cause.astype(object).where(cause.notna(), None),
-        changed_at=pd.to_datetime(moment, utc=True).astype("datetime64[us, UTC]"),
+        several=place >= 0,
+        cause=np.array([*why, None], dtype=object)[place],
+        changed_at=pd.Series(changed.take(place, allow_fill=True), index=units.index),
     )
 
 

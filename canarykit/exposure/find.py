@@ -136,7 +136,8 @@ def exposures(
     else:
         check_flag(log, key)
     names = tuple(windows)
-    units, by_stage, changes, without_value = _frames(parts, names, index)
+    frames = log.remember((*asked, names, index), lambda: _frames(parts, names, index))
+    units, by_stage, changes, without_value = (frame.copy() for frame in frames)
     group = next((name for name, at in log.group_types.items() if at == index), f"group {index}")
     kind = "person" if index is None else group
     answer = Exposures(key, kind, source, units, by_stage, names, changes, without_value)
@@ -166,9 +167,11 @@ def _frames(parts: Found, names: tuple[str, ...], index: int | None) -> list[pd.
     """The frames of what was found, in order of time, then unit."""
     import pyarrow as pa
 
+    from canarykit.exposure.shard import in_time_order
+
     frames = []
     for table in (parts.people, parts.by_stage, parts.changes, parts.without_value):
-        table = table.sort_by([("at", "ascending"), ("unit", "ascending")])
+        table = table.take(in_time_order(table.column("at").to_numpy(), table.column("unit")))
         stage = table.column("stage").to_numpy()
         texts = pa.array(names, pa.string()).take(pa.array(np.maximum(stage, 0), mask=stage < 0))
         table = table.set_column(table.schema.get_field_index("stage"), "stage", texts)

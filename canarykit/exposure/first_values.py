@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.compiler import can_compile
 from canarykit.events.clock import as_micros
-from canarykit.events.text import in_codes
+from canarykit.events.text import as_text, codes_of, frame_column
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
     from canarykit.events import EventLog
+
+
+COMPILED_FROM = 200_000
+"""Rows from which the compiled form pays for its being loaded."""
 
 
 def column_of_property(log: EventLog, name: str, *, by_person: bool = True) -> str | None:
@@ -33,6 +38,9 @@ def first_values(
 
     `units` are their ids, `actor` is the column that names them.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     parts = log.remember(
         ("first values", actor, columns, since, until),
         lambda: log.reduce(
@@ -43,44 +51,54 @@ def first_values(
             actor=actor,
         ),
     )
-    who = units.astype(str).to_numpy(object)
-    wanted = set(who)
+    who = as_text(frame_column(units)).cast(pa.string())
     values = {}
     for index, column in enumerate(columns):
-        earliest: dict[str, tuple[int, str]] = {}
-        for part in parts:
-            for name, at, value in part[index]:
-                if name in wanted and (name not in earliest or (at, value) < earliest[name]):
-                    earliest[name] = (at, value)
-        values[column] = np.array([earliest.get(name, (0, None))[1] for name in who], dtype=object)
+        found = pa.concat_tables([part[index] for part in parts])
+        place = pc.index_in(who, value_set=found["who"].combine_chunks(), skip_nulls=True)
+        values[column] = np.array(found["value"].take(place).to_pylist(), dtype=object)
     return values
 
 
-def _first_known(
-    table: pa.Table, *, columns: tuple[str, ...], actor: str
-) -> list[list[tuple[str, int, str]]]:
-    """Per column the first known value of every actor, of equal times the first as text: who, when, what."""
+def _first_known(table: pa.Table, *, columns: tuple[str, ...], actor: str) -> list[pa.Table]:
+    """Per column the first known value of every actor, of equal times the first as text: `who`, `value`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     at = as_micros(table.column("timestamp")).to_numpy()
-    actors, who = _codes(table.column(actor))
+    actors, who = codes_of(table.column(actor))
     answers = []
     for column in columns:
-        values, which = _codes(table.column(column))
-        rank = np.argsort(np.argsort(np.array(values, dtype=object)))
-        rows = np.flatnonzero((who >= 0) & (which >= 0))
+        values, which = codes_of(table.column(column))
+        known = which >= 0
         # the earliest time of each actor, then the first text among its values of that time
-        first = np.full(len(actors), np.iinfo(np.int64).max)
-        np.minimum.at(first, who[rows], at[rows])
+        first = least_of_each(np.where(known, who, -1), at, len(actors), none=np.iinfo(np.int64).max)
+        rows = np.flatnonzero(known & (who >= 0))
         rows = rows[at[rows] == first[who[rows]]]
-        least = np.full(len(actors), len(values))
-        np.minimum.at(least, who[rows], rank[which[rows]])
-        back = np.argsort(rank)
+        in_order = pc.sort_indices(values).to_numpy()
+        rank = np.argsort(in_order)[which[rows]]
+        least = least_of_each(who[rows], rank, len(actors), none=len(values))
         seen = np.flatnonzero(least < len(values))
-        answers.append([(actors[k], int(first[k]), values[back[least[k]]]) for k in seen])
+        answers.append(pa.table({"who": actors.take(seen), "value": values.take(in_order[least[seen]])}))
     return answers
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Texts, and for every row the place of its text; -1 for a missing one."""
-    coded = in_codes(column)
-    indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
-    return coded.dictionary.cast("string").to_pylist(), indices.to_numpy().astype(np.int64)
+def least_of_each(
+    codes: npt.NDArray[np.int64], values: npt.NDArray[np.int64], count: int, *, none: int
+) -> npt.NDArray[np.int64]:
+    """The smallest value of each of `count` codes, `none` where there is none; a negative code is nobody's.
+
+    Examples
+    --------
+    >>> least_of_each(np.array([0, 2, 0, -1]), np.array([5, 7, 3, 1]), 3, none=9).tolist()
+    [3, 9, 7]
+    """
+    least = np.full(count, none)
+    if len(codes) >= COMPILED_FROM and can_compile():
+        from canarykit.exposure.least_kernel import find_least
+
+        find_least(codes, values, least)
+    else:
+        rows = np.flatnonzero(codes >= 0)
+        np.minimum.at(least, codes[rows], values[rows])
+    return least

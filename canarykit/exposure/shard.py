@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from canarykit.events.text import in_codes
+from canarykit.events.text import codes_of, in_codes
 from canarykit.exposure.calls import without_copies
 
 UNKNOWN = ("", "null", "None", "undefined")
@@ -190,13 +190,6 @@ def _without_value(
     )
 
 
-def codes_of(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The texts of a column, and for every row the position of its text; -1 for a missing one."""
-    coded = in_codes(column)
-    codes = pc.fill_null(coded.indices, -1) if coded.null_count else coded.indices
-    return coded.dictionary.cast(_TEXT), codes.to_numpy().astype(np.int64)
-
-
 def _order(units: np.ndarray, at: np.ndarray, variant: np.ndarray, table: pa.Table) -> np.ndarray:
     """Rows by unit and time; simultaneous ones by variant, then distinct id."""
     if not len(at):
@@ -210,16 +203,37 @@ def _order(units: np.ndarray, at: np.ndarray, variant: np.ndarray, table: pa.Tab
         key = np.empty(len(at), dtype=np.int64)
         ordered = (units[order], at[order])
         key[order] = np.cumsum(np.append(True, (np.diff(ordered[0]) != 0) | (np.diff(ordered[1]) != 0)))
+
+    def settle(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        ids = table.column("distinct_id").take(pa.array(rows)).cast(_TEXT)
+        return ranks(pc.fill_null(ids, "")), variant[rows]
+
+    return settled(order, key, settle)
+
+
+def settled(
+    order: np.ndarray, key: np.ndarray, settle: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+) -> np.ndarray:
+    """Rows ordered by a key, those of one key by what `settle` says of them (the last column first)."""
     sorted_key = key[order]
     same = np.zeros(len(order) + 1, dtype=bool)
     same[1:-1] = sorted_key[1:] == sorted_key[:-1]
     tied = np.flatnonzero(same[1:] | same[:-1])
     if len(tied):
         rows = order[tied]
-        ids = table.column("distinct_id").take(pa.array(rows)).cast(_TEXT)
-        distinct = pc.rank(pc.fill_null(ids, "").combine_chunks(), tiebreaker="dense").to_numpy()
-        order[tied] = rows[np.lexsort((distinct, variant[rows], key[rows]))]
+        order[tied] = rows[np.lexsort((*settle(rows), key[rows]))]
     return order
+
+
+def in_time_order(at: np.ndarray, units: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Rows by time, those of one time by unit."""
+    return settled(np.argsort(at), at, lambda rows: (ranks(units.take(pa.array(rows))),))
+
+
+def ranks(texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """The place of each text in the alphabet; equal ones share it."""
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return pc.rank(whole, tiebreaker="dense").to_numpy()
 
 
 def _texts(table: pa.Table, name: str, rows: np.ndarray) -> pa.ChunkedArray:

@@ -185,7 +185,7 @@ def ask(
     if segments != SEGMENTS:
         recorded += check_properties(log, _of_events(log, segments))
     exposed = exposures(log, plan.flag, plan=plan, as_of=now, people=people)
-    check_variants(plan.flag, [plan.control, *value_names(plan)[1:]], set(exposed.people["variant"]))
+    check_variants(plan.flag, [plan.control, *value_names(plan)[1:]], set(exposed.people["variant"].unique()))
     if exposed.unit != "person":
         chosen = tuple(_of_groups(item, f"{exposed.unit} groups") for item in chosen)
     return Question(

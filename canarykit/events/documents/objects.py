@@ -16,6 +16,9 @@ from canarykit.events.documents.scan import COMPILED_FROM, STRETCH, buffers, tex
 MOST_CELLS = 50_000_000
 """Keys times documents up to which columns are worth making: beyond, most cells would be empty."""
 
+FIRST_LOOK = 1000
+"""Documents in which keys are looked for first."""
+
 _QUOTE = 34
 _NUMBER = re.compile(rb"[-0-9][-+.0-9eE]*")
 """A number as it is written: the walk tells how much of it is printed."""
@@ -41,10 +44,11 @@ def object_columns(documents: list[Any], read: Reader) -> tuple[dict[str, np.nda
     lost = 0
     for first in range(0, len(texts), STRETCH):
         stretch = texts.slice(first, STRETCH)
-        names = _names(stretch)
-        if names is None or len({*columns, *names}) * len(documents) > MOST_CELLS:
+        walked = _walked(stretch)
+        if walked is None or len({*columns, *walked[0]}) * len(documents) > MOST_CELLS:
             return None
-        values, places, is_open = _values(stretch, names)
+        names, (places, sizes, outside) = walked
+        values, is_open = _values(stretch, places, sizes, outside)
         for name, column, position in zip(names, values, places, strict=True):
             rows = np.flatnonzero((position >= 0) & ~is_open)
             if len(rows):
@@ -66,26 +70,27 @@ def _column(columns: dict[str, np.ndarray], name: str, rows: int) -> np.ndarray:
     return columns[name]
 
 
-def _names(texts: pa.Array) -> list[str] | None:
-    """Keys of the documents that the walk reads; None if there are more than it has room for."""
+Places = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _walked(texts: pa.Array) -> tuple[list[str], Places] | None:
+    """Keys of the documents, and where and how long their values are; None for more keys than there is room.
+
+    The first documents nearly always have all keys, so that one walk finds the keys and their values.
+    """
+    names: list[str] = []
+    found = _walk(texts.slice(0, FIRST_LOOK), names)
+    while found is not None:
+        names = found[0]
+        found = _walk(texts, names)
+        if found is not None and len(found[0]) == len(names):
+            return found
+    return None
+
+
+def _walk(texts: pa.Array, names: list[str]) -> tuple[list[str], Places] | None:
+    """All keys, the named ones first, and the places of the named ones' values; None for too many keys."""
     from canarykit.events.documents.scan_kernels import MOST_NAMES, find_values
-
-    offsets, data = buffers(texts)
-    rows = len(texts)
-    names = np.zeros((MOST_NAMES + 1, 4), np.int64)
-    nothing = np.empty((0, rows), np.int64)
-    find_values(
-        data, data.ctypes.data, offsets[:-1], offsets[1:], np.zeros(1, np.uint8), np.zeros(1, np.int64),
-        nothing, nothing.astype(np.int32), np.empty(rows, bool), np.ones(rows, bool), names,
-    )  # fmt: skip
-    if names[-1, 1]:
-        return None
-    return [bytes(data[start:stop]).decode() for start, stop in names[: names[-1, 0], :2].tolist()]
-
-
-def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Values of each key, where each stands (-1: nowhere), and which documents have to be read otherwise."""
-    from canarykit.events.documents.scan_kernels import MISSING, MOST_NAMES, OPEN, find_values
 
     offsets, data = buffers(texts)
     rows = len(texts)
@@ -93,11 +98,24 @@ def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.nda
     places = np.empty((len(names), rows), np.int64)
     sizes = np.empty((len(names), rows), np.int32)
     outside = np.empty(rows, bool)
+    met = np.zeros((MOST_NAMES + 1, 4), np.int64)
     find_values(
         data, data.ctypes.data, offsets[:-1], offsets[1:], np.frombuffer(b"".join(words) or b"\0", np.uint8),
-        np.cumsum([0, *map(len, words)]), places, sizes, outside, np.empty(0, bool),
-        np.zeros((MOST_NAMES + 1, 4), np.int64),
+        np.cumsum([0, *map(len, words)]), places, sizes, outside, np.ones(rows, bool), met,
     )  # fmt: skip
+    if met[-1, 1]:
+        return None
+    every = [bytes(data[start:stop]).decode() for start, stop in met[: met[-1, 0], :2].tolist()]
+    return list(dict.fromkeys([*names, *every])), (places, sizes, outside)
+
+
+def _values(
+    texts: pa.Array, places: np.ndarray, sizes: np.ndarray, outside: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Values of each key by where they stand, and which documents have to be read otherwise."""
+    from canarykit.events.documents.scan_kernels import MISSING, OPEN
+
+    _, data = buffers(texts)
     places[:, outside] = -1
     is_open = outside | (sizes == OPEN).any(axis=0)
     values = []
@@ -106,7 +124,7 @@ def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.nda
     for position, size in zip(places, sizes, strict=True):
         is_text = (position > 0) & (size >= 0) & (data[np.maximum(position, 1) - 1] == _QUOTE)
         column = texts_at(data, position, np.where(is_text, size, MISSING).astype(np.int32))
-        values.append(np.array(column.to_pylist(), dtype=object))
+        values.append(column.to_numpy(zero_copy_only=False))
         other = np.flatnonzero((position >= 0) & (size != MISSING) & ~is_text & ~is_open)
         for row, start, many in zip(
             *(part.tolist() for part in (other, position[other], size[other])), strict=True
@@ -114,7 +132,7 @@ def _values(texts: pa.Array, names: list[str]) -> tuple[list[np.ndarray], np.nda
             number = _NUMBER.match(view, start)
             stop = number.end() if number else start + (many if many >= 0 else OPEN - many)
             values[-1][row] = _scalar(bytes(data[start:stop]), seen)
-    return values, places, is_open
+    return values, is_open
 
 
 def _scalar(text: bytes, seen: dict[bytes, Any]) -> Any:

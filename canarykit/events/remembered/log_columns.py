@@ -205,13 +205,12 @@ class LogColumns:
         whole = pa.concat_tables(tables)
         for field in query.stored():
             if field.is_person:  # all have the list of persons, or its beginning
-                codes = [c.indices for c in whole.column(field.name).chunks]
-                column = pa.DictionaryArray.from_arrays(
-                    pa.concat_arrays(codes), self._people.texts, safe=False
-                )
+                chunks = whole.column(field.name).chunks
+                texts = self._people.texts
+                people = [pa.DictionaryArray.from_arrays(c.indices, texts, safe=False) for c in chunks]
                 at = whole.schema.get_field_index(field.name)
-                people = whole.select([field.name]).schema.field(0), pa.chunked_array([column])
-                return whole.remove_column(at).unify_dictionaries().add_column(at, *people)
+                others = whole.remove_column(at).unify_dictionaries()
+                return others.add_column(at, whole.schema.field(at), pa.chunked_array(people))
         return whole.unify_dictionaries()
 
     def _there(self, numbers: Sequence[int], parts: Sequence[Part]) -> list[tuple[Columns, np.ndarray]]:

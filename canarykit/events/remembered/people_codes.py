@@ -23,6 +23,8 @@ class PeopleCodes:
         self.layout = layout
         self.identities: Identities = identities if layout.distinct_id in layout.ids else None
         self.texts: pa.Array = pa.array([], _TEXT)
+        self._persons: tuple[np.ndarray, pa.Array] | None = None  # of each known id, and their texts
+        self._codes = np.empty(0, np.int64)  # of each of these persons
 
     def codes(self, blocks: Sequence[Mapping[Part, pa.Array]]) -> list[np.ndarray]:
         """The code of every row of several row groups; -1 for events of nobody."""
@@ -52,9 +54,7 @@ class PeopleCodes:
         coded = [_dictionary(block[Column(name)], name) for block in blocks]
         sizes = [len(column.dictionary) for column in coded]
         texts = pa.concat_arrays([column.dictionary for column in coded]) if coded else pa.array([], _TEXT)
-        if identified and self.identities is not None:
-            texts = self.identities[1].take(pc.index_in(texts, value_set=self.identities[0]))
-        codes = self._codes_of(texts)
+        codes = self._codes_of_ids(texts) if identified else self._codes_of(texts)
         answer: list[np.ndarray | None] = []
         for column, before, size, first in zip(coded, so_far, sizes, np.cumsum([0, *sizes]), strict=False):
             mine = np.append(codes[first : first + size], -1)
@@ -62,13 +62,34 @@ class PeopleCodes:
             answer.append(rows if before is None else np.where(before >= 0, before, rows))
         return answer
 
+    def _codes_of_ids(self, ids: pa.Array) -> np.ndarray:
+        """The code of the person that each distinct id is; -1 for an id that nobody is known to have."""
+        assert self.identities is not None
+        if self._persons is None:
+            persons = self.identities[1].dictionary_encode()
+            nobody = len(persons.dictionary)
+            person_of = np.append(pc.fill_null(persons.indices, nobody).to_numpy(), nobody)
+            self._persons = person_of, persons.dictionary
+            self._codes = np.full(nobody + 1, -1)  # the last is nobody's
+        person_of, persons = self._persons
+        found = pc.index_in(ids, value_set=self.identities[0], skip_nulls=True)
+        person = person_of[pc.fill_null(found, -1).to_numpy()]
+        met = np.zeros(len(self._codes), bool)
+        met[person] = True
+        new = np.flatnonzero(met[:-1] & (self._codes[:-1] < 0))
+        self._codes[new] = self._codes_of(persons.take(new))
+        return self._codes[person]
+
     def _codes_of(self, texts: pa.Array) -> np.ndarray:
         """The code of each text, new ones given where needed; -1 for null."""
-        unique = texts.unique().drop_null()
-        strange = unique.filter(pc.invert(pc.is_in(unique, value_set=self.texts)))
+        coded = texts.dictionary_encode()
+        places = pc.index_in(coded.dictionary, value_set=self.texts)
+        codes = pc.fill_null(places, -1).to_numpy().copy()
+        strange = np.flatnonzero(codes < 0)
+        codes[strange] = len(self.texts) + np.arange(len(strange))
         if len(strange):
-            self.texts = pa.concat_arrays([self.texts, strange])
-        return pc.fill_null(pc.index_in(texts, value_set=self.texts, skip_nulls=True), -1).to_numpy()
+            self.texts = pa.concat_arrays([self.texts, coded.dictionary.take(strange)])
+        return np.append(codes, -1)[pc.fill_null(coded.indices, -1).to_numpy()]
 
 
 def _dictionary(column: pa.Array, name: str) -> pa.DictionaryArray:

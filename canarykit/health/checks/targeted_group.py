@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from canarykit.display import Note
+from canarykit.events.text import places_among
 from canarykit.exposure.first_values import first_values
 from canarykit.health.question import EMAIL
 
@@ -59,7 +60,8 @@ def _domains(question: Question, units: pd.DataFrame, until: pd.Timestamp) -> np
     emails: Any
     if persons is not None and EMAIL in persons.columns:
         of_person = persons.dropna(subset=EMAIL).drop_duplicates("person_id", keep="last")
-        emails = who.map(pd.Series(of_person[EMAIL].to_numpy(object), of_person["person_id"].astype(str)))
+        place = places_among(who, of_person["person_id"].astype(str))
+        emails = np.array([*of_person[EMAIL].to_numpy(object), None], dtype=object)[place]
     elif question.log.has_property(EMAIL):
         read = (EMAIL,)
         emails = first_values(question.log, who, read, actor="person_id", since=question.start, until=until)[

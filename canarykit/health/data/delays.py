@@ -15,12 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from canarykit.compiler import can_compile
+
 DELAYS = np.array([0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 18, 24, 36, 48, 72, 120, 168])
 """Upper ends of the delays told apart, in hours."""
 COMPLETE = 0.95
 """Part of an hour's events that must be there before the hour counts."""
 HOUR = 3_600_000_000
 _MOST_CELLS = 10_000_000
+COMPILED_FROM = 200_000
+"""Events from which the compiled form pays for its being loaded."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -34,9 +38,25 @@ class Arrivals:
     count: Counts
 
     @classmethod
+    def at(cls, happened: Counts, arrived: Counts, origin: int) -> Arrivals:
+        """Count single events by their two times, in microseconds; hours begin at `origin`."""
+        if len(happened) < COMPILED_FROM or not can_compile():
+            return cls.of((happened - origin) // HOUR, (arrived - origin) // HOUR)
+        from canarykit.health.data.hour_kernel import count_hours
+
+        low, high = ((int(end) - origin) // HOUR for end in (arrived.min(), arrived.max()))
+        hours, span = (int(happened.max()) - origin) // HOUR + 1, high - low + 1
+        if hours * span > _MOST_CELLS:
+            return cls.of((happened - origin) // HOUR, (arrived - origin) // HOUR)
+        counts = np.zeros(hours * span, np.int64)
+        count_hours(happened, arrived, origin, HOUR, low, span, counts)
+        cells = np.flatnonzero(counts)
+        return cls(cells // span, cells % span + low, counts[cells])
+
+    @classmethod
     def of(cls, happened: Counts, arrived: Counts) -> Arrivals:
         """Count single events."""
-        return cls._grouped(happened, arrived, np.ones(len(happened), dtype=np.int64))
+        return cls._grouped(happened, arrived, None)
 
     @classmethod
     def joined(cls, parts: list[Arrivals]) -> Arrivals:
@@ -45,9 +65,10 @@ class Arrivals:
         return cls._grouped(*columns)
 
     @classmethod
-    def _grouped(cls, happened: Counts, arrived: Counts, count: Counts) -> Arrivals:
+    def _grouped(cls, happened: Counts, arrived: Counts, count: Counts | None) -> Arrivals:
+        """One entry a pair of hours; without counts every row is one event."""
         if not len(happened):
-            return cls(happened, arrived, count)
+            return cls(happened, arrived, happened)
         low, span = int(arrived.min()), int(arrived.max()) - int(arrived.min()) + 1
         cell = happened * span + (arrived - low)
         if int(happened.max()) < _MOST_CELLS // span:  # the usual case, and no sort of all events

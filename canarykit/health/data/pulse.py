@@ -12,7 +12,7 @@ import pandas as pd
 
 from canarykit.events.clock import as_micros
 from canarykit.events.names import call_events
-from canarykit.events.text import in_codes
+from canarykit.events.text import codes_of
 from canarykit.health.data.delays import HOUR, Arrivals, Delays, delays_of
 from canarykit.health.data.silences import (
     QUARTER,
@@ -242,46 +242,46 @@ def _reduce(
     call_names: tuple[str, ...],
 ) -> _Part:
     """One shard's events a quarter of an hour: all, flag calls, by arm, and how late they arrived."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     nothing = np.zeros(n_bins, dtype=np.int64)
     arrivals = Arrivals.of(nothing[:0], nothing[:0])
     if not table.num_rows:
         return _Part(nothing, nothing, nothing, nothing, (nothing, nothing), arrivals, None, None, None, ())
-    names, codes = _codes(table.column(actor))
+    names, codes = codes_of(table.column(actor), missing=None)
     at = as_micros(table.column("timestamp")).to_numpy()
     bins = (at - origin) // QUARTER
-    event_names, event = _codes(table.column("event"))
-    calls = _named(event_names, call_names)[event]
+    event_names, event = codes_of(table.column("event"), missing=None)
+    calls = np.flatnonzero(_named(event_names, call_names)[event])
     arms = nothing, nothing
-    inside = canary = np.zeros(len(at), dtype=bool)
+    entered, in_canary = np.full(len(names) + 1, np.iinfo(np.int64).max), np.zeros(len(names) + 1, bool)
     if units is not None:
         position = pc.index_in(names, value_set=units.column("who").combine_chunks())
-        row = np.append(pc.fill_null(position, -1).to_numpy(zero_copy_only=False), -1)[codes]
-        inside = row >= 0
-        inside[inside] = at[inside] >= units.column("entered").to_numpy()[row[inside]]
-        canary = np.zeros(len(at), dtype=bool)
-        canary[inside] = units.column("canary").to_numpy(zero_copy_only=False)[row[inside]]
-        arms = (
-            _per_quarter(codes[canary], bins[canary], n_bins)[0],
-            _per_quarter(codes[inside & ~canary], bins[inside & ~canary], n_bins)[0],
-        )
+        known, row = np.flatnonzero(pc.is_valid(position)), position.drop_null()
+        entered[known] = units.column("entered").take(row).to_numpy()
+        in_canary[known] = units.column("canary").take(row).to_numpy(zero_copy_only=False)
+        inside = np.flatnonzero(at >= entered[codes])
+        of_canary = in_canary[codes[inside]]
+        of_arms = inside[of_canary], inside[~of_canary]
+        canary, control = (_per_quarter(codes[rows], bins[rows], n_bins)[0] for rows in of_arms)
+        arms = canary, control
     last_arrival = None
     own_arrivals: list[Arrivals] = []
     if "created_at" in table.column_names:
-        has_arrival = pc.is_valid(table.column("created_at")).to_numpy(zero_copy_only=False)
-        if has_arrival.any():
-            created = as_micros(table.column("created_at").filter(pa.array(has_arrival))).to_numpy()
+        created = table.column("created_at")
+        there = slice(None) if not created.null_count else np.flatnonzero(pc.is_valid(created))
+        if created.null_count < len(created):
+            created, happened = as_micros(created.drop_null()).to_numpy(), at[there]
             last_arrival = int(created.max())
-            happened, arrived = (at[has_arrival] - origin) // HOUR, (created - origin) // HOUR
-            arrivals = Arrivals.of(happened, arrived)
+            arrivals = Arrivals.at(happened, created, origin)
             for kind in kinds:
-                rows = np.flatnonzero(_named(event_names, kind)[event[has_arrival]])
-                of_canary, of_both = canary[has_arrival][rows], inside[has_arrival][rows]
-                for some in (rows, rows[of_canary], rows[of_both & ~of_canary]):
-                    own_arrivals.append(Arrivals.of(happened[some], arrived[some]))
-    counts = np.bincount(codes[at >= start], minlength=len(names) + 1)[: len(names)]
+                rows = np.flatnonzero(_named(event_names, kind)[event[there]])
+                who = codes[there][rows]
+                of_both, of_canary = happened[rows] >= entered[who], in_canary[who]
+                for some in (rows, rows[of_both & of_canary], rows[of_both & ~of_canary]):
+                    own_arrivals.append(Arrivals.at(happened[some], created[some], origin))
+    late = at >= start
+    counts = np.bincount(codes if late.all() else codes[late], minlength=len(names) + 1)[: len(names)]
     many = np.flatnonzero(counts >= BUSY_FROM)
     busy = tuple((str(names[int(k)]), int(counts[k])) for k in many)
     return _Part(
@@ -318,15 +318,3 @@ def _per_quarter(codes: Counts, bins: Counts, n_bins: int, *, again: bool = Fals
 def _named(names: pa.Array, wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
     """Whether each name is wanted; the last place, of rows without one, is not."""
     return np.array([*(name in wanted for name in names.to_pylist()), False])
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, Counts]:
-    """Names, and for every row the place of its name; rows without one share the place after the last."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    coded = in_codes(column)
-    names = coded.dictionary.cast(pa.string())
-    indices = coded.indices.cast(pa.int64())
-    codes = pc.fill_null(indices, len(names)) if coded.null_count else indices
-    return names, codes.to_numpy(zero_copy_only=False)

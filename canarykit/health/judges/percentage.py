@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from canarykit.display import Column, Note, Table, format_value
+from canarykit.events.text import among
 from canarykit.health.checks.changed_share import changed_share
 from canarykit.health.checks.check import Check, Section
 from canarykit.health.checks.comparison_checks import comparison_checks
@@ -53,7 +55,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         *segment_sections(question.guardrails, comparison.segment_tables),
         *missing_sections(question, comparison),
         *novelty_sections(question, comparison),
-        *busiest_section(_arms(comparison), data.pulse.busy),
+        *busiest_section(_arms(comparison, data.pulse.busy), data.pulse.busy),
         *answer_sections(question),
     )
     return conclude(
@@ -119,8 +121,10 @@ def _first_rollback(question: Question, comparison: Comparison) -> str | None:
     return format_value(question.local(int(comparison.series.looks[at[0]])), "time")
 
 
-def _arms(comparison: Comparison) -> dict[str, str]:
+def _arms(comparison: Comparison, people: Collection[str]) -> dict[str, str]:
+    """The arm of each of some people, as far as they are compared."""
     units = comparison.found.units
+    units = units[among(units["person_id"], people)] if people else units[:0]
     return dict(zip(units["person_id"], np.where(units["canary"], "canary", "control"), strict=True))
 
 

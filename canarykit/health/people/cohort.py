@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from canarykit.display import Note
-from canarykit.events.text import among
+from canarykit.events.text import among, frame_column
 from canarykit.exposure.compared import units_of_stage
 from canarykit.exposure.crossers import CAUSES
+from canarykit.exposure.shard import in_time_order
 from canarykit.health.question import Question
 
 
@@ -47,7 +48,8 @@ def stage_cohort(question: Question, stage: str, *, until: Any) -> Cohort:
     assert left_out is not None
     chosen = left_out["reason"] == "chosen"
     rows = pd.concat([counted.units.assign(reason=""), left_out[~chosen]], ignore_index=True)
-    rows = rows.sort_values(["exposed_at", "person_id"], kind="stable", ignore_index=True)
+    exposed = rows["exposed_at"].astype("int64").to_numpy()
+    rows = rows.take(in_time_order(exposed, frame_column(rows["person_id"]))).reset_index(drop=True)
     compared = rows["variant"].isin([plan.canary, plan.control]).to_numpy(bool)
     holdout = rows["variant"].astype("string").str.startswith("holdout-").fillna(False).to_numpy(bool)
     units = rows[compared].reset_index(drop=True)

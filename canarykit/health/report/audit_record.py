@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from canarykit.display import to_jsonable
 from canarykit.documents import parse_document
@@ -95,10 +97,9 @@ def fingerprint(content: str | bytes) -> str:
 
 def _outcome_fingerprint(reduced: Outcomes) -> str:
     """Of who was judged and what happened to them, in any order of rows."""
-    order = np.argsort(reduced.units["person_id"].astype(str).to_numpy(object), kind="stable")
-    digest = hashlib.sha256(
-        "\x00".join(reduced.units["person_id"].astype(str).to_numpy(object)[order]).encode()
-    )
+    people = reduced.units["person_id"].astype(str).to_numpy(object)
+    order = pc.sort_indices(pa.array(people, pa.string())).to_numpy()
+    digest = hashlib.sha256("\x00".join(people[order]).encode())
     digest.update(reduced.canary[order].tobytes())
     for column in reduced.first:
         if column is not None:
