@@ -17,7 +17,7 @@ from canarykit.events.remembered.people_codes import PeopleCodes
 from canarykit.events.text import coalesce, codes_of, places_among
 from canarykit.exposure import first_values
 from canarykit.exposure.shard import in_time_order
-from canarykit.health.data import delays
+from canarykit.health.data import delays, pulse
 from canarykit.health.data.delays import HOUR, Arrivals
 
 SEEDS = range(8)
@@ -110,6 +110,24 @@ def test_hours_of_arrival_are_counted_the_same_compiled_and_plain(seed, monkeypa
     for name in ("happened", "arrived", "count"):
         assert getattr(compiled, name).tolist() == getattr(plain, name).tolist()
     assert compiled.count.sum() == 400
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("again", [False, True])
+def test_people_and_visits_a_quarter_are_counted_the_same_compiled_and_plain(seed, again, monkeypatch):
+    rng = np.random.default_rng(seed)
+    codes, bins = rng.integers(0, 9, 200), rng.integers(0, 60, 200)
+    plain = pulse._per_quarter(codes, bins, 60, again=again)
+    monkeypatch.setattr(pulse, "COMPILED_FROM", 1)
+    compiled = pulse._per_quarter(codes, bins, 60, again=again)
+    assert [part.tolist() for part in compiled] == [part.tolist() for part in plain]
+    people, begun = [0] * 60, [0] * 60
+    for code in range(9):
+        quarters = sorted(set(bins[codes == code].tolist()))
+        for last, quarter in zip([None, *quarters], quarters, strict=False):
+            people[quarter] += 1
+            begun[quarter] += (not again) if last is None else quarter - last > 2
+    assert [part.tolist() for part in plain] == [people, begun]
 
 
 def test_rows_of_one_time_stand_in_order_of_their_unit():

@@ -7,8 +7,10 @@ import pickle
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ import pytest
 import canarykit as ck
 from canarykit.events.engines import parquet
 from canarykit.events.remembered import folder
+from canarykit.events.remembered.repeated import repeated_hashes
 
 COLUMNS = ["person_id", "event", "timestamp", "$browser", "plan", "$group_0"]
 ROWS, GROUP = 600, 200
@@ -212,6 +215,24 @@ def test_the_cache_holds_no_more_than_it_may_and_the_oldest_go(export, tmp_path,
     assert answer(opened(export, cache)) == by_duckdb(export)
 
 
+def test_what_this_log_is_about_to_read_goes_after_what_others_left(export, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    answer(opened(export, cache))
+    others = set(kept(cache))
+    for path in others:
+        os.utime(path, (time.time() + 999,) * 2)  # newer than what is written next
+    monkeypatch.setattr(folder, "MOST_BYTES", sum(path.stat().st_size for path in others))
+    (tmp_path / "fourth").mkdir()
+    pq.write_table(events(4), tmp_path / "fourth/4.parquet", row_group_size=GROUP)
+    log = opened(tmp_path / "fourth", cache)
+    answer(log)
+    assert set(kept(cache)) & others < others
+    mine = set(kept(cache)) - others
+    assert all(
+        shelf in {path.parent for path in mine} for shelf in log._engine._narrow.folder._shelves.values()
+    )
+
+
 def test_without_a_cache_nothing_is_written(export, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
@@ -235,6 +256,33 @@ def test_little_memory_costs_reading_again_and_changes_nothing(export):
     log._engine._narrow.room = 1
     assert answer(log) == by_duckdb(export)
     assert answer(log) == by_duckdb(export)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 300])
+def test_a_question_cut_by_person_has_every_row_once_and_every_person_whole(export, tmp_path, count):
+    log = opened(export, tmp_path / "cache")
+    narrow = log._engine._narrow
+    query = log._query(COLUMNS, ["paid"], None, None, None, "person_id", ())
+    parts = narrow.layout.parts(query, narrow.schema)
+    whole = next(narrow.shards(query, parts, 1)).select(COLUMNS).to_pandas().astype(str)
+    shards = [shard.select(COLUMNS).to_pandas().astype(str) for shard in narrow.shards(query, parts, count)]
+    people = [set(shard["person_id"]) for shard in shards]
+    assert sum(map(len, people)) == len(set.union(*people)) == whole["person_id"].nunique()
+    assert len(shards) == min(count, len(shards)) > 1 or count == 1
+    together = pd.concat(shards).sort_values(COLUMNS, ignore_index=True)
+    pd.testing.assert_frame_equal(together, whole.sort_values(COLUMNS, ignore_index=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hashes_that_come_twice_are_found_in_one_go_or_by_parts(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    pool = rng.integers(1, 2**64, 400, dtype=np.uint64)
+    blocks = [np.where(rng.random(100) < 0.2, 0, rng.choice(pool, 100)).astype(np.uint64) for _ in range(4)]
+    values, counts = np.unique(np.concatenate(blocks), return_counts=True)
+    expected = values[(counts > 1) & (values != 0)]
+    assert repeated_hashes(lambda: blocks, 400).tolist() == expected.tolist()
+    monkeypatch.setattr("canarykit.events.remembered.repeated.AT_ONCE", 30)
+    assert repeated_hashes(lambda: blocks, 400).tolist() == expected.tolist()
 
 
 def repeated(export, seed):

@@ -36,6 +36,7 @@ from canarykit.lazy import held_back
 KEPT_FROM = 100_000
 """Events from which columns are worth keeping on disk."""
 
+_SEVERAL = 4  # times its rows that a shard takes with all that is made of it
 _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
@@ -212,14 +213,13 @@ class ParquetEngine(DuckDBEngine):
             return
         narrow, parts = taken
         size = narrow.estimated_rows(query) * row_bytes(query)
-        count = max(1, math.ceil(size / self.shard_bytes))
-        if count > 1 and not (query.actor.is_person and narrow.folder):
+        by_person = query.actor.is_person and narrow.folder is not None
+        if size > self.shard_bytes and not by_person:
             yield from super().shards(query)
             return
-        for shard in range(count):
-            table = narrow.table(query, parts, (shard, count) if count > 1 else None)
-            if table is not None:
-                yield table
+        # cutting costs little here, and what is made of a shard takes several times its size
+        count = max(1, math.ceil(_SEVERAL * size / self.shard_bytes)) if by_person else 1
+        yield from narrow.shards(query, parts, count)
 
     @_names_files
     def batches(self, query: Query) -> Iterator[pa.Table]:

@@ -49,11 +49,12 @@ class Facts:
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """Narrow columns of a row group by part, its facts where its documents were read, and what was read."""
+    """What was taken out of a row group."""
 
-    columns: Mapping[Part, pa.Array]
-    facts: Facts | None = None
-    read: tuple[str, ...] = ()
+    columns: Mapping[Part, pa.Array]  # narrow columns by part
+    facts: Facts | None = None  # where the documents were read
+    read: tuple[str, ...] = ()  # columns of the file that were read
+    is_mapped: bool = False  # whether the columns are a file's pages: the system takes them back at need
 
 
 def take(

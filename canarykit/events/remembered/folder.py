@@ -138,11 +138,15 @@ class CacheFolder:
         return True
 
     def tidy(self) -> None:
-        """Remove the files that nobody used for longest, down to the size that the folder may have."""
+        """Remove files down to the size that the folder may have: those that nobody used for longest.
+
+        Files of other logs go first; what this one has written a moment ago it is about to read.
+        """
         if not self.written:
             return
         self.written = 0
-        kept: list[tuple[float, int, Path]] = []
+        mine = set(self._shelves.values())
+        kept: list[tuple[bool, float, int, Path]] = []
         now = time.time()
         for folder, _, names in os.walk(self.root):
             for name in names:
@@ -152,9 +156,9 @@ class CacheFolder:
                     if name.endswith(".tmp") and now - state.st_mtime > LEFT_OVER:
                         path.unlink()
                     elif name.endswith(".arrow"):
-                        kept.append((state.st_mtime, state.st_size, path))
-        total = sum(size for _, size, _ in kept)
-        for _, size, path in sorted(kept):
+                        kept.append((path.parent in mine, state.st_mtime, state.st_size, path))
+        total = sum(size for _, _, size, _ in kept)
+        for _, _, size, path in sorted(kept):
             if total <= MOST_BYTES:
                 break
             with suppress(OSError):
@@ -265,9 +269,9 @@ def _read(path: Path, *, checked: bool = True) -> Taken | None:
         return None
     facts = (batch.schema.metadata or {}).get(b"facts")
     if facts is None:
-        return Taken(columns)
+        return Taken(columns, is_mapped=True)
     names, n_unreadable = json.loads(facts)
-    return Taken(columns, Facts(tuple(names), n_unreadable))
+    return Taken(columns, Facts(tuple(names), n_unreadable), is_mapped=True)
 
 
 def _read_batch(path: Path, *, checked: bool = True) -> pa.RecordBatch | None:

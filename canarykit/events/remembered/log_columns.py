@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,12 @@ from canarykit.progress import LONG_READ, watched
 AT_ONCE = 64
 """Row groups whose columns are wanted in memory at the same time."""
 
+HASHES_KEPT = 30_000_000
+"""Rows up to which the hashes of their ids stay in memory while repeats are looked for."""
+
 Columns = Mapping[Part, pa.Array]
+Chosen = Callable[[int, Columns, np.ndarray], np.ndarray]
+"""Which rows are wanted of a row group, by its number, its columns and whom its events belong to."""
 
 
 class LogColumns:
@@ -67,6 +73,7 @@ class LogColumns:
         self._columns: OrderedDict[int, dict[Part, pa.Array]] = OrderedDict()
         self._facts: dict[int, Facts] = {}
         self._codes: dict[int, np.ndarray] = {}
+        self._own_bytes: dict[int, int] = {}
         self._looked_up: set[int] = set()
         self._one_at_a_time = threading.RLock()
 
@@ -149,13 +156,15 @@ class LogColumns:
 
     def _candidates(self, uuid: str, order: Sequence[str]) -> list[Candidates]:
         """Usable rows of the uuids whose hash comes twice, with what decides which of them stays."""
-        hashes = self._hashes(Digest(uuid))
-        twice = repeated_hashes([of_block[of_block != 0] for of_block in hashes])
+        digest = Digest(uuid)
+        kept = list(self._hashes(digest)) if self.rows <= HASHES_KEPT else None
+        hashes = (lambda: kept) if kept is not None else (lambda: self._hashes(digest))
+        twice = repeated_hashes(hashes, self.rows)
         names = list(dict.fromkeys([uuid, self.layout.time, *order]))
         candidates: list[Candidates] = []
-        for block, number, of_block in zip(self.blocks, range(len(hashes)), hashes, strict=True):
-            if not len(twice):
-                break
+        if not len(twice):
+            return candidates
+        for number, (block, of_block) in enumerate(zip(self.blocks, hashes(), strict=True)):
             near = np.minimum(np.searchsorted(twice, of_block), len(twice) - 1)
             rows = np.flatnonzero(twice[near] == of_block)
             if len(rows):
@@ -165,41 +174,55 @@ class LogColumns:
                 candidates.append(Candidates(number, rows, table.take(pa.array(rows))))
         return candidates
 
-    def _hashes(self, part: Digest) -> list[np.ndarray]:
+    def _hashes(self, part: Digest) -> Iterator[np.ndarray]:
         """The hash of every row by row group; 0 for rows without an id, or of no use."""
-        hashes = []
         for numbers in self._stretches(range(len(self.blocks))):
             with self._one_at_a_time:
                 self._have(numbers, [part, *self.layout.core], facts=False)
-                for number in numbers:
-                    has = self._columns[number]
-                    kept = is_usable(has, self.layout) & pc.is_valid(has[part]).to_numpy(zero_copy_only=False)
-                    hashes.append(np.where(kept, np.maximum(pc.fill_null(has[part], 0).to_numpy(), 1), 0))
+                stretch = [self._columns[number] for number in numbers]
                 self._make_room()
-        return hashes
+            for has in stretch:
+                kept = is_usable(has, self.layout) & pc.is_valid(has[part]).to_numpy(zero_copy_only=False)
+                yield np.where(kept, np.maximum(pc.fill_null(has[part], 0).to_numpy(), 1), 0)
 
     def estimated_rows(self, query: Query) -> int:
         """Rows that a question may look at."""
         return sum(self.blocks[number].rows for number in self._reached(query))
 
-    def tables(
-        self, query: Query, parts: Sequence[Part], shard: tuple[int, int] | None = None
-    ) -> Iterator[pa.Table]:
-        """Kept rows of every row group that has any, in order; with `shard`, a part of the persons."""
+    def tables(self, query: Query, parts: Sequence[Part]) -> Iterator[pa.Table]:
+        """Kept rows of every row group that has any, in order."""
+        yield from self._tables(query, parts, lambda _, has, codes: self._kept(has, codes, query))
+
+    def shards(self, query: Query, parts: Sequence[Part], count: int) -> Iterator[pa.Table]:
+        """The same rows in so many tables, all of a person in one; those without rows are left out."""
+        shard_of: dict[int, np.ndarray] = {}  # of each row by row group; `count` for rows that are not kept
+
+        def chosen(shard: int, number: int, has: Columns, codes: np.ndarray) -> np.ndarray:
+            if count == 1:
+                return self._kept(has, codes, query)
+            if number not in shard_of:
+                shards = np.where(self._kept(has, codes, query), codes % count, count)
+                shard_of[number] = shards.astype(np.min_scalar_type(count))
+            return shard_of[number] == shard
+
+        for shard in range(count):
+            table = self._whole(query, list(self._tables(query, parts, partial(chosen, shard))))
+            if table is not None:
+                yield table
+
+    def _tables(self, query: Query, parts: Sequence[Part], chosen: Chosen) -> Iterator[pa.Table]:
+        """The `chosen` rows of every row group that has any, in order."""
         for numbers in self._stretches(self._reached(query)):
             loaded = self._there(numbers, parts)
 
-            def made(at: int, there: Any = loaded) -> pa.Table:
+            def made(at: int, numbers: Any = numbers, there: Any = loaded) -> pa.Table:
                 has, codes = there[at]
-                return self._table(has, codes, query, parts, shard)
+                return self._table(has, codes, query, parts, chosen(numbers[at], has, codes))
 
             yield from (table for table in ahead(made, len(loaded), None) if table.num_rows)
 
-    def table(
-        self, query: Query, parts: Sequence[Part], shard: tuple[int, int] | None = None
-    ) -> pa.Table | None:
-        """The same rows as one table, every column of codes with one list of texts; None without rows."""
-        tables = list(self.tables(query, parts, shard))
+    def _whole(self, query: Query, tables: list[pa.Table]) -> pa.Table | None:
+        """Tables as one, every column of codes with one list of texts; None for none."""
         if not tables:
             return None
         whole = pa.concat_tables(tables)
@@ -278,6 +301,9 @@ class LogColumns:
 
     def _add(self, number: int, taken: Taken) -> None:
         self._columns[number] |= taken.columns
+        if not taken.is_mapped:
+            size = sum(column.nbytes for column in taken.columns.values())
+            self._own_bytes[number] = self._own_bytes.get(number, 0) + size
         if taken.facts is not None:
             self._facts[number] = taken.facts
 
@@ -306,13 +332,15 @@ class LogColumns:
                 self._codes[number] = of_block
 
     def _make_room(self) -> None:
-        """Forget the columns that were used longest ago, where more are in memory than there is room for."""
-        sizes = {number: sum(c.nbytes for c in has.values()) for number, has in self._columns.items()}
-        total = sum(sizes.values())
+        """Forget the columns that were used longest ago, where more are in memory than there is room for.
+
+        Pages of the folder's files do not count: the system takes them back when it needs the memory.
+        """
+        total = sum(self._own_bytes.values()) + sum(codes.nbytes for codes in self._codes.values())
         while total > self.room and len(self._columns) > 1:
             number, _ = self._columns.popitem(last=False)
-            total -= sizes[number]
-            self._codes.pop(number, None)
+            total -= self._own_bytes.pop(number, 0)
+            total -= self._codes.pop(number, np.empty(0)).nbytes
             self._looked_up.discard(number)
 
     def _table(
@@ -321,12 +349,9 @@ class LogColumns:
         codes: np.ndarray,
         query: Query,
         parts: Sequence[Part],
-        shard: tuple[int, int] | None,
+        kept: np.ndarray,
     ) -> pa.Table:
-        """The rows of one row group that a question keeps."""
-        kept = self._kept(has, codes, query)
-        if shard is not None:
-            kept &= codes % shard[1] == shard[0]
+        """The rows of one row group that are kept."""
         columns = {part: has[part] for part in parts}
         if not kept.all():
             rows = pa.array(np.flatnonzero(kept))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ import pyarrow.compute as pc
 from canarykit.events.documents import unreadable
 from canarykit.events.engines.repeats import first_of_each
 from canarykit.events.text import as_text, id_text
+
+AT_ONCE = 2**24
+"""Hashes that are sorted together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +50,20 @@ class Candidates:
     table: pa.Table
 
 
-def repeated_hashes(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    """Those that come twice, sorted."""
-    every = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
-    return np.unique(every[1:][every[1:] == every[:-1]])
+def repeated_hashes(hashes: Callable[[], Iterable[np.ndarray]], count: int) -> np.ndarray:
+    """Those of about `count` hashes that come twice, sorted; 0 is none.
+
+    Many are gone through several times, so that a part of them is in memory at once: by their first bits.
+    """
+    bits = np.uint64(max(0, math.ceil(math.log2(max(count, 1) / AT_ONCE))))
+    twice = [np.empty(0, np.uint64)]
+    for begin in range(1 << int(bits)):
+        parts = [part if not bits else part[part >> (np.uint64(64) - bits) == begin] for part in hashes()]
+        every = np.concatenate([np.empty(0, np.uint64), *parts])
+        every.sort()
+        again = every[1:][(every[1:] == every[:-1]) & (every[1:] != 0)]
+        twice.append(np.unique(again))
+    return np.concatenate(twice)
 
 
 def repeated_rows(

@@ -42,7 +42,7 @@ class Arrivals:
         """Count single events by their two times, in microseconds; hours begin at `origin`."""
         if len(happened) < COMPILED_FROM or not can_compile():
             return cls.of((happened - origin) // HOUR, (arrived - origin) // HOUR)
-        from canarykit.health.data.hour_kernel import count_hours
+        from canarykit.health.data.hour_kernels import count_hours
 
         low, high = ((int(end) - origin) // HOUR for end in (arrived.min(), arrived.max()))
         hours, span = (int(happened.max()) - origin) // HOUR + 1, high - low + 1

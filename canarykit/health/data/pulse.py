@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from canarykit.compiler import can_compile
 from canarykit.events.clock import as_micros
 from canarykit.events.names import call_events
 from canarykit.events.text import codes_of
-from canarykit.health.data.delays import HOUR, Arrivals, Delays, delays_of
+from canarykit.health.data.delays import COMPILED_FROM, HOUR, Arrivals, Delays, delays_of
 from canarykit.health.data.silences import (
     QUARTER,
     Silence,
@@ -34,6 +35,7 @@ LATE_FROM = 3
 """Late events of a guardrail from which they are taken for its habit."""
 _BEFORE = pd.Timedelta(days=14)
 _MOST_CHECKED = 5
+_GAP = 2  # quarters of an hour: whoever comes later begins another visit
 
 Counts = npt.NDArray[np.int64]
 
@@ -303,16 +305,21 @@ def _per_quarter(codes: Counts, bins: Counts, n_bins: int, *, again: bool = Fals
     `again` counts visits of people who were there before: many clients report a flag's answer to a person
     once, so that first calls run dry by themselves.
     """
-    pairs = np.sort(codes * n_bins + bins)
+    pairs = codes * n_bins
+    pairs += bins
+    pairs.sort()
+    if len(pairs) >= COMPILED_FROM and can_compile():
+        from canarykit.health.data.hour_kernels import count_visits
+
+        people, begun = np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64)
+        count_visits(pairs, n_bins, _GAP, again, people, begun)
+        return people, begun
     pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # np.unique would hash them first
     who, quarter = np.divmod(pairs, n_bins)
     new = np.diff(who, prepend=-1) != 0
-    later = ~new & (np.diff(quarter, prepend=0) > 2)
-    begins = later if again else later | new
-    return (
-        np.bincount(quarter, minlength=n_bins).astype(np.int64),
-        np.bincount(quarter[begins], minlength=n_bins).astype(np.int64),
-    )
+    later = ~new & (np.diff(quarter, prepend=0) > _GAP)
+    begins = quarter[later if again else later | new]
+    return np.bincount(quarter, minlength=n_bins), np.bincount(begins, minlength=n_bins)
 
 
 def _named(names: pa.Array, wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
