@@ -4,6 +4,7 @@ import json
 import random
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -140,8 +141,6 @@ def test_rows_of_one_time_stand_in_order_of_their_unit():
 
 
 def test_the_place_of_a_text_among_others_is_its_first():
-    import pandas as pd
-
     column = pd.Series(["b", None, "a", "x"])
     assert places_among(column, pd.Series(["a", "b", "a", None])).tolist() == [1, -1, 0, -1]
 
@@ -150,7 +149,7 @@ def test_the_place_of_a_text_among_others_is_its_first():
 def test_a_key_that_only_late_documents_have_is_not_overlooked():
     documents = [json.dumps({"plan": "pro", "n": k}) for k in range(COMPILED_FROM + 50)]
     documents[-3] = '{"late": true, "plan": "free"}'
-    columns, lost = object_columns(documents, json.loads)
+    columns, lost = object_columns(pd.Series(documents), json.loads)
     assert (list(columns), lost) == (["plan", "n", "late"], 0)
     assert columns["late"][-3] is True
     assert columns["late"][:-3].astype(str).tolist() == ["nan"] * (COMPILED_FROM + 47)

@@ -167,15 +167,18 @@ def _properties(
     column = next((name for name in names if name in frame.columns), None)
     if column is None:
         return flat, 0
-    documents = frame[column].tolist()
-    columns = object_columns(documents, _object)
+    columns = object_columns(frame[column], _object)
     if columns is None:
-        objects = [_object(value) for value in documents]
+        objects = [_object(value) for value in frame[column].tolist()]
         lost = sum(item is None for item in objects)
         plain = pd.DataFrame([item or {} for item in objects], index=frame.index, dtype=object)
     else:
         lost = columns[1]
-        plain = pd.DataFrame(columns[0], index=frame.index, dtype=object)
+        series = {
+            name: pd.Series(values, index=frame.index, dtype=values.dtype)
+            for name, values in columns[0].items()
+        }
+        plain = pd.DataFrame(series, index=frame.index)
     nested = _typed(plain)
     nested = nested[[name for name in nested.columns if name not in {"person_id", "distinct_id"}]]
     return pd.concat([flat.drop(columns=nested.columns, errors="ignore"), nested], axis=1), lost
@@ -187,6 +190,8 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed_column(column: pd.Series) -> pd.Series:
+    if column.dtype != object:
+        return column
     if column.isna().any() and pd.api.types.infer_dtype(column, skipna=True) == "integer":
         return column
     try:
