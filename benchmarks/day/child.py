@@ -36,7 +36,7 @@ def measured(step: str, run: Callable[[], Any], numbers: Callable[[Any], Any]) -
 def answers(who: str, export: Export, step: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     """How somebody else answers a step."""
     if who == "bare":
-        return lambda: peers.bare_read(export), lambda rows: {}
+        return lambda: {"read": peers.bare_read, "walk": peers.bare_walk}[step](export), lambda rows: {}
     if who in by_hand.DIALECTS:
         return lambda: by_hand.ask(who, step, export), lambda rows: by_hand.numbers_of(step, rows)
     return lambda: peers.PEERS[who][step](export), lambda numbers: numbers

@@ -9,10 +9,20 @@ import pandas as pd
 from benchmarks.day.export import FLAG, Export
 from benchmarks.day.steps import Numbers
 
-__all__ = ["BARE", "PEERS", "bare_read"]
+__all__ = ["BARE", "PEERS", "bare_read", "bare_walk"]
 
 BARE = ["event", "timestamp", "distinct_id", "person_id", "properties"]
 CALLED = "$feature_flag_called"
+KEYS = [
+    ("$feature_flag",),
+    ("$feature_flag_response",),
+    ("$group_0",),
+    ("$groups", "organization"),
+    ("$browser",),
+    ("$os",),
+    ("$geoip_country_code",),
+]
+"""Keys that the verdict asks of the events' properties."""
 
 
 def bare_read(export: Export) -> int:
@@ -22,6 +32,25 @@ def bare_read(export: Export) -> int:
     file = pq.ParquetFile(export.events)
     groups = range(file.metadata.num_row_groups)
     return sum(file.read_row_group(group, columns=BARE).num_rows for group in groups)
+
+
+def bare_walk(export: Export) -> int:
+    """What no first verdict can do without: columns read, keys found, ids hashed. It answers nothing."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from canarykit.events.documents import scan_documents
+    from canarykit.hashing import hash_ids
+
+    file = pq.ParquetFile(export.events)
+    walked = 0
+    for group in range(file.metadata.num_row_groups):
+        table = file.read_row_group(group, columns=[*BARE, "uuid", "created_at"])
+        counted = np.ones(table.num_rows, bool)
+        scan_documents(table.column("properties"), KEYS, counted, of=file.metadata.num_rows)
+        hash_ids(table.column("uuid").combine_chunks(), "sha1")
+        walked += table.num_rows
+    return walked
 
 
 def pandas_names(export: Export) -> Numbers:
