@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from canarykit.events.engines.rows import Rows
     from canarykit.typing import Frame, Time, Zone
 
-_MOST_REMEMBERED = 24
+_MOST_REMEMBERED = 16
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")

@@ -127,16 +127,15 @@ def exposures(
         fn = partial(
             reduce_shard, unit=unit, value=value, starts=starts, ends=ends, properties=tuple(properties)
         )
-        read = partial(_read, log, columns, fn, until=as_of, actor=unit, **narrow)
+        names = tuple(windows)
+        read = partial(_read, log, columns, fn, names, index, until=as_of, actor=unit, **narrow)
         rows = (value, tuple(narrow))
-        asked = ("exposures", key, unit, rows, tuple(windows.values()), as_of, tuple(properties))
-        parts: Found = log.remember(asked, read)
+        asked = ("exposures", key, unit, rows, tuple(windows.items()), as_of, tuple(properties), index)
+        parts, frames = log.remember(asked, read)
         if parts.calls:
             break
     else:
         check_flag(log, key)
-    names = tuple(windows)
-    frames = log.remember((*asked, names, index), lambda: _frames(parts, names, index))
     units, by_stage, changes, without_value = (frame.copy() for frame in frames)
     group = next((name for name, at in log.group_types.items() if at == index), f"group {index}")
     kind = "person" if index is None else group
@@ -157,10 +156,19 @@ def exposures(
     return replace(answer, notes=(*left_out, *notes))
 
 
-def _read(log: EventLog, columns: list[str], fn: Callable[[pa.Table], Found], **narrow: Any) -> Found:
+def _read(
+    log: EventLog,
+    columns: list[str],
+    fn: Callable[[pa.Table], Found],
+    names: tuple[str, ...],
+    index: int | None,
+    **narrow: Any,
+) -> tuple[Found, list[pd.DataFrame]]:
+    """The counts of what was found, and its rows as frames."""
     from canarykit.exposure.shard import merge
 
-    return merge(log.reduce(columns, fn, **narrow))
+    found = merge(log.reduce(columns, fn, **narrow))
+    return found.counts(), _frames(found, names, index)
 
 
 def _frames(parts: Found, names: tuple[str, ...], index: int | None) -> list[pd.DataFrame]:

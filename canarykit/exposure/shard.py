@@ -34,6 +34,11 @@ class Found:
     only_unknown: int
     without_unit: int
 
+    def counts(self) -> Found:
+        """The same without its rows."""
+        tables = (self.people, self.by_stage, self.changes, self.without_value)
+        return Found(*(table.schema.empty_table() for table in tables), *(getattr(self, n) for n in _COUNTS))
+
 
 def reduce_shard(
     table: pa.Table,

@@ -24,6 +24,10 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
+MOST_CELLS = 2_000_000
+"""Ratios times events that are worked on at once."""
+
+
 @dataclass(frozen=True, eq=False)
 class CohortEvents:
     """Every event of both arms: the look it counts at, and the canary's part of those who could have had it.
@@ -57,9 +61,12 @@ class CohortEvents:
             return out
         first = np.flatnonzero(np.diff(self.look, prepend=-1))
         sizes = np.diff(first, append=self.look.size)
-        parts = ratios[..., None] * self.share
-        parts = parts / (parts + (1 - self.share))
-        out[..., self.look[first]] = np.add.reduceat(parts, first, axis=-1) / sizes
+        flat, rows = ratios.reshape(-1, 1), out.reshape(-1, self.n_looks)
+        step = max(1, MOST_CELLS // self.share.size)
+        for begin in range(0, len(flat), step):
+            parts = flat[begin : begin + step] * self.share
+            parts /= parts + (1 - self.share)
+            rows[begin : begin + step, self.look[first]] = np.add.reduceat(parts, first, axis=-1) / sizes
         return np.clip(out, 0.0, 1.0)
 
     def exposures(self, null_ratio: float = 1.0) -> tuple[Floats, Floats]:
