@@ -136,8 +136,8 @@ def odd_document(document: str | None, values: Mapping[tuple[str, ...], str] | N
 
 
 def _is_unsaid(key: str) -> bool:
-    """Whether Spark's path language cannot say a key; it takes blanks alone for none."""
-    return not key.strip() or any(sign in key for sign in _UNSAID)
+    """Whether Spark's path language cannot say a key; it passes over blanks before one."""
+    return not key or key[0].isspace() or any(sign in key for sign in _UNSAID)
 
 
 def ticked(name: str) -> str:
