@@ -105,7 +105,6 @@ CIRCLES = {
 SAME_NAME = {
     ("events", "columns"): {"engines/duckdb", "engines/spark"},
     ("events", "engine"): {"", "engines/duckdb", "engines/spark"},
-    ("events", "names"): {"", "exports"},
     ("funnels", "people"): {"answers", "question"},
 }
 TOP_LEVEL = {

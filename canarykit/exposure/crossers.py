@@ -32,6 +32,11 @@ def require_rule(rule: str) -> None:
         raise PlanError(f"crossers is {rule!r}; {did_you_mean(rule, ['first exposure', 'set apart'])}")
 
 
+def flickers(units: pd.DataFrame) -> np.ndarray:
+    """Which units count as crossers: those whose answer changed under one id and one rule."""
+    return (units["cause"] == "flicker").to_numpy(bool)
+
+
 def causes_of(changes: pd.DataFrame, first: pd.DataFrame, *, control: str, canary: str) -> np.ndarray:
     """Why each unit of several variants saw them.
 

@@ -21,7 +21,7 @@ from canarykit.events import EventLog
 from canarykit.events.engines.rows import Rows, joined, rows_of
 from canarykit.events.engines.schemas import kind_of_type
 from canarykit.events.exports.files import find_files, is_location, kind_of
-from canarykit.events.exports.names import named
+from canarykit.events.exports.posthog_names import named
 from canarykit.events.exports.readers import Read, read_files
 from canarykit.events.mapping import ColumnNames, check_names, given, lacks_columns, written_as
 from canarykit.events.unusable import LOST

@@ -4,6 +4,10 @@ Slot k holds the newest attempt that has done k steps. An event moves an attempt
 its steps are tried from the highest down; a later first step starts a new attempt in slot 1 beside the older
 ones; the best attempt is the first that got furthest. The semantics are those of PostHog's funnel engine
 (github.com/PostHog/posthog, funnel-udf).
+
+The same window and exclusions stand in `scan_trends` for a funnel by period, in `packed.scan_single_matches`
+for steps that no event shares, and as SQL in `canarykit.metrics.sql` for a guardrail: tests hold them to one
+another.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import math
 
 from canarykit.counting import counted
 from canarykit.display import format_value
+from canarykit.exposure.crossers import flickers
 from canarykit.health.checks.changed_share import changed_share
 from canarykit.health.checks.check import Arm, Check, Status
 from canarykit.health.checks.data_checks import log_checks
@@ -136,7 +137,7 @@ def _ratio_check(data: DataState, comparison: Comparison) -> Check:
 
 def _crosser_check(question: Question, comparison: Comparison) -> Check:
     units = comparison.found.units[comparison.used]
-    several = int((units["cause"] == "flicker").sum()) if len(units) else 0
+    several = int(flickers(units).sum())
     share = several / len(units) if len(units) else None
     limit = question.rules.max_crosser_share
     seen = f"{several:,} of {counted(len(units), question.unit_words)}"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from canarykit.counting import listed
 from canarykit.display import Note
+from canarykit.exposure.crossers import flickers
 from canarykit.health.data.data_state import DataState
 from canarykit.health.decision import Evidence, Row, Verdict, decide, log_thresholds
 from canarykit.health.evidence.doubts import Doubt, diluted_ratio, find_doubts
@@ -124,7 +125,7 @@ def compare(data: DataState, cohort: Cohort, share: float) -> Comparison:
     judged = [data.proven_while_complete(i, evidence) for i, evidence in enumerate(judged)]
     units_t, units_c = (np.cumsum(column).astype(float) for column in new)
     breached = broken_limits(question, reduced, used) if question.use_limits else ()
-    flicker = (cohort.units["cause"] == "flicker").to_numpy(bool)[used]
+    flicker = flickers(cohort.units)[used]
     log_rollback = log_thresholds(question.rules)[0]
     seconds = (looks - question.origin) / 1e6
     evidence = Evidence(
