@@ -36,7 +36,7 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     (note,) = (note for note in report.notes if note.code == "segment")
     assert "split over 20 segments; E = " in str(note)
     assert "they differ, p < 0.001, Holm)" in str(note)
-    assert ", above all where $browser is Safari (" in report.summary()
+    assert ", above all where browser is Safari (" in report.summary()
     assert report.next_steps[-1] == (
         "Judge that segment alone with people={'$browser': 'Safari'}, and look at its sessions."
     )
@@ -61,9 +61,15 @@ def test_every_guardrail_that_harms_a_segment_is_named_in_the_headline_and_for_t
     ratios = f"Safari {errors.here:.3g}x, people with paid {payments.here:.3g}x."
     assert report.headline.endswith(f"; where $browser is {ratios}")
     said = report.summary("manager")
-    assert f", above all where $browser is Safari ({errors.here:.2g} times as often as without)" in said
-    there = f"people with paid where $browser is Safari ({payments.here:.2g} times as often as without)"
+    assert f", above all {in_words(errors)}" in said
+    there = f"people with paid {in_words(payments)}"
     assert f"Also worse: {there}" in said or f"above all{there.removeprefix('people with paid')}" in said
+
+
+def in_words(harm):
+    """A segment with both arms' shares, as a message tells it."""
+    with_it, without = (f"{100 * x / n:.3g} % of {n:,}" for x, n in harm.counts)
+    return f"where browser is Safari ({with_it} with the flag, {without} without)"
 
 
 def test_what_the_others_thin_out_is_not_promoted(safari):
@@ -73,6 +79,14 @@ def test_what_the_others_thin_out_is_not_promoted(safari):
     assert report.verdict is Verdict.HOLD
     assert "got worse where $browser is Safari" in report.reason
     assert "it is not promoted while that stands" in report.reason
+    (harm,) = report.harmed_segments
+    assert report.summary("manager").splitlines() == [
+        f"f: wait at {report.stage}",
+        f"What: people with $exception got worse {in_words(harm)}. For all others nothing is proven.",
+        *[line for line in report.summary("manager").splitlines() if line.startswith("Where: ")],
+        "How sure: Sure that these people are worse off; not yet whether all others are well.",
+        "Next: Find out what is wrong where browser is Safari; until then nobody else gets it.",
+    ]
 
 
 def test_the_worst_segment_is_shown_where_harm_in_it_is_not_proven():

@@ -169,6 +169,17 @@ def lacks_columns(
     return MissingColumnsError.of(said + did_you_mean("", columns), problem.columns)
 
 
+def persons_ids(columns: Collection[str]) -> list[str]:
+    """Columns of a table of persons that by their names hold the ids that events have.
+
+    Examples
+    --------
+    >>> persons_ids(["User ID", "E-mail"])
+    ['User ID']
+    """
+    return _candidates("distinct_id", columns, DEFAULTS)  # type: ignore[arg-type]
+
+
 def given(mapping: Mapping[str, str]) -> list[str]:
     """The columns that somebody named, beyond those of the contract."""
     return [mapping[name] for name in mapping if _is_given(name, mapping)]

@@ -15,6 +15,7 @@ from canarykit.errors import DataError, did_you_mean
 from canarykit.events.documents import object_columns
 from canarykit.events.engine import Lookups
 from canarykit.events.engines.rows import Rows
+from canarykit.events.mapping import persons_ids
 from canarykit.events.text import as_text, frame_column, id_text
 from canarykit.hashing import COMPILED_FROM, hash_ids
 
@@ -35,7 +36,10 @@ def read_persons(rows: Rows) -> tuple[pd.DataFrame, list[Note]]:
         frame = frame.reset_index(drop=True)
     id_columns = [name for name in ("person_id", "distinct_id") if name in frame.columns]
     if not id_columns:
-        raise DataError(f"the persons lack 'person_id' and 'distinct_id'; {_known(frame, 'person_id')}")
+        said = f"the persons lack 'person_id' and 'distinct_id'; {_known(frame, 'person_id')}"
+        ids_of = persons_ids(list(map(str, frame.columns)))
+        meant = [f"persons=table.rename(columns={{{name!r}: 'distinct_id'}})" for name in ids_of]
+        raise DataError(f"{said} Did you mean {' or '.join(meant)}?" if meant else said)
     notes: list[Note] = []
     ids = {name: _id_column(frame, name) for name in id_columns}
     person = ids.get("person_id", ids.get("distinct_id"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,9 @@ class SuggestedGuardrails(Result):
         Column("seen", "harm seen in time from"),
         Column("because", "because"),
     )
+
+    def __iter__(self) -> Iterator[Guardrail]:
+        return iter(self.guardrails)
 
     @property
     def code(self) -> str:

@@ -47,6 +47,8 @@ class SegmentHarm:
     needed: float
     segments: int  # number of segments the error was split over
     p_value: float  # of "all segments have one odds ratio", by Holm
+    # people with the event and all people of the segment: of the canary, and of the control
+    counts: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     @property
     def where(self) -> str:
@@ -90,6 +92,11 @@ class SegmentTable:
     def ratio(self, i: int, place: int) -> float | None:
         """Share of the canary over that of the control in a segment."""
         return _share_ratio(self.tables[i][place])
+
+    def counts(self, i: int, place: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """People with the event and all people of a segment: of the canary, and of the control."""
+        (x, without_x), (y, without_y) = self.tables[i][place]
+        return (x, x + without_x), (y, y + without_y)
 
     def rest(self, i: int, place: int) -> float | None:
         """The same over all other segments together."""
@@ -197,6 +204,7 @@ def find_segment_harm(
                     needed,
                     split,
                     p,
+                    table.counts(i, place),
                 )
                 found.append(harm)
     return tuple(sorted(found, key=lambda harm: -harm.evidence))

@@ -44,7 +44,7 @@ def stage_message(report: StageReport, audience: Audience, tz: str | None) -> Me
     if audience == "team":
         lines += [(check.name, _measured(check)) for check in guardrails]
         lines += [(check.name, check.meaning) for check in report.checks if _speaks_against(check)]
-    lines += [("Next", step) for step in report.next_steps[: 1 if audience == "manager" else None]]
+    lines += [("Next", step) for step in _next_steps(report, audience)]
     title = in_brief(f"{report.flag}: {_to_do(report)}", [report.flag, report.stage])
     return Message(title, tuple(lines))
 
@@ -63,7 +63,7 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
     if report.verdict is Verdict.ROLL_BACK and bad:
         proven = {harm.label: harm for harm in surest_by_guardrail(report.harmed_segments)}
         told = [_harm(check, proven.pop(check.name, None)) for check in bad[:MOST_NAMED]]
-        told += [f"Also worse: {label} {_there(harm)}" for label, harm in proven.items()]
+        told += [f"Also worse: {harm.label} {_there(harm)}" for harm in proven.values()]
         more = [f"{len(bad) - MOST_NAMED} more got worse"] if len(bad) > MOST_NAMED else []
         return "".join(f"{sentence}. " for sentence in [*told, *more]).rstrip()
     if report.verdict is Verdict.PROMOTE and guardrails and report.kind == "percentage":
@@ -74,6 +74,10 @@ def _what(report: StageReport, guardrails: list[Check]) -> str:
             for check, moved in moved_unwatched(guardrails)
         )
         return f"Nothing that is watched ({names}{rest}) got worse than is tolerated{other}."
+    if _waits_for_a_segment(report):
+        harms = surest_by_guardrail(report.harmed_segments)
+        told = [f"{harm.label} got worse {_there(harm)}" for harm in harms[:MOST_NAMED]]
+        return "".join(f"{sentence}. " for sentence in told) + "For all others nothing is proven."
     reason = report.reason.removeprefix(f"{report.stage}: ")
     return reason[:1].upper() + reason[1:]
 
@@ -84,9 +88,33 @@ def _harm(check: Check, harm: SegmentHarm | None) -> str:
     return f"{check.name}: {_arms(check)}{_in_words(check)}{above}"
 
 
+def _waits_for_a_segment(report: StageReport) -> bool:
+    return report.verdict is Verdict.HOLD and any(
+        f"{harm.label} got worse {harm.place}" in report.reason for harm in report.harmed_segments
+    )
+
+
+def _next_steps(report: StageReport, audience: Audience) -> tuple[str, ...]:
+    """All of them; for a manager the first, and of a segment what is to be done about it."""
+    if audience != "manager":
+        return report.next_steps
+    if _waits_for_a_segment(report):
+        place = _place(report.harmed_segments[0])
+        return (f"Find out what is wrong {place}; until then nobody else gets it.",)
+    return report.next_steps[:1]
+
+
 def _there(harm: SegmentHarm) -> str:
-    often = "" if harm.here is None else f" ({harm.here:.2g} times as often as without)"
-    return f"{harm.place}{often}"
+    """Where, and to how many of both arms."""
+    if harm.counts is None:
+        return _place(harm)
+    with_it, without = (f"{format_value(x / n, 'share')} of {n:,}" if n else "nobody" for x, n in harm.counts)
+    return f"{_place(harm)} ({with_it} with the flag, {without} without)"
+
+
+def _place(harm: SegmentHarm) -> str:
+    """Which segment, without PostHog's sign before its own properties."""
+    return f"where {harm.name.removeprefix('$').replace('_', ' ')} is {harm.segment}"
 
 
 def _in_words(check: Check) -> str:
@@ -132,6 +160,8 @@ def _sure(report: StageReport) -> str:
         case Verdict.PROMOTE:
             level = rules.get("alpha_promote")
             claim = "releases that are worse than is tolerated get through"
+        case _ if _waits_for_a_segment(report):
+            return "Sure that these people are worse off; not yet whether all others are well."
         case _:
             return "Not sure yet: what has been seen fits a safe release, and one that is not."
     if level is None:
