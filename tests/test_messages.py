@@ -29,6 +29,37 @@ def bad_stage(sample):
     return ck.evaluate_stage(log, plan, stage, guardrails=guardrails, as_of=plan.window(stage)[1])
 
 
+def every_stage(sample):
+    """Reports of every stage of the release, young and at its end: all verdicts and kinds of stage."""
+    log, plan = sample
+    for stage in plan.stage_names:
+        start, end = plan.window(stage)
+        ends = [end] if end is not None else [log.time_range[1]]
+        for as_of in (start + (ends[0] - start) / 50, *ends):
+            yield ck.evaluate_stage(log, plan, stage, as_of=as_of)
+
+
+def test_every_message_to_everybody_in_every_form_is_short_whole_and_plain(sample):
+    verdicts = set()
+    for report in every_stage(sample):
+        verdicts.add(report.verdict.value)
+        for audience in ("manager", "team", "release notes"):
+            text = report.summary(audience)
+            title, *lines = text.splitlines()
+            assert len(title) <= 160
+            assert len(lines) <= 4 or audience == "team"
+            assert all(re.fullmatch(r"[^:]+: .+[.)]|(As of|Since): .+ \d{4}", line) for line in lines), text
+            assert not re.search(r"\b(None|nan|NaN|inf)\b|  |\.\.|[,;] ?\.|\( *\)|\{|\}", text), text
+            if audience != "team":
+                assert not re.search(r"\bE =|\bp [<=]|±|\blog\b|e-value|\bmargin\b|confidence", text), text
+            forms = {"markdown": r"\*\*.+\*\*", "slack": r"\*.+\*", "html": "<p><b>.+</b></p>"}
+            for style, form in forms.items():
+                shown = report.summary(audience, style=style)
+                assert re.match(form, shown)
+                assert len(re.findall(r"^- |^• |<li>", shown, re.MULTILINE)) == len(lines)
+    assert verdicts == {"promote", "hold", "roll back"}
+
+
 def test_a_managers_message_has_five_lines_and_no_symbol_of_statistics(bad_stage):
     message = bad_stage.summary()
     assert message.splitlines()[0] == "new-checkout: roll back"

@@ -160,6 +160,8 @@ def _sure(report: StageReport) -> str:
         case Verdict.PROMOTE:
             level = rules.get("alpha_promote")
             claim = "releases that are worse than is tolerated get through"
+        case _ if any(_speaks_against(check) for check in report.checks):
+            return "Nothing can be said of the feature before the data are in order."
         case _ if _waits_for_a_segment(report):
             return "Sure that these people are worse off; not yet whether all others are well."
         case _:
@@ -201,13 +203,14 @@ def _release_note(report: StageReport, tz: str | None) -> Message:
         happened = f"It made something worse for those who had it in {report.stage}."
         lines = [("What happened", happened), ("What is next", "It is to be turned off for them.")]
     elif report.kind == "full":
-        title = f"{report.flag} is on for everyone"
+        nobody_without = report.n_control == 0
+        title = f"{report.flag} is {'on' if nobody_without else 'being turned on'} for everyone"
         lines = [("Since", f"{report.starts_at.tz_convert(zone):%d %B %Y}")]
     else:
-        title = f"{report.flag} is on for {report.stage}"
+        title = f"{report.flag} is being tried: {report.stage}"
         chosen = "chosen " if report.share is None else f"{format_value(report.share, 'share')} of "
-        used = counted(report.n_canary, "have used it so far")
-        lines = [("Who has it", f"{chosen}{report.unit}; {used}.")]
+        seen = f"it was seen by {counted(report.n_canary, report.unit)}"
+        lines = [("Who is to have it", f"{chosen}{report.unit}; {seen} so far.")]
     watched = [check.name for check in report.checks if check.kind == "guardrail"]
     if watched and report.verdict is Verdict.PROMOTE:
         people = counted(report.n_canary, report.unit)
