@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -237,6 +238,33 @@ def test_the_compiled_form_gives_the_same_numbers(shared, mixture):
     plain = mixture.log_e(x, n, canary, control)
     compiled = running_log_e(mixture, *event_intervals(x, n, canary, control))
     assert compiled == pytest.approx(plain, abs=1e-10)
+
+
+@pytest.mark.parametrize("side, null_ratio", [("harm", 1.2), ("safe", 1.5), ("harm", 1.0)])
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_a_stage_gone_through_by_its_sums_crosses_where_its_steps_do(side, null_ratio, before):
+    from canarykit.stats.any_look.event_kernels import bounded_log_e
+
+    mixture = replace(EventMixture(), side=side, null_ratio=null_ratio)
+    rng = np.random.default_rng(before)
+    canary = np.concatenate([np.linspace(0.01, 0.05, before), np.full(30, 0.25)])
+    n = rng.poisson(4, (300, len(canary)))
+    chance = canary * 1.6 / (canary * 1.6 + 1 - canary)
+    x = rng.binomial(n, chance)
+    exact = mixture.log_e(x, n, canary, 1 - canary)
+    needed = math.log(6)
+    for thresholds in ((needed, needed), (needed - 1, needed), (-math.inf, math.inf)):
+        bound = bounded_log_e(mixture, x, n, canary, 1 - canary, thresholds, -math.inf)
+        for threshold in set(thresholds) - {-math.inf, math.inf}:
+            assert ((bound >= threshold) == (exact >= threshold)).all()
+        inside = (exact >= thresholds[0]) & (exact < thresholds[1])
+        assert bound[inside] == pytest.approx(exact[inside], abs=1e-9)
+        assert (bound[exact < thresholds[1]] >= exact[exact < thresholds[1]] - 1e-9).all()
+    late = bounded_log_e(mixture, x, n, canary, 1 - canary, (-math.inf, math.inf), needed)
+    there = np.maximum.accumulate(exact, axis=1) >= needed
+    assert 0 < there.sum() < there.size
+    assert late[there] == pytest.approx(exact[there], abs=1e-9)
+    assert (late[~there] < needed).all()
 
 
 def test_the_compiled_steps_skip_work_beside_the_thresholds_without_changing_what_crosses():

@@ -101,9 +101,10 @@ class Drawn:
 
     def total(self, last: np.ndarray) -> Drawn:
         """What each run has seen up to and with a look of its own, as one column."""
+        so_far = np.arange(self.canary.shape[1]) <= last[:, None]
 
         def added(counts: np.ndarray) -> np.ndarray:
-            return np.cumsum(counts, axis=1)[np.arange(len(last)), last][:, None]
+            return np.asarray(np.sum(counts, axis=1, where=so_far, keepdims=True))
 
         def averaged(g: int) -> np.ndarray | None:
             part = self.parts[g]
@@ -483,14 +484,11 @@ class Judge:
         canary, control = exposure[..., 0], exposure[..., 1]
         if not (self.compiled and can_compile()):
             return mixture.log_e(x, n, canary, control)
-        from canarykit.stats.any_look.event_kernels import run_paths, running_log_e, terms_of
+        from canarykit.stats.any_look.event_kernels import bounded_log_e, running_log_e
 
         if exposure.ndim > 2:
             return running_log_e(mixture, *event_intervals(x, n, canary, control))
-        grid, out = mixture.grid, np.empty(x.shape)
-        counts = x.astype(np.float64), n.astype(np.float64), terms_of(mixture, canary, control)
-        run_paths(*counts, grid.log_ratios, grid.log_weights, thresholds[0], out, thresholds[1], wanted)
-        return out
+        return bounded_log_e(mixture, x, n, canary, control, thresholds, wanted)
 
 
 def _shares(stages: Sequence[StageRates], looks: list[int]) -> np.ndarray:

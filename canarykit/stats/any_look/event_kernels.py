@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from canarykit.stats.any_look.event_process import EventMixture
 
 _FAST = {"reassoc", "nsz", "contract", "nnan"}
+STEADY_FROM = 4
+"""Looks with the same exposures from which their sums are worth a way of their own."""
 
 
 @njit()
@@ -106,6 +108,96 @@ def run_paths(
                     current = log_mixture(state, log_weights, exact_above, exact_below)
                     has_it = has_it or current >= wanted
             out[run, look] = current
+
+
+@njit()
+def run_steady(
+    x: np.ndarray,
+    n: np.ndarray,
+    chance: float,
+    terms: np.ndarray,
+    before: np.ndarray,
+    log_ratios: np.ndarray,
+    log_weights: np.ndarray,
+    exact_above: float,
+    exact_below: float,
+    wanted: float,
+    out: np.ndarray,
+) -> None:
+    """What `run_paths` says from `before` on, where all looks have the same `terms` (points).
+
+    `before` is (runs, points), the state that each run comes with, or (1, points) for all; `chance` is an
+    event's to be the canary's under the null. The state hangs on the sums of `x` and `n` alone, and no ratio
+    of likelihoods is above that of the best chance there is, so most looks need two logarithms and no state.
+    """
+    runs, looks = x.shape
+    points = log_ratios.size
+    state = np.empty(points)
+    above, below = log_ratios.min() >= 0, log_ratios.max() <= 0
+    for run in range(runs):
+        start = before[run if before.shape[0] > 1 else 0]
+        most = start[0]
+        for j in range(1, points):
+            most = max(most, start[j])
+        ours, events, has_it = 0.0, 0.0, wanted == -math.inf
+        current = log_mixture(start, log_weights, exact_above, exact_below)
+        for look in range(looks):
+            if n[run, look] > 0:
+                ours += x[run, look]
+                events += n[run, look]
+                expected = events * chance
+                bound = most
+                if not (above and ours <= expected) and not (below and ours >= expected):
+                    theirs = events - ours
+                    if ours > 0:
+                        bound += ours * math.log(ours / expected)
+                    if theirs > 0:
+                        bound += theirs * math.log(theirs / (events - expected))
+                if bound < (exact_above if has_it else wanted):
+                    current = bound
+                else:
+                    for j in range(points):
+                        state[j] = start[j] + ours * log_ratios[j] + events * terms[j]
+                    current = log_mixture(state, log_weights, exact_above, exact_below)
+                    has_it = has_it or current >= wanted
+            out[run, look] = current
+
+
+def bounded_log_e(
+    mixture: EventMixture,
+    x: np.ndarray,
+    n: np.ndarray,
+    canary: np.ndarray,
+    control: np.ndarray,
+    thresholds: tuple[float, float],
+    wanted: float,
+) -> np.ndarray:
+    """Log E of many runs for exposures that all share, a bound where its value does not matter.
+
+    `x`, `n` are (runs, looks), `canary`, `control` one value a look; `thresholds` and `wanted` as `run_paths`
+    has them. The looks with the last exposures, mostly those of one stage, are gone through by their sums.
+    """
+    grid, out = mixture.grid, np.empty(x.shape)
+    x, n, terms = x.astype(np.float64), n.astype(np.float64), terms_of(mixture, canary, control)
+    looks = len(canary)
+    if not looks:
+        return out
+    other = np.flatnonzero((canary != canary[-1]) | (control != control[-1]))
+    first = int(other[-1]) + 1 if len(other) else 0
+    null = canary[-1] * mixture.null_ratio
+    if (wanted > -math.inf and first) or looks - first < STEADY_FROM or null <= 0 or control[-1] <= 0:
+        first = looks
+    points = grid.log_ratios, grid.log_weights
+    before = np.zeros((1, grid.log_ratios.size))
+    if first:
+        early = x[:, :first], n[:, :first], terms[:first]
+        run_paths(*early, *points, thresholds[0], out[:, :first], thresholds[1], wanted)
+        before = early[0].sum(axis=1)[:, None] * grid.log_ratios + early[1] @ early[2]
+    if first < looks:
+        chance = null / (control[-1] + null)
+        late = x[:, first:], n[:, first:], chance, terms[-1]
+        run_steady(*late, before, *points, *thresholds, wanted, out[:, first:])
+    return out
 
 
 @njit()
