@@ -141,11 +141,13 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def close_name(name: str, choices: Iterable[str]) -> str | None:
-    """The one of the names that was probably meant, or None.
+    """The one of the names that was probably meant, or None: the same in other letters, else a near one.
 
     Examples
     --------
-    >>> close_name("--asof", ["--as-of", "--flag"])
-    '--as-of'
+    >>> close_name("--asof", ["--as-of", "--flag"]), close_name("ios", ["iOS", "os"])
+    ('--as-of', 'iOS')
     """
-    return next(iter(get_close_matches(name, list(choices), n=1, cutoff=0.6)), None)
+    names = list(choices)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    return next(iter([*same, *get_close_matches(name, names, n=1, cutoff=0.6)]), None)
