@@ -215,6 +215,48 @@ def test_the_cache_holds_no_more_than_it_may_and_the_oldest_go(export, tmp_path,
     assert answer(opened(export, cache)) == by_duckdb(export)
 
 
+def uneven(rows=1800):
+    """A third of the rows has one value where another has hundreds, or none: coded otherwise each."""
+    third = rows // 3
+
+    def document(at):
+        values = {
+            "few or many": "a" if at < third else f"v{at % 300}",
+            "one, each its own, none": "a" if at < third else f"u{at}" if at < 2 * third else None,
+            "numbers": at if at < third else 1,
+            "$session_id": None if at < third else f"s{at}",
+            "$feature/f": bool(at % 2),
+        }
+        return json.dumps({name: value for name, value in values.items() if value is not None})
+
+    return pa.table(
+        {
+            "event": ["view" if at % 3 else "paid" for at in range(rows)],
+            "distinct_id": [f"u{at % 200}" for at in range(rows)],
+            "person_id": [f"p{at % 200}" for at in range(rows)],
+            "timestamp": pd.date_range("2026-09-01T00:00Z", periods=rows, freq="min").as_unit("us"),
+            "properties": [document(at) for at in range(rows)],
+            "uuid": [f"id{at}" for at in range(rows)],
+        }
+    )
+
+
+@pytest.mark.parametrize("memory_limit", ["1GB", "40KB"])
+def test_row_groups_that_code_a_column_each_in_its_own_way_are_one_log(export, tmp_path, memory_limit):
+    pq.write_table(uneven(), tmp_path / "uneven.parquet", row_group_size=300)
+    scanned = ck.scan_posthog(
+        tmp_path / "uneven.parquet", cache=tmp_path / "cache", memory_limit=memory_limit
+    )
+    frame = ck.EventLog(uneven().to_pandas())
+    for name in ("few or many", "one, each its own, none", "numbers"):
+        broken = [ck.funnel_by_flag(log, ["view", "paid"], breakdown=name) for log in (scanned, frame)]
+        assert broken[0].to_json() == broken[1].to_json()
+    funnels = [ck.funnel_by_flag(log, ["view", "paid"], flag="f") for log in (scanned, frame)]
+    people, expected = (funnel.people(2).to_frame().astype(str) for funnel in funnels)
+    pd.testing.assert_frame_equal(people, expected)
+    assert str(ck.sessions_by_flag(scanned, "f")) == str(ck.sessions_by_flag(frame, "f"))
+
+
 def test_what_this_log_is_about_to_read_goes_after_what_others_left(export, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     answer(opened(export, cache))

@@ -30,6 +30,7 @@ __all__ = [
     "places_among",
     "plain_texts",
     "pointer",
+    "together",
     "value_text",
 ]
 
@@ -319,6 +320,27 @@ def numeric(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     values = pd.to_numeric(words, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     values = np.append(np.where(np.isfinite(values), values, np.nan), np.nan)
     return values[pc.fill_null(coded.indices, len(values) - 1).to_numpy()]
+
+
+def together(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables as one, whose columns of texts may be codes here, of one size or another, and plain text there.
+
+    Examples
+    --------
+    >>> coded = pa.table({"plan": pa.array(["pro", "pro"]).dictionary_encode()})
+    >>> together([coded, pa.table({"plan": ["free"]})]).column("plan").to_pylist()
+    ['pro', 'pro', 'free']
+    """
+    alike = list(tables)
+    for at, field in enumerate(alike[0].schema):
+        kinds = {table.schema.field(at).type for table in alike}
+        if len(kinds) < 2:
+            continue
+        coded = all(map(pa.types.is_dictionary, kinds))
+        for number, table in enumerate(alike):
+            text = as_text(table.column(at))
+            alike[number] = table.set_column(at, field.name, text if coded else text.cast(_TEXT))
+    return pa.concat_tables(alike)
 
 
 def plain_texts(table: pa.Table) -> pa.Table:

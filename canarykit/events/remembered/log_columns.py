@@ -24,6 +24,7 @@ from canarykit.events.remembered.folder import CacheFolder
 from canarykit.events.remembered.layout import Digest, Layout, Part
 from canarykit.events.remembered.people_codes import PeopleCodes
 from canarykit.events.remembered.repeated import Candidates, Repeated, repeated_hashes, repeated_rows
+from canarykit.events.text import together
 from canarykit.parallel import ahead
 from canarykit.progress import LONG_READ, watched
 
@@ -225,7 +226,7 @@ class LogColumns:
         """Tables as one, every column of codes with one list of texts; None for none."""
         if not tables:
             return None
-        whole = pa.concat_tables(tables)
+        whole = together(tables)
         for field in query.stored():
             if field.is_person:  # all have the list of persons, or its beginning
                 chunks = whole.column(field.name).chunks

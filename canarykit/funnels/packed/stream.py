@@ -53,7 +53,7 @@ def packed_run(
     tables: Iterator[pa.Table], query: FunnelQuery, exposed: Exposed | None, *, threads: int | None = None
 ) -> FunnelRun | pa.Table | None:
     """Packed and scanned; the rows that count when the stream is short; None when they do not fit."""
-    import pyarrow as pa
+    from canarykit.events.text import together
 
     head, fed = [], 0
     for table in tables:
@@ -63,7 +63,7 @@ def packed_run(
         if fed > PLAIN_LIMIT:
             break
     else:
-        return pa.concat_tables(head)
+        return together(head)
     if not can_compile():  # asked last: a small funnel never waits for a compiler
         return None
     from canarykit.funnels.packed.run_packed import DoesNotFit, run_batches
