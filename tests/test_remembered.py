@@ -224,6 +224,7 @@ def uneven(rows=1800):
             "few or many": "a" if at < third else f"v{at % 300}",
             "one, each its own, none": "a" if at < third else f"u{at}" if at < 2 * third else None,
             "numbers": at if at < third else 1,
+            "a hundred a group": f"w{at % 100} of {at // 300}",
             "$session_id": None if at < third else f"s{at}",
             "$feature/f": bool(at % 2),
         }
@@ -248,7 +249,7 @@ def test_row_groups_that_code_a_column_each_in_its_own_way_are_one_log(export, t
         tmp_path / "uneven.parquet", cache=tmp_path / "cache", memory_limit=memory_limit
     )
     frame = ck.EventLog(uneven().to_pandas())
-    for name in ("few or many", "one, each its own, none", "numbers"):
+    for name in ("few or many", "one, each its own, none", "numbers", "a hundred a group"):
         broken = [ck.funnel_by_flag(log, ["view", "paid"], breakdown=name) for log in (scanned, frame)]
         assert broken[0].to_json() == broken[1].to_json()
     funnels = [ck.funnel_by_flag(log, ["view", "paid"], flag="f") for log in (scanned, frame)]

@@ -334,9 +334,9 @@ def together(tables: Sequence[pa.Table]) -> pa.Table:
     alike = list(tables)
     for at, field in enumerate(alike[0].schema):
         kinds = {table.schema.field(at).type for table in alike}
-        if len(kinds) < 2:
-            continue
         coded = all(map(pa.types.is_dictionary, kinds))
+        if len(kinds) < 2 and not (coded and field.type.index_type != pa.int32()):
+            continue  # of short codes there might be too few for the texts of all tables
         for number, table in enumerate(alike):
             text = as_text(table.column(at))
             alike[number] = table.set_column(at, field.name, text if coded else text.cast(_TEXT))
