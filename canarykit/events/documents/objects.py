@@ -88,8 +88,10 @@ class _Gathered:
     def values(self, sizes: list[int]) -> Any:
         """One value a row."""
         texts = [self.texts.get(at, pa.nulls(size, pa.string())) for at, size in enumerate(sizes)]
-        if not self.others and _texts_have_a_type():
-            return pd.array(pa.chunked_array(texts), dtype="str")
+        whole = pa.chunked_array(texts)
+        texts_alone = whole.null_count < len(whole) and all(value is None for _, value in self.others)
+        if texts_alone and _texts_have_a_type():
+            return pd.array(whole, dtype="str")
         values = np.full(sum(sizes), np.nan, dtype=object)
         for first, some in zip(np.cumsum([0, *sizes]), texts, strict=False):
             rows = np.flatnonzero(some.is_valid())
@@ -183,8 +185,10 @@ def _values(
     for position, size in zip(places, sizes, strict=True):
         is_text = (position > 0) & (size >= 0) & (data[np.maximum(position, 1) - 1] == _QUOTE)
         columns.append(texts_at(data, position, np.where(is_text & ~is_open, size, MISSING).astype(np.int32)))
-        rows = np.flatnonzero((position >= 0) & (size != MISSING) & ~is_text & ~is_open)
-        found = []
+        there = (position >= 0) & ~is_text & ~is_open
+        nulls = np.flatnonzero(there & (size == MISSING)).tolist()
+        found: list[tuple[int, Any]] = [(row, None) for row in nulls]
+        rows = np.flatnonzero(there & (size != MISSING))
         for row, start, many in zip(
             *(part.tolist() for part in (rows, position[rows], size[rows])), strict=True
         ):
