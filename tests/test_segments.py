@@ -42,6 +42,14 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     )
 
 
+def test_the_step_to_a_segment_keeps_who_was_left_out_already(safari):
+    given = [{"key": "$browser", "value": "Lynx", "operator": "is_not"}]
+    step = judge(safari, 1.25, people=given).next_steps[-1]
+    assert "people=[*those you gave, {'key': '$browser', 'value': 'Safari'}]," in step
+    alone = judge(safari, 1.25, people=[*given, {"key": "$browser", "value": "Safari"}])
+    assert alone.verdict is Verdict.ROLL_BACK
+
+
 @pytest.mark.parametrize("stage, margin", [("half", 0.9), ("expanded beta 50 % of everyone", 0.5)])
 def test_every_guardrail_that_harms_a_segment_is_named_in_the_headline_and_for_the_manager(stage, margin):
     plan = ck.RolloutPlan("f", (ck.Stage.for_share(stage, 50, dwell="2d"),), starts_at=PLAN.starts_at)
@@ -85,7 +93,8 @@ def test_what_the_others_thin_out_is_not_promoted(safari):
         f"What: people with $exception got worse {in_words(harm)}. For all others nothing is proven.",
         *[line for line in report.summary("manager").splitlines() if line.startswith("Where: ")],
         "How sure: Sure that these people are worse off; not yet whether all others are well.",
-        "Next: Find out what is wrong where browser is Safari; until then nobody else gets it.",
+        "Next: Turn it off where browser is Safari, or find out what is wrong there; until then nobody else "
+        "gets it.",
     ]
 
 

@@ -102,6 +102,11 @@ class Question:
         return rows.assign(person_id=rows[self.exposures.unit_column].astype(str))
 
     @property
+    def some_people(self) -> bool:
+        """Whether only some people are asked about (`people=`)."""
+        return any(note.code == "people_filter" for note in self.exposures.notes)
+
+    @property
     def in_grace(self) -> bool:
         """Whether the stage is so young that missing data is excused."""
         return (self.as_of - self.start).total_seconds() < self.grace

@@ -44,7 +44,8 @@ def targeted_group_notes(
         if in_canary not in (0, n) or log_chance + math.log(2 * len(counts)) > math.log(CHANCE):
             continue
         arm = "canary" if in_canary else "control"
-        without = [{"key": EMAIL, "value": f"@{domain}", "operator": "not_icontains"}]
+        condition = {"key": EMAIL, "value": f"@{domain}", "operator": "not_icontains"}
+        without = f"[*those you gave, {condition}]" if question.some_people else f"[{condition}]"
         text = (
             f"people with an e-mail at {domain} are all in the {arm}: chosen, it seems, and not drawn; "
             f"people={without} leaves them out"

@@ -68,7 +68,7 @@ def comparison_report(data: DataState, comparison: Comparison, more: tuple[Check
         steps=(
             *comparison_steps(data, row, settle_lines(data, series), checks, share_changed=changed),
             *ramp_steps(checks),
-            *segment_steps(comparison.segment_harm),
+            *segment_steps(comparison.segment_harm, among=question.some_people),
         ),
         sections=sections,
         evidence=comparison.evidence,

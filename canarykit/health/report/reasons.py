@@ -67,12 +67,15 @@ def ramp_steps(checks: Sequence[Check]) -> tuple[str, ...]:
     return ("If the feature was changed since the ramp began, judge this stage alone with evidence='stage'.",)
 
 
-def segment_steps(segments: Sequence[SegmentHarm]) -> tuple[str, ...]:
-    """How to judge the segment that got worse alone, and the others without it."""
+def segment_steps(segments: Sequence[SegmentHarm], *, among: bool = False) -> tuple[str, ...]:
+    """How to judge the segment that got worse alone; `among` people who were chosen already."""
     if not segments:
         return ()
     name, value = segments[0].name, segments[0].segment
-    return (f"Judge that segment alone with people={{{name!r}: {value!r}}}, and look at its sessions.",)
+    only = f"{{{name!r}: {value!r}}}"
+    if among:
+        only = f"[*those you gave, {{'key': {name!r}, 'value': {value!r}}}]"
+    return (f"Judge that segment alone with people={only}, and look at its sessions.",)
 
 
 def _reason(data: DataState, row: Row, checks: Sequence[Check]) -> str:

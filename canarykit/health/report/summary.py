@@ -100,7 +100,7 @@ def _next_steps(report: StageReport, audience: Audience) -> tuple[str, ...]:
         return report.next_steps
     if _waits_for_a_segment(report):
         place = _place(report.harmed_segments[0])
-        return (f"Find out what is wrong {place}; until then nobody else gets it.",)
+        return (f"Turn it off {place}, or find out what is wrong there; until then nobody else gets it.",)
     return report.next_steps[:1]
 
 
