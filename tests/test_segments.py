@@ -4,6 +4,7 @@ import pytest
 
 import canarykit as ck
 from benchmarks.calibrate.segments import named_share
+from canarykit import metrics
 from canarykit.health.decision import Verdict
 from canarykit.simulate import Effect, Step
 
@@ -40,6 +41,15 @@ def test_the_headline_names_the_segment_that_carries_the_harm_and_what_is_elsewh
     assert report.next_steps[-1] == (
         "Judge that segment alone with people={'$browser': 'Safari'}, and look at its sessions."
     )
+
+
+def test_a_filter_that_no_event_passes_is_no_reassurance(safari):
+    for value, is_told in (("Safari ", True), ("Safari", False)):
+        guardrail = ck.Guardrail(metrics.ErrorShare("$exception", where={"$browser": value}))
+        report = ck.evaluate_stage(safari, PLAN, "half", guardrail, as_of=END)
+        told = [str(note) for note in report.notes if note.code == "nothing_passes"]
+        assert bool(told) == is_told
+        assert all("is each value written as the log has it" in text for text in told)
 
 
 def test_the_step_to_a_segment_keeps_who_was_left_out_already(safari):

@@ -26,8 +26,8 @@ def log_checks(data: DataState) -> tuple[Check, ...]:
 
 
 def value_notes(question: Question, reduced: Outcomes) -> list[Note]:
-    """Events of each guardrail whose value was missing or no number, so that they count for nothing."""
-    return [
+    """Events of each guardrail whose value was missing or no number, and filters that none of them passes."""
+    notes = [
         Note(
             "unreadable",
             f"events whose property is missing or no number are left out of {guardrail.label}",
@@ -36,6 +36,15 @@ def value_notes(question: Question, reduced: Outcomes) -> list[Note]:
         for guardrail, dropped in zip(question.guardrails, reduced.unreadable, strict=True)
         if dropped
     ]
+    for guardrail, first in zip(question.guardrails, reduced.first, strict=True):
+        where = getattr(guardrail.metric, "where", ())
+        if where and first is not None and len(first) and not (first >= 0).any():
+            text = (
+                f"{guardrail.label}: nobody has an event that passes its where=, so it can show no harm; is "
+                "each value written as the log has it (of a list, its JSON text)?"
+            )
+            notes.append(Note("nothing_passes", text))
+    return notes
 
 
 def _gap_check(data: DataState) -> Check:
