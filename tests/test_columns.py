@@ -17,7 +17,7 @@ from canarykit.events.remembered.layout import Layout
 from canarykit.events.remembered.people_codes import PeopleCodes
 from canarykit.events.text import coalesce, codes_of, places_among
 from canarykit.exposure import first_values
-from canarykit.exposure.shard import in_time_order
+from canarykit.exposure.order import in_time_order
 from canarykit.health.data import delays, pulse
 from canarykit.health.data.delays import HOUR, Arrivals
 

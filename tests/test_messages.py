@@ -145,3 +145,20 @@ def test_the_message_that_a_stage_starts_says_who_gets_it_and_what_to_watch(samp
     text = plan.announcement("internal team", watch=["exceptions in Safari"])
     assert "acme.io" in text
     assert "Please watch: exceptions in Safari." in text
+
+
+def test_a_flag_is_not_to_be_cleaned_up_while_not_everyone_has_it():
+    half = ck.Stage.for_share("half", 50, dwell="2d")
+    starts_at = "2026-09-07T09:00Z"
+    plan = ck.RolloutPlan("f", (half,), starts_at=starts_at)
+    scenario = ck.Scenario(error_rate=0.05)
+    log = ck.simulate_rollout(plan, ck.Population(6000), scenario, rng=3, progress=False)
+    guardrail = ck.Guardrail("$exception", margin_ratio=3)
+    for stages, step in (
+        ((half,), "Go on to a larger share: the plan ends here, and not everyone has the feature yet."),
+        ((half, ck.Stage.for_everyone("all")), "Go on to 'all'."),
+    ):
+        plan = ck.RolloutPlan("f", stages, starts_at=starts_at)
+        report = ck.evaluate_stage(log, plan, "half", guardrail, as_of="2026-09-09T09:00Z")
+        assert report.verdict.value == "promote"
+        assert report.summary().splitlines()[-1] == f"Next: {step}"

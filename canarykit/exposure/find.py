@@ -175,7 +175,7 @@ def _frames(parts: Found, names: tuple[str, ...], index: int | None) -> list[pd.
     """The frames of what was found, in order of time, then unit."""
     import pyarrow as pa
 
-    from canarykit.exposure.shard import in_time_order
+    from canarykit.exposure.order import in_time_order
 
     frames = []
     for table in (parts.people, parts.by_stage, parts.changes, parts.without_value):

@@ -20,7 +20,7 @@ from canarykit.display import Note
 from canarykit.events.text import among, frame_column
 from canarykit.exposure.compared import units_of_stage
 from canarykit.exposure.crossers import CAUSES
-from canarykit.exposure.shard import in_time_order
+from canarykit.exposure.order import in_time_order
 from canarykit.health.question import Question
 
 

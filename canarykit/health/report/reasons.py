@@ -137,7 +137,11 @@ def comparison_steps(
                 "or let exposures(log, flag).observed_plan() find it.",
             )
         case Row.SAFE:
-            return (f"Go on to {following!r}." if following else "Clean up the flag.",)
+            if following:
+                return (f"Go on to {following!r}.",)
+            if data.question.kind == "full":
+                return ("Clean up the flag.",)
+            return ("Go on to a larger share: the plan ends here, and not everyone has the feature yet.",)
         case Row.HARM | Row.LIMIT_BREACHED | Row.CRITICAL_MISSING:
             return (
                 "Roll the flag back to 0 %: in an earlier stage the same would still happen to its people.",

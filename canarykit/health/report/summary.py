@@ -89,9 +89,9 @@ def _harm(check: Check, harm: SegmentHarm | None) -> str:
 
 
 def _waits_for_a_segment(report: StageReport) -> bool:
-    return report.verdict is Verdict.HOLD and any(
-        f"{harm.label} got worse {harm.place}" in report.reason for harm in report.harmed_segments
-    )
+    """Whether harm to a segment is what holds, and not the data."""
+    valid = not any(_speaks_against(check) for check in report.checks)
+    return report.verdict is Verdict.HOLD and bool(report.harmed_segments) and valid
 
 
 def _next_steps(report: StageReport, audience: Audience) -> tuple[str, ...]:
